@@ -1,0 +1,35 @@
+"""Writing files so that a killed process leaves either the old file or the new one."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from espnet2_sv.errors import SVError
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
+    """Open a temporary neighbour of ``path`` and rename it to ``path`` on success.
+
+    Args:
+        path: The file to write; its folder is made if it is missing.
+        mode: ``"w"`` (UTF-8 text) or ``"wb"``.
+
+    Raises:
+        SVError: The folder cannot be made or written to.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(part, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
+    except OSError as e:
+        raise SVError(f"{path}: cannot be written ({e.strerror}); choose another folder") from e
+    try:
+        with stream:
+            yield stream
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
