@@ -1,0 +1,75 @@
+"""Attentive statistics pooling that respects lengths."""
+
+import torch
+
+# Floor of a variance before its square root: keeps the gradient of a constant channel finite.
+VARIANCE_FLOOR = 1.0e-5
+
+
+def valid_mask(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
+    """Return a boolean mask (B, max_length) that is True on valid frames."""
+    return torch.arange(max_length, device=lengths.device)[None, :] < lengths[:, None]
+
+
+def weighted_mean_std(x: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation over time, each (B, C), of x (B, T, C).
+
+    Args:
+        x: Frames (B, T, C).
+        weights: Non-negative weights that sum to one over T, (B, T, 1) or (B, T, C).
+    """
+    mean = (weights * x).sum(dim=1)
+    # Around the mean, not E[x^2] - E[x]^2, which cancels badly in single precision.
+    variance = (weights * (x - mean[:, None]).square()).sum(dim=1)
+    return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+
+
+class AttentiveStatisticsPooling(torch.nn.Module):
+    """Pool frames into their attention-weighted mean and standard deviation.
+
+    The attention sees global context: the utterance's unweighted mean and standard deviation
+    beside each frame (ECAPA-TDNN, Desplanques et al. 2020, section 3.1). Padded frames have no
+    part in any statistic, batch normalisation's included.
+
+    Args:
+        channels: C, channels of the input.
+        attention_channels: Channels of the attention's hidden layer.
+    """
+
+    def __init__(self, channels: int, attention_channels: int = 128):
+        super().__init__()
+        # A Linear on (B, T, 3C) is the Conv1d(3C -> hidden, 1) of the literature.
+        self.hidden = torch.nn.Linear(3 * channels, attention_channels)
+        self.norm = torch.nn.BatchNorm1d(attention_channels)
+        self.score = torch.nn.Linear(attention_channels, channels)
+        self.channels = channels
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Pool x (B, T, C) with valid lengths (B,) into (B, 2C), float32."""
+        mask = valid_mask(lengths, x.size(1))
+        hidden = self._normalised(self._hidden(x, mask, lengths), mask)
+        scores = self.score(hidden).float().masked_fill(~mask[..., None], float("-inf"))
+        with torch.autocast(x.device.type, enabled=False):
+            mean, std = weighted_mean_std(x.float(), scores.softmax(dim=1))
+            return torch.cat([mean, std], dim=-1)
+
+    def _hidden(self, x, mask, lengths):
+        with torch.autocast(x.device.type, enabled=False):
+            uniform = mask[..., None].float() / lengths[:, None, None]
+            context = torch.cat(weighted_mean_std(x.float(), uniform), dim=-1)
+        # The context is the same for all frames: its part of the product is computed once per
+        # utterance instead of repeating it T times.
+        frame_weight, context_weight = self.hidden.weight.split(
+            [self.channels, 2 * self.channels], dim=1
+        )
+        per_frame = torch.nn.functional.linear(x, frame_weight)
+        per_utterance = torch.nn.functional.linear(context, context_weight, self.hidden.bias)
+        return torch.relu(per_frame + per_utterance[:, None])
+
+    def _normalised(self, hidden, mask):
+        if self.training and not bool(mask.all()):
+            frames = self.norm(hidden[mask])
+            return torch.zeros_like(hidden, dtype=frames.dtype).masked_scatter(
+                mask[..., None], frames
+            )
+        return self.norm(hidden.transpose(1, 2)).transpose(1, 2)
