@@ -1,0 +1,138 @@
+#!/usr/bin/env perl
+# Runs a command, or an array of jobs in parallel, on this machine, each with a log file.
+#
+#   run.pl [options] LOG COMMAND ARG...
+#   run.pl [options] JOB=1:4 LOG.JOB COMMAND ARG...      JOB becomes 1 ... 4
+#
+# The interface is that of Kaldi's run.pl, queue.pl and slurm.pl, so that one recipe runs here
+# and on a cluster. --max-jobs-run N limits the jobs that run at a time (default: the number of
+# processors or, with --gpu G, what the machine's GPUs allow); options meant for a cluster
+# (--mem, --gpu, --num-threads, --time, --name, --config ...) are accepted, each with one value.
+# An argument that is a shell operator (| > >> < 2>&1 && || ;) acts as one; any other argument
+# reaches the command as it is. Exit status: 0 if every job's is 0, else 1.
+use strict;
+use warnings;
+
+my ($max_jobs, $gpus, $name, $first, $last) = (0, 0, undef, 1, 1);
+while (@ARGV) {
+    if ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {    # e.g. JOB=1:4 or JOB=3
+        ($name, $first, $last) = ($1, $2, defined $3 ? $3 : $2);
+        fail("'$ARGV[0]': job numbers start at 1 and do not fall")
+            if $first < 1 || $last < $first;
+        shift @ARGV;
+    } elsif ($ARGV[0] =~ /^-/) {
+        my $option = shift @ARGV;
+        next if $option eq "-V";
+        fail("option $option needs a value") if !@ARGV;
+        my $value = shift @ARGV;
+        if ($option =~ /^(--max-jobs-run|-tc)$/) {
+            fail("$option $value is not a positive number") if $value !~ /^[1-9]\d*$/;
+            $max_jobs = $value;
+        } elsif ($option eq "--gpu") {
+            $gpus = $value =~ /^\d+$/ ? $value : 0;
+        }
+    } else {
+        last;
+    }
+}
+fail("usage: run.pl [options] [JOB=1:n] LOG COMMAND ARG...") if @ARGV < 2;
+my ($log, @command) = @ARGV;
+fail("the jobs $first..$last would all write to $log: put $name into its name")
+    if defined $name && $first != $last && $log !~ /$name/;
+$max_jobs ||= default_parallel($gpus);
+
+my (%running, %failed);
+for my $signal (qw(INT TERM HUP)) {    # a cancelled run takes its jobs along
+    $SIG{$signal} = sub { kill TERM => keys %running; die "run.pl: stopped by SIG$signal\n"; };
+}
+for my $job ($first .. $last) {
+    wait_for_one() while keys %running >= $max_jobs;
+    $running{ start($job) } = $job;
+}
+wait_for_one() while %running;
+
+if (%failed) {
+    my $total = $last - $first + 1;
+    (my $logs = $log) =~ s/$name/*/g if defined $name && $total > 1;
+    fail($total > 1
+        ? scalar(keys %failed) . " / $total failed, log is in $logs"
+        : "job failed, log is in " . replaced($log, $first));
+}
+exit 0;
+
+sub fail {
+    print STDERR "run.pl: @_\n";
+    exit 1;
+}
+
+sub replaced {
+    my ($text, $job) = @_;
+    $text =~ s/$name/$job/g if defined $name;
+    return $text;
+}
+
+sub default_parallel {
+    my ($per_job) = @_;
+    if ($per_job > 0) {
+        my $count = grep { /^GPU/ } `nvidia-smi -L 2>/dev/null`;
+        return $count > $per_job ? int($count / $per_job) : 1;
+    }
+    chomp(my $processors = `getconf _NPROCESSORS_ONLN 2>/dev/null`);
+    return $processors =~ /^[1-9]\d*$/ ? $processors : 1;
+}
+
+sub shell_word {
+    my ($word) = @_;
+    return $word if $word =~ /^(?:[|<;]|\d?>>?|\d?>&\d|&&|\|\||&>)$/;    # e.g. | or 2>&1
+    return $word if $word =~ m{^[\w./:,=+%@-]+$};
+    $word =~ s/'/'\\''/g;
+    return "'$word'";
+}
+
+sub start {    # returns the process id
+    my ($job) = @_;
+    my $file = replaced($log, $job);
+    my $text = join " ", map { shell_word(replaced($_, $job)) } @command;
+    make_folder($1) if $file =~ m{^(.+)/[^/]*$};
+    open(my $stream, ">", $file) or fail("cannot write the log $file: $!");
+    my $pid = fork();
+    fail("cannot start another process: $!") if !defined $pid;
+    return $pid if $pid;
+
+    # the job's own process: runs the command, then closes the log with its status
+    my $shell;
+    for my $signal (qw(INT TERM HUP)) {
+        $SIG{$signal} = sub { kill TERM => $shell if $shell; };
+    }
+    $stream->autoflush(1);
+    my $began = time;
+    print $stream "# $text\n# Started at " . localtime() . "\n#\n";
+    $shell = fork();
+    if (!defined $shell || $shell == 0) {
+        $SIG{$_} = "DEFAULT" for qw(INT TERM HUP);
+        open(STDOUT, ">&", $stream) && open(STDERR, ">&", $stream) or exit 126;
+        exec { "bash" } "bash", "-c", $text or exit 127;
+    }
+    1 until waitpid($shell, 0) == $shell;
+    my ($code, $signal) = ($? >> 8, $? & 127);
+    my $seconds = time - $began;
+    print $stream "# Accounting: time=$seconds threads=1\n";
+    print $stream "# Ended (code $code" . ($signal ? ", signal $signal" : "") . ") at "
+        . localtime() . ", elapsed time $seconds seconds\n";
+    close $stream or exit 1;    # e.g. the disk is full
+    exit($code || $signal ? 1 : 0);
+}
+
+sub make_folder {
+    my ($folder) = @_;
+    return if -d $folder;
+    make_folder($1) if $folder =~ m{^(.+)/[^/]+$};
+    mkdir $folder or -d $folder or fail("cannot make the folder $folder: $!");
+}
+
+sub wait_for_one {
+    my $pid = wait();
+    return if !exists $running{$pid};
+    my $job = delete $running{$pid};
+    $failed{$job} = 1 if $?;
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env bats
+# utils/run.pl
+# shellcheck disable=SC2016,SC1003  # words that must not be expanded
+
+setup() {
+    run_pl="${BATS_TEST_DIRNAME}/../../egs2/TEMPLATE/sv1/utils/run.pl"
+    cd "${BATS_TEST_TMPDIR}" || return 1
+}
+
+@test "a job's output, command, times and status are in its log" {
+    run "${run_pl}" logs/deep/one.log bash -c 'echo to stdout; echo to stderr >&2'
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+    grep -q "^# bash -c" logs/deep/one.log
+    grep -q "^# Started at " logs/deep/one.log
+    grep -q "^to stdout$" logs/deep/one.log
+    grep -q "^to stderr$" logs/deep/one.log
+    grep -q "^# Ended (code 0) at .*, elapsed time [0-9]* seconds$" logs/deep/one.log
+}
+
+@test "JOB is replaced in the log's name and in the command" {
+    "${run_pl}" JOB=2:4 job.JOB.log echo "number JOB"
+    [ ! -e job.1.log ]
+    for job in 2 3 4; do grep -q "^number ${job}$" "job.${job}.log"; done
+}
+
+@test "options of cluster back ends are accepted" {
+    run "${run_pl}" --mem 4G --gpu 0 --num-threads 2 --name exp/x/train.log --time 1-0 \
+        JOB=1:2 --max-jobs-run 1 job.JOB.log true
+    [ "$status" -eq 0 ]
+    [ -z "$output" ]
+}
+
+@test "words with special characters arrive as they are" {
+    "${run_pl}" one.log printf '<%s>\n' "it's" 'a  b' '$HOME' '{"k": 1}' '' '*' 'x=(1)' '\'
+    run grep '^<' one.log
+    [ "$output" = "$(printf '<%s>\n' "it's" 'a  b' '$HOME' '{"k": 1}' '' '*' 'x=(1)' '\')" ]
+}
+
+@test "shell operators act" {
+    "${run_pl}" one.log echo abc '|' tr a-c A-C '>' out.txt
+    [ "$(cat out.txt)" = ABC ]
+    run "${run_pl}" one.log false '||' true
+    [ "$status" -eq 0 ]
+}
+
+@test "a failing job is reported with its log" {
+    run "${run_pl}" one.log bash -c 'exit 3'
+    [ "$status" -eq 1 ]
+    [ "$output" = "run.pl: job failed, log is in one.log" ]
+    grep -q "# Ended (code 3)" one.log
+    run "${run_pl}" JOB=1:3 job.JOB.log test JOB -eq 2
+    [ "$status" -eq 1 ]
+    [ "$output" = "run.pl: 2 / 3 failed, log is in job.*.log" ]
+}
+
+@test "a job that is killed has failed" {
+    run "${run_pl}" one.log bash -c 'kill -9 $$'
+    [ "$status" -eq 1 ]
+    grep -q "signal 9" one.log
+}
+
+@test "--max-jobs-run limits how many run at a time" {
+    cat > count.sh <<'JOB'
+touch "running.$1"
+ls running.* | wc -l
+sleep 0.5
+rm "running.$1"
+JOB
+    "${run_pl}" --max-jobs-run 2 JOB=1:6 job.JOB.log bash count.sh JOB
+    most=$(grep -h '^[0-9]*$' job.*.log | sort -n | tail -n 1)
+    [ "${most}" -eq 2 ]
+}
+
+@test "wrong usage is one line" {
+    run "${run_pl}" JOB=1:2 same.log true
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"put JOB into its name"* ]]
+    run "${run_pl}" JOB=0:2 job.JOB.log true
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"JOB=0:2"* ]]
+    run "${run_pl}" only.log
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"usage"* ]]
+}
+
+@test "stopping run.pl stops its jobs" {
+    "${run_pl}" one.log bash -c 'echo $$ > pid; exec sleep 60' 3>&- &
+    runner=$!
+    for _ in $(seq 50); do [ -s pid ] && break; sleep 0.1; done
+    kill -TERM "${runner}"
+    wait "${runner}" || true
+    for _ in $(seq 50); do kill -0 "$(cat pid)" 2> /dev/null || break; sleep 0.1; done
+    run kill -0 "$(cat pid)"
+    [ "$status" -ne 0 ]
+}
