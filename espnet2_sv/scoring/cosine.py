@@ -1,0 +1,63 @@
+"""The one score of this project: the cosine of two embeddings."""
+
+import numpy as np
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.parallel import for_each_chunk
+
+
+def length_normalise(embeddings: np.ndarray) -> np.ndarray:
+    """Scale embeddings (M, E) to unit length, as float32.
+
+    Raises:
+        SVError: A row is all zero, or holds NaN or Inf; the row number is named.
+    """
+    embeddings = np.asarray(embeddings, np.float32)
+    norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    bad = ~(np.isfinite(norms) & (norms > 0))
+    if bad.any():
+        row = int(bad.argmax())
+        what = "zero" if norms[row] == 0 else "NaN or Inf"
+        raise SVError(f"embedding in row {row} is {what}: it has no direction")
+    return (embeddings / norms[:, None].astype(np.float32)).astype(np.float32, copy=False)
+
+
+def cosine_scores(
+    enroll: np.ndarray,
+    test: np.ndarray,
+    enroll_index: np.ndarray,
+    test_index: np.ndarray,
+    chunk: int = 8192,
+) -> np.ndarray:
+    """Cosine of the pairs of rows that the trials name.
+
+    Args:
+        enroll: (M, E) embeddings of any length.
+        test: (N, E) embeddings of any length.
+        enroll_index: (K,) row of ``enroll`` for each trial.
+        test_index: (K,) row of ``test`` for each trial.
+        chunk: Trials in memory at once, per thread.
+
+    Returns:
+        (K,) float32 scores between -1 and 1.
+
+    Raises:
+        SVError: The two sides differ in dimension, or an embedding is zero, NaN or Inf.
+    """
+    enroll, test = np.asarray(enroll), np.asarray(test)
+    if enroll.ndim != 2 or test.ndim != 2 or enroll.shape[1] != test.shape[1]:
+        raise SVError(
+            f"enrolment embeddings are {enroll.shape}, test embeddings {test.shape}: "
+            "both are (number, dimension) of one dimension; extract them with one model"
+        )
+    unit_enroll = length_normalise(enroll)
+    unit_test = unit_enroll if test is enroll else length_normalise(test)
+    enroll_index, test_index = np.asarray(enroll_index), np.asarray(test_index)
+    scores = np.empty(len(enroll_index), np.float32)
+
+    def work(part: slice) -> None:
+        left, right = unit_enroll[enroll_index[part]], unit_test[test_index[part]]
+        np.einsum("ij,ij->i", left, right, out=scores[part])
+
+    for_each_chunk(work, len(scores), chunk)
+    return scores

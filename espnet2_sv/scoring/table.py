@@ -1,0 +1,172 @@
+"""Reading millions of ``enroll test value`` lines into integer codes."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import csv
+
+from espnet2_sv.errors import SVError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of names, held as codes so that millions of lines stay small.
+
+    Attributes:
+        enroll_names: The distinct names of the enrolment side, in order of first appearance.
+        test_names: The distinct names of the test side.
+        enroll_index: (K,) int32 index into ``enroll_names`` of each line.
+        test_index: (K,) int32 index into ``test_names`` of each line.
+    """
+
+    enroll_names: list[str]
+    test_names: list[str]
+    enroll_index: np.ndarray
+    test_index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.enroll_index)
+
+    @property
+    def enroll(self) -> np.ndarray:
+        """(K,) enrolment name of each line, as Python strings."""
+        return np.array(self.enroll_names, object)[self.enroll_index]
+
+    @property
+    def test(self) -> np.ndarray:
+        """(K,) test name of each line, as Python strings."""
+        return np.array(self.test_names, object)[self.test_index]
+
+    def pair_codes(self) -> np.ndarray:
+        """(K,) int64, one number per distinct pair."""
+        return self.enroll_index.astype(np.int64) * len(self.test_names) + self.test_index
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the third field of a line is.
+
+    Attributes:
+        line_format: What a whole line looks like, for error messages.
+        type: Arrow type of the values.
+        parse: Turns one field into a value, or raises ``ValueError``.
+        true: Spelling of true, for a column of truth values.
+        false: Spelling of false.
+    """
+
+    line_format: str
+    type: pa.DataType
+    parse: Callable[[str], object]
+    true: str = "true"
+    false: str = "false"
+
+
+def read_pairs(path: str | PathLike, column: Column) -> tuple[Pairs, np.ndarray]:
+    """Read lines of an enrolment name, a test name and a value.
+
+    Fields separated by one space are read by Arrow; anything else goes line by line, which copes
+    with any white space and knows the number of a line that is wrong.
+
+    Returns:
+        The pairs and the (K,) values.
+
+    Raises:
+        SVError: The file is missing or empty, a line is malformed, or a pair appears twice
+            with different values (equal repeats are kept, with a logged warning).
+    """
+    try:
+        table = _read_fast(path, column)
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read ({os.strerror(e.errno) if e.errno else e})") from e
+    if table is None:
+        table = _read_lines(path, column)
+    if not len(table):
+        raise SVError(f"{path}: is empty; its lines should be '{column.line_format}'")
+    enroll, test = table["enroll"].chunk(0), table["test"].chunk(0)
+    pairs = Pairs(
+        enroll.dictionary.to_pylist(),
+        test.dictionary.to_pylist(),
+        enroll.indices.to_numpy(),
+        test.indices.to_numpy(),
+    )
+    values = table["value"].chunk(0).to_numpy(zero_copy_only=False)
+    _check_repeats(path, pairs, values)
+    return pairs, values
+
+
+def _read_fast(path: str | PathLike, column: Column) -> pa.Table | None:
+    """Read fields separated by exactly one space; None where a line is anything else."""
+    name = pa.dictionary(pa.int32(), pa.string())
+    try:
+        table = csv.read_csv(
+            path,
+            csv.ReadOptions(column_names=["enroll", "test", "value"], block_size=1 << 22),
+            csv.ParseOptions(delimiter=" ", quote_char=False, ignore_empty_lines=False),
+            csv.ConvertOptions(
+                column_types={"enroll": name, "test": name, "value": column.type},
+                true_values=[column.true],
+                false_values=[column.false],
+                null_values=[],
+            ),
+        )
+    except pa.ArrowInvalid:
+        return None
+    table = table.unify_dictionaries().combine_chunks()
+    if not len(table):
+        return None
+    names = (n for side in ("enroll", "test") for n in table[side].chunk(0).dictionary.to_pylist())
+    return table if all(n.split() == [n] for n in names) else None
+
+
+def _read_lines(path: str | PathLike, column: Column) -> pa.Table:
+    """Read fields separated by any white space, line by line."""
+    codes: tuple[dict[str, int], dict[str, int]] = ({}, {})
+    index: tuple[list[int], list[int]] = ([], [])
+    values = []
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                enroll, test, value = line.split()
+                values.append(column.parse(value))
+            except ValueError:
+                raise SVError(
+                    f"{path}: line {number} is '{line.strip()[:80]}', not '{column.line_format}'"
+                ) from None
+            for side, field in enumerate((enroll, test)):
+                index[side].append(codes[side].setdefault(field, len(codes[side])))
+    columns = [
+        pa.chunked_array(
+            [
+                pa.DictionaryArray.from_arrays(
+                    pa.array(i, pa.int32()), pa.array(list(c), pa.string())
+                )
+            ]
+        )
+        for i, c in zip(index, codes, strict=True)
+    ]
+    columns.append(pa.chunked_array([pa.array(values, column.type)]))
+    return pa.table(columns, ["enroll", "test", "value"])
+
+
+def _check_repeats(path: str | PathLike, pairs: Pairs, values: np.ndarray) -> None:
+    """Published lists repeat some lines, and their figures count them: only contradictions stop."""
+    codes = pairs.pair_codes()
+    ordered = np.sort(codes)
+    repeated = int(np.count_nonzero(ordered[1:] == ordered[:-1]))
+    if not repeated:
+        return
+    order = np.lexsort((values, codes))
+    again = np.flatnonzero(codes[order[1:]] == codes[order[:-1]])
+    differ = again[values[order[again + 1]] != values[order[again]]]
+    trial = order[differ[0] if len(differ) else again[0]]
+    name = " ".join(
+        (pairs.enroll_names[pairs.enroll_index[trial]], pairs.test_names[pairs.test_index[trial]])
+    )
+    if len(differ):
+        raise SVError(f"{path}: the pair '{name}' is listed twice with different values; keep one")
+    logging.warning(f"{path}: {repeated} lines repeat an earlier one, as '{name}'; each counts")
