@@ -123,7 +123,8 @@ def check_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
     n_target = int(np.count_nonzero(labels))
     if not 0 < n_target < len(labels):
         raise SVError(
-            f"{n_target} target and {len(labels) - n_target} nontarget trials: error rates need both"
+            f"{n_target} target and {len(labels) - n_target} nontarget trials: "
+            "error rates need both"
         )
     return scores, labels
 
