@@ -21,6 +21,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 NEEDED, OPTIONAL = "needed", "optional"
 SET_UP = "tools/setup_env.sh"
+MIN_ESPNET = 202611
 MIN_FREE_GB = 2  # mini_an4 writes less; a VoxCeleb experiment needs its own estimate
 
 
@@ -44,7 +45,7 @@ class Package(NamedTuple):
 
 PACKAGES = [
     Package("espnet2_sv", NEEDED, "this project"),
-    Package("espnet2", NEEDED, "ESPnet >= 202611"),
+    Package("espnet2", NEEDED, f"ESPnet >= {MIN_ESPNET}"),
     Package("torch", NEEDED, "networks"),
     Package("torchaudio", NEEDED, "ESPnet's front ends"),
     Package("numpy", NEEDED, "arrays"),
@@ -105,7 +106,10 @@ def check_package(package: Package) -> Iterator[Row]:
     except Exception as e:  # an import can fail in any way, e.g. a library of another CUDA
         yield Row(name, package.kind, "", f"does not load ({type(e).__name__}: {e}): {mend}")
     else:
-        yield Row(name, package.kind, version_of(module), mend)
+        version = version_of(module)
+        if package.name == "espnet2" and int(version.split(".")[0]) < MIN_ESPNET:
+            version, mend = "", f"is {version}: {mend}"
+        yield Row(name, package.kind, version, mend)
 
 
 def check_gpu() -> Iterator[Row]:
@@ -130,7 +134,7 @@ def check_audio() -> Iterator[Row]:
     for name, extension in [("WAV", "wav"), ("FLAC", "flac"), ("OGG", "ogg"), ("NIST", "sph")]:
         found = f"libsndfile {soundfile.__libsndfile_version__}" if name in formats else ""
         yield Row(f"{extension} files", NEEDED, found, "pip install --upgrade soundfile")
-    found = "libsndfile" if "MPEG" in formats else ""
+    found = "libsndfile" if "MP3" in formats else ""
     yield Row("mp3 files", OPTIONAL, found, "pip install --upgrade soundfile (libsndfile >= 1.1)")
 
 
