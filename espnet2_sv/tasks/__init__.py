@@ -1,0 +1,18 @@
+"""ESPnet task classes; ``sv_task`` in a training config names the one that rebuilds its model."""
+
+import importlib
+
+from espnet2_sv.errors import SVError
+
+_TASKS = {
+    "scratch": ("espnet2_sv.tasks.sv", "SVTask"),
+    "transfer": ("espnet2_sv.tasks.transfer", "SVTransferTask"),
+}
+
+
+def get_task(name: str):
+    """Return the task class of a ``sv_task`` value such as ``"transfer"``."""
+    if name not in _TASKS:
+        raise SVError(f"sv_task {name!r} is unknown; known are {', '.join(_TASKS)}")
+    module, attribute = _TASKS[name]
+    return getattr(importlib.import_module(module), attribute)

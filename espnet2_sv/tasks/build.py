@@ -1,0 +1,83 @@
+"""Build a speaker network from a training config, and fill in what a pretrained model says."""
+
+import argparse
+import logging
+
+import yaml
+from espnet2.torch_utils.initialize import initialize
+
+from espnet2_sv.asr.archive import find_model_files, load_state_dict
+from espnet2_sv.asr.backbone import build_backbone
+from espnet2_sv.errors import SVError
+from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.tasks.choices import head_choices, loss_choices, specaug_choices
+
+# What a config says of the network that embeds; the loss is the training's own business.
+BACKBONE_KEYS = (
+    "frontend",
+    "frontend_conf",
+    "normalize",
+    "normalize_conf",
+    "encoder",
+    "encoder_conf",
+    "conditioning_vocab",
+)
+ARCHITECTURE_KEYS = (*BACKBONE_KEYS, "head", "head_conf", "sample_rate")
+
+
+def build_network(args: argparse.Namespace) -> SpeakerModel:
+    """Build backbone, head and loss as the config says, with random weights."""
+    if args.spk_num is None:
+        raise SVError("spk_num is not set: it comes from --spk2utt, or from a trained config.yaml")
+    specaug = args.specaug and specaug_choices.get_class(args.specaug)(**args.specaug_conf)
+    backbone = build_backbone({k: getattr(args, k, None) for k in BACKBONE_KEYS}, specaug=specaug)
+    if backbone.sample_rate != args.sample_rate:
+        raise SVError(
+            f"--sample_rate {args.sample_rate}: the network's front end expects "
+            f"{backbone.sample_rate} Hz"
+        )
+    head = head_choices.get_class(args.head)(
+        num_blocks=backbone.num_blocks, block_dim=backbone.block_dim, **args.head_conf
+    )
+    loss = loss_choices.get_class(args.loss)(
+        nout=head.embed_dim, nclasses=args.spk_num, **args.loss_conf
+    )
+    model = SpeakerModel(backbone, head, loss)
+    if args.init is not None:
+        initialize(model, args.init)
+    return model
+
+
+def start_from_speaker_model(args: argparse.Namespace) -> SpeakerModel:
+    """Build the network of ``--init_sv``, load its weights, keep this run's loss settings."""
+    source, args.init_sv = args.init_sv, None
+    files = find_model_files(source, kinds="sv")
+    with open(files.config, encoding="utf-8") as f:
+        trained = yaml.safe_load(f)
+    for key in ARCHITECTURE_KEYS:
+        setattr(args, key, trained.get(key))
+    args.init_sv_source = str(source)
+    model = build_network(args)
+    load_strictly(model, load_state_dict(files.weights), where=str(files.weights))
+    logging.info(f"Started from the speaker model {source} ({files.weights})")
+    return model
+
+
+def load_strictly(model, state: dict, where: str) -> None:
+    """Load a state dict of which every tensor must be there, be used and fit.
+
+    Raises:
+        SVError: One line naming the tensors that differ.
+    """
+    own = model.state_dict()
+    problems = [f"missing {k}" for k in own if k not in state]
+    problems += [f"unexpected {k}" for k in state if k not in own]
+    problems += [
+        f"{k} has shape {tuple(v.shape)}, expected {tuple(own[k].shape)}"
+        for k, v in state.items()
+        if k in own and v.shape != own[k].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise SVError(f"{where}: does not fit the model: {'; '.join(problems[:3])}{more}")
+    model.load_state_dict(state, strict=True)

@@ -1,0 +1,84 @@
+"""Errors that are cheap to find before any process, model or GPU is started."""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from espnet2_sv.data.kaldi import read_two_column
+from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.trials import read_trials
+
+LABELS_FILE = "spk2id"
+MIN_BATCH_PER_PROCESS = 2  # batch normalisation needs two examples
+
+
+def wav_scp(args: argparse.Namespace, mode: str) -> str:
+    """Return the wav.scp of ``--{train,valid}_data_path_and_name_and_type``."""
+    option = f"{mode}_data_path_and_name_and_type"
+    paths = [path for path, name, _ in getattr(args, option) if name == "speech"]
+    if len(paths) != 1:
+        raise SVError(f"--{option}: give one 'DIR/wav.scp,speech,sound'")
+    return paths[0]
+
+
+def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
+    """Check options and files of a training run and return its speaker labels.
+
+    Raises:
+        SVError: One line that names what is wrong.
+    """
+    for option in ("spk2utt", "valid_trials"):
+        if not getattr(args, option):
+            raise SVError(f"--{option} is required for training")
+    if args.ngpu > 0 and not torch.cuda.is_available():
+        raise SVError(f"--ngpu {args.ngpu}: this machine has no usable GPU; give --ngpu 0")
+    world_size = number_of_processes(args)
+    if args.batch_size < MIN_BATCH_PER_PROCESS * world_size:
+        raise SVError(
+            f"--batch_size {args.batch_size} on {world_size} process(es): batch normalisation "
+            f"needs at least {MIN_BATCH_PER_PROCESS} utterances in each"
+        )
+    if args.batch_size % world_size:
+        raise SVError(
+            f"--batch_size {args.batch_size} cannot be shared evenly by {world_size} processes"
+        )
+    train_utterances = read_two_column(wav_scp(args, "train"))
+    labels = SpeakerLabels.from_spk2utt(args.spk2utt)
+    if len(labels) < 2:
+        raise SVError(f"{args.spk2utt}: one speaker only; a classifier needs at least two")
+    if not train_utterances:
+        raise SVError(f"{wav_scp(args, 'train')}: is empty")
+    check_validation(args)
+    check_labels_of_previous_run(args, labels)
+    return labels
+
+
+def number_of_processes(args: argparse.Namespace) -> int:
+    """Return how many processes will share a batch (see ``AbsTask.main``)."""
+    nodes_or_ranks = args.dist_world_size or 1
+    if args.ngpu <= 1:
+        return nodes_or_ranks
+    if not args.multiprocessing_distributed:
+        raise SVError(f"--ngpu {args.ngpu} needs --multiprocessing_distributed true")
+    return args.ngpu * nodes_or_ranks
+
+
+def check_validation(args: argparse.Namespace) -> None:
+    """Check that the validation trials have both classes and all their utterances."""
+    path = wav_scp(args, "valid")
+    utterances = read_two_column(path)
+    trials = read_trials(args.valid_trials)
+    for utterance in {*trials.enroll, *trials.test}:
+        if utterance not in utterances:
+            raise SVError(f"{args.valid_trials}: utterance {utterance} is not in {path}")
+    if len({bool(label) for label in trials.labels}) < 2:
+        raise SVError(f"{args.valid_trials}: needs both target and nontarget trials")
+
+
+def check_labels_of_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
+    """Refuse to resume with another map from speakers to classes."""
+    saved = Path(args.output_dir) / LABELS_FILE
+    if args.resume and saved.exists():
+        SpeakerLabels.load(saved).require_same(labels, where=args.spk2utt)

@@ -1,0 +1,56 @@
+"""The parts that a speaker model can be built from, by their names in a training config."""
+
+import torch
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
+from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
+from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
+from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.asr.frontend.default import DefaultFrontend
+from espnet2.asr.frontend.melspec_torch import MelSpectrogramTorch
+from espnet2.asr.specaug.abs_specaug import AbsSpecAug
+from espnet2.asr.specaug.specaug import SpecAug
+from espnet2.layers.abs_normalize import AbsNormalize
+from espnet2.layers.utterance_mvn import UtteranceMVN
+from espnet2.tasks.spk import loss_choices
+from espnet2.train.class_choices import ClassChoices
+
+from espnet2_sv.asr.mvn import StoredMVN
+from espnet2_sv.nets.mfa import MFAHead
+
+frontend_choices = ClassChoices(
+    "frontend",
+    {"default": DefaultFrontend, "melspec_torch": MelSpectrogramTorch},
+    type_check=AbsFrontend,
+    default="default",
+)
+specaug_choices = ClassChoices("specaug", {"specaug": SpecAug}, type_check=AbsSpecAug)
+normalize_choices = ClassChoices(
+    "normalize",
+    {"utterance_mvn": UtteranceMVN, "stored_mvn": StoredMVN},
+    type_check=AbsNormalize,
+    default="utterance_mvn",
+    optional=True,
+)
+encoder_choices = ClassChoices(
+    "encoder",
+    {
+        "conformer": ConformerEncoder,
+        "e_branchformer": EBranchformerEncoder,
+        "branchformer": BranchformerEncoder,
+        "transformer": TransformerEncoder,
+    },
+    type_check=AbsEncoder,
+    default="conformer",
+)
+head_choices = ClassChoices("head", {"mfa": MFAHead}, type_check=torch.nn.Module, default="mfa")
+
+ALL_CHOICES = [
+    frontend_choices,
+    specaug_choices,
+    normalize_choices,
+    encoder_choices,
+    head_choices,
+    loss_choices,
+]

@@ -1,0 +1,192 @@
+"""The speaker verification task, trained from scratch."""
+
+import argparse
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import yaml
+from espnet2.tasks.abs_task import AbsTask, optim_classes
+from espnet2.train.collate_fn import CommonCollateFn
+
+from espnet2_sv.asr.archive import load_state_dict
+from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
+from espnet2_sv.data.kaldi import read_spk2utt
+from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.errors import SVError
+from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.scoring.trials import read_trials
+from espnet2_sv.tasks.arguments import add_sv_arguments
+from espnet2_sv.tasks.build import build_network, load_strictly, start_from_speaker_model
+from espnet2_sv.tasks.checks import LABELS_FILE, check_training_arguments, wav_scp
+from espnet2_sv.tasks.choices import ALL_CHOICES
+from espnet2_sv.train.param_groups import parameter_groups
+from espnet2_sv.train.trainer import SVTrainer
+
+
+class SVTask(AbsTask):
+    """Train a speaker embedding network with any block encoder from random weights.
+
+    Data, batches and validation are the project's own; options, schedulers, logging, distributed
+    start and checkpoints are ESPnet's.
+    """
+
+    sv_task = "scratch"
+    class_choices_list = ALL_CHOICES
+    trainer = SVTrainer
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the options of speaker training."""
+        add_sv_arguments(parser, cls.class_choices_list)
+
+    @classmethod
+    def main(cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None):
+        """Train as the command line says.
+
+        Raises:
+            SVError: Bad options or data, found before any process is started.
+        """
+        if args is None:
+            args = cls.get_parser().parse_args(cmd)
+        if not args.print_config and args.output_dir is not None:
+            labels = check_training_arguments(args)
+            args.spk_num = len(labels)
+        super().main(args=args)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace):
+        """Train in one process of the group."""
+        try:
+            super().main_worker(args)
+        except torch.distributed.DistError as e:
+            raise SVError(
+                f"the processes cannot meet at port {args.dist_master_port} of "
+                f"{args.dist_master_addr}: {str(e).splitlines()[0]}; choose another port"
+            ) from e
+
+    # Model
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> SpeakerModel:
+        """Build the model; in training, start it from ``--init_sv`` where given."""
+        args.sv_task = cls.sv_task
+        if getattr(args, "init_sv", None):
+            return start_from_speaker_model(args)
+        return build_network(args)
+
+    @classmethod
+    def build_model_from_file(cls, config_file=None, model_file=None, device: str = "cpu"):
+        """Rebuild a trained model from its own config and weights alone.
+
+        Unlike ESPnet's, every tensor must be there and fit.
+
+        Returns:
+            (model, training arguments).
+        """
+        config_file = Path(config_file or Path(model_file).parent / "config.yaml")
+        with config_file.open(encoding="utf-8") as f:
+            args = argparse.Namespace(**yaml.safe_load(f))
+        args.init = None  # the weights come from the file
+        model = cls.build_model(args)
+        if model_file is not None:
+            load_strictly(model, load_state_dict(model_file), where=str(model_file))
+        return model.to(device), args
+
+    @classmethod
+    def build_optimizers(cls, args: argparse.Namespace, model: SpeakerModel):
+        """Build one optimizer with learning rates by depth."""
+        optim_class = optim_classes[args.optim]
+        groups = parameter_groups(
+            model,
+            lr=args.optim_conf.get("lr", cls.default_lr(optim_class)),
+            encoder_lr_factor=args.encoder_lr_factor,
+            layer_decay=args.layer_decay,
+            exclude_weight_decay=args.exclude_weight_decay,
+        )
+        return [optim_class(groups, **args.optim_conf)]
+
+    @staticmethod
+    def default_lr(optim_class) -> float:
+        """Return the learning rate that an optimizer class uses if none is given."""
+        return optim_class([torch.nn.Parameter(torch.zeros(1))]).defaults["lr"]
+
+    # Data
+
+    @classmethod
+    def required_data_names(cls, train: bool = True, inference: bool = False):
+        """Name the data that a batch must have."""
+        return ("speech", "spk_labels") if train else ("speech",)
+
+    @classmethod
+    def optional_data_names(cls, train: bool = True, inference: bool = False):
+        """Name the data that a batch may have."""
+        return ()
+
+    @classmethod
+    def build_collate_fn(cls, args: argparse.Namespace, train: bool):
+        """Return ESPnet's collation, for its streaming iterators."""
+        return CommonCollateFn()
+
+    @classmethod
+    def build_preprocess_fn(cls, args: argparse.Namespace, train: bool):
+        """Return None: cropping and augmentation happen while reading."""
+        return None
+
+    @classmethod
+    def build_iter_factory(cls, args, distributed_option, mode: str, kwargs=None):
+        """Build the iterator of training crops or of full-length validation utterances."""
+        rank, world_size = 0, 1
+        if distributed_option.distributed:
+            rank, world_size = distributed_option.dist_rank, distributed_option.dist_world_size
+        shared = {
+            "sample_rate": args.sample_rate,
+            "num_workers": args.num_workers,
+            "rank": rank,
+            "world_size": world_size,
+            "pin_memory": args.ngpu > 0,
+        }
+        if mode == "train":
+            labels = SpeakerLabels.from_spk2utt(args.spk2utt)
+            if rank == 0:
+                labels.save(Path(args.output_dir) / LABELS_FILE)
+            return TrainIterFactory(
+                wav_scp(args, "train"),
+                labels,
+                {u: s for s, utts in read_spk2utt(args.spk2utt).items() for u in utts},
+                crop_seconds=args.target_duration,
+                batch_size=args.batch_size,
+                seed=args.seed,
+                augment_conf=augmentation(args),
+                num_iters_per_epoch=args.num_iters_per_epoch,
+                **shared,
+            )
+        trials = read_trials(args.valid_trials)
+        return EmbedIterFactory(
+            wav_scp(args, "valid"),
+            sorted({*trials.enroll, *trials.test}),
+            batch_size=args.valid_batch_size or args.batch_size,
+            equal_lengths_only=has_legacy_positions(args),
+            **shared,
+        )
+
+
+def has_legacy_positions(args: argparse.Namespace) -> bool:
+    """Tell whether the encoder's outputs depend on padding (ESPnet's old relative positions)."""
+    conf = args.encoder_conf or {}
+    return (
+        args.encoder != "transformer"
+        and conf.get("rel_pos_type", "legacy") == "legacy"
+        and conf.get("pos_enc_layer_type", "rel_pos") in ("rel_pos", "legacy_rel_pos")
+    )
+
+
+def augmentation(args: argparse.Namespace) -> dict:
+    """Complete ``--augment_conf`` with the lists of ``--noise_scp`` and ``--rir_scp``."""
+    conf = copy.deepcopy(args.augment_conf)
+    if args.noise_scp:
+        conf["noise"] = [{"scp": args.noise_scp, **entry} for entry in conf.get("noise") or [{}]]
+    if args.rir_scp:
+        conf["rir"] = {"scp": args.rir_scp, **(conf.get("rir") or {})}
+    return conf

@@ -1,0 +1,30 @@
+"""Keep a checkpoint that is never half-written.
+
+ESPnet's trainer overwrites ``checkpoint.pth`` in place, then writes the epoch's model and moves
+its links: a process killed in between leaves files that disagree or cannot be read. Here the
+checkpoint of the last epoch that ended well is set aside under another name while the next epoch
+runs, and put back when a run starts: a kill costs the epoch under way, nothing more.
+"""
+
+import os
+from pathlib import Path
+
+CHECKPOINT = "checkpoint.pth"
+SAFE_CHECKPOINT = "checkpoint.safe.pth"
+
+
+def set_aside(output_dir: Path) -> None:
+    """Protect the finished epoch's checkpoint while the next epoch runs."""
+    if (output_dir / CHECKPOINT).exists():
+        os.replace(output_dir / CHECKPOINT, output_dir / SAFE_CHECKPOINT)
+
+
+def put_back(output_dir: Path) -> None:
+    """Make the checkpoint of the last epoch that ended well the one to resume from."""
+    if (output_dir / SAFE_CHECKPOINT).exists():
+        os.replace(output_dir / SAFE_CHECKPOINT, output_dir / CHECKPOINT)
+
+
+def forget(output_dir: Path) -> None:
+    """Drop the protected copy once the whole run has ended well."""
+    (output_dir / SAFE_CHECKPOINT).unlink(missing_ok=True)

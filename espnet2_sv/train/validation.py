@@ -1,0 +1,62 @@
+"""Verification of held-out speakers during training."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from espnet2.torch_utils.device_funcs import to_device
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.cosine import cosine_scores
+from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
+from espnet2_sv.scoring.trials import read_trials
+
+
+def embed_batches(model: torch.nn.Module, iterator: Iterable, device: str) -> dict[str, np.ndarray]:
+    """Embed batches of (utterances, {"speech", "speech_lengths"}) into {utterance: (E,)}."""
+    embeddings = {}
+    for utterances, batch in iterator:
+        batch = to_device(batch, device)
+        vectors = model.embed(batch["speech"], batch["speech_lengths"])
+        embeddings.update(zip(utterances, vectors.cpu().numpy(), strict=True))
+    return embeddings
+
+
+def verification_stats(trials_path: str, embeddings: dict[str, np.ndarray]) -> dict[str, float]:
+    """Score a trial list by cosine.
+
+    Args:
+        trials_path: Lines of ``enroll_utt test_utt target|nontarget``.
+        embeddings: Vectors (E,) of all utterances in the list.
+
+    Returns:
+        ``eer`` in percent, ``mindcf_p01`` and ``mindcf_p05``, the threshold at the EER, mean
+        scores and the number of trials.
+
+    Raises:
+        SVError: An embedding is not finite: training has diverged.
+    """
+    trials = read_trials(trials_path)
+    index = {utterance: i for i, utterance in enumerate(embeddings)}
+    vectors = np.stack(list(embeddings.values()))
+    broken = ~np.isfinite(vectors).all(axis=1)
+    if broken.any():
+        name = list(embeddings)[int(broken.argmax())]
+        raise SVError(f"the embedding of {name} is not finite: lower the learning rate")
+    scores = cosine_scores(
+        vectors,
+        vectors,
+        np.array([index[u] for u in trials.enroll]),
+        np.array([index[u] for u in trials.test]),
+    )
+    labels = np.asarray(trials.labels, dtype=bool)
+    result = equal_error_rate(scores, labels)
+    return {
+        "eer": 100.0 * result.eer,
+        "eer_threshold": result.threshold,
+        "mindcf_p01": min_dcf(scores, labels, p_target=0.01)[0],
+        "mindcf_p05": min_dcf(scores, labels, p_target=0.05)[0],
+        "target_mean": float(scores[labels].mean()),
+        "nontarget_mean": float(scores[~labels].mean()),
+        "n_trials": len(scores),
+    }
