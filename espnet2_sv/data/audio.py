@@ -1,0 +1,124 @@
+"""Reading speech: any format, any rate, any number of channels, only the part that is needed."""
+
+from math import ceil, gcd
+from typing import NamedTuple
+
+import numpy as np
+import soxr
+
+from espnet2_sv.data.sources import AudioSource, open_audio
+from espnet2_sv.errors import SVError
+
+# read on either side of a crop before resampling, far more than soxr's filter is long; seconds
+_RESAMPLING_MARGIN = 0.05
+# what a lossy container may declare beyond what it holds; seconds
+_LENGTH_TOLERANCE = 0.5
+
+
+class AudioInfo(NamedTuple):
+    """Length in samples at ``rate`` (Hz), and number of channels."""
+
+    num_samples: int
+    rate: int
+    channels: int
+
+
+def read_audio(
+    spec: str,
+    sample_rate: int = 16000,
+    start: float = 0.0,
+    duration: float | None = None,
+    allow_pipes: bool = False,
+) -> np.ndarray:
+    """Read speech from a ``wav.scp`` entry.
+
+    Integer samples are scaled to [-1, 1). Several channels become one: their mean. Another
+    sampling rate is converted with soxr; the samples of a crop are those of the whole recording.
+
+    Args:
+        spec: A path, ``x.ark:OFFSET``, or ``command |`` (see ``allow_pipes``).
+        sample_rate: Sampling rate of what is returned, Hz.
+        start: First sample wanted, in seconds.
+        duration: Length wanted in seconds; None means to the end. Less is returned where the
+            recording ends earlier.
+        allow_pipes: Whether an entry may be a command to run.
+
+    Returns:
+        float32 (S,), at least one sample.
+
+    Raises:
+        SVError: Missing, empty, truncated or undecodable audio, NaN or infinite samples.
+    """
+    with open_audio(spec, allow_pipes) as source:
+        first = round(start * sample_rate)
+        total = length_at(source, sample_rate)
+        last = total if duration is None else min(total, first + round(duration * sample_rate))
+        return read_section(source, sample_rate, first, last)
+
+
+def audio_info(spec: str, allow_pipes: bool = False) -> AudioInfo:
+    """Length, rate and channels from the header, without decoding (pipes are run)."""
+    with open_audio(spec, allow_pipes) as source:
+        return AudioInfo(source.frames, source.rate, source.channels)
+
+
+def length_at(source: AudioSource, sample_rate: int) -> int:
+    """Number of samples that a recording has after conversion to ``sample_rate`` Hz."""
+    return (2 * source.frames * sample_rate + source.rate) // (2 * source.rate)
+
+
+def read_section(
+    source: AudioSource, sample_rate: int, start: int, stop: int, channel: int | None = None
+) -> np.ndarray:
+    """Read samples ``start <= n < stop``, counted at ``sample_rate`` Hz.
+
+    Args:
+        source: An open recording.
+        sample_rate: Hz.
+        start: First sample.
+        stop: Sample after the last one.
+        channel: The channel to take; None means the mean of all.
+
+    Returns:
+        float32 (S,); fewer samples than asked only where a lossy container declared too many.
+
+    Raises:
+        SVError: Nothing there, truncated, NaN or infinite samples.
+    """
+    if stop <= start:
+        raise SVError(
+            f"{source.spec}: holds no samples from {start / sample_rate:.2f} s on; replace the "
+            "file or remove the utterance"
+        )
+    if source.rate == sample_rate:
+        speech = _decode(source, start, stop, channel)
+    else:
+        # `up` samples at sample_rate last as long as `down` samples of the recording
+        up = sample_rate // gcd(sample_rate, source.rate)
+        down = source.rate // gcd(sample_rate, source.rate)
+        margin = ceil(_RESAMPLING_MARGIN * source.rate)
+        block = max(start // up - margin // down - 1, 0)
+        end = min(ceil(stop * down / up) + margin, source.frames)
+        speech = _decode(source, block * down, end, channel)
+        speech = soxr.resample(speech, source.rate, sample_rate)
+        speech = speech[start - block * up : stop - block * up]
+    if not len(speech):
+        raise SVError(f"{source.spec}: ends before the wanted part; replace the file")
+    return np.ascontiguousarray(speech)
+
+
+def _decode(source: AudioSource, start: int, stop: int, channel: int | None) -> np.ndarray:
+    samples = source.read(start, stop)
+    missing = stop - start - len(samples)
+    if missing > (0 if source.exact else _LENGTH_TOLERANCE * source.rate):
+        raise SVError(
+            f"{source.spec}: is truncated, {missing} samples of {source.frames} are missing; "
+            "replace the file"
+        )
+    if not np.isfinite(samples).all():
+        raise SVError(
+            f"{source.spec}: has NaN or infinite samples; replace the file or remove the utterance"
+        )
+    if channel is not None:
+        return samples[:, channel]
+    return samples[:, 0] if source.channels == 1 else samples.mean(axis=1)

@@ -1,0 +1,165 @@
+"""Noise, music, babble and reverberation, added to training crops."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+from espnet2_sv.data.audio import length_at, read_section
+from espnet2_sv.data.crops import read_crop
+from espnet2_sv.data.sources import open_audio
+from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.errors import SVError
+
+_NOISE_KEYS = {"scp": None, "snr": (0.0, 15.0), "num": (1, 1), "weight": 1.0}
+_RIR_KEYS = {"scp": None, "weight": 1.0}
+_KEYS = {"apply_prob", "noise", "rir"}
+_DEFAULT_PROBABILITY = 2 / 3  # of the paper's recipe
+
+
+class Augmenter:
+    """Changes a crop with some probability in one of several ways.
+
+    Configuration (all keys optional but ``scp``)::
+
+        apply_prob: 0.667            # probability that anything is done
+        noise:
+        - {scp: noise.scp, snr: [0, 15], num: [1, 1], weight: 1.0}
+        - {scp: music.scp, snr: [5, 15]}
+        - {scp: speech.scp, snr: [13, 20], num: [3, 8]}    # babble: 3 to 8 recordings summed
+        rir: {scp: rirs.scp, weight: 1.0}
+
+    One way is drawn by weight, then a recording of its list; SNR (dB) and number are uniform in
+    their ranges, both ends included.
+    """
+
+    def __init__(self, conf: Mapping, sample_rate: int):
+        """Read the lists.
+
+        Raises:
+            SVError: Unknown keys, values out of range, missing or empty lists.
+        """
+        _known("augment_conf", conf, _KEYS)
+        self.apply_prob = float(conf.get("apply_prob", _DEFAULT_PROBABILITY))
+        if not 0 <= self.apply_prob <= 1:
+            raise SVError(f"augment_conf: apply_prob is {self.apply_prob}; choose 0 to 1")
+        self._ways = [_Noise(entry, sample_rate) for entry in conf.get("noise") or ()]
+        if conf.get("rir"):
+            self._ways.append(_Reverberation(conf["rir"], sample_rate))
+        weights = np.array([way.weight for way in self._ways], float)
+        if len(weights) and (weights.min() < 0 or not 0 < weights.sum() < np.inf):
+            raise SVError("augment_conf: weights must be 0 or more, and one of them above 0")
+        self._bounds = np.cumsum(weights / weights.sum()) if len(weights) else weights
+
+    def __call__(self, speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Augment ``speech`` (S,); the result has the same length and is float32."""
+        if not self._ways or rng.random() >= self.apply_prob:
+            return speech
+        way = int(np.searchsorted(self._bounds, rng.random(), side="right"))
+        return self._ways[min(way, len(self._ways) - 1)](speech, rng)
+
+
+def add_noise(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
+    """Add ``noise`` (S,) to ``speech`` (S,) at a ratio of their mean powers of ``snr`` dB.
+
+    Where one of them is silent there is no ratio, and the speech comes back as it is.
+    """
+    speech_power, noise_power = _power(speech), _power(noise)
+    if speech_power == 0 or noise_power == 0:
+        return speech
+    gain = np.sqrt(speech_power / noise_power * 10 ** (-snr / 10))
+    return speech + np.float32(gain) * noise
+
+
+def reverberate(speech: np.ndarray, rir: np.ndarray) -> np.ndarray:
+    """Convolve ``speech`` (S,) with a room impulse response (R,).
+
+    The response's strongest peak, the direct path, is put at lag 0, so speech does not shift in
+    time; the result has the length and the mean power of ``speech``.
+    """
+    direct = int(np.argmax(np.abs(rir)))
+    wet = fftconvolve(speech, rir)[direct : direct + len(speech)]
+    power = _power(wet)
+    return speech if power == 0 else wet * np.float32(np.sqrt(_power(speech) / power))
+
+
+class _Noise:
+    """Sums a few crops of recordings from a list and adds them to speech."""
+
+    def __init__(self, conf: Mapping, sample_rate: int):
+        _known("augment_conf: noise", conf, _NOISE_KEYS)
+        conf = _NOISE_KEYS | dict(conf)
+        self.table = _list(conf["scp"], "noise")
+        self.snr = _range(conf, "snr", -100)
+        self.num = _range(conf, "num", 1)
+        self.weight = conf["weight"]
+        self.sample_rate = sample_rate
+
+    def __call__(self, speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        noise = np.zeros_like(speech)
+        for _ in range(rng.integers(int(self.num[0]), int(self.num[1]) + 1)):
+            crop = _pick(self.table, rng, lambda s: self._crop(s, len(speech), rng))
+            # recordings of a babble are equally loud
+            power = _power(crop)
+            noise += crop if power == 0 else crop / np.float32(np.sqrt(power))
+        return add_noise(speech, noise, rng.uniform(*self.snr))
+
+    def _crop(self, source, length: int, rng: np.random.Generator) -> np.ndarray:
+        return read_crop(source, self.sample_rate, length, rng)
+
+
+class _Reverberation:
+    """Convolves speech with an impulse response from a list; of several channels, one is drawn."""
+
+    def __init__(self, conf: Mapping, sample_rate: int):
+        _known("augment_conf: rir", conf, _RIR_KEYS)
+        conf = _RIR_KEYS | dict(conf)
+        self.table = _list(conf["scp"], "rir")
+        self.weight = conf["weight"]
+        self.sample_rate = sample_rate
+
+    def __call__(self, speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return reverberate(speech, _pick(self.table, rng, lambda s: self._response(s, rng)))
+
+    def _response(self, source, rng: np.random.Generator) -> np.ndarray:
+        channel = int(rng.integers(source.channels))
+        total = length_at(source, self.sample_rate)
+        return read_section(source, self.sample_rate, 0, total, channel)
+
+
+def _pick(table: KaldiTable, rng: np.random.Generator, read):
+    """Open a random entry and read it; errors name the list and the entry."""
+    index = int(rng.integers(len(table)))
+    try:
+        with open_audio(table.value(index)) as source:
+            return read(source)
+    except SVError as e:
+        raise SVError(f"{table.name}: {table.key(index)}: {e}") from e
+
+
+def _power(x: np.ndarray) -> float:
+    return float(np.dot(x, x)) / len(x)
+
+
+def _list(scp, kind: str) -> KaldiTable:
+    if scp is None:
+        raise SVError(f"augment_conf: a {kind} entry has no scp; name its list of recordings")
+    table = KaldiTable.of(scp, f"{kind} list")
+    if not len(table):
+        raise SVError(f"{table.name}: the {kind} list is empty")
+    return table
+
+
+def _range(conf: Mapping, key: str, least: float) -> tuple[float, float]:
+    """A pair of numbers, or one number standing for both ends."""
+    value = conf[key] if isinstance(conf[key], list | tuple) else (conf[key],) * 2
+    if len(value) != 2 or not least <= value[0] <= value[1]:
+        raise SVError(
+            f"augment_conf: {key} is {conf[key]}; give [low, high], {least} or more, in order"
+        )
+    return float(value[0]), float(value[1])
+
+
+def _known(where: str, conf: Mapping, keys) -> None:
+    if unknown := sorted(set(conf) - set(keys)):
+        raise SVError(f"{where}: unknown key {unknown[0]}; choose from {', '.join(sorted(keys))}")

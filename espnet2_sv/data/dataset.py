@@ -1,0 +1,152 @@
+"""Training examples: an utterance becomes a crop, augmented, with its speaker's class."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from espnet2_sv.data.audio import read_audio
+from espnet2_sv.data.crops import read_crop
+from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.sources import open_audio
+from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.errors import SVError
+
+_EXAMPLE = 2  # separates the dataset's random numbers from the sampler's
+
+Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Example = tuple[str, dict[str, np.ndarray]]
+
+
+class TrainDataset(torch.utils.data.Dataset):
+    """Crops of the training utterances.
+
+    Item ``(utterance index, pass, position)`` draws everything random (place of the crop,
+    augmentation) from a generator seeded by (seed, pass, position). It is therefore the same in
+    every worker and rank, and differs between any two places of a training.
+
+    Attributes:
+        labels: Class of each utterance, int32 (N,), in the order of ``wav.scp``.
+    """
+
+    def __init__(
+        self,
+        wav_scp: str | Path | Mapping[str, str] | KaldiTable,
+        utt2spk: str | Path | Mapping[str, str] | KaldiTable,
+        speakers: SpeakerLabels,
+        *,
+        sample_rate: int,
+        crop_seconds: float,
+        seed: int = 0,
+        augment: Augmentation | None = None,
+    ):
+        """Match audio and speakers.
+
+        Args:
+            wav_scp: Audio of each utterance.
+            utt2spk: Speaker of each utterance; its utterances must be those of ``wav_scp``.
+            speakers: Class of each speaker.
+            sample_rate: Hz.
+            crop_seconds: Length of a crop.
+            seed: Seed of all random choices.
+            augment: Changes a crop (S,), keeping its length.
+
+        Raises:
+            SVError: An utterance with audio but no speaker, or the other way round.
+        """
+        self.wavs = KaldiTable.of(wav_scp, "wav.scp")
+        speaker_of = KaldiTable.of(utt2spk, "utt2spk")
+        self.labels = speakers.classes_of(self.wavs.keys(), speaker_of)
+        if len(speaker_of) > len(self.wavs):
+            listed = speaker_of.keys()
+            utt = listed[int(np.argmin(self.wavs.find(listed)))].decode()
+            raise SVError(
+                f"{self.wavs.name}: utterance {utt} of {speaker_of.name} has no audio "
+                f"({len(speaker_of) - len(self.wavs)} such utterances in all); add or remove it"
+            )
+        self.sample_rate = sample_rate
+        self.crop_length = round(crop_seconds * sample_rate)
+        if self.crop_length < 1:
+            raise SVError(f"crops of {crop_seconds} s at {sample_rate} Hz are empty")
+        self.seed = seed
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.wavs)
+
+    def __getitem__(self, key: tuple[int, int, int]) -> Example | SVError:
+        """Example of ``key``, or the error (a value: DataLoader mangles what is raised)."""
+        index, number, position = key
+        utt = self.wavs.key(index)
+        rng = np.random.default_rng((_EXAMPLE, self.seed, number, position))
+        try:
+            with open_audio(self.wavs.value(index)) as source:
+                speech = read_crop(source, self.sample_rate, self.crop_length, rng)
+            if self.augment is not None:
+                speech = self.augment(speech, rng)
+        except SVError as e:
+            return SVError(f"utterance {utt}: {e}")
+        return utt, {"speech": speech, "spk_labels": self.labels[index : index + 1]}
+
+
+class EmbedDataset(torch.utils.data.Dataset):
+    """Whole utterances; item ``i`` is ``(utterance, (S,) float32)`` or ``(utterance, SVError)``."""
+
+    def __init__(
+        self,
+        wavs: KaldiTable,
+        *,
+        sample_rate: int,
+        max_seconds: float | None = None,
+        allow_pipes: bool = False,
+    ):
+        """Read from ``wavs`` at ``sample_rate`` Hz, at most the first ``max_seconds``."""
+        self.wavs = wavs
+        self.sample_rate = sample_rate
+        self.max_seconds = max_seconds
+        self.allow_pipes = allow_pipes
+
+    def __len__(self) -> int:
+        return len(self.wavs)
+
+    def __getitem__(self, index: int) -> tuple[str, np.ndarray | SVError]:
+        """Utterance ``index``, an entry of the table."""
+        utt = self.wavs.key(index)
+        try:
+            return utt, read_audio(
+                self.wavs.value(index),
+                self.sample_rate,
+                duration=self.max_seconds,
+                allow_pipes=self.allow_pipes,
+            )
+        except SVError as e:
+            return utt, SVError(f"utterance {utt}: {e}")
+
+
+def collate_train(examples: Sequence[Example | SVError]):
+    """Batch crops of equal length: ids, speech (B, S), speech_lengths (B,), spk_labels (B, 1)."""
+    for example in examples:
+        if isinstance(example, SVError):
+            return example
+    speech = torch.from_numpy(np.stack([data["speech"] for _, data in examples]))
+    labels = np.stack([data["spk_labels"] for _, data in examples]).astype(np.int64)
+    return [utt for utt, _ in examples], {
+        "speech": speech,
+        "speech_lengths": torch.full((len(speech),), speech.shape[1], dtype=torch.long),
+        "spk_labels": torch.from_numpy(labels),
+    }
+
+
+def collate_embed(examples: Sequence[tuple[str, np.ndarray | SVError]]):
+    """Zero-pad utterances: ids, speech (B, S), speech_lengths (B,), and a list ``failed``."""
+    good = [(utt, x) for utt, x in examples if not isinstance(x, SVError)]
+    lengths = [len(x) for _, x in good]
+    speech = np.zeros((len(good), max(lengths, default=0)), np.float32)
+    for row, (_, x) in zip(speech, good, strict=True):
+        row[: len(x)] = x
+    return [utt for utt, _ in good], {
+        "speech": torch.from_numpy(speech),
+        "speech_lengths": torch.tensor(lengths, dtype=torch.long),
+        "failed": [(utt, str(x)) for utt, x in examples if isinstance(x, SVError)],
+    }

@@ -1,0 +1,117 @@
+"""Which class of the training loss stands for which speaker."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from espnet2_sv.data.kaldi import read_two_column
+from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+
+
+class SpeakerLabels:
+    """An ordered list of speakers; a speaker's class is its place in it.
+
+    A new map sorts speakers by name (byte order), so it does not depend on the order of lines in
+    a file. The map is saved with the model as ``speaker class`` lines.
+    """
+
+    def __init__(self, speakers: Sequence[str]):
+        """Number ``speakers`` from 0 in the given order."""
+        if not speakers:
+            raise SVError("no speakers to train on; check spk2utt")
+        self.speakers = tuple(speakers)
+        self._classes = {speaker: i for i, speaker in enumerate(self.speakers)}
+        if len(self._classes) != len(self.speakers):
+            raise SVError("a speaker is named twice in the speaker map; name each once")
+
+    @classmethod
+    def from_names(cls, speakers: Iterable[str]) -> "SpeakerLabels":
+        """Number the distinct names in sorted order."""
+        return cls(sorted(set(speakers)))
+
+    @classmethod
+    def from_spk2utt(cls, path: str | os.PathLike) -> "SpeakerLabels":
+        """Take the speakers of a ``spk2utt`` file."""
+        table = KaldiTable.read(path)
+        if not len(table):
+            raise SVError(f"{path}: lists no speakers")
+        return cls.from_names(table.key(i) for i in range(len(table)))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> "SpeakerLabels":
+        """Read what :meth:`save` wrote; classes must be 0, 1, 2, ... in file order."""
+        classes = read_two_column(path)
+        for expected, (speaker, number) in enumerate(classes.items()):
+            if number != str(expected):
+                raise SVError(
+                    f"{path}: speaker {speaker} has class {number} where {expected} is due; "
+                    "take the file that was written with the model"
+                )
+        return cls(list(classes))
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write ``speaker class`` lines."""
+        with atomic_write(path) as f:
+            f.write(self._text())
+
+    def __len__(self) -> int:
+        return len(self.speakers)
+
+    def index(self, speaker: str) -> int:
+        """Class of ``speaker``; SVError if it has none."""
+        try:
+            return self._classes[speaker]
+        except KeyError:
+            raise SVError(
+                f"speaker {speaker} has no class; it is missing from the spk2utt or speaker map "
+                "that the training started with"
+            ) from None
+
+    def classes_of(self, utterances: np.ndarray, utt2spk: KaldiTable) -> np.ndarray:
+        """Classes of many utterances.
+
+        Args:
+            utterances: Utterance ids, NumPy bytes array (N,).
+            utt2spk: The speaker of each utterance; it may hold more utterances.
+
+        Returns:
+            int32 (N,).
+
+        Raises:
+            SVError: An utterance without a speaker, or a speaker without a class.
+        """
+        places = utt2spk.find(utterances)
+        if (missing := places < 0).any():
+            utt = utterances[int(np.argmax(missing))].decode()
+            raise SVError(
+                f"{utt2spk.name}: utterance {utt} has no speaker "
+                f"({int(missing.sum())} such utterances in all); add it or remove its audio"
+            )
+        names, which = np.unique(utt2spk.values(), return_inverse=True)
+        wanted = np.unique(which[places])
+        classes = np.full(len(names), -1, np.int32)
+        classes[wanted] = [self.index(names[i].decode()) for i in wanted]
+        return classes[which[places]]
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the saved form."""
+        return hashlib.sha256(self._text().encode()).hexdigest()
+
+    def require_same(self, other: "SpeakerLabels", where: str) -> None:
+        """Raise SVError unless ``other``, which comes from ``where``, is the same map."""
+        if self.speakers == other.speakers:
+            return
+        only = sorted(set(self.speakers) ^ set(other.speakers))
+        what = f"they differ in {len(only)} speakers, e.g. {only[0]}" if only else "order differs"
+        raise SVError(
+            f"{where}: has {len(other)} speakers where {len(self)} are due ({what}); continue "
+            "with the data that this training started with, or use another output folder"
+        )
+
+    def _text(self) -> str:
+        return "".join(f"{speaker} {i}\n" for i, speaker in enumerate(self.speakers))

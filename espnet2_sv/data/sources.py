@@ -1,0 +1,181 @@
+"""Opening whatever a ``wav.scp`` entry points at: files, ark offsets, pipes."""
+
+import io
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import soundfile
+
+from espnet2_sv.data.av_source import AVSource
+from espnet2_sv.errors import SVError
+
+# "data/wav.1.ark:2048", an offset into an archive; kaldiio also knows ":2048[0:99]", refused here
+_ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>\d+)(?P<slice>\[.*\])?")
+# containers that libsndfile does not know
+_AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma", ".ac3"}
+
+
+class AudioSource(Protocol):
+    """An open recording.
+
+    Attributes:
+        spec: What was opened, for messages.
+        frames: Length in samples at ``rate``; an estimate where ``exact`` is false.
+        rate: Sampling rate in Hz.
+        channels: Number of channels.
+        exact: Whether ``frames`` is what decoding gives (false for m4a and the like).
+    """
+
+    spec: str
+    frames: int
+    rate: int
+    channels: int
+    exact: bool
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Samples ``start <= n < stop`` as float32 (n, channels); fewer only at the end."""
+
+    def __enter__(self) -> "AudioSource": ...
+
+    def __exit__(self, *args) -> None: ...
+
+
+class SoundFileSource:
+    """Anything that libsndfile reads: wav, flac, mp3, ogg, sph, aiff, ..."""
+
+    exact = True
+
+    def __init__(self, spec: str, stream: BinaryIO | str):
+        self.spec = spec
+        self._stream = stream
+        self._file = soundfile.SoundFile(stream)
+        self.frames = self._file.frames
+        self.rate = self._file.samplerate
+        self.channels = self._file.channels
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Samples ``start <= n < stop`` as float32 (n, channels); integers scaled to [-1, 1)."""
+        try:
+            self._file.seek(start)
+            return self._file.read(stop - start, dtype="float32", always_2d=True)
+        except (soundfile.SoundFileError, OSError) as e:
+            raise SVError(f"{self.spec}: cannot be decoded ({e}); replace the file") from e
+
+    def __enter__(self) -> "SoundFileSource":
+        return self
+
+    def __exit__(self, *args) -> None:
+        self._file.close()
+        if not isinstance(self._stream, str):
+            self._stream.close()
+
+
+def open_audio(spec: str, allow_pipes: bool = False) -> AudioSource:
+    """Open a ``wav.scp`` entry for reading; use as a context manager.
+
+    Args:
+        spec: A path, ``x.ark:OFFSET`` (wav or kaldiio's AUDIO record), or ``command |``.
+        allow_pipes: Whether a command may be run. Its whole output is held in memory.
+
+    Raises:
+        SVError: Missing, empty or unknown file, a pipe that is not allowed or fails.
+    """
+    if spec.endswith("|"):
+        if not allow_pipes:
+            raise SVError(
+                f"{spec}: is a command; pipes run programs and are off, use --allow_pipes true "
+                "if you trust this wav.scp"
+            )
+        return _open_stream(spec, io.BytesIO(_run(spec)))
+    if match := _ARK_OFFSET.fullmatch(spec):
+        if match["slice"]:
+            raise SVError(f"{spec}: slices of ark entries are not supported; cut the audio first")
+        return _open_ark(spec, match["path"], int(match["offset"]))
+    return _open_path(spec)
+
+
+def _open_path(spec: str) -> AudioSource:
+    if not os.path.exists(spec):
+        raise SVError(f"{spec}: no such audio file; correct the path or remove the utterance")
+    if os.path.isdir(spec) or os.path.getsize(spec) == 0:
+        raise SVError(f"{spec}: is empty; replace the file or remove the utterance")
+    if Path(spec).suffix.lower() in _AV_SUFFIXES:
+        return AVSource(spec)
+    try:
+        return SoundFileSource(spec, spec)
+    except (soundfile.SoundFileError, TypeError):  # TypeError: .raw without a format
+        return AVSource(spec)
+
+
+def _open_stream(spec: str, stream: BinaryIO) -> AudioSource:
+    try:
+        return SoundFileSource(spec, stream)
+    except (soundfile.SoundFileError, TypeError) as e:
+        stream.close()
+        raise SVError(f"{spec}: is not audio in a known format ({e})") from e
+
+
+def _open_ark(spec: str, path: str, offset: int) -> AudioSource:
+    try:
+        ark = open(path, "rb")  # noqa: SIM115 (closed with the source)
+    except OSError as e:
+        raise SVError(f"{spec}: cannot be opened ({e.strerror})") from e
+    ark.seek(offset)
+    magic = ark.read(8)
+    if magic.startswith(b"RIFF"):
+        start, length = offset, 8 + int.from_bytes(magic[4:], "little")
+    elif magic.startswith(b"AUDIO"):  # kaldiio: AUDIO, size of the size, size, file
+        width = magic[5]
+        ark.seek(offset + 6)
+        start, length = offset + 6 + width, int.from_bytes(ark.read(width), "little")
+    else:
+        ark.close()
+        raise SVError(f"{spec}: holds no wav; features and pickles are not read as audio")
+    return _open_stream(spec, _Slice(ark, start, length))
+
+
+def _run(spec: str) -> bytes:
+    done = subprocess.run(spec.rstrip("| "), shell=True, capture_output=True)
+    if done.returncode or not done.stdout:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
+        raise SVError(f"{spec}: command failed with status {done.returncode}: {last[0]}")
+    return done.stdout
+
+
+class _Slice(io.RawIOBase):
+    """A part of a file, as a file of its own."""
+
+    def __init__(self, stream: BinaryIO, start: int, length: int):
+        self._stream = stream
+        self._start = start
+        self._length = min(length, max(stream.seek(0, os.SEEK_END) - start, 0))
+        self._position = 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        self._position = max(origin + offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        self._stream.seek(self._start + self._position)
+        data = self._stream.read(min(len(buffer), max(self._length - self._position, 0)))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
