@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Formatting and lint of Python (ruff), shell (shellcheck) and Perl (perl -c).
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. tools/activate_python.sh
+
+ours() { # the project's files whose names match the arguments, not what recipes and set-up make
+    find . \( -path './.git' -o -path './tools/venv*' -o -path './egs2/*/*/downloads' \
+        -o -path './egs2/*/*/data' -o -path './egs2/*/*/dump' -o -path './egs2/*/*/exp' \) \
+        -prune -o -type f \( "$@" \) -print0
+}
+
+ruff format --check .
+ruff check .
+ours -name '*.sh' -o -path './.ci/run' | xargs -0 shellcheck --external-sources
+ours -name '*.bats' | xargs -0 shellcheck
+ours -name '*.pl' | xargs -0 -n 1 perl -c 2>&1 | { grep -v 'syntax OK$' && exit 1 || true; }

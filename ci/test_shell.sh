@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Tests of the shell and Perl scripts. Arguments go to bats.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. tools/activate_python.sh
+
+bats "$@" test/shell
