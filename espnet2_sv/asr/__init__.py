@@ -1,0 +1,27 @@
+"""The pretrained ASR model: find it, check it, rebuild it, read its block outputs.
+
+Public names are imported on first use, so that a command's ``--help`` need not load torch.
+"""
+
+import importlib
+
+_PUBLIC = {
+    "AsrBundle": "espnet2_sv.asr.bundle",
+    "BlockBackbone": "espnet2_sv.asr.backbone",
+    "backbone_settings": "espnet2_sv.asr.settings",
+    "build_backbone": "espnet2_sv.asr.backbone",
+    "copy_asr_weights": "espnet2_sv.asr.copying",
+    "load_asr_bundle": "espnet2_sv.asr.bundle",
+    "resolve_asr": "espnet2_sv.asr.resolve",
+}
+__all__ = sorted(_PUBLIC)
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__():
+    return [*globals(), *_PUBLIC]

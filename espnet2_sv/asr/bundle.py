@@ -1,0 +1,122 @@
+"""A pretrained ASR model, found, checked and rebuilt."""
+
+import argparse
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet2_sv.asr.archive import ModelFiles, find_model_files
+from espnet2_sv.asr.backbone import BlockBackbone, sample_rate, subsampling
+from espnet2_sv.asr.build import build_asr_model
+from espnet2_sv.asr.checkpoint import load_config, load_state_dict
+from espnet2_sv.asr.paths import locate
+from espnet2_sv.asr.settings import check_supported
+from espnet2_sv.errors import SVError
+
+
+@dataclass(frozen=True)
+class AsrBundle:
+    """A pretrained ASR model.
+
+    Attributes:
+        model: ESPnet's ASR model, in evaluation mode.
+        args: Its training arguments; paths are those of files that exist here.
+        directory: The folder it was loaded from.
+    """
+
+    model: torch.nn.Module
+    args: argparse.Namespace
+    directory: Path | None
+
+    def backbone(self) -> BlockBackbone:
+        """The model's own front end, normalisation and encoder, shared and not copied.
+
+        The encoder's final norm no longer gets gradients then, as its output is not read.
+        """
+        model = self.model
+        return BlockBackbone(model.frontend, model.normalize, model.encoder, ctc=model.ctc)
+
+    def summary(self) -> dict[str, Any]:
+        """What ``asr_resolve --json`` prints."""
+        frontend, encoder = self.model.frontend, self.model.encoder
+        frame = frontend.hop_length * subsampling(encoder)  # samples
+        return {
+            "encoder": self.args.encoder,
+            "blocks": len(encoder.encoders),
+            "dim": encoder.output_size(),
+            "subsampling": subsampling(encoder),
+            "hop_length": frontend.hop_length,
+            "frame_rate_hz": sample_rate(frontend) / frame,
+            "vocab": len(self.args.token_list),
+            "has_ctc": self.model.ctc is not None,
+            "encoder_parameters": sum(p.numel() for p in encoder.parameters()),
+        }
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """Hash of the names and numbers of all weights, wherever they are stored."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            data = tensor.detach().cpu().contiguous()
+            digest.update(f"{name} {data.dtype} {tuple(data.shape)}\n".encode())
+            digest.update(data.reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def load_asr_bundle(source: str | os.PathLike, device: str = "cpu") -> AsrBundle:
+    """Load a pretrained ESPnet ASR model for use as a speaker model's encoder.
+
+    Args:
+        source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with ``meta.yaml``,
+            or the ``exp/`` directory of a training run.
+        device: Where the model goes.
+
+    Raises:
+        SVError: It is not found, damaged, unsafe, or of a kind whose blocks cannot be read.
+    """
+    files = find_model_files(source, "asr")
+    args = read_asr_args(files)
+    try:
+        check_supported(args)
+        model = build_asr_model(args, load_state_dict(files.weights))
+    except SVError as e:
+        raise SVError(f"{source}: {e}") from e
+    return AsrBundle(model=model.to(device), args=args, directory=files.root)
+
+
+def read_asr_args(files: ModelFiles) -> argparse.Namespace:
+    """Read an ASR model's settings; keys that its ESPnet did not have get today's defaults.
+
+    Raises:
+        SVError: The configuration is unreadable or names files elsewhere.
+    """
+    from espnet2.tasks.asr import ASRTask
+
+    conf = {**ASRTask.get_default_config(), **load_config(files.config)}
+    for key in [k for k in conf if k.endswith("_conf") and conf[k] is None]:
+        conf[key] = {}
+    args = argparse.Namespace(**conf)
+    args.token_list = _read_tokens(files, args.token_list)
+    for key in ("bpemodel", "non_linguistic_symbols"):
+        value = getattr(args, key)
+        if isinstance(value, str):
+            found = locate(files, key, value)
+            setattr(args, key, str(found) if found else value)
+    return args
+
+
+def _read_tokens(files: ModelFiles, value: Any) -> list[str]:
+    if isinstance(value, list | tuple):
+        return list(value)
+    if not isinstance(value, str):
+        raise SVError(f"{files.config}: has no token_list, so this is no ASR model")
+    path = locate(files, "token_list", value)
+    if path is None:
+        raise SVError(f"{files.config}: token_list names a missing file, {value!r}")
+    with open(path, encoding="utf-8") as lines:
+        return [line.rstrip() for line in lines]

@@ -1,0 +1,192 @@
+"""Which ASR models can serve, and the plain settings that rebuild their encoder."""
+
+import argparse
+import copy
+import inspect
+from functools import cache
+from typing import Any
+
+from espnet2_sv.errors import SVError
+
+_STREAMING = "a streaming encoder works on overlapping blocks of frames, not on whole utterances"
+_WAVE_SSL = "a wave-level self-supervised model has no log-mel front end to share"
+_WHISPER = "Whisper brings its own features and decoder, not a stack of ESPnet blocks"
+_RECURRENT = "a recurrent encoder has no blocks to read"
+
+REFUSED_ENCODERS = {
+    "contextual_block_conformer": _STREAMING,
+    "contextual_block_transformer": _STREAMING,
+    "rnn": _RECURRENT,
+    "vgg_rnn": _RECURRENT,
+    "whisper": _WHISPER,
+    "wav2vec2": _WAVE_SSL,
+    "hubert": _WAVE_SSL,
+    "hubert_pretrain": _WAVE_SSL,
+    "torchaudiohubert": _WAVE_SSL,
+    "beats": _WAVE_SSL,
+    "avhubert": "it reads video",
+    "longformer": "its attention windows pad the frames to other lengths",
+    "transformer_multispkr": "it separates several speakers",
+}
+REFUSED_FRONTENDS = {
+    "s3prl": _WAVE_SSL,
+    "espnet_ssl": _WAVE_SSL,
+    "huggingface": _WAVE_SSL,
+    "wav2vec_cnn": _WAVE_SSL,
+    "fused": "it joins several front ends",
+    "whisper": _WHISPER,
+    "sliding_window": "it cuts the raw wave without log-mel features",
+}
+# input layers that read something other than feature frames
+_REFUSED_INPUT_LAYERS = {"embed": "it reads tokens", "wav2vec": _WAVE_SSL}
+_PER_BLOCK_LISTS = ("stochastic_depth_rate", "cgmlp_weight", "attn_branch_drop_rate")
+
+
+@cache
+def encoder_classes() -> dict[str, type]:
+    """ESPnet's block-stack encoders by the name that ``--encoder`` gives them."""
+    from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
+    from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
+    from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
+    from espnet2.asr.encoder.multiconvformer_encoder import MultiConvConformerEncoder
+    from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
+
+    return {
+        "conformer": ConformerEncoder,
+        "e_branchformer": EBranchformerEncoder,
+        "branchformer": BranchformerEncoder,
+        "transformer": TransformerEncoder,
+        "multiconv_conformer": MultiConvConformerEncoder,
+    }
+
+
+def check_supported(asr_args: argparse.Namespace) -> None:
+    """Check that an ASR model's encoder is a stack of blocks whose outputs can be read.
+
+    Args:
+        asr_args: The training arguments of the ASR model.
+
+    Raises:
+        SVError: It is not; the message says why in one line.
+    """
+    reason = _refusal(vars(asr_args))
+    if reason is not None:
+        raise SVError(f"this ASR model cannot be used: {reason}")
+
+
+def _refusal(conf: dict[str, Any]) -> str | None:
+    encoder, frontend = conf.get("encoder"), conf.get("frontend", "default")
+    encoder_conf = conf.get("encoder_conf") or {}
+    input_layer = encoder_conf.get("input_layer")
+    if encoder in REFUSED_ENCODERS:
+        return f"encoder {encoder!r}: {REFUSED_ENCODERS[encoder]}"
+    if encoder not in encoder_classes():
+        known = ", ".join(encoder_classes())
+        return f"encoder {encoder!r} is not one of those that can be read block by block ({known})"
+    if frontend in REFUSED_FRONTENDS:
+        return f"frontend {frontend!r}: {REFUSED_FRONTENDS[frontend]}"
+    if conf.get("input_size") is not None or frontend is None:
+        return "it was trained on features made outside the model, not on audio (input_size is set)"
+    if frontend != "default":
+        return f"frontend {frontend!r} is unknown"
+    if (conf.get("frontend_conf") or {}).get("apply_stft") is False:
+        return "its front end expects a spectrum, not audio (apply_stft is false)"
+    if conf.get("preencoder") is not None:
+        return f"preencoder {conf['preencoder']!r} stands between the features and the encoder"
+    if input_layer in _REFUSED_INPUT_LAYERS:
+        return f"input_layer {input_layer!r}: {_REFUSED_INPUT_LAYERS[input_layer]}"
+    if encoder_conf.get("ctc_trim") and encoder_conf.get("interctc_layer_idx"):
+        return "ctc_trim drops frames between blocks"
+    return _refusal_of_the_rest(conf)
+
+
+def _refusal_of_the_rest(conf: dict[str, Any]) -> str | None:
+    if conf.get("model") == "pit_espnet":
+        return "model 'pit_espnet' separates several speakers"
+    if conf.get("use_adapter"):
+        return "it is an adapter (LoRA) on another checkpoint; merge the weights first"
+    for part in ("decoder", "postencoder"):
+        if conf.get(part) in ("whisper", "hugging_face_transformers"):
+            return f"{part} {conf[part]!r} downloads a model of its own"
+    if conf.get("normalize") not in (None, "global_mvn", "utterance_mvn"):
+        return f"normalize {conf['normalize']!r} is unknown"
+    return None
+
+
+def backbone_settings(
+    asr_args: argparse.Namespace, num_blocks: int | None = None
+) -> dict[str, Any]:
+    """Everything that rebuilds front end, normalisation and encoder without the ASR archive.
+
+    The values are plain data that fit in a yaml file. ``global_mvn`` becomes ``stored_mvn``, whose
+    numbers are part of the weights; no block is ever dropped at random (``layer_drop_rate`` 0).
+
+    Args:
+        asr_args: The training arguments of the ASR model.
+        num_blocks: Keep the first blocks only; all when omitted.
+
+    Returns:
+        ``frontend``, ``frontend_conf``, ``normalize``, ``normalize_conf``, ``encoder``,
+        ``encoder_conf`` and ``conditioning_vocab`` (the vocabulary size of a self-conditioned CTC
+        encoder, otherwise None).
+
+    Raises:
+        SVError: The model is not supported or has fewer blocks.
+    """
+    check_supported(asr_args)
+    encoder_conf, conditioned = _encoder_conf(asr_args, num_blocks)
+    frontend_conf = copy.deepcopy(asr_args.frontend_conf or {})
+    normalize, normalize_conf = _normalize(asr_args, frontend_conf)
+    return {
+        "frontend": "default",
+        "frontend_conf": frontend_conf,
+        "normalize": normalize,
+        "normalize_conf": normalize_conf,
+        "encoder": asr_args.encoder,
+        "encoder_conf": encoder_conf,
+        "conditioning_vocab": len(asr_args.token_list) if conditioned else None,
+    }
+
+
+def _normalize(asr_args: argparse.Namespace, frontend_conf: dict) -> tuple[str | None, dict]:
+    normalize = getattr(asr_args, "normalize", "utterance_mvn")
+    conf = copy.deepcopy(getattr(asr_args, "normalize_conf", None) or {})
+    if normalize != "global_mvn":
+        return normalize, conf
+    switches = {key: bool(conf.get(key, True)) for key in ("norm_means", "norm_vars")}
+    return "stored_mvn", {"dim": _feature_dim(frontend_conf), **switches}
+
+
+def _feature_dim(frontend_conf: dict) -> int:
+    from espnet2.asr.frontend.default import DefaultFrontend
+
+    return frontend_conf.get("n_mels", _default(DefaultFrontend, "n_mels"))
+
+
+def _encoder_conf(asr_args: argparse.Namespace, num_blocks: int | None) -> tuple[dict, bool]:
+    conf = copy.deepcopy(asr_args.encoder_conf or {})
+    accepted = inspect.signature(encoder_classes()[asr_args.encoder]).parameters
+    total = conf.get("num_blocks", _default(encoder_classes()[asr_args.encoder], "num_blocks"))
+    kept = total if num_blocks is None else num_blocks
+    if not 1 <= kept <= total:
+        raise SVError(f"num_blocks {kept}: this encoder has blocks 1 to {total}")
+    conf["num_blocks"] = kept
+    for key in _PER_BLOCK_LISTS:
+        if isinstance(conf.get(key), list):
+            conf[key] = conf[key][:kept]
+    if "layer_drop_rate" in accepted:
+        conf["layer_drop_rate"] = 0.0
+    return conf, _keep_conditioning(conf, kept)
+
+
+def _keep_conditioning(conf: dict, kept: int) -> bool:
+    """Leave an intermediate CTC layer in ``conf`` only if a later kept block hears it."""
+    layers = [i for i in conf.pop("interctc_layer_idx", None) or [] if i < kept]
+    if conf.pop("interctc_use_conditioning", False) and layers:
+        conf.update(interctc_layer_idx=layers, interctc_use_conditioning=True)
+        return True
+    return False
+
+
+def _default(cls: type, name: str) -> Any:
+    return inspect.signature(cls).parameters[name].default
