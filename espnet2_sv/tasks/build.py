@@ -36,6 +36,8 @@ def build_network(args: argparse.Namespace) -> SpeakerModel:
             f"--sample_rate {args.sample_rate}: the network's front end expects "
             f"{backbone.sample_rate} Hz"
         )
+    # The encoder's outputs depend on padding: batch utterances of equal length only.
+    args.legacy_positions = backbone.legacy_positions
     head = head_choices.get_class(args.head)(
         num_blocks=backbone.num_blocks, block_dim=backbone.block_dim, **args.head_conf
     )

@@ -4,11 +4,13 @@ import argparse
 from pathlib import Path
 
 import torch
+import yaml
 
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.trials import read_trials
+from espnet2_sv.train.checkpoint import has_checkpoint
 
 LABELS_FILE = "spk2id"
 MIN_BATCH_PER_PROCESS = 2  # batch normalisation needs two examples
@@ -52,6 +54,7 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
         raise SVError(f"{wav_scp(args, 'train')}: is empty")
     check_validation(args)
     check_labels_of_previous_run(args, labels)
+    check_network_of_previous_run(args)
     return labels
 
 
@@ -82,3 +85,28 @@ def check_labels_of_previous_run(args: argparse.Namespace, labels: SpeakerLabels
     saved = Path(args.output_dir) / LABELS_FILE
     if args.resume and saved.exists():
         SpeakerLabels.load(saved).require_same(labels, where=args.spk2utt)
+
+
+def check_network_of_previous_run(args: argparse.Namespace) -> None:
+    """Refuse to resume with other settings of the network, before they overwrite config.yaml."""
+    config = Path(args.output_dir) / "config.yaml"
+    if not (args.resume and config.exists() and has_checkpoint(args.output_dir)):
+        return
+    with config.open(encoding="utf-8") as f:
+        trained = yaml.safe_load(f)
+    keys = ["head", "head_conf", "loss", "loss_conf"]
+    if not (getattr(args, "asr", None) or args.init_sv):  # else they say what the encoder is
+        keys += [
+            "frontend",
+            "frontend_conf",
+            "normalize",
+            "normalize_conf",
+            "encoder",
+            "encoder_conf",
+        ]
+    for key in keys:
+        if trained.get(key) != getattr(args, key):
+            raise SVError(
+                f"{args.output_dir}: was trained with {key} {trained.get(key)}, not "
+                f"{getattr(args, key)}; choose another --output_dir"
+            )

@@ -2,13 +2,8 @@
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
-from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
-from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
-from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
-from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.frontend.default import DefaultFrontend
-from espnet2.asr.frontend.melspec_torch import MelSpectrogramTorch
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.asr.specaug.specaug import SpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
@@ -17,11 +12,12 @@ from espnet2.tasks.spk import loss_choices
 from espnet2.train.class_choices import ClassChoices
 
 from espnet2_sv.asr.mvn import StoredMVN
+from espnet2_sv.asr.settings import encoder_classes
 from espnet2_sv.nets.mfa import MFAHead
 
 frontend_choices = ClassChoices(
     "frontend",
-    {"default": DefaultFrontend, "melspec_torch": MelSpectrogramTorch},
+    {"default": DefaultFrontend},
     type_check=AbsFrontend,
     default="default",
 )
@@ -35,12 +31,7 @@ normalize_choices = ClassChoices(
 )
 encoder_choices = ClassChoices(
     "encoder",
-    {
-        "conformer": ConformerEncoder,
-        "e_branchformer": EBranchformerEncoder,
-        "branchformer": BranchformerEncoder,
-        "transformer": TransformerEncoder,
-    },
+    encoder_classes(),
     type_check=AbsEncoder,
     default="conformer",
 )

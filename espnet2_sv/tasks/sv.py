@@ -154,7 +154,7 @@ class SVTask(AbsTask):
             return TrainIterFactory(
                 wav_scp(args, "train"),
                 labels,
-                {u: s for s, utts in read_spk2utt(args.spk2utt).items() for u in utts},
+                utt2spk(args.spk2utt),
                 crop_seconds=args.target_duration,
                 batch_size=args.batch_size,
                 seed=args.seed,
@@ -167,19 +167,9 @@ class SVTask(AbsTask):
             wav_scp(args, "valid"),
             sorted({*trials.enroll, *trials.test}),
             batch_size=args.valid_batch_size or args.batch_size,
-            equal_lengths_only=has_legacy_positions(args),
+            equal_lengths_only=args.legacy_positions,
             **shared,
         )
-
-
-def has_legacy_positions(args: argparse.Namespace) -> bool:
-    """Tell whether the encoder's outputs depend on padding (ESPnet's old relative positions)."""
-    conf = args.encoder_conf or {}
-    return (
-        args.encoder != "transformer"
-        and conf.get("rel_pos_type", "legacy") == "legacy"
-        and conf.get("pos_enc_layer_type", "rel_pos") in ("rel_pos", "legacy_rel_pos")
-    )
 
 
 def augmentation(args: argparse.Namespace) -> dict:
@@ -190,3 +180,11 @@ def augmentation(args: argparse.Namespace) -> dict:
     if args.rir_scp:
         conf["rir"] = {"scp": args.rir_scp, **(conf.get("rir") or {})}
     return conf
+
+
+def utt2spk(spk2utt: str) -> str | dict[str, str]:
+    """Return the utt2spk file beside a spk2utt file, or its contents where there is none."""
+    neighbour = Path(spk2utt).with_name("utt2spk")
+    if neighbour.exists():
+        return str(neighbour)
+    return {u: s for s, utterances in read_spk2utt(spk2utt).items() for u in utterances}

@@ -14,7 +14,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.tasks.build import BACKBONE_KEYS, build_network
 from espnet2_sv.tasks.sv import SVTask
-from espnet2_sv.train.checkpoint import CHECKPOINT, SAFE_CHECKPOINT
+from espnet2_sv.train.checkpoint import has_checkpoint
 
 # Settings of the encoder that change training only, never what its weights compute.
 REGULARISATION_KEYS = (
@@ -96,8 +96,7 @@ def settings_of_previous_run(args: argparse.Namespace) -> dict | None:
     """
     output_dir = Path(args.output_dir or "")
     config = output_dir / "config.yaml"
-    checkpoints = [output_dir / CHECKPOINT, output_dir / SAFE_CHECKPOINT]
-    if not (args.resume and config.exists() and any(c.exists() for c in checkpoints)):
+    if not (args.resume and config.exists() and has_checkpoint(output_dir)):
         return None
     with config.open(encoding="utf-8") as f:
         trained = yaml.safe_load(f)

@@ -28,3 +28,8 @@ def put_back(output_dir: Path) -> None:
 def forget(output_dir: Path) -> None:
     """Drop the protected copy once the whole run has ended well."""
     (output_dir / SAFE_CHECKPOINT).unlink(missing_ok=True)
+
+
+def has_checkpoint(output_dir: str | os.PathLike) -> bool:
+    """Tell whether a run in ``output_dir`` can be resumed."""
+    return any((Path(output_dir) / name).exists() for name in (CHECKPOINT, SAFE_CHECKPOINT))

@@ -18,8 +18,10 @@ class SVTrainerOptions(TrainerOptions):
 
     valid_trials: str
     freeze_encoder_epochs: int
-    # Filled in by the trainer: what DistributedDataParallel was told to synchronise.
-    wrapped_parameters: frozenset = frozenset()
+
+    def __post_init__(self):
+        """Set what is no option: the parameters that DistributedDataParallel synchronises."""
+        self.wrapped_parameters: frozenset[int] = frozenset()
 
 
 class SVTrainer(Trainer):

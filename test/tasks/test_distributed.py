@@ -1,0 +1,76 @@
+"""Two processes on one machine, over gloo, started as a cluster's scheduler would."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+
+def start(command, rank: int, port: int) -> subprocess.Popen:
+    distributed = {
+        "multiprocessing_distributed": "false",
+        "dist_world_size": 2,
+        "dist_backend": "gloo",
+        "dist_master_addr": "localhost",
+        "dist_master_port": port,
+        "dist_rank": rank,
+        "ngpu": 0,
+    }
+    options = [part for k, v in distributed.items() for part in (f"--{k}", str(v))]
+    return subprocess.Popen(
+        [sys.executable, "-m", "espnet2_sv.bin.sv_transfer_train", *command, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("localhost", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture
+def run_two(training_command, asr_exp):
+    def run(folder, **options):
+        command, port = training_command(folder, asr=asr_exp, **options), free_port()
+        processes = [start(command, rank, port) for rank in range(2)]
+        try:
+            return [(p.communicate(timeout=150)[1], p.returncode) for p in processes]
+        finally:
+            for p in processes:
+                p.kill()
+
+    return run
+
+
+def test_two_processes_train_unfreeze_validate_and_resume(run_two, tmp_path):
+    options = {"freeze_encoder_epochs": 1, "log_level": "INFO"}
+    for max_epoch in (1, 3):  # the second run resumes in the frozen state and leaves it
+        results = run_two(tmp_path, max_epoch=max_epoch, resume="true", **options)
+        assert [code for _, code in results] == [0, 0], results[0][0][-2000:]
+    reporter = torch.load(tmp_path / "checkpoint.pth", weights_only=True)["reporter"]
+    assert reporter["stats"][3]["valid"]["n_trials"] == 66
+    encoder = torch.load(tmp_path / "latest.pth", weights_only=True)
+    asr = (
+        torch.load(tmp_path / "1epoch.pth", weights_only=True)
+        if (tmp_path / "1epoch.pth").exists()
+        else None
+    )
+    if asr is not None:
+        name = "backbone.encoder.encoders.0.feed_forward.w_1.weight"
+        assert not torch.equal(encoder[name], asr[name])
+
+
+def test_a_port_in_use_is_one_line(training_command, asr_exp, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        process = start(training_command(tmp_path / "exp", asr=asr_exp), 0, port)
+        _, stderr = process.communicate(timeout=150)
+    assert process.returncode == 1
+    assert f"port {port}" in stderr.splitlines()[-1]
+    assert "choose another port" in stderr.splitlines()[-1]

@@ -1,0 +1,115 @@
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.tasks.sv import SVTask
+
+
+def weights(folder, name="latest.pth"):
+    return torch.load(folder / name, weights_only=True)
+
+
+@pytest.fixture
+def train(training_command, small_network):
+    def run(folder, **options):
+        SVTask.main(cmd=training_command(folder, **options) + small_network)
+        return folder
+
+    return run
+
+
+def test_resuming_equals_training_without_a_break(train, tmp_path):
+    straight = train(tmp_path / "straight", max_epoch=3)
+    broken = train(tmp_path / "broken", max_epoch=1)
+    train(broken, max_epoch=3, resume="true")
+    for name, tensor in weights(straight).items():
+        assert torch.equal(tensor, weights(broken)[name]), name
+
+
+def test_a_model_is_rebuilt_from_its_config_and_weights_alone(train, tmp_path):
+    folder = train(tmp_path / "exp")
+    shutil.move(folder, tmp_path / "moved")
+    model, args = SVTask.build_model_from_file(
+        tmp_path / "moved" / "config.yaml", tmp_path / "moved" / "latest.pth"
+    )
+    assert args.sv_task == "scratch"
+    speech = torch.randn(1, 16000)
+    model.eval()
+    assert model.embed(speech, torch.tensor([16000])).shape == (1, 8)
+
+
+def test_a_missing_tensor_is_named(train, tmp_path):
+    folder = train(tmp_path / "exp")
+    state = weights(folder)
+    del state["head.projection.linear.bias"]
+    torch.save(state, folder / "damaged.pth")
+    with pytest.raises(SVError, match=r"damaged\.pth.*missing head\.projection\.linear\.bias"):
+        SVTask.build_model_from_file(folder / "config.yaml", folder / "damaged.pth")
+
+
+def test_fine_tuning_starts_from_the_trained_model(train, training_command, tmp_path):
+    folder = train(tmp_path / "exp")
+    tuned = tmp_path / "lmft"
+    command = training_command(
+        tuned, init_sv=folder, loss_conf="margin=0.5", optim_conf="lr=0.0", max_epoch=1
+    )
+    SVTask.main(cmd=command)
+    before, after = weights(folder, "valid.eer.best.pth"), weights(tuned)
+    assert torch.equal(
+        before["head.projection.linear.weight"], after["head.projection.linear.weight"]
+    )
+    config = yaml.safe_load((tuned / "config.yaml").read_text())
+    assert config["loss_conf"]["margin"] == 0.5
+    assert config["encoder_conf"]["num_blocks"] == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 1}, "batch_size 1 .*at least 2"),
+        ({"ngpu": 1}, "no usable GPU"),
+        ({"spk2utt": "nowhere/spk2utt"}, "nowhere/spk2utt"),
+        ({"sample_rate": 8000}, "sample_rate 8000.*expects 16000"),
+        ({"spk2utt": ""}, "spk2utt is required"),
+    ],
+)
+def test_bad_options_stop_before_training(train, tmp_path, options, message):
+    if "ngpu" in options and torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU")
+    with pytest.raises(SVError, match=message):
+        train(tmp_path / "exp", **options)
+    assert not (tmp_path / "exp" / "checkpoint.pth").exists()
+
+
+def test_resuming_with_other_speakers_is_refused(train, corpus, tmp_path):
+    folder = train(tmp_path / "exp")
+    lines = (corpus.root / "spk2utt").read_text().splitlines()
+    (tmp_path / "spk2utt").write_text("".join(f"{line}\n" for line in lines[:3]))
+    with pytest.raises(SVError, match="3 speakers where 4 are due"):
+        train(folder, spk2utt=tmp_path / "spk2utt", resume="true")
+
+
+def test_resuming_with_another_network_is_refused_and_nothing_is_lost(train, tmp_path):
+    folder = train(tmp_path / "exp")
+    config = (folder / "config.yaml").read_text()
+    with pytest.raises(SVError, match="head_conf"):
+        train(folder, head_conf="embed_dim=9", resume="true", max_epoch=2)
+    assert (folder / "config.yaml").read_text() == config
+
+
+def test_unknown_trial_utterance_is_named(train, tmp_path):
+    trials = tmp_path / "trials"
+    trials.write_text("spk00-utt00 spk00-utt01 target\nspk00-utt00 ghost nontarget\n")
+    with pytest.raises(SVError, match="utterance ghost"):
+        train(tmp_path / "exp", valid_trials=trials)
+
+
+def test_default_config_and_dry_run(train, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["sv_train"])
+    assert SVTask.get_default_config()["loss_conf"]["scale"] == 32
+    folder = train(tmp_path / "exp", dry_run="true")
+    assert (folder / "config.yaml").exists()
+    assert not (folder / "checkpoint.pth").exists()
