@@ -46,7 +46,7 @@ def measure(
     exact = np.zeros(len(entries), bool)
     todo = np.arange(len(entries))
     if utt2dur is not None and len(entries):
-        places = utt2dur.find(wavs.keys()[entries])
+        places = utt2dur.find(wavs.key_array()[entries])
         known = np.flatnonzero(places >= 0)
         samples[known] = [_seconds(utt2dur, p) * sample_rate for p in places[known]]
         todo = np.flatnonzero(places < 0)
@@ -88,14 +88,13 @@ def bucket(
     # an utterance may join the one before it in a batch of equal lengths
     joins = (samples[1:] == samples[:-1]) & exact[1:] & exact[:-1]
     breaks = np.append(np.flatnonzero(~joins) + 1, len(order))
+    known = np.count_nonzero(samples)
     batches, start = [], 0
     while start < len(order):
-        size = batch_size
-        if samples[start] == 0:  # unknown
-            size = 1
-        elif most_samples is not None:
+        size, end = (batch_size, known) if start < known else (1, len(order))
+        if start < known and most_samples is not None:
             size = min(size, max(1, most_samples // int(samples[start])))
-        stop = min(start + size, len(order))
+        stop = min(start + size, end)
         if equal_only:
             stop = min(stop, int(breaks[np.searchsorted(breaks, start, side="right")]))
         batches.append(order[start:stop])

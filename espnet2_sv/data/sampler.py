@@ -16,12 +16,13 @@ class SpeakerBatchSampler:
     """Deals a corpus into global batches, each with as many different speakers as possible.
 
     A pass over N utterances has K = ceil(N / batch_size) batches and uses every utterance once;
-    the K * batch_size - N places that are left are filled with utterances drawn at random,
-    first of all such whose speaker has fewer than K in the pass. The rule of balance: a speaker
-    with c utterances in the pass has floor(c / K) or ceil(c / K) of them in every batch. So no
-    speaker is twice in a batch unless it has more utterances than there are batches, and the
-    number of different speakers per batch, summed over the pass, is the largest possible. A
-    corpus smaller than one batch is repeated to fill it.
+    the K * batch_size - N places that are left are filled with utterances drawn at random for a
+    second time, first of all such whose speaker has fewer than K in the pass.
+
+    The rule of balance: a speaker with c utterances in the pass has floor(c / K) or ceil(c / K)
+    of them in every batch. So no speaker is twice in a batch unless it has more utterances than
+    there are batches, and the number of different speakers per batch, summed over the pass, is
+    the largest possible. A corpus smaller than one batch is repeated to fill it.
 
     Rank r of W takes every W-th entry of a global batch, from the r-th on: the global batches, and
     the key of each of their entries, do not depend on W.

@@ -1,0 +1,71 @@
+"""Speech for the data tests: real AN4 recordings, and tones and noise made on the spot."""
+
+import importlib.util
+import tarfile
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture(scope="session")
+def an4(tmp_path_factory):
+    """The folder with the AN4 recordings, noises and room responses of the espnet wheel."""
+    package = importlib.util.find_spec("egs3")
+    archive = Path(package.submodule_search_locations[0]) / "mini_an4/esp2_asr/downloads.tar.gz"
+    folder = tmp_path_factory.mktemp("an4")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / "downloads"
+
+
+@pytest.fixture(scope="session")
+def an4_wavs(an4):
+    """Path of each AN4 recording by utterance id; the speaker is the middle of the id."""
+    return {path.stem: str(path) for path in sorted(an4.glob("an4/wav/**/*.sph"))}
+
+
+@pytest.fixture
+def noise():
+    """A function: ``noise(samples, channels=1, seed=0)`` gives float32 white noise, rms 0.1."""
+
+    def make(samples, channels=1, seed=0):
+        x = 0.1 * np.random.default_rng(seed).standard_normal((samples, channels))
+        return x.astype(np.float32).squeeze(1) if channels == 1 else x.astype(np.float32)
+
+    return make
+
+
+@pytest.fixture
+def write_wav(tmp_path, noise):
+    """A function that writes a recording and gives its path; white noise unless told otherwise."""
+
+    def write(name, samples=16000, rate=16000, **kwargs):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = noise(samples) if isinstance(samples, int) else samples
+        soundfile.write(path, data, rate, **kwargs)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def write_m4a(tmp_path):
+    """A function that encodes float32 samples (S,) or (S, 2) as AAC in an m4a file."""
+
+    def write(name, samples, rate=16000):
+        layout = "mono" if samples.ndim == 1 else "stereo"
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("aac", rate=rate, layout=layout)
+            planes = np.ascontiguousarray(samples.T.reshape(-1, len(samples)))
+            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
+            frame.sample_rate = rate
+            frame.pts = 0
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                container.mux(packet)
+        return str(tmp_path / name)
+
+    return write

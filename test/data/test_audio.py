@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from espnet2_sv.data.audio import audio_info, read_audio
+from espnet2_sv.errors import SVError
+
+RATES = [8000, 11025, 22050, 44100, 48000]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "sph", "aiff"])
+def test_lossless_formats_give_the_samples(write_wav, noise, suffix):
+    kwargs = {"format": "NIST"} if suffix == "sph" else {}
+    path = write_wav(f"a.{suffix}", noise(3000), subtype="PCM_16", **kwargs)
+    assert np.abs(read_audio(path) - noise(3000)).max() <= 1 / 32768
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "ogg"])
+def test_lossy_formats_come_close(write_wav, an4_wavs, suffix):
+    speech = read_audio(an4_wavs["cen7-fash-b"])
+    got = read_audio(write_wav(f"a.{suffix}", speech))
+    assert got.shape == speech.shape
+    assert np.corrcoef(got, speech)[0, 1] > 0.98
+
+
+def test_integers_span_minus_one_to_one(write_wav):
+    path = write_wav("a.wav", np.array([-32768, 0, 16384, 32767], np.int16))
+    assert read_audio(path).tolist() == [-1.0, 0.0, 0.5, 32767 / 32768]
+
+
+def test_channels_are_averaged(write_wav, noise):
+    path = write_wav("a.wav", noise(2000, channels=3), subtype="FLOAT")
+    assert np.allclose(read_audio(path), noise(2000, channels=3).mean(1), atol=1e-7)
+    assert audio_info(path) == (2000, 16000, 3)
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_another_rate_is_converted_as_by_soxr(write_wav, noise, rate):
+    path = write_wav("a.wav", noise(rate), rate=rate, subtype="FLOAT")
+    expected = soxr.resample(noise(rate), rate, 16000)
+    assert np.allclose(read_audio(path), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [16000, *RATES])
+@pytest.mark.parametrize(
+    ("start", "duration"), [(0.0, 0.3), (0.123, 0.5), (0.777, 0.001), (0.5, None), (0.9, 5.0)]
+)
+def test_a_part_is_a_part_of_the_whole(write_wav, noise, rate, start, duration):
+    path = write_wav("a.wav", noise(rate + 17), rate=rate, subtype="FLOAT")
+    first = round(start * 16000)
+    stop = None if duration is None else first + round(duration * 16000)
+    expected = read_audio(path)[first:stop]
+    part = read_audio(path, start=start, duration=duration)
+    assert part.shape == expected.shape
+    assert np.abs(part - expected).max() < 1e-5
+
+
+def test_a_part_decodes_no_more_than_it_needs(write_wav, noise, monkeypatch):
+    path = write_wav("a.flac", noise(480000), rate=48000)
+    decoded = []
+    read = soundfile.SoundFile.read
+
+    def count(self, frames, **kwargs):
+        decoded.append(frames)
+        return read(self, frames, **kwargs)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", count)
+    read_audio(path, start=4.0, duration=1.0)
+    assert 48000 <= sum(decoded) < 1.2 * 48000
+
+
+def test_real_speech_is_read_at_its_own_level(an4_wavs):
+    speech = read_audio(an4_wavs["cen8-fcaw-b"])
+    assert speech.dtype == np.float32
+    assert 0.01 < np.abs(speech).max() < 1
+    assert len(speech) == audio_info(an4_wavs["cen8-fcaw-b"]).num_samples
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("rate", [16000, 8000])
+def test_nan_and_infinity_are_refused(write_wav, noise, bad, rate):
+    samples = noise(4000)
+    samples[1234] = bad
+    path = write_wav("a.wav", samples, rate=rate, subtype="FLOAT")
+    with pytest.raises(SVError, match=r"a\.wav: has NaN or infinite samples"):
+        read_audio(path)
+
+
+def test_a_file_without_samples_is_refused(write_wav):
+    path = write_wav("a.wav", np.zeros(0))
+    with pytest.raises(SVError, match=r"a\.wav: holds no samples"):
+        read_audio(path)
+
+
+def test_a_start_after_the_end_is_refused(write_wav):
+    path = write_wav("a.wav", 16000)
+    with pytest.raises(SVError, match=r"a\.wav: holds no samples from 2\.00 s on"):
+        read_audio(path, start=2.0)
+
+
+def test_a_truncated_flac_is_refused(write_wav, noise, tmp_path):
+    path = write_wav("a.flac", noise(32000))
+    content = (tmp_path / "a.flac").read_bytes()
+    (tmp_path / "a.flac").write_bytes(content[: len(content) // 2])
+    with pytest.raises(SVError, match=r"a\.flac: (is truncated|cannot be decoded)"):
+        read_audio(path)

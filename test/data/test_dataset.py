@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+import torch
+
+from espnet2_sv.data.audio import read_audio
+from espnet2_sv.data.dataset import EmbedDataset, TrainDataset, collate_embed, collate_train
+from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.errors import SVError
+
+
+@pytest.fixture
+def corpus(an4_wavs):
+    return an4_wavs, {utt: utt.split("-")[1] for utt in an4_wavs}
+
+
+def train_dataset(corpus, **kwargs):
+    wavs, utt2spk = corpus
+    options = {"sample_rate": 16000, "crop_seconds": 0.5} | kwargs
+    return TrainDataset(wavs, utt2spk, SpeakerLabels.from_names(utt2spk.values()), **options)
+
+
+def test_an_example_is_a_crop_with_the_class_of_its_speaker(corpus):
+    dataset = train_dataset(corpus)
+    wavs, utt2spk = corpus
+    classes = sorted(set(utt2spk.values()))
+    for i in range(len(dataset)):
+        utt, example = dataset[i, 1, i]
+        assert classes[example["spk_labels"].item()] == utt2spk[utt]
+        windows = np.lib.stride_tricks.sliding_window_view(read_audio(wavs[utt]), 8000)
+        assert (windows == example["speech"]).all(axis=1).sum() == 1
+
+
+def test_random_choices_follow_from_seed_pass_and_position_alone(corpus):
+    def draw(speech, rng):
+        return np.append(speech, rng.random()).astype(np.float32)
+
+    dataset = train_dataset(corpus, augment=draw, seed=3)
+    first = dataset[4, 2, 17][1]["speech"]
+    again = train_dataset(corpus, augment=draw, seed=3)[4, 2, 17][1]["speech"]
+    assert np.array_equal(first, again)
+    others = [(4, 2, 18), (4, 3, 17), (4, 17, 2)]
+    draws = {float(dataset[key][1]["speech"][-1]) for key in [(4, 2, 17), *others]}
+    draws.add(float(train_dataset(corpus, augment=draw, seed=4)[4, 2, 17][1]["speech"][-1]))
+    assert len(draws) == 5
+
+
+def test_an_unreadable_utterance_is_named(corpus, tmp_path):
+    wavs, utt2spk = corpus
+    dataset = train_dataset((wavs | {"an152-mwhw-b": f"{tmp_path}/gone.wav"}, utt2spk))
+    places = [dataset.wavs.key(i) for i in range(len(dataset))]
+    examples = [dataset[i, 1, i] for i in range(len(dataset))]
+    error = examples[places.index("an152-mwhw-b")]
+    assert isinstance(error, SVError)
+    assert str(error).startswith(f"utterance an152-mwhw-b: {tmp_path}/gone.wav: no such")
+    assert collate_train(examples) is error
+
+
+def test_audio_without_speaker_and_speaker_without_audio_are_refused(corpus):
+    wavs, utt2spk = corpus
+    labels = SpeakerLabels.from_names(utt2spk.values())
+    options = {"sample_rate": 16000, "crop_seconds": 1.0}
+    with pytest.raises(SVError, match="utt2spk: utterance extra has no speaker"):
+        TrainDataset(wavs | {"extra": "x.wav"}, utt2spk, labels, **options)
+    with pytest.raises(SVError, match=r"utterance lost of utt2spk has no audio \(1 such"):
+        TrainDataset(wavs, utt2spk | {"lost": "fash"}, labels, **options)
+
+
+def test_training_examples_are_collated_for_the_model(corpus):
+    dataset = train_dataset(corpus)
+    utts, batch = collate_train([dataset[i, 1, i] for i in (0, 3, 5)])
+    assert utts == [dataset.wavs.key(i) for i in (0, 3, 5)]
+    assert {k: (v.dtype, tuple(v.shape)) for k, v in batch.items()} == {
+        "speech": (torch.float32, (3, 8000)),
+        "speech_lengths": (torch.int64, (3,)),
+        "spk_labels": (torch.int64, (3, 1)),
+    }
+    assert batch["speech_lengths"].tolist() == [8000] * 3
+
+
+def test_embedding_examples_are_whole_and_padded_with_zeros(an4_wavs, tmp_path):
+    wavs = KaldiTable.from_dict(an4_wavs | {"bad": f"{tmp_path}/gone.wav"}, "wav.scp")
+    dataset = EmbedDataset(wavs, sample_rate=16000)
+    utts, batch = collate_embed([dataset[i] for i in range(len(dataset))])
+    assert utts == list(an4_wavs)
+    for utt, row, length in zip(utts, batch["speech"], batch["speech_lengths"], strict=True):
+        assert np.array_equal(row[:length].numpy(), read_audio(an4_wavs[utt]))
+        assert not row[length:].any()
+    ((utt, reason),) = batch["failed"]
+    assert utt == "bad"
+    assert "gone.wav: no such audio file" in reason
+
+
+def test_a_batch_of_failures_is_empty(tmp_path):
+    dataset = EmbedDataset(KaldiTable(b"u x.wav\n", "wav.scp"), sample_rate=16000)
+    utts, batch = collate_embed([dataset[0]])
+    assert utts == []
+    assert batch["speech"].shape[0] == len(batch["speech_lengths"]) == 0
+    assert [utt for utt, _ in batch["failed"]] == ["u"]
