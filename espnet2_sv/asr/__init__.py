@@ -7,7 +7,7 @@ import importlib
 
 _PUBLIC = {
     "AsrBundle": "espnet2_sv.asr.bundle",
-    "BlockBackbone": "espnet2_sv.asr.backbone",
+    "BlockBackbone": "espnet2_sv.asr.blocks",
     "backbone_settings": "espnet2_sv.asr.settings",
     "build_backbone": "espnet2_sv.asr.backbone",
     "copy_asr_weights": "espnet2_sv.asr.copying",

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import copy
 import importlib.util
+import os
 import sys
 import tempfile
 import types
@@ -37,7 +38,9 @@ def build_asr_model(args: argparse.Namespace, state: dict[str, torch.Tensor]) ->
     build_args.init = None  # the weights come from the checkpoint
     with tempfile.TemporaryDirectory() as folder, _transducer_loss_at_hand():
         if args.normalize == "global_mvn":
-            build_args.normalize_conf["stats_file"] = _write_stats(folder, state)
+            stats = Path(folder) / "feats_stats.npz"
+            write_stats(stats, state)
+            build_args.normalize_conf["stats_file"] = str(stats)
         try:
             model = ASRTask.build_model(build_args)
         except Exception as e:  # a setting of another ESPnet version; the classes raise anything
@@ -48,8 +51,8 @@ def build_asr_model(args: argparse.Namespace, state: dict[str, torch.Tensor]) ->
     return model.eval()
 
 
-def stats_from_weights(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
-    """The contents of ESPnet's ``feats_stats.npz``, remade from a checkpoint's mean and deviation.
+def write_stats(path: str | os.PathLike, state: dict[str, torch.Tensor]) -> None:
+    """Write ESPnet's ``feats_stats.npz``, remade from the mean and deviation in a checkpoint.
 
     Raises:
         SVError: The checkpoint has none.
@@ -59,13 +62,8 @@ def stats_from_weights(state: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
         std = state["normalize.std"].double().cpu().numpy()
     except KeyError as e:
         raise SVError(f"the weights lack {e.args[0]}, which normalize: global_mvn needs") from e
-    return {"count": np.array(1), "sum": mean, "sum_square": std**2 + mean**2}
-
-
-def _write_stats(folder: str, state: dict[str, torch.Tensor]) -> str:
-    path = Path(folder) / "feats_stats.npz"
-    np.savez(path, **stats_from_weights(state))
-    return str(path)
+    sums = {"sum": mean, "sum_square": std**2 + mean**2}  # of one frame
+    np.savez(path, count=1, **{key: value.astype(np.float32) for key, value in sums.items()})
 
 
 def _load_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:

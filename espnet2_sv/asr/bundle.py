@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from espnet2_sv.asr.archive import ModelFiles, find_model_files
-from espnet2_sv.asr.backbone import BlockBackbone, sample_rate, subsampling
+from espnet2_sv.asr.blocks import BlockBackbone, sample_rate, subsampling
 from espnet2_sv.asr.build import build_asr_model
 from espnet2_sv.asr.checkpoint import load_config, load_state_dict
 from espnet2_sv.asr.paths import locate
@@ -79,13 +79,17 @@ def load_asr_bundle(source: str | os.PathLike, device: str = "cpu") -> AsrBundle
     Raises:
         SVError: It is not found, damaged, unsafe, or of a kind whose blocks cannot be read.
     """
-    files = find_model_files(source, "asr")
+    return load_from_files(find_model_files(source, "asr"), str(source), device)
+
+
+def load_from_files(files: ModelFiles, name: str, device: str = "cpu") -> AsrBundle:
+    """Load a model whose files have been found; ``name`` is what messages call it."""
     args = read_asr_args(files)
     try:
         check_supported(args)
         model = build_asr_model(args, load_state_dict(files.weights))
     except SVError as e:
-        raise SVError(f"{source}: {e}") from e
+        raise SVError(f"{name}: {e}") from e
     return AsrBundle(model=model.to(device), args=args, directory=files.root)
 
 

@@ -1,9 +1,11 @@
 """Unpacking a zip archive that may come from anybody."""
 
 import contextlib
+import lzma
 import os
 import shutil
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,6 +19,16 @@ MAX_ARCHIVE_FILES = 10_000
 # Weights hardly compress; a large file that shrinks a hundredfold is made to fill the disk.
 MAX_COMPRESSION = 100
 COMPRESSION_CHECKED_FROM = 64 * 2**20  # bytes; small text may compress well
+# what zipfile raises on damaged or exotic archives
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
 
 
 def unpack(zip_path: str | os.PathLike, outdir: str | os.PathLike) -> None:
@@ -42,23 +54,31 @@ def unpack(zip_path: str | os.PathLike, outdir: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def fresh_folder(outdir: str | os.PathLike) -> Iterator[Path]:
+def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
     """Fill a temporary folder that becomes ``outdir`` when all went well.
+
+    Args:
+        outdir: The folder to make.
+        replace: Remove what is there, at the last moment.
 
     Raises:
         SVError: ``outdir`` holds something already, or cannot be made.
     """
-    outdir = Path(outdir)
+    outdir = Path(os.path.abspath(outdir))
     part = outdir.with_name(f".{outdir.name}.{os.getpid()}.part")
+    old = outdir.with_name(f".{outdir.name}.{os.getpid()}.old")
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         yield part
+        if replace:
+            os.rename(outdir, old)
         os.rename(part, outdir)
     except OSError as e:
         raise SVError(f"{outdir}: cannot be made ({e.strerror}); choose another folder") from e
     finally:
         shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -67,7 +87,7 @@ def _reading(zip_path: str | os.PathLike) -> Iterator[None]:
         yield
     except FileNotFoundError as e:
         raise SVError(f"{zip_path}: no such file") from e
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as e:
+    except _DAMAGED as e:
         raise SVError(f"{zip_path}: not a zip archive, or damaged; fetch it again") from e
 
 

@@ -1,0 +1,274 @@
+"""The front end, normalisation and encoder of an ASR model, read block by block."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
+from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
+    LegacyRelPositionMultiHeadedAttention,
+)
+from espnet2.legacy.nets.pytorch_backend.transformer.embedding import (
+    ConvolutionalPositionalEmbedding,
+)
+from espnet2.legacy.nets.pytorch_backend.transformer.multi_layer_conv import (
+    Conv1dLinear,
+    MultiLayeredConv1d,
+)
+from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
+    TooShortUttError,
+    check_short_utt,
+)
+
+from espnet2_sv.errors import SVError
+
+# frames in per frame out, by the name of ESPnet's subsampling class
+_SUBSAMPLING = {
+    "Conv1dSubsampling2": 2,
+    "Conv1dSubsampling3": 3,
+    "Conv2dSubsampling": 4,
+    "Conv2dSubsampling2": 2,
+    "Conv2dSubsampling6": 6,
+    "Conv2dSubsampling8": 8,
+}
+_READS_PADDING = (
+    LegacyRelPositionMultiHeadedAttention,
+    ConvolutionalPositionalEmbedding,
+    MultiLayeredConv1d,
+    Conv1dLinear,
+)
+_LONGEST_SUBSAMPLING_INPUT = 64  # frames; above what any subsampling needs for one output frame
+
+
+def sample_rate(frontend: torch.nn.Module) -> int:
+    """Sampling rate of the audio that a ``DefaultFrontend`` expects, in Hz."""
+    return int(frontend.logmel.mel_options["sr"])
+
+
+def subsampling(encoder: torch.nn.Module) -> int:
+    """Feature frames per frame of an ESPnet encoder."""
+    return _SUBSAMPLING.get(type(encoder.embed).__name__, 1)
+
+
+class BlockBackbone(torch.nn.Module):
+    """From audio to the output of every encoder block.
+
+    The front end and normalisation always run in float32. An utterance's outputs do not depend on
+    what it is batched with, unless :attr:`legacy_positions` says so: then only utterances of equal
+    length may share a batch.
+
+    Args:
+        frontend: ESPnet's ``DefaultFrontend``.
+        normalize: Feature normalisation, or None.
+        encoder: An ESPnet encoder with a stack of blocks in ``encoders``; dropping whole blocks at
+            random is switched off in it, because every block is read.
+        specaug: Augmentation of the features, used in training only.
+        ctc: The CTC layer that a self-conditioned encoder feeds back.
+    """
+
+    def __init__(
+        self,
+        frontend: torch.nn.Module,
+        normalize: torch.nn.Module | None,
+        encoder: torch.nn.Module,
+        specaug: torch.nn.Module | None = None,
+        ctc: torch.nn.Module | None = None,
+    ):
+        super().__init__()
+        self.frontend = frontend
+        self.specaug = specaug
+        self.normalize = normalize
+        self.encoder = encoder
+        self.ctc = ctc if self._conditioned else None
+        self.frozen = False
+        for module in (encoder, encoder.encoders):
+            if hasattr(module, "layer_drop_rate"):
+                module.layer_drop_rate = 0.0
+        if hasattr(encoder, "after_norm") and not self._reads_final_norm:
+            encoder.after_norm.requires_grad_(False)
+        self._trainable = {name for name, p in self.named_parameters() if p.requires_grad}
+        self._wanted_mode = self.training
+
+    @property
+    def _conditioned(self) -> bool:
+        return bool(getattr(self.encoder, "interctc_use_conditioning", False))
+
+    @property
+    def _reads_final_norm(self) -> bool:
+        """Whether a block's output depends on the norm that follows the last block."""
+        return self._conditioned and not isinstance(self.encoder, EBranchformerEncoder)
+
+    @property
+    def num_blocks(self) -> int:
+        """L, the number of blocks."""
+        return len(self.encoder.encoders)
+
+    @property
+    def block_dim(self) -> int:
+        """D, the width of a block's output."""
+        return self.encoder.output_size()
+
+    @property
+    def sample_rate(self) -> int:
+        """Sampling rate of the audio, in Hz."""
+        return sample_rate(self.frontend)
+
+    @property
+    def hop_length(self) -> int:
+        """Samples from one feature frame to the next."""
+        return self.frontend.hop_length
+
+    @property
+    def subsampling(self) -> int:
+        """Feature frames per encoder frame."""
+        return subsampling(self.encoder)
+
+    @property
+    def frame_rate_hz(self) -> float:
+        """Encoder frames per second."""
+        return self.sample_rate / (self.hop_length * self.subsampling)
+
+    @property
+    def legacy_positions(self) -> bool:
+        """Whether outputs depend on padding, so that only equal lengths may share a batch.
+
+        So it is with ESPnet's legacy relative positions, and where a convolution over time takes
+        the place of positions or of a feed-forward layer.
+        """
+        return any(isinstance(m, _READS_PADDING) for m in self.encoder.modules())
+
+    @property
+    def minimum_samples(self) -> int:
+        """The shortest audio that gives one encoder frame, in samples."""
+        sizes = range(1, _LONGEST_SUBSAMPLING_INPUT)
+        frames = next(n for n in sizes if not check_short_utt(self.encoder.embed, n)[0])
+        return max((frames - 1) * self.hop_length, self._reflected + 1)
+
+    @property
+    def _reflected(self) -> int:
+        """Samples mirrored at either end of the audio, so that frames are centred."""
+        return self.frontend.stft.n_fft // 2 if self.frontend.stft.center else 0
+
+    def set_frozen(self, frozen: bool) -> None:
+        """Freeze or unfreeze.
+
+        Frozen means evaluation mode whatever ``train()`` says (BatchNorm statistics rest, dropout
+        is off), no gradients, and a forward pass that builds no graph.
+        """
+        self.frozen = frozen
+        for name, parameter in self.named_parameters():
+            if name in self._trainable:
+                parameter.requires_grad_(not frozen)
+        self.train(self._wanted_mode)
+
+    def train(self, mode: bool = True) -> "BlockBackbone":
+        """Set training mode; while frozen, the mode is only noted for later."""
+        self._wanted_mode = mode
+        return super().train(mode and not self.frozen)
+
+    def parameter_groups(self) -> list[tuple[int, list[torch.nn.Parameter]]]:
+        """Trainable parameters by depth, for learning rates that decay with depth.
+
+        Returns:
+            ``(depth, parameters)``: depth 0 is everything below the first block, 1 to L the
+            blocks. What a self-conditioned encoder feeds back belongs to the block before it.
+        """
+        groups: dict[int, list] = {depth: [] for depth in range(self.num_blocks + 1)}
+        for name, parameter in self.named_parameters():
+            if name in self._trainable:
+                groups[self._depth(name)].append(parameter)
+        return [(depth, parameters) for depth, parameters in groups.items() if parameters]
+
+    def _depth(self, name: str) -> int:
+        if name.startswith("encoder.encoders."):  # e.g. encoder.encoders.3.conv_module.norm.weight
+            return int(name.split(".")[2]) + 1
+        if name.startswith(("encoder.conditioning_layer.", "encoder.after_norm.", "ctc.")):
+            return min(self.encoder.interctc_layer_idx)
+        return 0
+
+    def forward(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Run the encoder and read every block.
+
+        Args:
+            speech: Audio (B, S), zero-padded.
+            speech_lengths: Valid samples (B,).
+
+        Returns:
+            L block outputs, each (B, T, D), and their valid frames (B,).
+
+        Raises:
+            SVError: An utterance is too short for one encoder frame.
+        """
+        with torch.no_grad() if self.frozen else contextlib.nullcontext():
+            feats, lengths = self.features(speech, speech_lengths)
+            return self.blocks(feats, lengths)
+
+    def features(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Audio (B, S) to normalised features (B, T', F) and their lengths (B,), in float32."""
+        with torch.autocast(speech.device.type, enabled=False):
+            speech = self._pad(speech.float(), speech_lengths)
+            feats, lengths = self.frontend(speech, speech_lengths)
+            feats = feats[:, : int(lengths.max())]
+            if self.specaug is not None and self.training:
+                feats, lengths = self.specaug(feats, lengths)
+            if self.normalize is not None:
+                feats, lengths = self.normalize(feats, lengths)
+        return feats, lengths
+
+    def _pad(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Continue every utterance as the front end continues one that stands alone.
+
+        The front end mirrors the end of the *batch*. A shorter utterance would see its zero padding
+        in the last frames instead, and its embedding would change with its neighbours.
+        """
+        shortest, longest = int(lengths.min()), int(lengths.max())
+        if shortest < self.minimum_samples:
+            raise SVError(
+                f"an utterance of {shortest} samples is too short: this model needs "
+                f"{self.minimum_samples} ({self.minimum_samples / self.sample_rate:.3f} s)"
+            )
+        speech = speech[:, :longest]
+        if shortest == longest or self._reflected == 0:
+            return speech
+        end = lengths.unsqueeze(1).to(speech.device) - 1
+        step = torch.arange(1, self._reflected + 1, device=speech.device)
+        mirrored = speech.gather(1, end - step)
+        return torch.nn.functional.pad(speech, (0, self._reflected)).scatter(
+            1, end + step, mirrored
+        )
+
+    def blocks(
+        self, feats: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Features (B, T', F) to the L block outputs, each (B, T, D), and their lengths (B,)."""
+        options = {"ctc": self.ctc} if self._conditioned else {}
+        try:
+            with _read_blocks(self.encoder) as outputs:
+                _, lengths, *_ = self.encoder(feats, lengths, **options)
+        except TooShortUttError as e:
+            raise SVError(
+                f"an utterance of {e.actual_size} feature frames is too short: this model needs "
+                f"{e.limit}"
+            ) from e
+        return outputs, lengths
+
+
+@contextlib.contextmanager
+def _read_blocks(encoder: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect block outputs while the context is open; nothing stays attached to the encoder."""
+    outputs: list[torch.Tensor] = []
+
+    def read(module, args, output):
+        hidden = output[0]  # with relative positions (hidden, positions)
+        outputs.append(hidden[0] if isinstance(hidden, tuple) else hidden)
+
+    handles = [block.register_forward_hook(read) for block in encoder.encoders]
+    try:
+        yield outputs
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,114 @@
+"""Putting a pretrained ASR model in place once, before any training process starts."""
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from espnet2_sv.asr.archive import file_sha256, find_model_files
+from espnet2_sv.asr.unpacking import fresh_folder
+from espnet2_sv.errors import SVError
+
+# the files of a resolved model
+CONFIG = "config.yaml"
+WEIGHTS = "model.pth"
+TOKENS = "tokens.txt"
+BPE_MODEL = "bpe.model"
+SYMBOLS = "non_linguistic_symbols.txt"
+STATS = "feats_stats.npz"
+RECORD = "source.json"  # where it came from; written with the rest, so it means "complete"
+
+
+def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[str, Any]:
+    """Find, check and unpack a pretrained ASR model; at once if that has been done before.
+
+    ``outdir`` becomes a packed model's folder that :func:`~espnet2_sv.asr.load_asr_bundle` takes.
+    Its configuration names the files as ``outdir`` was given, so ESPnet's own tools load it too.
+    It is replaced if it holds another model that was put there by this function.
+
+    Args:
+        source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with ``meta.yaml``,
+            or the ``exp/`` directory of a training run.
+        outdir: The folder to make.
+
+    Returns:
+        The summary of :meth:`~espnet2_sv.asr.bundle.AsrBundle.summary`.
+
+    Raises:
+        SVError: The model cannot be used, or ``outdir`` holds something else.
+    """
+    outdir, name = Path(outdir), str(source)
+    record, content = _read_record(outdir), _content_sha256(name)
+    if record is not None and record["source"] == name and content in (None, record["sha256"]):
+        return record["summary"]
+    if record is None and outdir.exists() and (not outdir.is_dir() or any(outdir.iterdir())):
+        raise SVError(f"{outdir}: is in use for something else; name another folder")
+    from espnet2_sv.asr.bundle import load_from_files  # loads torch and ESPnet
+
+    with fresh_folder(outdir, replace=record is not None) as part:
+        unpacked = part / "unpacked"
+        bundle = load_from_files(find_model_files(name, "asr", workdir=unpacked), name)
+        summary = bundle.summary()
+        _write_model(bundle, part, outdir)
+        shutil.rmtree(unpacked, ignore_errors=True)
+        record = {"source": name, "sha256": content or bundle.weights_sha256, "summary": summary}
+        (part / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    logging.info("%s is now in %s", name, outdir)
+    return summary
+
+
+def _read_record(outdir: Path) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        record = json.loads((outdir / RECORD).read_text(encoding="utf-8"))
+        if isinstance(record, dict) and record.keys() >= {"source", "sha256", "summary"}:
+            return record
+    return None
+
+
+def _content_sha256(source: str) -> str | None:
+    """A hash of what a local source holds; None for a tag, whose name stands for its contents."""
+    path = Path(os.path.expanduser(source))
+    if path.is_file():
+        return file_sha256(path)
+    if not path.is_dir():
+        return None
+    files = find_model_files(path, "asr")
+    both = file_sha256(files.config) + file_sha256(files.weights)
+    return hashlib.sha256(both.encode()).hexdigest()
+
+
+def _write_model(bundle, part: Path, outdir: Path) -> None:
+    """Write the files of ``bundle`` to ``part``, which is going to be ``outdir``."""
+    import torch
+    import yaml
+    from espnet2 import __version__
+    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
+
+    from espnet2_sv.asr.build import write_stats
+
+    conf, state = dict(vars(bundle.args)), bundle.model.state_dict()
+    torch.save({name: tensor.cpu().clone() for name, tensor in state.items()}, part / WEIGHTS)
+    tokens = "".join(f"{token}\n" for token in conf["token_list"])
+    (part / TOKENS).write_text(tokens, encoding="utf-8")
+    if conf.get("normalize") == "global_mvn":
+        write_stats(part / STATS, state)
+        conf["normalize_conf"] = {**conf["normalize_conf"], "stats_file": str(outdir / STATS)}
+    for key, name in (("bpemodel", BPE_MODEL), ("non_linguistic_symbols", SYMBOLS)):
+        if conf[key] is not None and os.path.isfile(conf[key]):
+            shutil.copyfile(conf[key], part / name)
+            conf[key] = str(outdir / name)
+    if conf["token_type"] == "bpe" and not (part / BPE_MODEL).is_file():
+        logging.warning("the BPE model %s is missing: text cannot be decoded", conf["bpemodel"])
+    with open(part / CONFIG, "w", encoding="utf-8") as stream:
+        yaml_no_alias_safe_dump(conf, stream, indent=2, sort_keys=False, allow_unicode=True)
+    meta = {
+        "yaml_files": {"asr_train_config": CONFIG},
+        "files": {"asr_model_file": WEIGHTS},
+        "espnet": __version__,
+        "torch": str(torch.__version__),
+    }
+    (part / "meta.yaml").write_text(yaml.safe_dump(meta), encoding="utf-8")
