@@ -57,9 +57,9 @@ class TrainDataset(torch.utils.data.Dataset):
         """
         self.wavs = KaldiTable.of(wav_scp, "wav.scp")
         speaker_of = KaldiTable.of(utt2spk, "utt2spk")
-        self.labels = speakers.classes_of(self.wavs.key_array(), speaker_of)
+        self.labels = speakers.classes_of(self.wavs.keys(), speaker_of)
         if len(speaker_of) > len(self.wavs):
-            listed = speaker_of.key_array()
+            listed = speaker_of.keys()
             utt = listed[int(np.argmin(self.wavs.find(listed)))].decode()
             raise SVError(
                 f"{self.wavs.name}: utterance {utt} of {speaker_of.name} has no audio "

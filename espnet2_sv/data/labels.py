@@ -91,7 +91,7 @@ class SpeakerLabels:
                 f"{utt2spk.name}: utterance {utt} has no speaker "
                 f"({int(missing.sum())} such utterances in all); add it or remove its audio"
             )
-        names, which = np.unique(utt2spk.value_array(), return_inverse=True)
+        names, which = np.unique(utt2spk.values(), return_inverse=True)
         wanted = np.unique(which[places])
         classes = np.full(len(names), -1, np.int32)
         classes[wanted] = [self.index(names[i].decode()) for i in wanted]

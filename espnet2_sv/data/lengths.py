@@ -46,7 +46,7 @@ def measure(
     exact = np.zeros(len(entries), bool)
     todo = np.arange(len(entries))
     if utt2dur is not None and len(entries):
-        places = utt2dur.find(wavs.key_array()[entries])
+        places = utt2dur.find(wavs.keys()[entries])
         known = np.flatnonzero(places >= 0)
         samples[known] = [_seconds(utt2dur, p) * sample_rate for p in places[known]]
         todo = np.flatnonzero(places < 0)

@@ -99,11 +99,11 @@ class KaldiTable:
         """All entries in file order."""
         return ((self.key(i), self.value(i)) for i in range(len(self)))
 
-    def key_array(self) -> np.ndarray:
+    def keys(self) -> np.ndarray:
         """All keys, UTF-8, as a NumPy bytes array (N,)."""
         return self._gather(self._starts, self._key_lengths)
 
-    def value_array(self) -> np.ndarray:
+    def values(self) -> np.ndarray:
         """All values, UTF-8, as a NumPy bytes array (N,); meant for short values."""
         return self._gather(self._starts + self._value_offsets, self._lengths - self._value_offsets)
 
@@ -121,13 +121,13 @@ class KaldiTable:
     @cached_property
     def first_unsorted(self) -> int | None:
         """First entry whose key is before the key above it in byte (C locale) order."""
-        keys = self.key_array()
+        keys = self.keys()
         wrong = keys[1:] < keys[:-1]
         return int(np.argmax(wrong)) + 1 if wrong.any() else None
 
     @property
     def _sorted_keys(self) -> tuple[np.ndarray, np.ndarray | None]:
-        keys = self.key_array()
+        keys = self.keys()
         if self.first_unsorted is None:
             return keys, None
         order = np.argsort(keys, kind="stable")

@@ -19,8 +19,8 @@ VALUE = st.lists(WORD, min_size=1, max_size=3).map(" ".join)
 def test_holds_what_a_dictionary_holds(entries):
     table = KaldiTable.from_dict(entries, "entries")
     assert dict(table.items()) == entries
-    assert [k.decode() for k in table.key_array()] == list(entries)
-    assert [v.decode() for v in table.value_array()] == list(entries.values())
+    assert [k.decode() for k in table.keys().tolist()] == list(entries)
+    assert [v.decode() for v in table.values().tolist()] == list(entries.values())
 
 
 @given(st.dictionaries(WORD, VALUE, max_size=30), st.lists(WORD, max_size=10))
