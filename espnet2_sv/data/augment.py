@@ -1,13 +1,13 @@
 """Noise, music, babble and reverberation, added to training crops."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy.signal import fftconvolve
 
 from espnet2_sv.data.audio import length_at, read_section
 from espnet2_sv.data.crops import read_crop
-from espnet2_sv.data.sources import open_audio
+from espnet2_sv.data.sources import AudioSource, open_audio
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
@@ -29,8 +29,9 @@ class Augmenter:
         - {scp: speech.scp, snr: [13, 20], num: [3, 8]}    # babble: 3 to 8 recordings summed
         rir: {scp: rirs.scp, weight: 1.0}
 
-    One way is drawn by weight, then a recording of its list; SNR (dB) and number are uniform in
-    their ranges, both ends included.
+    One way is drawn by weight, then a recording of its list. SNR (dB) and number are uniform in
+    their ranges, both ends included; several recordings are made equally loud and are different
+    ones as long as the list has enough.
     """
 
     def __init__(self, conf: Mapping, sample_rate: int):
@@ -97,9 +98,10 @@ class _Noise:
 
     def __call__(self, speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noise = np.zeros_like(speech)
-        for _ in range(rng.integers(int(self.num[0]), int(self.num[1]) + 1)):
-            crop = _pick(self.table, rng, lambda s: self._crop(s, len(speech), rng))
-            # recordings of a babble are equally loud
+        num = int(rng.integers(int(self.num[0]), int(self.num[1]) + 1))
+        again = num > len(self.table)
+        for index in rng.choice(len(self.table), num, replace=again, shuffle=False):
+            crop = _read(self.table, index, lambda s: self._crop(s, len(speech), rng))
             power = _power(crop)
             noise += crop if power == 0 else crop / np.float32(np.sqrt(power))
         return add_noise(speech, noise, rng.uniform(*self.snr))
@@ -119,7 +121,8 @@ class _Reverberation:
         self.sample_rate = sample_rate
 
     def __call__(self, speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return reverberate(speech, _pick(self.table, rng, lambda s: self._response(s, rng)))
+        index = rng.integers(len(self.table))
+        return reverberate(speech, _read(self.table, index, lambda s: self._response(s, rng)))
 
     def _response(self, source, rng: np.random.Generator) -> np.ndarray:
         channel = int(rng.integers(source.channels))
@@ -127,9 +130,8 @@ class _Reverberation:
         return read_section(source, self.sample_rate, 0, total, channel)
 
 
-def _pick(table: KaldiTable, rng: np.random.Generator, read):
-    """Open a random entry and read it; errors name the list and the entry."""
-    index = int(rng.integers(len(table)))
+def _read(table: KaldiTable, index: int, read: Callable[[AudioSource], np.ndarray]) -> np.ndarray:
+    """Open an entry and read it; errors name the list and the entry."""
     try:
         with open_audio(table.value(index)) as source:
             return read(source)
