@@ -1,0 +1,160 @@
+"""From waveforms to embeddings: the one path that every inference entry point takes."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from espnet2_sv.errors import SVError
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+class WaveformEmbedder:
+    """Embeds waveforms in bounded memory.
+
+    A recording longer than ``max_seconds`` is cut into consecutive pieces of equal length. Its
+    embedding points along the mean of the pieces' length-normalised embeddings and has the mean
+    of their magnitudes, both weighted by duration.
+
+    An embedding does not depend on the batch it was computed in: models whose position encoding
+    sees the padding (``backbone.legacy_positions``) get batches of one length only.
+
+    Args:
+        model: A speaker model in eval mode: ``embed(speech (B, S), lengths (B,)) -> (B, E)``.
+        dtype: float32, or float16 / bfloat16 for mixed precision.
+        max_seconds: Longest piece that is embedded in one go.
+        batch_seconds: Bound on a batch's padded length, rows times longest.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        dtype: str = "float32",
+        max_seconds: float = 120.0,
+        batch_seconds: float = 240.0,
+    ):
+        if dtype not in DTYPES:
+            raise SVError(f"dtype {dtype!r} is not supported; use one of {', '.join(DTYPES)}")
+        if not max_seconds > 0 or not batch_seconds > 0:
+            raise SVError("max_seconds and batch_seconds must be positive")
+        self.model = model
+        self.dtype = dtype
+        self.sample_rate = int(model.backbone.sample_rate)
+        self.max_samples = max(1, round(max_seconds * self.sample_rate))
+        self.batch_samples = max(self.max_samples, round(batch_seconds * self.sample_rate))
+        self.equal_lengths_only = bool(getattr(model.backbone, "legacy_positions", False))
+        self.device = next(model.parameters()).device
+
+    @torch.inference_mode()
+    def __call__(self, waves: Sequence[np.ndarray | torch.Tensor]) -> torch.Tensor:
+        """Embed waveforms.
+
+        Args:
+            waves: Float waveforms (S,) at the model's sampling rate, of any lengths.
+
+        Returns:
+            Embeddings (len(waves), E): float32, on the CPU, not length-normalised.
+
+        Raises:
+            SVError: A waveform is empty, not finite, not one-dimensional or too short.
+        """
+        waves = [check_waveform(wave) for wave in waves]
+        pieces, owners = [], []
+        for owner, wave in enumerate(waves):
+            for piece in split_evenly(wave, self.max_samples):
+                pieces.append(piece)
+                owners.append(owner)
+        embeddings = [None] * len(pieces)
+        for batch in self._batches([len(piece) for piece in pieces]):
+            rows = self._embed_batch([pieces[i] for i in batch])
+            for i, row in zip(batch, rows, strict=True):
+                embeddings[i] = row
+        grouped = [[] for _ in waves]
+        for i, owner in enumerate(owners):
+            grouped[owner].append(i)
+        return torch.stack(
+            [
+                merge_pieces(
+                    torch.stack([embeddings[i] for i in group]), [len(pieces[i]) for i in group]
+                )
+                for group in grouped
+            ]
+        )
+
+    def _batches(self, lengths: list[int]) -> list[list[int]]:
+        """Group indices, longest first, so that rows times longest stays within the bound."""
+        batches = []
+        for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+            longest = lengths[batches[-1][0]] if batches else 0
+            fits = batches and (len(batches[-1]) + 1) * longest <= self.batch_samples
+            if fits and (not self.equal_lengths_only or lengths[i] == longest):
+                batches[-1].append(i)
+            else:
+                batches.append([i])
+        return batches
+
+    def _embed_batch(self, waves: list[torch.Tensor]) -> torch.Tensor:
+        speech = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(self.device)
+        lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
+        with self._precision():
+            embeddings = self.model.embed(speech, lengths)
+        return embeddings.float().cpu()
+
+    def _precision(self):
+        """Mixed precision if asked for; otherwise full float32, without TF32 in convolutions."""
+        if self.dtype != "float32":
+            return torch.autocast(self.device.type, dtype=getattr(torch, self.dtype))
+        if self.device.type == "cuda":
+            return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+        return nullcontext()
+
+
+def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Return a waveform as a float32 tensor (S,) on the CPU, or say what is wrong with it.
+
+    Raises:
+        SVError: It is not one-dimensional, empty, of integers, or has NaN or infinite samples.
+    """
+    if not isinstance(wave, (np.ndarray, torch.Tensor)):
+        raise SVError(f"speech must be a numpy array or a torch tensor, not {type(wave).__name__}")
+    wave = torch.as_tensor(wave)
+    if wave.dim() != 1:
+        raise SVError(f"speech must be one channel of shape (samples,), not {tuple(wave.shape)}")
+    if wave.numel() == 0:
+        raise SVError("speech is empty; give at least some tenths of a second")
+    if not wave.is_floating_point():
+        raise SVError(f"speech holds {wave.dtype}; scale it to floats between -1 and 1")
+    wave = wave.detach().to("cpu", torch.float32)
+    if not torch.isfinite(wave).all():
+        raise SVError("speech has NaN or infinite samples; repair the recording")
+    return wave
+
+
+def split_evenly(wave: torch.Tensor, max_samples: int) -> tuple[torch.Tensor, ...]:
+    """Cut a waveform (S,) into the fewest consecutive pieces of equal length (to one sample)."""
+    count = -(-len(wave) // max_samples)
+    return torch.tensor_split(wave, count)
+
+
+def merge_pieces(embeddings: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
+    """Join the embeddings of consecutive pieces (N, E) into that of the recording (E,).
+
+    Args:
+        embeddings: One row a piece.
+        weights: The pieces' durations, in any unit.
+
+    Returns:
+        A vector along the weighted mean of the length-normalised rows, with the weighted mean
+        of their magnitudes. A single row is returned as it is.
+    """
+    if len(embeddings) == 1:
+        return embeddings[0]
+    share = torch.as_tensor(weights, dtype=torch.float64)
+    share = share / share.sum()
+    rows = embeddings.double()
+    norms = rows.norm(dim=1)
+    direction = (share[:, None] * torch.nn.functional.normalize(rows, dim=1)).sum(0)
+    direction = torch.nn.functional.normalize(direction, dim=0)
+    return (direction * (share * norms).sum()).float()

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.inference.loading import load_speaker_model
+from espnet2_sv.inference.waveforms import WaveformEmbedder, check_waveform, split_evenly
+
+RATE = 16000
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return (0.1 * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def model(speaker_exp):
+    return load_speaker_model(speaker_exp)[0]
+
+
+@pytest.fixture(scope="module")
+def legacy_model(legacy_exp):
+    return load_speaker_model(legacy_exp)[0]
+
+
+def reference(model, wave) -> torch.Tensor:
+    """The model's own embedding of one waveform, alone in its batch."""
+    with torch.no_grad():
+        return model.embed(torch.tensor(wave)[None], torch.tensor([len(wave)]))[0]
+
+
+@pytest.mark.parametrize("name", ["model", "legacy_model"])
+def test_an_embedding_does_not_depend_on_its_batch(name, request):
+    model = request.getfixturevalue(name)
+    lengths = [1.0, 0.4, 1.0, 2.3, 0.55, 1.0001, 0.4]
+    waves = [noise(seconds, seed) for seed, seconds in enumerate(lengths)]
+    embeddings = WaveformEmbedder(model)(waves)
+    for wave, embedding in zip(waves, embeddings, strict=True):
+        torch.testing.assert_close(embedding, reference(model, wave), atol=1e-5, rtol=0)
+
+
+def test_padding_would_change_a_legacy_embedding(legacy_model):
+    # otherwise the test above could pass without batches of one length
+    short, long = torch.tensor(noise(0.5)), torch.tensor(noise(2.0, 1))
+    speech = torch.nn.utils.rnn.pad_sequence([short, long], batch_first=True)
+    with torch.no_grad():
+        padded = legacy_model.embed(speech, torch.tensor([len(short), len(long)]))[0]
+    assert (padded - reference(legacy_model, short.numpy())).abs().max() > 1e-3
+
+
+def test_a_long_recording_is_the_mean_of_its_pieces(model):
+    wave = noise(2.5)
+    embedding = WaveformEmbedder(model, max_seconds=1.0)([wave])[0].double().numpy()
+    pieces = np.array_split(wave, 3)
+    rows = np.stack([reference(model, piece).double().numpy() for piece in pieces])
+    norms = np.linalg.norm(rows, axis=1)
+    weights = np.array([len(piece) for piece in pieces]) / len(wave)
+    direction = (weights[:, None] * rows / norms[:, None]).sum(0)
+    cosine = embedding @ direction / np.linalg.norm(embedding) / np.linalg.norm(direction)
+    assert cosine == pytest.approx(1.0, abs=1e-10)
+    assert np.linalg.norm(embedding) == pytest.approx((weights * norms).sum(), rel=1e-5)
+
+
+def test_no_batch_is_larger_than_allowed(model, monkeypatch):
+    shapes = []
+    embed = model.embed
+
+    def recording(speech, lengths):
+        shapes.append(tuple(speech.shape))
+        return embed(speech, lengths)
+
+    monkeypatch.setattr(model, "embed", recording)
+    waves = [noise(seconds) for seconds in (0.3, 5.0, 0.6, 0.9, 0.9, 1.1, 0.3)]
+    WaveformEmbedder(model, max_seconds=1.0, batch_seconds=2.0)(waves)
+    assert max(rows * samples for rows, samples in shapes) <= 2 * RATE
+    assert len(shapes) < 12  # there are batches at all
+
+
+@given(st.integers(1, 5000), st.integers(1, 700))
+def test_pieces_are_consecutive_and_even(length, most):
+    wave = torch.arange(length)
+    pieces = split_evenly(wave, most)
+    sizes = [len(piece) for piece in pieces]
+    assert torch.equal(torch.cat(pieces), wave)
+    assert max(sizes) <= most and max(sizes) - min(sizes) <= 1
+    assert len(sizes) == -(-length // most)
+
+
+@pytest.mark.parametrize(
+    ("wave", "message"),
+    [
+        (np.zeros(0, np.float32), "empty"),
+        (np.zeros((2, 100), np.float32), r"\(2, 100\)"),
+        (np.array([0.0, np.nan]), "NaN"),
+        (torch.tensor([0.0, float("inf")]), "NaN or infinite"),
+        (np.zeros(100, np.int16), "int16"),
+        ([0.0, 0.1], "list"),
+    ],
+)
+def test_what_is_no_waveform_is_refused_in_one_line(wave, message):
+    with pytest.raises(SVError, match=message) as error:
+        check_waveform(wave)
+    assert "\n" not in str(error.value)
+
+
+def test_too_short_speech_is_refused(model):
+    with pytest.raises(SVError, match="too short"):
+        WaveformEmbedder(model)([noise(0.001)])
+
+
+def test_mixed_precision_is_close_to_full_precision(model):
+    wave = noise(1.0)
+    mixed = WaveformEmbedder(model, dtype="bfloat16")([wave])[0]
+    full = WaveformEmbedder(model)([wave])[0]
+    assert torch.nn.functional.cosine_similarity(mixed, full, dim=0) > 0.99
+
+
+@pytest.mark.parametrize("bad", [{"dtype": "float64"}, {"max_seconds": 0}, {"batch_seconds": -1}])
+def test_bad_settings_are_refused(model, bad):
+    with pytest.raises(SVError):
+        WaveformEmbedder(model, **bad)
