@@ -1,0 +1,206 @@
+"""Embedding all recordings of a ``wav.scp``: resumable, and spread over devices."""
+
+import hashlib
+import json
+import logging
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from espnet2_sv.asr.archive import file_sha256, find_model_files
+from espnet2_sv.data.kaldi import read_two_column
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+from espnet2_sv.inference.loading import check_device
+from espnet2_sv.inference.parts import merge_parts
+from espnet2_sv.inference.pool import run_processes
+from espnet2_sv.inference.progress import progress_bar
+from espnet2_sv.inference.shards import Shard, make_shards, select_shards
+from espnet2_sv.inference.worker import Job, embed_shards
+
+OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed")
+
+
+@dataclass(frozen=True)
+class EmbedReport:
+    """How a run of :func:`embed_wav_scp` ended.
+
+    Attributes:
+        embedded: Utterances with an embedding; None where only one of several shards was done.
+        failed: Utterances without, named in the file ``failed``; None as above.
+        new: Utterances that this run worked on.
+    """
+
+    embedded: int | None
+    failed: int | None
+    new: int
+
+
+def embed_wav_scp(
+    source: str | Path,
+    wav_scp: str | Path,
+    output_dir: str | Path,
+    *,
+    ngpu: int = 0,
+    nj: int = 1,
+    dtype: str = "float32",
+    max_seconds: float = 120.0,
+    batch_seconds: float = 240.0,
+    num_workers: int = 2,
+    skip_bad: bool = False,
+    allow_pipes: bool = False,
+    resume: bool = True,
+    shard: str | None = None,
+    shard_size: int = 256,
+) -> EmbedReport:
+    """Embed each utterance of a ``wav.scp`` once.
+
+    Writes ``xvector.ark`` and ``xvector.scp`` (Kaldi float vectors, not length-normalised, in the
+    order of the ``wav.scp``), ``utt2dur`` (seconds) and ``failed`` (utterance and reason).
+    Finished shards are kept in ``output_dir/parts`` until all are done, so a repeated call goes
+    on where the last one was killed; those of another model, setting or recording are not used.
+
+    Args:
+        source: The speaker model: a tag, zip, unpacked or training directory.
+        wav_scp: Utterance and audio a line: a file, an offset in an ark, or a command (see
+            ``allow_pipes``).
+        output_dir: Where to write. ``xvector.scp`` names the ark by this path as given.
+        ngpu: GPUs to use, one process each; 0 for the CPU.
+        nj: Processes on the CPU.
+        dtype: float32, or float16 / bfloat16 for mixed precision.
+        max_seconds: A longer recording is embedded in pieces, see
+            :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`.
+        batch_seconds: Bound on a batch's padded length.
+        num_workers: Threads a process that read audio.
+        skip_bad: Go on after a recording that cannot be embedded, and list it in ``failed``.
+        allow_pipes: Run the commands of the ``wav.scp``.
+        resume: Use finished shards of an earlier run.
+        shard: ``"i/n"``: do the i-th of n shares and do not merge; a call without it finishes.
+        shard_size: Utterances a shard. A killed run loses at most the shards under way.
+
+    Raises:
+        SVError: A recording cannot be embedded and ``skip_bad`` is not set, none can, or an
+            argument is wrong.
+    """
+    if ngpu > 0:
+        check_device(f"cuda:{ngpu - 1}")
+    files = find_model_files(source, kinds="sv")
+    output_dir = Path(output_dir)
+    job = Job(
+        files.config,
+        files.weights,
+        output_dir / "parts",
+        dtype,
+        max_seconds,
+        batch_seconds,
+        num_workers,
+        skip_bad,
+        allow_pipes,
+    )
+    settings = {
+        "format": 1,
+        "model": [file_sha256(files.config), file_sha256(files.weights)],
+        "dtype": dtype,
+        "max_seconds": max_seconds,
+    }
+    shards = make_shards(_read_wav_scp(wav_scp), shard_size, settings)
+    if not resume:
+        _remove_outputs(output_dir)
+    stamp = _Stamp(output_dir, shards)
+    if shard is None and stamp.is_current():
+        logging.info(f"{output_dir}: up to date, nothing to embed")
+        return _finish(stamp.counts(), 0, skip_bad, output_dir)
+    share = select_shards(shards, shard)
+    pending = [s for s in share if not job.part_path(s).exists()]
+    _embed(job, pending, share, ngpu, nj)
+    new = sum(len(s.utterances) for s in pending)
+    if shard is not None:
+        logging.info(f"{output_dir}: share {shard} is done; a call without --shard merges")
+        return EmbedReport(None, None, new)
+    stamp.remove()
+    counts = merge_parts((job.part_path(s) for s in shards), output_dir)
+    stamp.write(counts)
+    shutil.rmtree(job.parts_dir)
+    return _finish(counts, new, skip_bad, output_dir)
+
+
+def _embed(job: Job, pending: list[Shard], share: list[Shard], ngpu: int, nj: int) -> None:
+    """Work on pending shards on all devices."""
+    if not pending:
+        return
+    devices = [f"cuda:{i}" for i in range(ngpu)] or ["cpu"] * max(1, nj)
+    devices = devices[: len(pending)]
+    total = sum(len(s.utterances) for s in share)
+    todo = sum(len(s.utterances) for s in pending)
+    start = time.monotonic()
+    with progress_bar(total, total - todo, "embedding") as progress:
+        if len(devices) == 1:
+            embed_shards(job, job.embedder(devices[0]), pending, progress)
+        else:
+            run_processes(job, devices, pending, progress)
+    logging.info(f"embedded {todo} utterances in {time.monotonic() - start:.1f} s")
+
+
+def _finish(counts: tuple[int, int], new: int, skip_bad: bool, output_dir: Path) -> EmbedReport:
+    """Report, or complain about utterances that failed in an earlier, more lenient run."""
+    embedded, failed = counts
+    if failed and (not skip_bad or not embedded):
+        with open(output_dir / "failed", encoding="utf-8") as stream:
+            utterance, _, reason = stream.readline().strip().partition(" ")
+        raise SVError(f"utterance {utterance}: {reason} ({failed} of {embedded + failed} failed)")
+    if failed:
+        logging.warning(f"{failed} utterances have no embedding: see {output_dir / 'failed'}")
+    return EmbedReport(embedded, failed, new)
+
+
+def _read_wav_scp(path: str | Path) -> dict[str, str]:
+    wavs = read_two_column(path)
+    if not wavs:
+        raise SVError(f"{path}: is empty; nothing to embed")
+    return wavs
+
+
+def _remove_outputs(output_dir: Path) -> None:
+    for name in (*OUTPUTS, _Stamp.NAME):
+        (output_dir / name).unlink(missing_ok=True)
+    shutil.rmtree(output_dir / "parts", ignore_errors=True)
+
+
+class _Stamp:
+    """Remembers what the finished outputs in a folder were made from."""
+
+    NAME = ".made_from.json"
+
+    def __init__(self, output_dir: Path, shards: list[Shard]):
+        self.path = output_dir / self.NAME
+        self.output_dir = output_dir
+        # the scp names the ark by the folder as it was given
+        text = "\n".join([str(output_dir), *(s.key for s in shards)])
+        self.key = hashlib.sha256(text.encode()).hexdigest()
+
+    def _read(self) -> dict:
+        try:
+            return json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+    def is_current(self) -> bool:
+        """Tell whether all outputs are there and were made from the same things."""
+        there = all((self.output_dir / name).exists() for name in OUTPUTS)
+        return there and self._read().get("key") == self.key
+
+    def counts(self) -> tuple[int, int]:
+        """Return the numbers of embedded and failed utterances."""
+        stored = self._read()
+        return stored["embedded"], stored["failed"]
+
+    def write(self, counts: tuple[int, int]) -> None:
+        """Declare the outputs finished."""
+        embedded, failed = counts
+        with atomic_write(self.path) as stream:
+            json.dump({"key": self.key, "embedded": embedded, "failed": failed}, stream)
+
+    def remove(self) -> None:
+        """Declare the outputs unfinished."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,31 @@
+import os
+
+import pytest
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.inference import pool
+from espnet2_sv.inference.pool import run_processes
+from espnet2_sv.inference.shards import make_shards
+from espnet2_sv.inference.worker import Job
+
+
+def test_an_error_in_a_process_reaches_the_user(tmp_path):
+    job = Job(
+        config=tmp_path / "gone.yaml",
+        weights=tmp_path / "gone.pth",
+        parts_dir=tmp_path,
+        dtype="float32",
+        max_seconds=120,
+        batch_seconds=240,
+        num_workers=1,
+        skip_bad=False,
+        allow_pipes=False,
+    )
+    with pytest.raises(SVError, match=r"gone\.yaml: no such file"):
+        run_processes(job, ["cpu"], make_shards({"utt": "x.wav"}, 4, {}), print)
+
+
+def test_a_process_that_dies_is_noticed(monkeypatch):
+    monkeypatch.setattr(pool, "_work", os._exit)  # ends with an error of its own
+    with pytest.raises(SVError, match="died"):
+        run_processes(None, ["cpu"], [], print)
