@@ -1,0 +1,113 @@
+"""From a score to a likelihood ratio and a decision, with what lies beside a model's config."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from espnet2_sv.errors import SVError
+
+CALIBRATION_FILE = "calibration.json"
+THRESHOLD_FILE = "threshold.json"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The result of comparing recordings.
+
+    Attributes:
+        score: Cosine of the length-normalised embeddings.
+        llr: Natural logarithm of the likelihood ratio; None without calibration.
+        decision: True for the same speaker; None where there is no threshold.
+        threshold: What the decision compares with; None where there is none.
+        threshold_on: ``"llr"`` or ``"score"``; None where there is no threshold.
+    """
+
+    score: float
+    llr: float | None
+    decision: bool | None
+    threshold: float | None
+    threshold_on: str | None
+
+
+class ScoreCalibration(Protocol):
+    """What is needed of :class:`espnet2_sv.scoring.calibration.Calibration`."""
+
+    def llr(self, score, enroll_duration=None, test_duration=None):
+        """Return log-likelihood ratios of scores."""
+
+    def threshold(self, p_target: float) -> float:
+        """Return the log-likelihood ratio from which to accept."""
+
+
+@dataclass(frozen=True)
+class Decider:
+    """Decides whether a score means the same speaker.
+
+    Attributes:
+        calibration: Gives likelihood ratios; None for none.
+        threshold: Cosine from which recordings are accepted; it goes before the calibration's.
+        p_target: Prior probability of the same speaker, for the calibration's threshold.
+    """
+
+    calibration: ScoreCalibration | None = None
+    threshold: float | None = None
+    p_target: float = 0.5
+
+    def __post_init__(self):
+        if not 0 < self.p_target < 1:
+            raise SVError(f"p_target {self.p_target} is not a probability between 0 and 1")
+
+    @classmethod
+    def load(cls, folder: Path, threshold: float | None = None, p_target: float = 0.5) -> "Decider":
+        """Take ``calibration.json``, or else ``threshold.json``, from a model's folder.
+
+        Args:
+            folder: Where the model's config is.
+            threshold: Goes before both.
+            p_target: See the class.
+        """
+        if (folder / CALIBRATION_FILE).exists():
+            from espnet2_sv.scoring.calibration import Calibration
+
+            return cls(Calibration.load(folder / CALIBRATION_FILE), threshold, p_target)
+        if threshold is None:
+            threshold = read_threshold(folder / THRESHOLD_FILE)
+        return cls(None, threshold, p_target)
+
+    def __call__(self, score: float, enroll_seconds: float, test_seconds: float) -> Verification:
+        """Decide on one score.
+
+        Args:
+            score: Cosine.
+            enroll_seconds: Duration of all enrolment recordings.
+            test_seconds: Duration of the test recording.
+        """
+        llr = None
+        if self.calibration is not None:
+            durations = {"enroll_duration": enroll_seconds, "test_duration": test_seconds}
+            llr = float(self.calibration.llr(score, **durations))
+        if self.threshold is not None:
+            return Verification(score, llr, score >= self.threshold, self.threshold, "score")
+        if llr is not None:
+            threshold = float(self.calibration.threshold(self.p_target))
+            return Verification(score, llr, llr >= threshold, threshold, "llr")
+        return Verification(score, None, None, None, None)
+
+
+def read_threshold(path: Path) -> float | None:
+    """Return the cosine in a ``threshold.json`` (``{"cosine": 0.31}``); None if there is no file.
+
+    Raises:
+        SVError: The file holds no such number.
+    """
+    if not path.exists():
+        return None
+    try:
+        threshold = float(json.loads(path.read_text(encoding="utf-8"))["cosine"])
+        if not math.isfinite(threshold):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise SVError(f'{path}: is not {{"cosine": NUMBER}}; remove it or give --threshold') from e
+    return threshold

@@ -1,0 +1,151 @@
+"""Do two recordings have the same speaker, and who of the known speakers is this?"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from espnet2_sv.asr.archive import find_model_files
+from espnet2_sv.data.audio import read_audio
+from espnet2_sv.errors import SVError
+from espnet2_sv.inference.decision import Decider
+from espnet2_sv.inference.speech2embedding import Speech2Embedding
+from espnet2_sv.scoring.cosine import cosine_scores, length_normalise
+from espnet2_sv.scoring.enrolment import enrolment_vectors
+
+Recording = str | Path | np.ndarray | torch.Tensor
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A speaker as known from one or several recordings.
+
+    Attributes:
+        embedding: Length-normalised (E,); of several recordings, the normalised mean of theirs.
+        seconds: Duration of all recordings.
+    """
+
+    embedding: np.ndarray
+    seconds: float
+
+
+class SpeakerVerifier:
+    """Compares recordings by the cosine of their length-normalised embeddings.
+
+    A recording is a file (any format and rate) or a waveform (S,) at ``sample_rate``. Where
+    several enrol a speaker, their length-normalised embeddings are averaged and normalised again.
+
+    Examples:
+        >>> verifier = SpeakerVerifier.from_pretrained("sv_transfer.zip")
+        >>> verifier.verify("a.wav", "b.wav")["score"]
+        >>> verifier.enroll("ann", ["ann1.wav", "ann2.wav"])
+        >>> verifier.identify("who.wav")[0]  # (name, score) of the best match
+
+    Args:
+        speech2embedding: The model.
+        decider: Turns scores into decisions.
+    """
+
+    def __init__(self, speech2embedding: Speech2Embedding, decider: Decider | None = None):
+        self.speech2embedding = speech2embedding
+        self.decider = decider or Decider()
+        self.voices: dict[str, Voice] = {}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        threshold: float | None = None,
+        p_target: float = 0.5,
+        **kwargs: Any,
+    ) -> "SpeakerVerifier":
+        """Build a verifier from a model and what lies beside its config.
+
+        ``calibration.json`` gives log-likelihood ratios and their threshold; without it,
+        ``threshold.json`` (``{"cosine": x}``, from held-out training speakers) gives one on scores.
+
+        Args:
+            source: A tag, packed zip, unpacked directory or ``exp/`` directory.
+            threshold: Cosine from which recordings are accepted; goes before the model's own.
+            p_target: Prior probability of the same speaker, for the calibration's threshold.
+            kwargs: Further arguments of :class:`Speech2Embedding`, such as ``device``.
+        """
+        files = find_model_files(source, kinds="sv")
+        decider = Decider.load(Path(files.config).parent, threshold, p_target)
+        return cls(Speech2Embedding(files.config, files.weights, **kwargs), decider)
+
+    @property
+    def sample_rate(self) -> int:
+        """Sampling rate in Hz that waveforms must have; files are resampled."""
+        return self.speech2embedding.sample_rate
+
+    def embed(self, recording: Recording) -> torch.Tensor:
+        """Return the length-normalised embedding (E,) of one recording."""
+        return torch.from_numpy(self._voice([recording]).embedding)
+
+    def verify(
+        self, enrolment: Recording | Sequence[Recording], test: Recording
+    ) -> dict[str, float | bool | str | None]:
+        """Compare a recording with one or several of a speaker.
+
+        Args:
+            enrolment: One recording, or a list of recordings of one speaker.
+            test: The recording in question.
+
+        Returns:
+            The fields of :class:`espnet2_sv.inference.decision.Verification`: score, llr,
+            decision, threshold, threshold_on.
+        """
+        known, unknown = self._voice(_as_list(enrolment)), self._voice([test])
+        return asdict(self.decider(cosine(known, unknown), known.seconds, unknown.seconds))
+
+    def enroll(self, name: str, recordings: Recording | Sequence[Recording]) -> None:
+        """Remember a speaker; an earlier one of the same name is replaced."""
+        self.voices[name] = self._voice(_as_list(recordings))
+
+    def identify(self, recording: Recording) -> list[tuple[str, float]]:
+        """Return the enrolled speakers and their scores, best first.
+
+        Raises:
+            SVError: Nobody is enrolled.
+        """
+        if not self.voices:
+            raise SVError("nobody is enrolled; call enroll(name, recordings) first")
+        unknown = self._voice([recording])
+        scores = [(name, cosine(voice, unknown)) for name, voice in self.voices.items()]
+        return sorted(scores, key=lambda item: -item[1])
+
+    def _voice(self, recordings: Sequence[Recording]) -> Voice:
+        if not recordings:
+            raise SVError("no recordings are given; at least one is needed")
+        embeddings, seconds = [], 0.0
+        for recording in recordings:
+            wave, name = self._read(recording)
+            try:
+                embedding = self.speech2embedding(wave)[0]
+            except SVError as e:
+                raise SVError(f"{name}: {e}") from e
+            embeddings.append(embedding.numpy())
+            seconds += len(wave) / self.sample_rate
+        unit = length_normalise(np.stack(embeddings))
+        return Voice(enrolment_vectors([range(len(unit))], unit)[0], seconds)
+
+    def _read(self, recording: Recording) -> tuple[np.ndarray | torch.Tensor, str]:
+        if isinstance(recording, (str, Path)):
+            return read_audio(str(recording), self.sample_rate), str(recording)
+        return recording, "waveform"
+
+
+def cosine(a: Voice, b: Voice) -> float:
+    """Return the score of two voices, as it is computed for trial lists."""
+    return float(cosine_scores(a.embedding[None], b.embedding[None], [0], [0])[0])
+
+
+def _as_list(recordings: Recording | Sequence[Recording]) -> list[Recording]:
+    if isinstance(recordings, (str, Path, np.ndarray, torch.Tensor)):
+        return [recordings]
+    return list(recordings)

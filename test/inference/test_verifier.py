@@ -1,0 +1,145 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import espnet2_sv
+from espnet2_sv.data.audio import read_audio
+from espnet2_sv.errors import SVError
+from espnet2_sv.inference.decision import Decider
+from espnet2_sv.inference.speech2embedding import Speech2Embedding
+from espnet2_sv.inference.verifier import SpeakerVerifier
+
+
+@pytest.fixture(scope="module")
+def verifier(speaker_exp):
+    return SpeakerVerifier.from_pretrained(speaker_exp)
+
+
+def unit(speaker_exp, *paths) -> np.ndarray:
+    """Reference: mean of length-normalised embeddings, normalised, in double precision."""
+    speech2embedding = Speech2Embedding.from_pretrained(speaker_exp)
+    rows = [speech2embedding(read_audio(str(p), 16000))[0].double().numpy() for p in paths]
+    mean = np.mean([row / np.linalg.norm(row) for row in rows], axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def test_it_is_public():
+    assert espnet2_sv.SpeakerVerifier is SpeakerVerifier
+
+
+def test_the_score_is_the_cosine(verifier, speaker_exp, an4):
+    a, b = an4["an251-fash-b"], an4["cen8-mmxg-b"]
+    result = verifier.verify(str(a), b)
+    assert result["score"] == pytest.approx(unit(speaker_exp, a) @ unit(speaker_exp, b), abs=1e-5)
+    assert verifier.verify(a, a)["score"] == pytest.approx(1, abs=1e-5)
+    assert {k: result[k] for k in ("llr", "decision", "threshold")} == dict.fromkeys(
+        ("llr", "decision", "threshold")
+    )
+
+
+def test_several_recordings_enrol_by_their_mean_direction(verifier, speaker_exp, an4):
+    a, b, c = (an4[name] for name in ("an251-fash-b", "an253-fash-b", "cen8-fcaw-b"))
+    expected = unit(speaker_exp, a, b) @ unit(speaker_exp, c)
+    assert verifier.verify([a, b], c)["score"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_embeddings_have_unit_length(verifier, speaker_exp, an4):
+    embedding = verifier.embed(an4["an251-fash-b"])
+    assert embedding.shape == (8,)
+    np.testing.assert_allclose(embedding, unit(speaker_exp, an4["an251-fash-b"]), atol=1e-5)
+
+
+def test_files_arrays_and_tensors_are_alike(verifier, an4, tmp_path):
+    path = an4["an251-fash-b"]
+    audio, rate = soundfile.read(path)
+    soundfile.write(tmp_path / "copy.flac", audio, rate)
+    expected = verifier.embed(path)
+    for recording in (str(path), audio, torch.from_numpy(audio), tmp_path / "copy.flac"):
+        torch.testing.assert_close(verifier.embed(recording), expected, atol=1e-5, rtol=0)
+
+
+def test_speakers_are_identified_best_first(speaker_exp, an4):
+    verifier = SpeakerVerifier.from_pretrained(speaker_exp)
+    with pytest.raises(SVError, match="enroll"):
+        verifier.identify(an4["an251-fash-b"])
+    verifier.enroll("fash", [an4["an251-fash-b"], an4["an253-fash-b"]])
+    verifier.enroll("mmxg", an4["cen8-mmxg-b"])
+    ranking = verifier.identify(an4["cen8-mmxg-b"])
+    assert [name for name, _ in ranking] == ["mmxg", "fash"]
+    assert ranking[0][1] == pytest.approx(1, abs=1e-5)
+    assert ranking[1][1] == pytest.approx(
+        verifier.verify([an4["an251-fash-b"], an4["an253-fash-b"]], an4["cen8-mmxg-b"])["score"],
+        abs=1e-6,
+    )
+
+
+def test_a_threshold_decides(speaker_exp, an4):
+    a, b = an4["an251-fash-b"], an4["cen8-mmxg-b"]
+    score = SpeakerVerifier.from_pretrained(speaker_exp).verify(a, b)["score"]
+    for threshold, decision in ((score - 0.01, True), (score + 0.01, False)):
+        verifier = SpeakerVerifier.from_pretrained(speaker_exp, threshold=threshold)
+        result = verifier.verify(a, b)
+        assert result["decision"] is decision
+        assert (result["threshold"], result["threshold_on"]) == (threshold, "score")
+
+
+def test_the_threshold_of_the_model_is_used(speaker_exp, an4, tmp_path):
+    exp = shutil.copytree(speaker_exp, tmp_path / "exp")
+    (exp / "threshold.json").write_text('{"cosine": -0.5}')
+    result = SpeakerVerifier.from_pretrained(exp).verify(an4["an251-fash-b"], an4["cen8-mmxg-b"])
+    assert result["threshold"] == -0.5
+    assert result["decision"] is (result["score"] >= -0.5)
+    given = SpeakerVerifier.from_pretrained(exp, threshold=0.9)
+    assert given.verify(an4["an251-fash-b"], an4["cen8-mmxg-b"])["threshold"] == 0.9
+
+
+@pytest.mark.parametrize("text", ["{}", "[1]", '{"cosine": "x"}', '{"cosine": NaN}', "{"])
+def test_a_damaged_threshold_is_named(tmp_path, text):
+    (tmp_path / "threshold.json").write_text(text)
+    with pytest.raises(SVError, match=r"threshold\.json"):
+        Decider.load(tmp_path)
+
+
+class Calibration:
+    """Doubles scores and adds the logarithm of the shorter duration."""
+
+    def llr(self, score, enroll_duration=None, test_duration=None):
+        return 2 * score + np.log(min(enroll_duration, test_duration))
+
+    def threshold(self, p_target):
+        return np.log((1 - p_target) / p_target)
+
+
+def test_a_calibration_gives_ratios_and_decides(speaker_exp, an4):
+    a, b, c = (an4[name] for name in ("an251-fash-b", "an253-fash-b", "cen8-fcaw-b"))
+    speech2embedding = Speech2Embedding.from_pretrained(speaker_exp)
+    verifier = SpeakerVerifier(speech2embedding, Decider(Calibration(), p_target=0.01))
+    result = verifier.verify([a, b], c)
+    seconds = [len(read_audio(str(path), 16000)) / 16000 for path in (a, b, c)]
+    expected = 2 * result["score"] + np.log(min(seconds[0] + seconds[1], seconds[2]))
+    assert result["llr"] == pytest.approx(expected)
+    assert result["threshold"] == pytest.approx(np.log(99))
+    assert (result["decision"], result["threshold_on"]) == (False, "llr")
+    json.dumps(result)  # plain numbers
+
+
+def test_a_prior_must_be_a_probability():
+    with pytest.raises(SVError, match="p_target"):
+        Decider(p_target=1.0)
+
+
+@pytest.mark.parametrize("bad", ["nowhere.wav", np.zeros(0), np.zeros(50), []])
+def test_bad_recordings_are_refused_in_one_line(verifier, an4, bad):
+    with pytest.raises(SVError) as error:
+        verifier.verify(bad, an4["an251-fash-b"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_bad_file_is_named(verifier, tmp_path, an4):
+    soundfile.write(tmp_path / "short.wav", np.zeros(40), 16000)
+    with pytest.raises(SVError, match=r"short\.wav: .*too short"):
+        verifier.verify(an4["an251-fash-b"], tmp_path / "short.wav")
