@@ -1,0 +1,25 @@
+import zipfile
+
+import pytest
+
+from espnet2_sv.bin.sv_pack import main
+from espnet2_sv.errors import SVError
+
+
+def test_an_archive_is_written_and_listed(speaker_exp, tmp_path, capsys):
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text(name)
+    (tmp_path / "cal.json").write_text("{}")
+    outpath = tmp_path / "packed" / "model.zip"
+    command = ["--exp", str(speaker_exp), "--outpath", str(outpath)]
+    command += ["--option", str(tmp_path / "a.txt"), "--option", str(tmp_path / "b.txt")]
+    main([*command, "--calibration", str(tmp_path / "cal.json")])
+    with zipfile.ZipFile(outpath) as archive:
+        names = archive.namelist()
+    assert {"meta.yaml", "a.txt", "b.txt", "exp/sv_tiny/calibration.json"} <= set(names)
+    assert capsys.readouterr().out.splitlines()[:-1] == names
+
+
+def test_a_missing_run_is_named(tmp_path):
+    with pytest.raises(SVError, match="nowhere"):
+        main(["--exp", str(tmp_path / "nowhere"), "--outpath", str(tmp_path / "m.zip")])
