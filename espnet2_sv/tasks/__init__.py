@@ -7,6 +7,7 @@ from espnet2_sv.errors import SVError
 _TASKS = {
     "scratch": ("espnet2_sv.tasks.sv", "SVTask"),
     "transfer": ("espnet2_sv.tasks.transfer", "SVTransferTask"),
+    "adaptor": ("espnet2_sv.tasks.adaptor", "SVAdaptorTask"),
 }
 
 

@@ -3,11 +3,13 @@
 import argparse
 import logging
 
-import yaml
 from espnet2.torch_utils.initialize import initialize
+from espnet2.train.class_choices import ClassChoices
+from torch.nn import Module
 
 from espnet2_sv.asr.archive import find_model_files, load_state_dict
 from espnet2_sv.asr.backbone import build_backbone
+from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.tasks.choices import head_choices, loss_choices, specaug_choices
@@ -31,6 +33,11 @@ def build_network(args: argparse.Namespace) -> SpeakerModel:
         raise SVError("spk_num is not set: it comes from --spk2utt, or from a trained config.yaml")
     specaug = args.specaug and specaug_choices.get_class(args.specaug)(**args.specaug_conf)
     backbone = build_backbone({k: getattr(args, k, None) for k in BACKBONE_KEYS}, specaug=specaug)
+    return assemble(args, backbone, head_choices)
+
+
+def assemble(args: argparse.Namespace, backbone: Module, heads: ClassChoices) -> SpeakerModel:
+    """Put head and loss on a backbone, as the config says."""
     if backbone.sample_rate != args.sample_rate:
         raise SVError(
             f"--sample_rate {args.sample_rate}: the network's front end expects "
@@ -38,12 +45,15 @@ def build_network(args: argparse.Namespace) -> SpeakerModel:
         )
     # The encoder's outputs depend on padding: batch utterances of equal length only.
     args.legacy_positions = backbone.legacy_positions
-    head = head_choices.get_class(args.head)(
-        num_blocks=backbone.num_blocks, block_dim=backbone.block_dim, **args.head_conf
-    )
-    loss = loss_choices.get_class(args.loss)(
-        nout=head.embed_dim, nclasses=args.spk_num, **args.loss_conf
-    )
+    try:
+        head = heads.get_class(args.head)(
+            num_blocks=backbone.num_blocks, block_dim=backbone.block_dim, **args.head_conf
+        )
+        loss = loss_choices.get_class(args.loss)(
+            nout=head.embed_dim, nclasses=args.spk_num, **args.loss_conf
+        )
+    except (TypeError, ValueError) as e:
+        raise SVError(f"head_conf or loss_conf: {e}") from e
     model = SpeakerModel(backbone, head, loss)
     if args.init is not None:
         initialize(model, args.init)
@@ -54,8 +64,7 @@ def start_from_speaker_model(args: argparse.Namespace) -> SpeakerModel:
     """Build the network of ``--init_sv``, load its weights, keep this run's loss settings."""
     source, args.init_sv = args.init_sv, None
     files = find_model_files(source, kinds="sv")
-    with open(files.config, encoding="utf-8") as f:
-        trained = yaml.safe_load(f)
+    trained = load_config(files.config)
     for key in ARCHITECTURE_KEYS:
         setattr(args, key, trained.get(key))
     args.init_sv_source = str(source)

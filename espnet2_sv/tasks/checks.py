@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 import torch
-import yaml
 
+from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.errors import SVError
@@ -92,8 +92,7 @@ def check_network_of_previous_run(args: argparse.Namespace) -> None:
     config = Path(args.output_dir) / "config.yaml"
     if not (args.resume and config.exists() and has_checkpoint(args.output_dir)):
         return
-    with config.open(encoding="utf-8") as f:
-        trained = yaml.safe_load(f)
+    trained = load_config(config)
     keys = ["head", "head_conf", "loss", "loss_conf"]
     if not (getattr(args, "asr", None) or args.init_sv):  # else they say what the encoder is
         keys += [

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import yaml
 from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 
-from espnet2_sv.asr.archive import load_state_dict
+from espnet2_sv.asr.checkpoint import load_config, load_state_dict
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import SpeakerLabels
@@ -77,17 +76,24 @@ class SVTask(AbsTask):
         return build_network(args)
 
     @classmethod
-    def build_model_from_file(cls, config_file=None, model_file=None, device: str = "cpu"):
+    def build_model_from_file(
+        cls, config_file=None, model_file=None, device: str = "cpu", **changed
+    ):
         """Rebuild a trained model from its own config and weights alone.
 
         Unlike ESPnet's, every tensor must be there and fit.
+
+        Args:
+            config_file: The config.yaml of training; by default the one beside the weights.
+            model_file: The weights; random ones if not given.
+            device: Where the model goes.
+            changed: Settings that replace those of the config.
 
         Returns:
             (model, training arguments).
         """
         config_file = Path(config_file or Path(model_file).parent / "config.yaml")
-        with config_file.open(encoding="utf-8") as f:
-            args = argparse.Namespace(**yaml.safe_load(f))
+        args = argparse.Namespace(**(load_config(config_file) | changed))
         args.init = None  # the weights come from the file
         model = cls.build_model(args)
         if model_file is not None:

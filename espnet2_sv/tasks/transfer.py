@@ -4,11 +4,11 @@ import argparse
 import logging
 from pathlib import Path
 
-import yaml
 from espnet2.utils.types import int_or_none, str_or_none
 
 from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.asr.backbone import copy_asr_weights
+from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.asr.settings import backbone_settings
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.speaker_model import SpeakerModel
@@ -98,8 +98,7 @@ def settings_of_previous_run(args: argparse.Namespace) -> dict | None:
     config = output_dir / "config.yaml"
     if not (args.resume and config.exists() and has_checkpoint(output_dir)):
         return None
-    with config.open(encoding="utf-8") as f:
-        trained = yaml.safe_load(f)
+    trained = load_config(config)
     started_from = trained.get("asr_init", {}).get("source")
     if started_from != str(args.asr):
         raise SVError(

@@ -1,0 +1,103 @@
+"""An ASR backbone that is used and never changed."""
+
+import torch
+
+from espnet2_sv.asr.backbone import BlockBackbone
+from espnet2_sv.errors import SVError
+
+
+class FrozenBackbone(torch.nn.Module):
+    """Read the blocks of an ASR model that stays exactly as it is.
+
+    The backbone is held outside of the module tree: ``train()``, optimizers, checkpoints and
+    DistributedDataParallel do not see it; it only follows ``to(device)``. It always runs in
+    evaluation mode without a graph; in training on a GPU with bfloat16 in that precision, its
+    front end excepted.
+
+    What a checkpoint does hold is the hash of the ASR weights that it belongs to; loading it
+    beside other weights is an error.
+
+    Args:
+        backbone: The ASR model's backbone.
+        weights_sha256: Hash of the ASR model's weights, in hexadecimal.
+    """
+
+    def __init__(self, backbone: BlockBackbone, weights_sha256: str):
+        super().__init__()
+        backbone.set_frozen(True)
+        self._held = (backbone.eval(),)
+        self.register_buffer("asr_sha256", encode_sha256(weights_sha256))
+
+    @property
+    def held(self) -> BlockBackbone:
+        """The ASR model's backbone."""
+        return self._held[0]
+
+    @property
+    def num_blocks(self) -> int:
+        """L, the number of blocks."""
+        return self.held.num_blocks
+
+    @property
+    def block_dim(self) -> int:
+        """D, the dimension of a block's output."""
+        return self.held.block_dim
+
+    @property
+    def sample_rate(self) -> int:
+        """Sampling rate in Hz."""
+        return self.held.sample_rate
+
+    @property
+    def legacy_positions(self) -> bool:
+        """Whether outputs depend on padding."""
+        return self.held.legacy_positions
+
+    @property
+    def frontend(self) -> torch.nn.Module:
+        """The ASR model's front end."""
+        return self.held.frontend
+
+    def forward(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Return the L block outputs, each (B, T, D), and their lengths (B,); no gradients."""
+        half = self.training and speech.is_cuda and torch.cuda.is_bf16_supported()
+        with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=half):
+            blocks, lengths = self.held(speech, speech_lengths)
+        if not torch.is_autocast_enabled(speech.device.type):
+            blocks = [block.float() for block in blocks]
+        return blocks, lengths
+
+    def set_frozen(self, frozen: bool) -> None:
+        """Do nothing: it is always frozen."""
+
+    def parameter_groups(self) -> list:
+        """Return no parameters to train."""
+        return []
+
+    def _apply(self, fn, recurse: bool = True):
+        self.held._apply(fn, recurse)
+        return super()._apply(fn, recurse)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        theirs = state_dict.get(f"{prefix}asr_sha256")
+        if theirs is not None and not torch.equal(theirs.cpu(), self.asr_sha256.cpu()):
+            raise SVError(
+                f"this adaptor was trained on the ASR weights {decode_sha256(theirs)}, not on "
+                f"{decode_sha256(self.asr_sha256)}; give the ASR model that it belongs to"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def encode_sha256(digest: str) -> torch.Tensor:
+    """Turn a hexadecimal hash into a tensor (32,).
+
+    Its values are floats, so that ESPnet's averaging of checkpoints leaves them as they are.
+    """
+    return torch.tensor(list(bytes.fromhex(digest)), dtype=torch.float32)
+
+
+def decode_sha256(tensor: torch.Tensor) -> str:
+    """Turn the tensor of :func:`encode_sha256` back into a hexadecimal hash."""
+    return bytes(int(v) for v in tensor.tolist()).hex()
