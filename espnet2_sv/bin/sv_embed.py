@@ -65,8 +65,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shard_size",
         type=int,
-        default=256,
-        help="utterances that are kept together; a kill costs at most this for each process",
+        default=None,
+        help="utterances that are kept together, by default 16 to 256; a kill costs at most this "
+        "for each process",
+    )
+    parser.add_argument(
+        "--model_file", default=None, metavar="F", help="weights; by default the model's best"
     )
     return parser
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ def embed_wav_scp(
     allow_pipes: bool = False,
     resume: bool = True,
     shard: str | None = None,
-    shard_size: int = 256,
+    shard_size: int | None = None,
+    model_file: str | Path | None = None,
 ) -> EmbedReport:
     """Embed each utterance of a ``wav.scp`` once.
 
@@ -77,7 +79,9 @@ def embed_wav_scp(
         allow_pipes: Run the commands of the ``wav.scp``.
         resume: Use finished shards of an earlier run.
         shard: ``"i/n"``: do the i-th of n shares and do not merge; a call without it finishes.
-        shard_size: Utterances a shard. A killed run loses at most the shards under way.
+        shard_size: Utterances a shard; by default a 64th of all, but 16 to 256. A killed run
+            loses at most the shards under way.
+        model_file: Weights other than the best of a training run.
 
     Raises:
         SVError: A recording cannot be embedded and ``skip_bad`` is not set, none can, or an
@@ -86,10 +90,11 @@ def embed_wav_scp(
     if ngpu > 0:
         check_device(f"cuda:{ngpu - 1}")
     files = find_model_files(source, kinds="sv")
+    weights = Path(model_file) if model_file is not None else files.weights
     output_dir = Path(output_dir)
     job = Job(
         files.config,
-        files.weights,
+        weights,
         output_dir / "parts",
         dtype,
         max_seconds,
@@ -100,11 +105,12 @@ def embed_wav_scp(
     )
     settings = {
         "format": 1,
-        "model": [file_sha256(files.config), file_sha256(files.weights)],
+        "model": [file_sha256(files.config), file_sha256(weights)],
         "dtype": dtype,
         "max_seconds": max_seconds,
     }
-    shards = make_shards(_read_wav_scp(wav_scp), shard_size, settings)
+    wavs = _read_wav_scp(wav_scp)
+    shards = make_shards(wavs, shard_size or default_shard_size(len(wavs)), settings)
     if not resume:
         _remove_outputs(output_dir)
     stamp = _Stamp(output_dir, shards)
@@ -123,6 +129,14 @@ def embed_wav_scp(
     stamp.write(counts)
     shutil.rmtree(job.parts_dir)
     return _finish(counts, new, skip_bad, output_dir)
+
+
+def default_shard_size(utterances: int) -> int:
+    """Return a size that gives several processes work, and costs little if one is killed.
+
+    It depends on the list alone, so that all jobs on a list cut it alike.
+    """
+    return min(256, max(16, math.ceil(utterances / 64)))
 
 
 def _embed(job: Job, pending: list[Shard], share: list[Shard], ngpu: int, nj: int) -> None:

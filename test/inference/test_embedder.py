@@ -10,7 +10,7 @@ import torch
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference import worker
-from espnet2_sv.inference.embedder import embed_wav_scp
+from espnet2_sv.inference.embedder import default_shard_size, embed_wav_scp
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 
 RATE = 16000
@@ -263,3 +263,17 @@ def test_a_bad_list_is_refused(speaker_exp, tmp_path, content, message):
 def test_more_gpus_than_there_are_is_refused(speaker_exp, data, tmp_path):
     with pytest.raises(SVError, match="cuda:98"):
         embed_wav_scp(speaker_exp, data[0] / "wav.scp", tmp_path / "out", ngpu=99)
+
+
+def test_other_weights_can_be_chosen(speaker_exp, new_exp, data, tmp_path):
+    scp, other = data[0] / "wav.scp", new_exp()
+    weights = other / "valid.eer.best.pth"
+    embed_wav_scp(speaker_exp, scp, tmp_path / "chosen", model_file=weights)
+    embed_wav_scp(other, scp, tmp_path / "other")
+    chosen, expected = read_vectors(tmp_path / "chosen"), read_vectors(tmp_path / "other")
+    np.testing.assert_array_equal(chosen["slow"], expected["slow"])
+
+
+@pytest.mark.parametrize(("utterances", "shards"), [(8, 1), (1000, 63), (40_000, 157)])
+def test_there_is_work_for_many_processes(utterances, shards):
+    assert -(-utterances // default_shard_size(utterances)) == shards
