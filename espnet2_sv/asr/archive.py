@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,7 @@ def _unpack_once(archive: Path, workdir: str | os.PathLike | None) -> Path:
             return outdir  # another process was quicker
         raise
     if not (outdir / "meta.yaml").is_file():
+        shutil.rmtree(outdir, ignore_errors=True)
         raise SVError(f"{archive}: holds no meta.yaml, so it was not made by ESPnet's pack")
     return outdir
 

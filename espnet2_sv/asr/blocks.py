@@ -142,7 +142,10 @@ class BlockBackbone(torch.nn.Module):
         """The shortest audio that gives one encoder frame, in samples."""
         sizes = range(1, _LONGEST_SUBSAMPLING_INPUT)
         frames = next(n for n in sizes if not check_short_utt(self.encoder.embed, n)[0])
-        return max((frames - 1) * self.hop_length, self._reflected + 1)
+        between = (frames - 1) * self.hop_length
+        if not self.frontend.stft.center:
+            return self.frontend.stft.n_fft + between
+        return max(between, self._reflected + 1)
 
     @property
     def _reflected(self) -> int:

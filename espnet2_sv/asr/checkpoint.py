@@ -2,19 +2,22 @@
 
 import os
 import pickle
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 
 from espnet2_sv.errors import SVError
+
+if TYPE_CHECKING:
+    import torch
 
 # what a trainer may wrap the weights in: DeepSpeed, Lightning, ESPnet's own checkpoint.pth
 _WRAPPERS = ("module", "state_dict", "model")
 
 
-def load_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
+def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
     """Load weights; nothing but tensors and plain data is ever unpickled.
 
     Args:
@@ -26,8 +29,12 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
     Raises:
         SVError: The file is missing, damaged, or holds anything else.
     """
+    import torch  # here, because finding a model's files needs no torch
+
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # an unusual file is refused, not warned about
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as e:
         raise SVError(f"{path}: no such weights file") from e
     except pickle.UnpicklingError as e:
@@ -45,6 +52,8 @@ def load_state_dict(path: str | os.PathLike) -> dict[str, torch.Tensor]:
 
 
 def _only_tensors(state: dict) -> bool:
+    import torch
+
     return all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items())
 
 

@@ -35,7 +35,7 @@ def download(tag: str) -> Path:
         return Path(downloader.huggingface_download(name=repository.removeprefix(_HUB)))
     except Exception as e:  # whatever the network, the Hub client or the model table raise
         reason = " ".join(str(e).split())[:200] or type(e).__name__
-        raise SVError(f"{tag}: no such file, and no model of that tag ({reason})") from e
+        raise SVError(f"{tag}: neither a file nor a model that can be fetched ({reason})") from e
 
 
 def _looks_like_a_path(tag: str) -> bool:

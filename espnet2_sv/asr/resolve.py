@@ -43,7 +43,7 @@ def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[st
     """
     outdir, name = Path(outdir), str(source)
     record, content = _read_record(outdir), _content_sha256(name)
-    if record is not None and record["source"] == name and content in (None, record["sha256"]):
+    if record is not None and _is_of(record, name, content):
         return record["summary"]
     if record is None and outdir.exists() and (not outdir.is_dir() or any(outdir.iterdir())):
         raise SVError(f"{outdir}: is in use for something else; name another folder")
@@ -67,6 +67,10 @@ def _read_record(outdir: Path) -> dict[str, Any] | None:
         if isinstance(record, dict) and record.keys() >= {"source", "sha256", "summary"}:
             return record
     return None
+
+
+def _is_of(record: dict[str, Any], name: str, content: str | None) -> bool:
+    return record["source"] == name if content is None else record["sha256"] == content
 
 
 def _content_sha256(source: str) -> str | None:
@@ -104,7 +108,7 @@ def _write_model(bundle, part: Path, outdir: Path) -> None:
     if conf["token_type"] == "bpe" and not (part / BPE_MODEL).is_file():
         logging.warning("the BPE model %s is missing: text cannot be decoded", conf["bpemodel"])
     with open(part / CONFIG, "w", encoding="utf-8") as stream:
-        yaml_no_alias_safe_dump(conf, stream, indent=2, sort_keys=False, allow_unicode=True)
+        yaml_no_alias_safe_dump(conf, stream, indent=2, sort_keys=False)
     meta = {
         "yaml_files": {"asr_train_config": CONFIG},
         "files": {"asr_model_file": WEIGHTS},

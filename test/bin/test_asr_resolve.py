@@ -1,0 +1,70 @@
+"""The command prints its summary and nothing else."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from espnet2_sv.bin.asr_resolve import main
+from espnet2_sv.errors import SVError
+
+_spec = importlib.util.spec_from_file_location(
+    "asr_fixtures", Path(__file__).parents[1] / "asr" / "conftest.py"
+)
+_fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_fixtures)
+
+KEYS = [
+    "encoder",
+    "blocks",
+    "dim",
+    "subsampling",
+    "hop_length",
+    "frame_rate_hz",
+    "vocab",
+    "has_ctc",
+    "encoder_parameters",
+]
+
+
+@pytest.fixture
+def packed(tmp_path, capsys):
+    path = _fixtures.train(tmp_path / "recipe", _fixtures.published("aishell_conformer")).pack()
+    capsys.readouterr()  # what ESPnet's pack prints
+    return path
+
+
+def test_json(packed, tmp_path, capsys):
+    for _ in range(2):  # resolved now, resolved before
+        main(["--asr", str(packed), "--outdir", str(tmp_path / "asr"), "--json"])
+        summary = json.loads(capsys.readouterr().out)
+        assert list(summary) == KEYS
+        assert (summary["encoder"], summary["frame_rate_hz"]) == ("conformer", 31.25)
+
+
+def test_for_people(packed, tmp_path, capsys):
+    main(["--asr", str(packed), "--outdir", str(tmp_path / "asr")])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(KEYS)
+    assert lines[0].split() == ["encoder", "conformer"]
+    assert lines[7].split() == ["has", "ctc", "yes"]
+
+
+def test_error_is_one_line(tmp_path):
+    (tmp_path / "x.zip").write_text("nothing")
+    command = ["--asr", str(tmp_path / "x.zip"), "--outdir", str(tmp_path / "asr")]
+    with pytest.raises(SVError, match="not a zip archive"):
+        main(command)
+    done = subprocess.run(
+        [sys.executable, "-m", "espnet2_sv.bin.asr_resolve", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in done.stderr
