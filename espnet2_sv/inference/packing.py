@@ -124,7 +124,10 @@ def _load_check(config: bytes, weights: Path) -> torch.nn.Module:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "config.yaml")
         path.write_bytes(config)
-        return load_from_files(path, weights)[0]
+        try:
+            return load_from_files(path, weights)[0]
+        except SVError as e:
+            raise SVError(f"the packed model would not load: {e}") from e
 
 
 def _meta(train_config: str, model_file: str) -> bytes:

@@ -47,7 +47,6 @@ class WaveformEmbedder:
         self.equal_lengths_only = bool(getattr(model.backbone, "legacy_positions", False))
         self.device = next(model.parameters()).device
 
-    @torch.inference_mode()
     def __call__(self, waves: Sequence[np.ndarray | torch.Tensor]) -> torch.Tensor:
         """Embed waveforms.
 
@@ -60,28 +59,23 @@ class WaveformEmbedder:
         Raises:
             SVError: A waveform is empty, not finite, not one-dimensional or too short.
         """
-        waves = [check_waveform(wave) for wave in waves]
-        pieces, owners = [], []
-        for owner, wave in enumerate(waves):
-            for piece in split_evenly(wave, self.max_samples):
-                pieces.append(piece)
-                owners.append(owner)
-        embeddings = [None] * len(pieces)
-        for batch in self._batches([len(piece) for piece in pieces]):
-            rows = self._embed_batch([pieces[i] for i in batch])
-            for i, row in zip(batch, rows, strict=True):
-                embeddings[i] = row
-        grouped = [[] for _ in waves]
-        for i, owner in enumerate(owners):
-            grouped[owner].append(i)
-        return torch.stack(
-            [
-                merge_pieces(
-                    torch.stack([embeddings[i] for i in group]), [len(pieces[i]) for i in group]
-                )
-                for group in grouped
-            ]
-        )
+        pieces = [split_evenly(check_waveform(wave), self.max_samples) for wave in waves]
+        rows = self._embed([piece for group in pieces for piece in group])
+        merged = []
+        for group in pieces:
+            lengths = [len(piece) for piece in group]
+            merged.append(merge_pieces(rows[: len(group)], lengths))
+            rows = rows[len(group) :]
+        return torch.stack(merged)
+
+    def _embed(self, waves: list[torch.Tensor]) -> torch.Tensor:
+        """Embed waveforms of bounded length, in batches; rows are in the given order."""
+        rows = [None] * len(waves)
+        for batch in self._batches([len(wave) for wave in waves]):
+            embeddings = self._embed_batch([waves[i] for i in batch])
+            for i, row in zip(batch, embeddings, strict=True):
+                rows[i] = row
+        return torch.stack(rows)
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         """Group indices, longest first, so that rows times longest stays within the bound."""
@@ -95,6 +89,7 @@ class WaveformEmbedder:
                 batches.append([i])
         return batches
 
+    @torch.inference_mode()
     def _embed_batch(self, waves: list[torch.Tensor]) -> torch.Tensor:
         speech = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(self.device)
         lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
@@ -117,9 +112,13 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
     Raises:
         SVError: It is not one-dimensional, empty, of integers, or has NaN or infinite samples.
     """
-    if not isinstance(wave, (np.ndarray, torch.Tensor)):
+    if isinstance(wave, np.ndarray):
+        if wave.dtype.kind not in "fiub":
+            raise SVError(f"speech holds {wave.dtype}, which are no samples")
+        # a copy, because torch takes neither read-only nor backward arrays
+        wave = torch.from_numpy(wave.astype(np.float32 if wave.dtype.kind == "f" else wave.dtype))
+    if not isinstance(wave, torch.Tensor):
         raise SVError(f"speech must be a numpy array or a torch tensor, not {type(wave).__name__}")
-    wave = torch.as_tensor(wave)
     if wave.dim() != 1:
         raise SVError(f"speech must be one channel of shape (samples,), not {tuple(wave.shape)}")
     if wave.numel() == 0:

@@ -73,3 +73,9 @@ def test_bad_speech_is_refused_in_one_line(speech2embedding, speech):
     with pytest.raises(SVError) as error:
         speech2embedding(speech)
     assert "\n" not in str(error.value)
+
+
+def test_embeddings_can_be_trained_on(speech2embedding, rng_speech):
+    weight = torch.ones(8, requires_grad=True)
+    (speech2embedding(rng_speech) * weight).sum().backward()
+    torch.testing.assert_close(weight.grad, speech2embedding(rng_speech)[0])

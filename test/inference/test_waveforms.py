@@ -97,6 +97,7 @@ def test_pieces_are_consecutive_and_even(length, most):
         (np.array([0.0, np.nan]), "NaN"),
         (torch.tensor([0.0, float("inf")]), "NaN or infinite"),
         (np.zeros(100, np.int16), "int16"),
+        (np.array(["a"]), "no samples"),
         ([0.0, 0.1], "list"),
     ],
 )
@@ -104,6 +105,16 @@ def test_what_is_no_waveform_is_refused_in_one_line(wave, message):
     with pytest.raises(SVError, match=message) as error:
         check_waveform(wave)
     assert "\n" not in str(error.value)
+
+
+def test_any_array_of_floats_is_taken():
+    expected = torch.tensor([1.0, 2.0, 3.0])
+    read_only = np.array([1.0, 2.0, 3.0])
+    read_only.setflags(write=False)
+    for wave in (read_only, np.array([3.0, 2.0, 1.0])[::-1], np.array([1, 2, 3], np.longdouble)):
+        assert torch.equal(check_waveform(wave), expected)
+    half = torch.tensor([1, 2, 3], dtype=torch.float16, requires_grad=True)
+    assert torch.equal(check_waveform(half), expected)
 
 
 def test_too_short_speech_is_refused(model):
