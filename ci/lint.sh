@@ -12,6 +12,6 @@ ours() { # the project's files whose names match the arguments, not what recipes
 
 ruff format --check .
 ruff check .
-ours -name '*.sh' -o -path './.ci/run' | xargs -0 shellcheck --external-sources
-ours -name '*.bats' | xargs -0 shellcheck
+ours -name '*.sh' -o -path './.ci/run' | xargs -0 shellcheck -x -P SCRIPTDIR -P SCRIPTDIR/..
+ours -name '*.bats' | xargs -0 shellcheck -x
 ours -name '*.pl' | xargs -0 -n 1 perl -c 2>&1 | { grep -v 'syntax OK$' && exit 1 || true; }

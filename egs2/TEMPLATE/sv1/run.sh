@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# A pretrained ASR model becomes a speaker verifier; ./sv.sh --help lists all options.
+set -e
+set -u
+set -o pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+./sv.sh \
+    --sv_task transfer \
+    --asr_model "" \
+    --sv_config conf/train_sv_transfer.yaml \
+    --train_set train \
+    --valid_set valid \
+    --test_sets test \
+    "$@"

@@ -1,0 +1,299 @@
+#!/usr/bin/env bash
+# Speaker verification in ten stages; a recipe's run.sh calls this with its names.
+# Each stage can be killed and is finished by the same call; a finished one costs next to nothing.
+set -e
+set -u
+set -o pipefail
+
+. scripts/stage_functions.sh
+. scripts/data_functions.sh
+. scripts/train_functions.sh
+
+SECONDS=0
+
+# BEGIN OPTIONS (--help prints what is between these marks)
+# General configuration
+stage=1               # Processes starts from the specified stage.
+stop_stage=10000      # Processes is stopped at the specified stage.
+skip_stages=          # Numbers of stages to be skipped, e.g. "1 3".
+skip_data_prep=false  # Skip data preparation (stages 1 to 3).
+skip_train=false      # Skip training (stages 4 and 5).
+skip_eval=false       # Skip embedding, scoring and metrics (stages 6 to 8).
+skip_packing=false    # Skip packing (stage 9).
+skip_upload_hf=true   # Skip uploading to a Hub repository (stage 10).
+ngpu=1                # The number of GPUs of a node ("0" uses CPU).
+num_nodes=1           # The number of nodes.
+nj=32                 # The number of parallel jobs that convert audio.
+gpu_inference=false   # Whether to embed on GPUs.
+inference_nj=1        # The number of parallel jobs that embed on CPUs.
+dumpdir=dump          # Directory of formatted data.
+expdir=exp            # Directory of experiments.
+python=python3        # The Python that runs everything.
+
+# Data preparation related
+local_data_opts=      # Options given to local/data.sh.
+fs=16k                # Sampling rate.
+audio_format=flac     # Format of audio that has to be converted: flac or wav.
+format_args=          # Further arguments for formatting, e.g. "--convert_containers true".
+allow_pipes=false     # Whether wav.scp may hold commands ("cmd |"), which are run.
+
+# Pretrained ASR model related
+asr_model=            # Zoo or Hub tag, packed zip, unpacked folder or exp folder.
+local_asr_script=     # Without asr_model: a script that makes one, called with the zip to write.
+
+# Speaker model related
+sv_task=transfer      # scratch, transfer, adaptor or distill.
+sv_config=            # Training configuration (default: conf/train_sv_<sv_task>.yaml).
+sv_args=              # Further arguments for training, e.g. "--max_epoch 10".
+sv_tag=               # Name of the experiment (default: from sv_config and sv_args).
+sv_exp=               # Directory of the experiment (default: <expdir>/sv_<sv_tag>).
+lmft_config=          # Configuration of large-margin fine-tuning; empty: none.
+lmft_args=            # Further arguments for it.
+noise_scp=            # wav.scp of noises for augmentation.
+rir_scp=              # wav.scp of room impulse responses for augmentation.
+
+# Evaluation related
+inference_args=       # Arguments for embedding, e.g. "--dtype bfloat16".
+inference_model=      # Weights (default: valid.eer.ave.pth, or else valid.eer.best.pth).
+score_norm=false      # Whether to normalise scores (AS-norm).
+cohort_set=           # Training speakers for it (default: train_set).
+top_n=300             # Size of its cohort: the most similar speakers.
+score_norm_args=      # Further arguments for it.
+calibrate=false       # Whether to calibrate scores to log-likelihood ratios.
+calib_set=            # Set whose trials train the calibration (default: valid_set).
+calibrate_args=       # Further arguments for it.
+
+# [Task dependent] Names of the folders that local/data.sh makes in data/
+train_set=            # Training set.
+valid_set=            # Validation set, with a file trials: training speakers held out.
+test_sets=            # Test sets, each with a file trials, e.g. "test_a test_b".
+
+# Upload model related
+hf_repo=              # ORGANISATION/NAME
+# END OPTIONS
+
+help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAME NAME\"
+
+Options, with their defaults (--some_option VALUE):
+$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+
+log "$0 $*"
+. utils/parse_options.sh
+
+[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+for _name in train_set valid_set test_sets; do
+    [ -n "${!_name}" ] || die "--${_name} is required"
+done
+case "${sv_task}" in
+    scratch) train_module=sv_train ;;
+    transfer | adaptor | distill) train_module=sv_${sv_task}_train ;;
+    *) die "--sv_task ${sv_task}: choose scratch, transfer, adaptor or distill" ;;
+esac
+sample_rate=${fs/%k/000} # e.g. 16k or 16000
+[[ ${sample_rate} =~ ^[1-9][0-9]*$ ]] || die "--fs ${fs}: write 16k or 16000"
+
+. ./path.sh || die "there is no Python environment (see above)"
+. ./cmd.sh || die "--cmd_backend in cmd.sh cannot be used (see above)"
+
+# Names that follow from the options
+data_feats=${dumpdir}/raw
+sv_config=${sv_config:-conf/train_sv_${sv_task}.yaml}
+cohort_set=${cohort_set:-${train_set}}
+calib_set=${calib_set:-${valid_set}}
+if [ -z "${sv_tag}" ]; then
+    sv_tag=$(basename "${sv_config}" .yaml | sed 's/^train_sv_//')
+    # e.g. "--max_epoch 2" becomes _max_epoch2
+    sv_tag+=$(echo "${sv_args}" | sed -e 's/--/_/g' -e 's/[ |=/]//g')
+fi
+sv_exp=${sv_exp:-${expdir}/sv_${sv_tag}}
+if [ -z "${asr_model}" ] && [ -n "${local_asr_script}" ]; then
+    asr_model=${expdir}/asr_local/asr.zip
+    make_asr=true
+else
+    make_asr=false
+fi
+asr_dir=${expdir}/asr_$(basename "${asr_model:-none}" .zip | tr -c 'A-Za-z0-9_.\n-' _)
+asr_dir+=_$(echo "${asr_model}" | cksum | cut -d " " -f 1)
+
+# Which stages to skip
+"${skip_data_prep}" && skip_stages+=" 1 2 3"
+"${skip_train}" && skip_stages+=" 4 5"
+"${skip_eval}" && skip_stages+=" 6 7 8"
+"${skip_packing}" && skip_stages+=" 9"
+"${skip_upload_hf}" && skip_stages+=" 10"
+[ "${sv_task}" != scratch ] || skip_stages+=" 2"
+[ -n "${lmft_config}" ] || skip_stages+=" 5"
+
+runs() { # whether stage $1 is to be run
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages} " != *" $1 "* ]]
+}
+
+if runs 1; then
+    log "Stage 1: Data preparation: local/data.sh"
+    [ -x local/data.sh ] || die "local/data.sh is missing or cannot be executed"
+    # shellcheck disable=SC2086
+    local/data.sh ${local_data_opts}
+fi
+
+require_writable "${dumpdir}" --dumpdir
+require_writable "${expdir}" --expdir
+
+if runs 2; then
+    [ -n "${asr_model}" ] || die "--asr_model is required for --sv_task ${sv_task}"
+    log "Stage 2: Pretrained ASR model: ${asr_model} -> ${asr_dir}"
+    if "${make_asr}"; then
+        "${local_asr_script}" "${asr_model}"
+    fi
+    ${python} -m espnet2_sv.bin.asr_resolve --asr "${asr_model}" --outdir "${asr_dir}"
+fi
+
+if runs 3; then
+    log "Stage 3: Check and format: data/ -> ${data_feats}/"
+    for dset in $(needed_sets); do
+        require_file "data/${dset}/wav.scp" "stage 1 makes it"
+        if [[ " ${valid_set} ${test_sets} " == *" ${dset} "* ]]; then
+            require_file "data/${dset}/trials" "lines of 'enroll_utt test_utt target|nontarget'"
+        fi
+        once "${data_feats}/${dset}/wav.scp" "${sample_rate}" "${audio_format}" "${format_args}" \
+            data/"${dset}"/{wav.scp,utt2spk,spk2utt,trials,enroll_spk2utt} -- \
+            format_set "${dset}"
+    done
+    # shellcheck disable=SC2086
+    warn_of_training_speakers ${valid_set} ${test_sets}
+fi
+
+train_files=("${data_feats}/${train_set}"/{wav.scp,spk2utt})
+train_files+=("${data_feats}/${valid_set}"/{wav.scp,trials})
+[ -z "${noise_scp}" ] || train_files+=("${noise_scp}")
+[ -z "${rir_scp}" ] || train_files+=("${rir_scp}")
+
+if runs 4; then
+    log "Stage 4: Training (${sv_task}): ${sv_exp}"
+    if [ "${sv_task}" = scratch ]; then
+        train_once "${sv_exp}" "${sv_config}" "${sv_args}" ""
+    else
+        require_file "${asr_dir}/meta.yaml" "run stage 2 first (--asr_model)"
+        train_once "${sv_exp}" "${sv_config}" "${sv_args}" "${asr_dir}/source.json" \
+            --asr "${asr_dir}"
+    fi
+fi
+
+if runs 5; then
+    log "Stage 5: Large-margin fine-tuning: ${sv_exp} -> ${sv_exp}_lmft"
+    start=$(trained_weights "${sv_exp}")
+    train_once "${sv_exp}_lmft" "${lmft_config}" "${lmft_args}" "${start}" \
+        --init_sv "${sv_exp}"
+fi
+[ -z "${lmft_config}" ] || sv_exp+=_lmft
+
+# Where the results of stages 6 to 8 go: per set, and embeddings in trials/ and cohort/
+inference_dir=${sv_exp}/inference${inference_model:+_${inference_model%.pth}}
+trial_sets=${test_sets}
+! "${calibrate}" || trial_sets+=" ${calib_set}"
+trial_sets=$(echo "${trial_sets}" | tr ' ' '\n' | awk 'NF && !seen[$0]++')
+
+if runs 6; then
+    log "Stage 6: Embeddings: ${inference_dir}"
+    weights=$(trained_weights "${sv_exp}")
+    sources=()
+    for dset in ${trial_sets}; do
+        require_file "${data_feats}/${dset}/wav.scp" "run stage 3 first"
+        sources+=("${data_feats}/${dset}/wav.scp")
+    done
+    model=$(fingerprint "${weights}" "${sv_exp}/config.yaml" "${inference_args}")
+    if [ "$(cat "${inference_dir}/.model" 2> /dev/null)" != "${model}" ]; then
+        rm -rf "${inference_dir}" # all that another model has made
+        mkdir -p "${inference_dir}"
+        echo "${model}" > "${inference_dir}/.model"
+    fi
+    # shellcheck disable=SC2086
+    once "${inference_dir}/trials/xvector.scp" "${model}" "${sources[@]}" -- \
+        embed trials ${trial_sets}
+    if "${score_norm}"; then
+        cohort=${data_feats}/${cohort_set}/wav.scp
+        require_file "${cohort}" "run stage 3 first (--cohort_set)"
+        once "${inference_dir}/cohort/xvector.scp" "${model}" "${cohort}" -- \
+            embed cohort "${cohort_set}"
+    fi
+fi
+
+# Scores of a set lie in ${inference_dir}/SET/KIND.scores: cosine, asnorm, and both calibrated
+kinds=cosine
+! "${score_norm}" || kinds+=" asnorm"
+vectors=${inference_dir}/trials/xvector.scp
+
+if runs 7; then
+    log "Stage 7: Scores: ${inference_dir}"
+    require_file "${vectors}" "run stage 6 first"
+    for dset in ${trial_sets}; do
+        dir=${inference_dir}/${dset}
+        trials=${data_feats}/${dset}/trials
+        # shellcheck disable=SC2207
+        sides=(--enroll_scp "${vectors}" --test_scp "${vectors}" $(enrolment "${dset}"))
+        once "${dir}/cosine.scores" "${vectors}" "${trials}" "${sides[@]}" -- \
+            run_job "${train_cmd}" "${dir}/cosine.log" ${python} -m espnet2_sv.bin.sv_score \
+            --trials "${trials}" "${sides[@]}" --output "${dir}/cosine.scores"
+        if "${score_norm}"; then
+            cohort=${inference_dir}/cohort/xvector.scp
+            require_file "${cohort}" "run stage 6 first with --score_norm true"
+            # shellcheck disable=SC2086
+            once "${dir}/asnorm.scores" "${dir}/cosine.scores" "${vectors}" "${cohort}" \
+                "${data_feats}/${cohort_set}/utt2spk" "${top_n}" "${score_norm_args}" -- \
+                run_job "${train_cmd}" "${dir}/asnorm.log" \
+                ${python} -m espnet2_sv.bin.sv_score_norm --scores "${dir}/cosine.scores" \
+                "${sides[@]}" --cohort_scp "${cohort}" \
+                --cohort_utt2spk "${data_feats}/${cohort_set}/utt2spk" --top_n "${top_n}" \
+                --output "${dir}/asnorm.scores" ${score_norm_args}
+        fi
+    done
+    if "${calibrate}"; then
+        for kind in ${kinds}; do
+            # shellcheck disable=SC2086
+            calibrate_scores "${kind}" ${test_sets}
+        done
+    fi
+fi
+! "${calibrate}" || kinds+=" ${kinds// /_calibrated }_calibrated"
+
+results=${expdir}/RESULTS.md
+if runs 8; then
+    log "Stage 8: Metrics: ${results}"
+    for dset in ${test_sets}; do
+        for kind in ${kinds}; do
+            dir=${inference_dir}/${dset}/${kind}
+            require_file "${dir}.scores" "run stage 7 first"
+            once "${dir}/metrics.json" "${dir}.scores" "${data_feats}/${dset}/trials" -- \
+                run_job "${train_cmd}" "${dir}/metrics.log" ${python} -m espnet2_sv.bin.sv_metrics \
+                --trials "${data_feats}/${dset}/trials" --scores "${dir}.scores" \
+                --output_dir "${dir}" --utt2spk "${data_feats}/${dset}/utt2spk"
+        done
+    done
+    write_results "${sv_exp}/RESULTS.md" "${inference_dir}" # packed with the model
+    write_results "${results}" "${expdir}"/sv_*/inference*
+    cat "${results}"
+fi
+
+packed=${sv_exp}/$(basename "${sv_exp}").zip
+if runs 9; then
+    log "Stage 9: Packing: ${packed}"
+    weights=$(trained_weights "${sv_exp}")
+    options=(--model_file "${weights}")
+    calibration=${inference_dir}/calibration_cosine.json
+    if "${calibrate}"; then
+        require_file "${calibration}" "run stage 7 first with --calibrate true"
+        options+=(--calibration "${calibration}")
+    fi
+    once "${packed}" "${weights}" "${sv_exp}/config.yaml" "${sv_exp}/RESULTS.md" \
+        "${options[@]}" "${calibration}" -- \
+        run_job "${train_cmd}" "${sv_exp}/pack.log" ${python} -m espnet2_sv.bin.sv_pack \
+        --exp "${sv_exp}" --outpath "${packed}" "${options[@]}"
+fi
+
+if runs 10; then
+    log "Stage 10: Upload to the Hub: ${hf_repo}"
+    [ -n "${hf_repo}" ] || die "--hf_repo ORGANISATION/NAME is required for uploading"
+    require_file "${packed}" "run stage 9 first"
+    ${python} -m espnet2_sv.bin.sv_upload --zip "${packed}" --repo "${hf_repo}"
+fi
+
+log "Successfully finished. [elapsed=${SECONDS}s]"

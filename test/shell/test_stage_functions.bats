@@ -1,0 +1,115 @@
+#!/usr/bin/env bats
+# scripts/stage_functions.sh
+
+setup() {
+    cd "${BATS_TEST_TMPDIR}" || return 1
+    template="${BATS_TEST_DIRNAME}/../../egs2/TEMPLATE/sv1"
+    export PATH="${template}/utils:${PATH}"
+    cat > stage.sh <<STAGE
+set -euo pipefail
+. "${template}/scripts/stage_functions.sh"
+"\$@"
+STAGE
+    cat > make.sh <<'MAKE' # one more line in made/count for each time it runs
+set -eu
+mkdir -p made
+echo run >> made/count
+[ ! -e fail ]
+touch made/output
+MAKE
+    echo 1 > input
+}
+
+once() {
+    run bash stage.sh once made/output word input -- bash make.sh
+}
+
+runs() {
+    wc -l < made/count
+}
+
+@test "what is done is not done again" {
+    once
+    [ "$status" -eq 0 ]
+    once
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"done before"* ]]
+    [ "$(runs)" -eq 1 ]
+}
+
+@test "a changed input, a lost output or a failure is no reason to skip" {
+    once
+    echo 2 > input
+    once
+    [ "$(runs)" -eq 2 ]
+    rm made/output
+    once
+    [ "$(runs)" -eq 3 ]
+    touch fail
+    echo 3 > input
+    once
+    [ "$status" -eq 1 ]
+    rm fail
+    once
+    [ "$status" -eq 0 ]
+    [ "$(runs)" -eq 5 ]
+}
+
+@test "other words are other work" {
+    once
+    run bash stage.sh once made/output other input -- bash make.sh
+    [ "$(runs)" -eq 2 ]
+}
+
+@test "--fresh keeps what the same work has begun and removes what other work has" {
+    touch fail
+    run bash stage.sh once --fresh made made/output input -- bash make.sh
+    [ "$status" -eq 1 ]
+    rm fail
+    run bash stage.sh once --fresh made made/output input -- bash make.sh
+    [ "$(runs)" -eq 2 ]
+    echo 2 > input
+    run bash stage.sh once --fresh made made/output input -- bash make.sh
+    [ "$status" -eq 0 ]
+    [ "$(runs)" -eq 1 ]
+}
+
+@test "a function stops at its first failing command" {
+    cat >> stage.sh <<'STAGE'
+work() { false; touch made; }
+once made -- work
+STAGE
+    run bash stage.sh true
+    [ "$status" -eq 1 ]
+    [ ! -e made ]
+}
+
+@test "a command that does not make its output is an error" {
+    run bash stage.sh once missing -- true
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"has not made missing"* ]]
+}
+
+@test "a failing job shows its own error line" {
+    run bash stage.sh run_job run.pl log bash -c 'echo noise; echo "error: a.wav: no such file"; exit 1'
+    [ "$status" -eq 1 ]
+    [ "${lines[1]}" = "error: a.wav: no such file" ]
+    [ "${#lines[@]}" -eq 2 ]
+}
+
+@test "a failing job without an error line shows the end of its log" {
+    run bash stage.sh run_job "run.pl JOB=1:2" log.JOB bash -c 'echo "unlucky JOB"; [ JOB = 2 ]'
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"1 / 2 failed"* ]]
+    [[ "$output" == *"unlucky 1"* ]]
+}
+
+@test "a folder that cannot be written to is told" {
+    touch file
+    run bash stage.sh require_writable file/exp --expdir
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"--expdir file/exp: cannot be written to"* ]]
+    run bash stage.sh require_writable new/exp --expdir
+    [ "$status" -eq 0 ]
+    [ -z "$(ls -A new/exp)" ]
+}
