@@ -189,3 +189,39 @@ def test_summary(train_asr):
 
 def test_summary_without_ctc(train_asr):
     assert not load_asr_bundle(train_asr("speechcommands_conformer_noctc").exp).summary()["has_ctc"]
+
+
+MASK_DECODER = {"num_blocks": 1, "linear_units": 8, "attention_heads": 2}
+TRANSDUCER = {"transducer_multi_blank_durations": [4, 2], "report_cer": False, "report_wer": False}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "maskctc", "decoder": "mlm", "decoder_conf": MASK_DECODER},
+        {"decoder": "rnn", "decoder_conf": {"hidden_size": 8}},
+        {"postencoder": "length_adaptor", "postencoder_conf": {"length_adaptor_n_layers": 1}},
+        {
+            "decoder": "transducer",
+            "decoder_conf": {"hidden_size": 8},
+            "joint_net_conf": {"joint_space_size": 8},
+            "model_conf": {"ctc_weight": 0.3, **TRANSDUCER},
+        },
+    ],
+)
+def test_whatever_follows_the_encoder(changes, train_asr, small_conformer, speech):
+    conf = {**small_conformer(), **changes}
+    if conf["decoder"] in ("mlm", "rnn"):
+        conf["model_conf"] = {"ctc_weight": 0.3}
+    trained = train_asr(conf)
+    bundle = load_asr_bundle(trained.pack())
+    assert torch.equal(encode(bundle.model, speech)[0], encode(trained.stock, speech)[0])
+
+
+@pytest.mark.parametrize("value", ["/home/ann/stats.npz", "../stats.npz"])
+def test_statistics_file_is_never_opened(value, train_asr, small_conformer, speech):
+    """Mean and deviation come with the weights, so it does not matter where training had them."""
+    trained = train_asr(small_conformer())
+    trained.save_config(normalize_conf={"stats_file": value})
+    bundle = load_asr_bundle(trained.pack())
+    assert torch.equal(encode(bundle.model, speech)[0], encode(trained.stock, speech)[0])
