@@ -1,5 +1,6 @@
 """Kaldi two-column files as bytes and offsets: millions of lines without an object for each."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -103,6 +104,10 @@ class KaldiTable:
         """All keys, UTF-8, as a NumPy bytes array (N,)."""
         return self._gather(self._starts, self._key_lengths)
 
+    def names(self) -> np.ndarray:
+        """All keys as a NumPy string array (N,)."""
+        return np.char.decode(self.keys(), "utf-8") if len(self) else np.zeros(0, str)
+
     def values(self) -> np.ndarray:
         """All values, UTF-8, as a NumPy bytes array (N,); meant for short values."""
         return self._gather(self._starts + self._value_offsets, self._lengths - self._value_offsets)
@@ -117,6 +122,11 @@ class KaldiTable:
         if order is not None:
             place = order[place]
         return np.where(found, place, -1)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the text."""
+        return hashlib.sha256(self._text).hexdigest()
 
     @cached_property
     def first_unsorted(self) -> int | None:

@@ -1,0 +1,64 @@
+"""Utterances as recordings or, with Kaldi's ``segments``, as parts of recordings."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.errors import SVError
+
+
+class Piece(NamedTuple):
+    """An utterance: the audio entry ``spec`` from ``start`` to ``end``, in seconds."""
+
+    utt: str
+    spec: str
+    start: float = 0.0
+    end: float = float("inf")
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is all of the recording."""
+        return self.start == 0 and self.end == float("inf")
+
+
+class Utterances:
+    """The utterances of a data directory, in file order.
+
+    Attributes:
+        wavs: The ``wav.scp``.
+        segments: The ``segments`` file (``utt recording start end``, seconds; an end below 0 is
+            the recording's), or None: then every recording is an utterance.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        """Read the tables of ``folder``; missing or malformed ones are an SVError."""
+        self.wavs = KaldiTable.read(Path(folder) / "wav.scp")
+        path = Path(folder) / "segments"
+        self.segments = KaldiTable.read(path) if path.exists() else None
+        names = () if self.segments is None else self.wavs.names().tolist()
+        self._recordings = {name: i for i, name in enumerate(names)}
+
+    def __len__(self) -> int:
+        return len(self.wavs if self.segments is None else self.segments)
+
+    def __getitem__(self, index: int) -> Piece:
+        """Utterance ``index``.
+
+        Raises:
+            SVError: A segment that is malformed, empty, or of an unknown recording.
+        """
+        if self.segments is None:
+            return Piece(self.wavs.key(index), self.wavs.value(index))
+        utt, fields = self.segments.key(index), self.segments.value(index).split()
+        where = f"{self.segments.name}: utterance {utt}"
+        try:
+            recording, start, end = fields[0], *map(float, fields[1:])
+        except ValueError:
+            raise SVError(f"{where}: write utterance, recording, start and end (s)") from None
+        end = float("inf") if end < 0 else end
+        if not 0 <= start < end:
+            raise SVError(f"{where}: goes from {start} s to {end} s; correct or remove it")
+        if recording not in self._recordings:
+            raise SVError(f"{where}: recording {recording} is not in {self.wavs.name}; add it")
+        return Piece(utt, self.wavs.value(self._recordings[recording]), start, end)

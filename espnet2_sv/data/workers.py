@@ -1,0 +1,42 @@
+"""Spreading work over processes without handing it all out at once."""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from espnet2_sv.errors import SVError
+
+
+def in_processes[T, R](work: Callable[[T], R], items: Iterable[T], nj: int) -> Iterator[R]:
+    """Yield ``work(item)`` of each item in order, from ``nj`` processes (1: this one).
+
+    At most three items per process are under way, so ``items`` may be a generator of any length.
+    ``work`` must be importable, and items and results picklable.
+
+    Raises:
+        SVError: What ``work`` raises; or a process was killed.
+    """
+    if nj < 1:
+        raise SVError(f"nj is {nj}; choose 1 or more")
+    if nj == 1:
+        yield from map(work, items)
+        return
+    with ProcessPoolExecutor(nj, multiprocessing.get_context("spawn")) as pool:
+        waiting = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= 3 * nj:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as e:
+            raise SVError(
+                "a worker process was killed, perhaps for want of memory; call again with a "
+                "smaller nj"
+            ) from e
+        finally:
+            for future in waiting:
+                future.cancel()

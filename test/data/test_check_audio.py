@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+
+from espnet2_sv.data.check_audio import check_audio, missing_wav_bytes
+from espnet2_sv.data.findings import Findings
+from espnet2_sv.data.table import KaldiTable
+
+
+def check(wavs, level, nj=1, allow_pipes=False):
+    findings = Findings()
+    table = KaldiTable.from_dict(wavs, "wav.scp")
+    durations = check_audio(table, level, allow_pipes, nj, 16000, findings)
+    return durations, list(findings.problems()), list(findings.warnings())
+
+
+def truncate(path, part):
+    with open(path, "r+b") as f:
+        f.truncate(int(f.seek(0, 2) * part))
+    return path
+
+
+@pytest.mark.parametrize("level", ["header", "full"])
+@pytest.mark.parametrize("nj", [1, 2])
+def test_good_audio_has_a_duration_and_no_problem(write_wav, write_m4a, noise, level, nj):
+    wavs = {
+        "a": write_wav("a.wav", 4000),
+        "b": write_wav("b.flac", 16000),
+        "c": write_m4a("c.m4a", noise(8192)),
+    }
+    durations, problems, warnings = check(wavs, level, nj)
+    assert (problems, warnings) == ([], [])
+    assert (durations["a"], durations["b"]) == (0.25, 1.0)
+    assert durations["c"] == pytest.approx(0.512, abs=0.13)
+
+
+@pytest.mark.parametrize("level", ["header", "full"])
+def test_missing_empty_truncated_and_strange_files_are_all_named(write_wav, tmp_path, level):
+    (tmp_path / "strange.wav").write_bytes(b"hello" * 99)
+    (tmp_path / "nothing.wav").touch()
+    wavs = {
+        "a": f"{tmp_path}/gone.wav",
+        "b": write_wav("samples.wav", np.zeros(0)),
+        "c": f"{tmp_path}/nothing.wav",
+        "d": f"{tmp_path}/strange.wav",
+        "e": truncate(write_wav("short.wav", 9000), 0.5),
+        "f": write_wav("good.wav", 1000),
+        "g": "cat x.wav |",
+    }
+    durations, problems, _ = check(wavs, level)
+    assert list(durations) == ["f"]
+    expected = ["no such", "holds no samples", "is empty", "not audio", "truncated", "is a command"]
+    assert len(problems) == 6
+    for line, utt, what in zip(problems, "abcdeg", expected, strict=True):
+        assert line.startswith(f"wav.scp: utterance {utt}: {wavs[utt]}: ")
+        assert what in line
+
+
+def test_decoding_finds_more_than_headers(write_wav, noise):
+    nan = noise(100000)
+    nan[99999] = np.nan
+    wavs = {
+        "a": write_wav("nan.wav", nan, subtype="FLOAT"),
+        "b": truncate(write_wav("short.flac", 50000), 0.5),
+        "c": write_wav("silent.wav", np.zeros(70000)),
+        "d": write_wav("late.wav", np.r_[np.zeros(1_000_000), 0.5]),
+    }
+    assert check(wavs, "header")[1:] == ([], [])
+    durations, problems, warnings = check(wavs, "full")
+    assert sorted(durations) == ["c", "d"]
+    assert "utterance a: " in problems[0]
+    assert "NaN or infinite" in problems[0]
+    assert "utterance b: " in problems[1]
+    assert len(problems) == 2
+    assert warnings == ["wav.scp: utterance c: is silent, all samples are zero"]
+
+
+def test_other_rates_and_channels_are_warnings(write_wav, noise):
+    wavs = {
+        "a": write_wav("a.wav", noise(800), rate=8000),
+        "b": write_wav("b.wav", noise(800), rate=44100),
+        "c": write_wav("c.wav", noise(800, channels=2)),
+    }
+    _, problems, warnings = check(wavs, "header")
+    assert problems == []
+    start = "wav.scp: utterance "
+    assert warnings == [
+        start + "a: is at 8000 Hz and will be converted to 16000 Hz, nothing above 4000 Hz",
+        start + "b: is at 44100 Hz and will be converted to 16000 Hz",
+        start + "c: has 2 channels; their mean will be used",
+    ]
+
+
+def test_pipes_are_run_where_allowed(write_wav):
+    wavs = {"a": f"cat {write_wav('a.wav', 1600)} |"}
+    assert check(wavs, "full", allow_pipes=True) == ({"a": 0.1}, [], [])
+
+
+@pytest.mark.parametrize("length", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_a_header_written_while_streaming_promises_nothing(write_wav, tmp_path, length):
+    path = write_wav("a.wav", 1000)
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    place = content.index(b"data") + 4
+    content[place : place + 4] = length.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    assert missing_wav_bytes(path) == 0
+    content[place : place + 4] = (3000).to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    assert missing_wav_bytes(path) == 1000

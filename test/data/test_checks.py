@@ -1,0 +1,195 @@
+import pytest
+
+from espnet2_sv.data.checks import check_data_dir
+from espnet2_sv.data.kaldi import utt2spk_to_spk2utt, write_spk2utt, write_two_column
+from espnet2_sv.errors import SVError
+
+
+@pytest.fixture
+def data_dir(tmp_path, write_wav):
+    """A folder of three speakers with two utterances each."""
+    folder = tmp_path / "data"
+    utt2spk = {f"{spk}-{i}": spk for spk in ("amy", "bob", "cem") for i in (1, 2)}
+    wavs = {utt: write_wav(f"audio/{utt}.wav", 800) for utt in utt2spk}
+    write_two_column(folder / "wav.scp", wavs)
+    write_two_column(folder / "utt2spk", utt2spk)
+    write_spk2utt(folder / "spk2utt", utt2spk_to_spk2utt(utt2spk))
+    (folder / "trials").write_text("amy-1 amy-2 target\namy-1 bob-1 nontarget\n")
+    return folder
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def problems_of(folder, **kwargs):
+    findings = check_data_dir(folder, **kwargs)
+    return [line.replace(f"{folder}/", "") for line in findings.problems()]
+
+
+def warnings_of(folder, **kwargs):
+    findings = check_data_dir(folder, **kwargs)
+    return [line.replace(f"{folder}/", "") for line in findings.warnings()]
+
+
+@pytest.mark.parametrize("audio", ["none", "header", "full"])
+def test_a_sound_folder_passes(data_dir, audio):
+    options = {"train": True, "trials": [data_dir / "trials"], "audio": audio}
+    assert problems_of(data_dir, **options) == []
+    assert warnings_of(data_dir, **options) == []
+
+
+@pytest.mark.parametrize("name", ["wav.scp", "utt2spk", "spk2utt"])
+def test_a_missing_or_empty_table_is_told(data_dir, name):
+    (data_dir / name).write_text("")
+    assert f"{name}: is empty" in problems_of(data_dir)
+    (data_dir / name).unlink()
+    assert f"{name}: is missing" in problems_of(data_dir)
+
+
+def test_speakers_are_needed_for_training_only(data_dir):
+    (data_dir / "utt2spk").unlink()
+    (data_dir / "spk2utt").unlink()
+    assert problems_of(data_dir, trials=[data_dir / "trials"]) == []
+    assert problems_of(data_dir, train=True) == ["utt2spk: is missing", "spk2utt: is missing"]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path):
+    assert "wav.scp: is missing" in problems_of(tmp_path / "none")
+
+
+def test_all_malformed_lines_are_told(data_dir):
+    path = data_dir / "wav.scp"
+    path.write_text(path.read_text() + "\nlonely\n  x y\namy-1 again.wav\nbob-2 again.wav\n")
+    assert problems_of(data_dir)[:5] == [
+        "wav.scp: line 7 is empty; remove it",
+        "wav.scp: line 8 has a key but no value: lonely",
+        "wav.scp: line 9 starts with white space; remove it",
+        "wav.scp: line 10 repeats key amy-1 of line 1; keep one",
+        "wav.scp: line 11 repeats key bob-2 of line 4; keep one",
+    ]
+
+
+def test_bytes_that_are_not_utf8_are_told(data_dir):
+    (data_dir / "utt2spk").write_bytes(b"amy-1 \xff\n")
+    assert "utt2spk: line 1 is not UTF-8; convert the file" in problems_of(data_dir)
+
+
+def test_a_table_out_of_order_is_told(data_dir):
+    lines = (data_dir / "wav.scp").read_text().splitlines(keepends=True)
+    (data_dir / "wav.scp").write_text("".join([*lines[:2], lines[3], lines[2], *lines[4:]]))
+    (line,) = problems_of(data_dir)
+    assert line.startswith("wav.scp: is not sorted, bob-1 (line 4) comes after bob-2; run LC_ALL=C")
+
+
+def test_order_is_that_of_bytes_not_of_a_language(data_dir):
+    for name in ("wav.scp", "utt2spk"):
+        edit(data_dir / name, "cem-1", "Cem-1")
+    edit(data_dir / "spk2utt", "cem-1", "Cem-1")
+    assert [line.split(",")[0] for line in problems_of(data_dir)] == [
+        "wav.scp: is not sorted",
+        "utt2spk: is not sorted",
+    ]
+
+
+def test_utterances_that_only_one_table_has_are_named(data_dir):
+    edit(data_dir / "utt2spk", "bob-2 bob\n", "")
+    edit(data_dir / "spk2utt", "bob-1 bob-2", "bob-1")
+    edit(data_dir / "utt2spk", "cem-2 cem\n", "cem-2 cem\ndan-1 cem\n")
+    edit(data_dir / "spk2utt", "cem-2", "cem-2 dan-1")
+    assert problems_of(data_dir) == [
+        "utt2spk: utterance bob-2 of wav.scp is missing",
+        "wav.scp: utterance dan-1 of utt2spk is missing",
+    ]
+
+
+def test_disagreement_between_speaker_tables_is_named(data_dir):
+    edit(data_dir / "spk2utt", "bob-1 bob-2", "bob-1")
+    edit(data_dir / "utt2spk", "amy-2 amy", "amy-2 cem")
+    assert problems_of(data_dir) == [
+        "spk2utt: utterance amy-2 is of speaker amy, unlike in utt2spk",
+        "utt2spk: utterance amy-2 is of speaker cem, unlike in spk2utt",
+        "utt2spk: utterance bob-2 is of speaker bob, unlike in spk2utt",
+    ]
+    edit(data_dir / "spk2utt", "amy-1 amy-2", "amy-1 amy-2 amy-1")
+    assert any(
+        "utterance amy-1 is listed for speaker amy and again" in p for p in problems_of(data_dir)
+    )
+
+
+def test_a_training_speaker_with_one_utterance_is_a_warning(data_dir):
+    for name in ("wav.scp", "utt2spk"):
+        lines = (data_dir / name).read_text().splitlines(keepends=True)
+        (data_dir / name).write_text("".join(lines[:-1]))
+    edit(data_dir / "spk2utt", " cem-2", "")
+    assert problems_of(data_dir, train=True) == []
+    assert warnings_of(data_dir, train=True) == ["utt2spk: training speaker cem has one utterance"]
+    assert warnings_of(data_dir) == []
+
+
+def test_one_training_speaker_is_a_problem(tmp_path, write_wav):
+    write_two_column(tmp_path / "d/wav.scp", {f"u{i}": write_wav(f"{i}.wav", 99) for i in (1, 2)})
+    write_two_column(tmp_path / "d/utt2spk", {"u1": "amy", "u2": "amy"})
+    write_two_column(tmp_path / "d/spk2utt", {"amy": "u1 u2"})
+    assert problems_of(tmp_path / "d") == []
+    assert problems_of(tmp_path / "d", train=True) == [
+        "utt2spk: has one speaker; training needs several"
+    ]
+
+
+def test_trials_are_held_against_the_tables(data_dir):
+    edit(data_dir / "trials", "amy-1 bob-1 nontarget", "amy-1 bob-1 target\namy-1 zed-1 nontarget")
+    assert problems_of(data_dir, trials=[data_dir / "trials"]) == [
+        "trials: line 2 says target, but amy-1 is of speaker amy and bob-1 of bob",
+        "trials: utterance zed-1 of 1 trials is not in wav.scp; add it or remove them",
+    ]
+
+
+def test_enrolment_models_are_names_for_trials(data_dir):
+    (data_dir / "enroll_spk2utt").write_text("m-amy amy-1 amy-2\nm-bob bob-1\n")
+    (data_dir / "trials").write_text("m-amy amy-2 target\nm-bob amy-1 nontarget\n")
+    assert problems_of(data_dir, trials=[data_dir / "trials"]) == []
+    (data_dir / "enroll_spk2utt").write_text("m-amy amy-1 bob-2\nm-bob bob-9\n")
+    assert problems_of(data_dir, trials=[data_dir / "trials"]) == [
+        "enroll_spk2utt: model m-amy has utterances of several speakers",
+        "enroll_spk2utt: utterance bob-9 of model m-bob is unknown",
+    ]
+
+
+def test_shared_speakers_and_utterances_are_named(data_dir, tmp_path):
+    write_two_column(tmp_path / "valid/utt2spk", {"amy-9": "amy", "bob-1": "bob", "zed-1": "zed"})
+    assert problems_of(data_dir, against=[tmp_path / "valid"]) == [
+        f"utt2spk: {what} is in {tmp_path}/valid/utt2spk, too; results would flatter, hold it out"
+        for what in ("speaker amy", "speaker bob", "utterance bob-1")
+    ]
+    write_two_column(tmp_path / "valid/utt2spk", {"zed-1": "zed"})
+    assert problems_of(data_dir, against=[tmp_path / "valid"]) == []
+
+
+def test_segments_are_the_utterances_where_there_are_any(data_dir):
+    utts = [line.split() for line in (data_dir / "wav.scp").read_text().splitlines()]
+    write_two_column(data_dir / "wav.scp", {f"rec-{utt}": path for utt, path in utts})
+    write_two_column(data_dir / "segments", {utt: f"rec-{utt} 0 0.05" for utt, _ in utts})
+    assert problems_of(data_dir, train=True, trials=[data_dir / "trials"]) == []
+    edit(data_dir / "segments", "rec-bob-1 0 0.05", "rec-bob-1 0.05 0.01")
+    edit(data_dir / "segments", "rec-cem-1", "rec-cem-9")
+    problems = problems_of(data_dir)
+    assert len(problems) == 2
+    assert "utterance bob-1: goes from 0.05 s to 0.01 s" in problems[0]
+    assert "utterance cem-1: recording rec-cem-9 is not in" in problems[1]
+
+
+def test_problems_are_cut_and_counted(data_dir):
+    for path in (data_dir.parent / "audio").iterdir():
+        path.unlink()
+    problems = problems_of(data_dir, listed=2)
+    assert len(problems) == 3
+    assert problems[2] == "audio: 4 more"
+    assert check_data_dir(data_dir, listed=2).num_problems == 6
+
+
+def test_an_unknown_level_is_refused(data_dir):
+    with pytest.raises(SVError, match="check_audio is some; choose none, header, full"):
+        check_data_dir(data_dir, audio="some")

@@ -1,0 +1,39 @@
+import itertools
+import math
+import signal
+
+import pytest
+
+from espnet2_sv.data.audio import audio_info
+from espnet2_sv.data.workers import in_processes
+from espnet2_sv.errors import SVError
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_results_come_in_order(nj):
+    assert list(in_processes(math.sqrt, range(20), nj)) == [math.sqrt(x) for x in range(20)]
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_items_are_taken_as_results_are(nj):
+    endless = in_processes(math.factorial, itertools.count(), nj)
+    assert list(itertools.islice(endless, 5)) == [1, 1, 2, 6, 24]
+    endless.close()
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_errors_keep_their_one_line(nj):
+    with pytest.raises(SVError) as error:
+        list(in_processes(audio_info, ["/gone.wav"], nj))
+    assert str(error.value).startswith("/gone.wav: no such audio file")
+    assert "\n" not in str(error.value)
+
+
+def test_a_killed_process_is_told():
+    with pytest.raises(SVError, match="worker process was killed"):
+        list(in_processes(signal.raise_signal, [signal.SIGKILL] * 2, 2))
+
+
+def test_no_processes_are_refused():
+    with pytest.raises(SVError, match="nj is 0"):
+        list(in_processes(math.sqrt, [1], 0))
