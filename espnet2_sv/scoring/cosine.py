@@ -22,6 +22,23 @@ def length_normalise(embeddings: np.ndarray) -> np.ndarray:
     return (embeddings / norms[:, None].astype(np.float32)).astype(np.float32, copy=False)
 
 
+def row_products(
+    left: np.ndarray,
+    right: np.ndarray,
+    left_index: np.ndarray,
+    right_index: np.ndarray,
+    chunk: int = 8192,
+) -> np.ndarray:
+    """Inner products (K,) float32 of the rows of (M, E) and (N, E) that (K,) indices name."""
+    products = np.empty(len(left_index), np.float32)
+
+    def work(part: slice) -> None:
+        np.einsum("ij,ij->i", left[left_index[part]], right[right_index[part]], out=products[part])
+
+    for_each_chunk(work, len(products), chunk)
+    return products
+
+
 def cosine_scores(
     enroll: np.ndarray,
     test: np.ndarray,
@@ -53,11 +70,4 @@ def cosine_scores(
     unit_enroll = length_normalise(enroll)
     unit_test = unit_enroll if test is enroll else length_normalise(test)
     enroll_index, test_index = np.asarray(enroll_index), np.asarray(test_index)
-    scores = np.empty(len(enroll_index), np.float32)
-
-    def work(part: slice) -> None:
-        left, right = unit_enroll[enroll_index[part]], unit_test[test_index[part]]
-        np.einsum("ij,ij->i", left, right, out=scores[part])
-
-    for_each_chunk(work, len(scores), chunk)
-    return scores
+    return row_products(unit_enroll, unit_test, enroll_index, test_index, chunk)

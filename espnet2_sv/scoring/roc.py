@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.dcf import dcf_weights
 
 
 class EqualErrorRate(NamedTuple):
@@ -71,6 +73,7 @@ class Roc:
         nearer = after if part >= 0.5 or before == 0 else before
         return float(rate), float(self.thresholds[nearer])
 
+    @cached_property
     def hull(self) -> "Roc":
         """The points on the convex hull (ROCCH), found by pooling adjacent violators."""
         from scipy.optimize import isotonic_regression
@@ -83,26 +86,14 @@ class Roc:
     def equal_error_rate(self) -> EqualErrorRate:
         """The plain crossing, the crossing on the hull, and the threshold of the former."""
         eer, threshold = self.crossing()
-        return EqualErrorRate(eer, self.hull().crossing()[0], threshold)
+        return EqualErrorRate(eer, self.hull.crossing()[0], threshold)
 
     def min_dcf(self, p_target: float, c_miss: float = 1, c_fa: float = 1) -> tuple[float, float]:
-        """The smallest normalised detection cost; see :func:`min_dcf`."""
+        """The smallest normalised detection cost and its threshold, as in ``metrics.min_dcf``."""
         miss_weight, fa_weight = dcf_weights(p_target, c_miss, c_fa)
         cost = miss_weight * self.p_miss + fa_weight * self.p_fa
         best = int(np.argmin(cost))
         return float(cost[best]), float(self.thresholds[best])
-
-
-def dcf_weights(p_target: float, c_miss: float = 1, c_fa: float = 1) -> tuple[float, float]:
-    """Factors of the miss and false alarm rates in the normalised detection cost.
-
-    Raises:
-        SVError: The prior is not between 0 and 1.
-    """
-    if not 0 < p_target < 1:
-        raise SVError(f"p_target={p_target}: a prior lies between 0 and 1")
-    miss, fa = c_miss * p_target, c_fa * (1 - p_target)
-    return miss / min(miss, fa), fa / min(miss, fa)
 
 
 def check_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

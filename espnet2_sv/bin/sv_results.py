@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Collect many metrics.json into one table."""
+
+import argparse
+
+from espnet2_sv.bin.cli import run
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+from espnet2_sv.scoring.report import results_markdown
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's options."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="A system.json beside a metrics.json adds columns: parameters, "
+        "trained_parameters, training_minutes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--outpath", required=True, help="Markdown file to write or replace")
+    parser.add_argument("--title", default="Results", help="heading of the page")
+    parser.add_argument("systems", nargs="+", metavar="NAME=metrics.json", help="rows, in order")
+    return parser
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Write the table."""
+    args = get_parser().parse_args(cmd)
+    systems: dict[str, str] = {}
+    for item in args.systems:
+        name, _, path = item.partition("=")
+        if not name or not path:
+            raise SVError(f"'{item}': give NAME=DIR/metrics.json")
+        if name in systems:
+            raise SVError(f"'{item}': the name {name} is given twice")
+        systems[name] = path
+    page = results_markdown(args.title, systems)
+    with atomic_write(args.outpath) as f:
+        f.write(page)
+
+
+if __name__ == "__main__":
+    run(main)

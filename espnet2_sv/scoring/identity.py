@@ -1,0 +1,79 @@
+"""Which published trial list this is: figures on the original and the cleaned ones differ."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet2_sv.scoring.trials import Trials
+
+# Speaker in a VoxCeleb1 utterance name, such as id10270/x6uYqmx31kE/00001.wav or with - for /.
+_VOXCELEB1 = re.compile(r"(id1[01]\d{3})[-_/]")
+
+
+@dataclass(frozen=True)
+class PublishedList:
+    """A trial list that others report on."""
+
+    name: str
+    n_target: int
+    n_nontarget: int
+    n_speakers: int
+
+
+PUBLISHED = (
+    PublishedList("VoxCeleb1-O", 18860, 18860, 40),
+    PublishedList("VoxCeleb1-O (cleaned)", 18802, 18809, 40),
+    PublishedList("VoxCeleb1-E", 290743, 290737, 1251),
+    PublishedList("VoxCeleb1-E (cleaned)", 289921, 289897, 1251),
+    PublishedList("VoxCeleb1-H", 276270, 276266, 1190),
+    PublishedList("VoxCeleb1-H (cleaned)", 275488, 275406, 1190),
+)
+
+
+@dataclass(frozen=True)
+class ListIdentity:
+    """What a list was recognised as.
+
+    Attributes:
+        name: Name of the published list; None for any other.
+        note: One sentence for the reader of the results.
+    """
+
+    name: str | None
+    note: str
+
+
+def identify_list(trials: Trials) -> ListIdentity:
+    """Compare counts, names and speakers of a list with the published ones."""
+    n_target = int(np.count_nonzero(trials.labels))
+    n_nontarget = len(trials) - n_target
+    counts = f"{n_target} target and {n_nontarget} nontarget trials"
+    alike = [p for p in PUBLISHED if (p.n_target, p.n_nontarget) == (n_target, n_nontarget)]
+    n_speakers = _count_voxceleb1_speakers(trials)
+    if alike and n_speakers == alike[0].n_speakers:
+        return ListIdentity(alike[0].name, f"{alike[0].name}: {counts} of {n_speakers} speakers.")
+    if alike:
+        return ListIdentity(None, f"{counts}, as {alike[0].name}, but not of its utterances.")
+    if n_speakers:
+        return ListIdentity(
+            None,
+            f"{counts} of VoxCeleb1 utterances: not one of its published lists "
+            f"({', '.join(f'{p.name} has {p.n_target + p.n_nontarget}' for p in PUBLISHED)}).",
+        )
+    return ListIdentity(None, f"{counts}: not a list that this project knows.")
+
+
+def _count_voxceleb1_speakers(trials: Trials) -> int | None:
+    """Number of speakers; None where names are not VoxCeleb1's or contradict the labels."""
+    sides = []
+    for names in (trials.enroll_names, trials.test_names):
+        found = [_VOXCELEB1.search(name) for name in names]
+        if not all(found):
+            return None
+        sides.append([int(match[1][2:]) for match in found])
+    enroll, test = (np.array(side) for side in sides)
+    same = enroll[trials.enroll_index] == test[trials.test_index]
+    if not np.array_equal(same, trials.labels):
+        return None
+    return len({*sides[0], *sides[1]})

@@ -1,0 +1,114 @@
+"""The resampled part of the metrics: intervals, and one system against another."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.bootstrap import (
+    WeightedRoc,
+    bootstrap,
+    draw_speakers,
+    draw_trials,
+    interval,
+)
+from espnet2_sv.scoring.metrics import P_TARGETS
+from espnet2_sv.scoring.speakers import Speakers
+
+_NAMES = ("eer", *(f"mindcf_{key}" for key in P_TARGETS))
+_SCALES = np.array([100.0] + [1.0] * len(P_TARGETS))  # EER in percent
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How to resample.
+
+    Attributes:
+        samples: Number of resamplings; 0 for none.
+        seed: Of the random numbers.
+    """
+
+    samples: int = 1000
+    seed: int = 0
+
+
+def with_intervals(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    speakers: Speakers | None,
+    resampling: Resampling,
+    other: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """95 % intervals of EER and minimum costs, and a paired comparison.
+
+    Args:
+        scores: (K,) of the system.
+        labels: (K,) true for targets.
+        speakers: Who speaks; None resamples trials.
+        resampling: How often, from which seed.
+        other: (K,) scores of another system on the same trials.
+
+    Returns:
+        ``eer_ci95`` and ``mindcf_*_ci95`` (``[low, high]`` or None), ``bootstrap`` (unit, samples,
+        seed, and the reason where intervals are None), and ``compare`` where ``other`` is given.
+    """
+    unit = "speakers" if speakers else "trials"
+    settings = {"unit": unit, "samples": resampling.samples, "seed": resampling.seed}
+    none = {f"{name}_ci95": None for name in _NAMES}
+    if not resampling.samples:
+        return none | {"bootstrap": settings | {"reason": "no resampling was asked for"}}
+    # In falling order of score, the resampling runs through memory from end to end.
+    order = np.argsort(-scores)
+    labels = labels[order]
+    systems = [
+        WeightedRoc(s[order], labels, tuple(P_TARGETS.values()))
+        for s in (scores, other)
+        if s is not None
+    ]
+    try:
+        draw = draw_speakers(speakers[order], labels) if speakers else draw_trials(labels)
+        values = bootstrap(systems, draw, resampling.samples, resampling.seed)
+    except SVError as e:
+        return none | {"bootstrap": settings | {"reason": str(e)}}
+    once = (np.ones(np.count_nonzero(labels)), np.ones(np.count_nonzero(~labels)))
+    estimates = np.array([system(*once) for system in systems])
+    units = speakers.count if speakers else min(len(o) for o in once)
+    found, reasons = _intervals(estimates[0], values[:, 0], units, len(labels))
+    result = found | {"bootstrap": settings | {"reason": "; ".join(reasons) or None}}
+    if other is not None:
+        result["compare"] = _compare(estimates, values, units)
+    return result
+
+
+def _intervals(
+    estimates: np.ndarray, values: np.ndarray, units: int, n_trials: int
+) -> tuple[dict[str, list[float] | None], list[str]]:
+    ends = interval(estimates, values, units, smallest=0.5 / n_trials)
+    found: dict[str, list[float] | None] = {}
+    reasons = []
+    for i, name in enumerate(_NAMES):
+        if estimates[i] == 0:
+            reasons.append(f"{name} is 0: without errors there is nothing to resample")
+        known = estimates[i] > 0
+        found[f"{name}_ci95"] = (ends[:, i] * _SCALES[i]).tolist() if known else None
+    return found, reasons
+
+
+def _compare(estimates: np.ndarray, values: np.ndarray, units: int) -> dict[str, Any]:
+    """Differences "other minus this": positive where this system is better."""
+    from scipy.special import stdtrit
+
+    reach = stdtrit(units - 1, 0.975)
+    result: dict[str, Any] = {}
+    for i, name in enumerate(_NAMES):
+        difference = values[:, 1, i] - values[:, 0, i]
+        spread = reach * difference.std(ddof=1)
+        middle = estimates[1, i] - estimates[0, i]
+        result[name] = {
+            "other": float(estimates[1, i] * _SCALES[i]),
+            "difference": float(middle * _SCALES[i]),
+            "difference_ci95": ((middle + np.array([-spread, spread])) * _SCALES[i]).tolist(),
+            "p_better": float(np.mean((difference > 0) + (difference == 0) / 2)),
+        }
+    return result

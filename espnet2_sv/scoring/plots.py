@@ -1,0 +1,85 @@
+"""Pictures of how a system errs."""
+
+from collections.abc import Mapping
+from os import PathLike
+
+import numpy as np
+
+from espnet2_sv.fileio import atomic_write
+from espnet2_sv.scoring.det import Det
+
+_RATES = "1e-4 1e-3 .01 .02 .05 .1 .2 .5 1 2 5 10 20 30 40 50 60 70 80 90 95 98 99 99.5"
+_TICKS = np.array(_RATES.split(), np.float64)  # percent
+_MARKERS = "o^sD"
+
+
+def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -> None:
+    """Draw DET curves: axes in percent, spaced as a normal distribution's quantiles.
+
+    Args:
+        curves: Curve by name of the system.
+        path: PNG to write.
+        title: Above the picture.
+    """
+    from matplotlib.figure import Figure
+    from scipy.special import ndtri
+
+    figure = Figure(figsize=(6.4, 6.4), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    limits = _limits(curves.values())
+    low, high = limits
+    for number, (name, det) in enumerate(curves.items()):
+        colour = f"C{number}"
+        rates = (np.clip(rate, low, high) for rate in (det.p_fa, det.p_miss))
+        axes.plot(*(ndtri(rate) for rate in rates), color=colour, label=name, linewidth=1.6)
+        for marker, point in zip(_MARKERS, det.points, strict=False):
+            where = [ndtri(np.clip(rate, low, high)) for rate in (point.p_fa, point.p_miss)]
+            label = f"{point.name}: {_percent(point)}"
+            axes.plot(*where, marker, color=colour, markersize=7, markeredgecolor="k", label=label)
+    edge = [ndtri(low), ndtri(high)]
+    axes.plot(edge, edge, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
+    ticks = _TICKS[np.clip(_TICKS, 100 * low, 100 * high) == _TICKS]
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ndtri(ticks / 100), [f"{tick:g}" for tick in ticks])
+    axes.set(xlim=edge, ylim=edge, xlabel="false alarms (%)", ylabel="misses (%)", title=title)
+    axes.set_aspect("equal")
+    axes.grid(color="0.9")
+    axes.legend(loc="upper right", fontsize="small", framealpha=0.9)
+    _save(figure, path)
+
+
+def plot_histogram(
+    scores: np.ndarray, labels: np.ndarray, path: str | PathLike, threshold: float, title: str = ""
+) -> None:
+    """Draw the densities of target and nontarget scores and the EER threshold."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    bins = np.linspace(scores.min(), scores.max() or 1, 101) if np.ptp(scores) else 10
+    for side, name, colour in ((~labels, "nontarget", "C1"), (labels, "target", "C0")):
+        label = f"{name} ({np.count_nonzero(side):,})"
+        axes.hist(scores[side], bins, density=True, alpha=0.6, color=colour, label=label)
+    axes.axvline(threshold, color="k", linestyle="--", label=f"EER threshold {threshold:.3g}")
+    axes.set(xlabel="score", ylabel="density", title=title)
+    axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def _limits(curves) -> tuple[float, float]:
+    """Smallest and largest rate to show: from what one trial stands for, to where points lie."""
+    smallest = min(min(det.smallest) for det in curves)
+    largest = max(max(p.p_fa, p.p_miss) for det in curves for p in det.points)
+    low = float(np.clip(smallest / 2, 1e-6, 0.01))
+    return low, float(np.clip(largest * 1.3, 0.4, 0.995))
+
+
+def _percent(point) -> str:
+    if point.name == "EER":
+        return f"{100 * point.p_fa:.2f} %"
+    return f"{100 * point.p_fa:.3g} % false alarms, {100 * point.p_miss:.3g} % misses"
+
+
+def _save(figure, path: str | PathLike) -> None:
+    with atomic_write(path, "wb") as f:
+        figure.savefig(f, format="png")
