@@ -71,7 +71,7 @@ def main(cmd: list[str] | None = None) -> None:
     for line in findings.problems():
         print(line)
     if findings.num_problems:
-        raise SVError(f"{args.data_dir}: {findings.num_problems} problems, listed above")
+        raise SVError(f"{args.data_dir}: {findings.num_problems} problem(s), listed above")
     logging.info("%s: no problems found", args.data_dir)
 
 

@@ -85,6 +85,8 @@ def format_data_dir(
     if data_dir.resolve() == output_dir.resolve():
         raise SVError(f"{output_dir}: is the data directory itself; choose another output_dir")
     utts = Utterances(data_dir)
+    if not len(utts):
+        raise SVError(f"{utts.wavs.name}: lists no audio; prepare the data first")
     settings = Settings(
         sample_rate, audio_format, str(output_dir / "audio"), convert_containers, allow_pipes
     )
@@ -98,6 +100,8 @@ def format_data_dir(
     if not findings.num_problems:
         _copy_rest(data_dir, output_dir)
         _join(parts, len(utts), output_dir)
+        for unfinished in output_dir.glob(".parts.*"):
+            shutil.rmtree(unfinished)
     return findings
 
 
@@ -118,7 +122,7 @@ def _format_parts(
             with atomic_write(_part(parts, start)) as f:
                 f.writelines(f"{d.utt}\t{d.seconds:.6f}\t{d.spec}\n" for d in chunk)
         if start // _CHUNK % 20 == 0:
-            logging.info("formatted %d of %d utterances", start + len(chunk), total)
+            logging.info("went through %d of %d utterances", start + len(chunk), total)
 
 
 def _join(parts: Path, total: int, output_dir: Path) -> None:
@@ -131,7 +135,6 @@ def _join(parts: Path, total: int, output_dir: Path) -> None:
                 utt, seconds, spec = line.split("\t", 2)
                 wav_scp.write(f"{utt} {spec}\n")
                 utt2dur.write(f"{utt} {seconds}\n")
-    shutil.rmtree(parts)
 
 
 def _part(parts: Path, start: int) -> Path:

@@ -18,7 +18,7 @@ def test_problems_are_printed_a_line_each(corpus, tmp_path, capsys):
     (tmp_path / "trials").write_text("spk00-utt00 nobody target\nspk00-utt00 spk01-utt00 maybe\n")
     edited = (tmp_path / "wav.scp").read_text().replace("spk01-utt01.wav", "gone.wav")
     (tmp_path / "wav.scp").write_text(edited)
-    with pytest.raises(SVError, match=f"^{tmp_path}: 4 problems, listed above$"):
+    with pytest.raises(SVError, match=rf"^{tmp_path}: 4 problem\(s\), listed above$"):
         main([str(tmp_path), "--trials", str(tmp_path / "trials")])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
@@ -34,4 +34,4 @@ def test_the_command_exits_with_one(tmp_path):
     )
     assert done.returncode == 1
     assert done.stdout == f"{tmp_path}/wav.scp: is missing\n"
-    assert done.stderr.splitlines()[-1] == f"error: {tmp_path}: 1 problems, listed above"
+    assert done.stderr.splitlines()[-1] == f"error: {tmp_path}: 1 problem(s), listed above"

@@ -28,7 +28,7 @@ def test_a_folder_is_formatted_in_several_processes(corpus, tmp_path):
 def test_problems_are_printed_a_line_each(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/wav.scp").write_text("a /gone/a.wav\nb /gone/b.wav\n")
-    with pytest.raises(SVError, match=f"^{tmp_path}/data: 2 problems, listed above$"):
+    with pytest.raises(SVError, match=rf"^{tmp_path}/data: 2 problem\(s\), listed above$"):
         main(["--data_dir", f"{tmp_path}/data", "--output_dir", f"{tmp_path}/dump", "--nj", "1"])
     assert [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()] == [
         "utterance a",

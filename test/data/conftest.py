@@ -5,9 +5,19 @@ import tarfile
 from pathlib import Path
 
 import av
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
+
+# the same examples in every run, however busy the machine
+hypothesis.settings.register_profile(
+    "steady",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture(scope="session")

@@ -207,6 +207,10 @@ def test_wrong_folders_and_formats_are_refused(data_dir, out, tmp_path):
         format_data_dir(data_dir, out, audio_format="mp3")
     with pytest.raises(SVError, match=r"none/wav\.scp: cannot be read"):
         format_data_dir(tmp_path / "none", out)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/wav.scp").touch()
+    with pytest.raises(SVError, match=r"empty/wav\.scp: lists no audio"):
+        format_data_dir(tmp_path / "empty", out)
     (tmp_path / "file").touch()
     with pytest.raises(SVError, match="cannot be written"):
         format_data_dir(data_dir, tmp_path / "file" / "out")
