@@ -1,5 +1,6 @@
 """Reading speech: any format, any rate, any number of channels, only the part that is needed."""
 
+import os
 from math import ceil, gcd
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ class AudioInfo(NamedTuple):
 
 
 def read_audio(
-    spec: str,
+    spec: str | os.PathLike,
     sample_rate: int = 16000,
     start: float = 0.0,
     duration: float | None = None,
@@ -56,7 +57,7 @@ def read_audio(
         return read_section(source, sample_rate, first, last)
 
 
-def audio_info(spec: str, allow_pipes: bool = False) -> AudioInfo:
+def audio_info(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioInfo:
     """Length, rate and channels from the header, without decoding (pipes are run)."""
     with open_audio(spec, allow_pipes) as source:
         return AudioInfo(source.frames, source.rate, source.channels)

@@ -15,8 +15,8 @@ class AVSource:
 
     Where the container has a time index, only the wanted part (and a short run-up) is decoded;
     after a seek a lossy decoder's output can differ by about -60 dB from decoding it all, because
-    AAC's noise substitution has a state. A raw ``.aac`` stream is decoded from its beginning.
-    ``frames`` is what the container declares, or a count by decoding where it declares nothing.
+    AAC's noise substitution has a state. A stream without index (raw ``.aac``) is decoded from
+    its beginning, and once more to count its ``frames``: better converted before training.
     """
 
     exact = False
@@ -43,13 +43,14 @@ class AVSource:
         with self._open() as container:
             stream = self._stream(container)
             position = 0  # of the next frame, in samples
-            if seeking := self._seekable and start > _PREROLL:
-                begin = start - _PREROLL + self._origin
-                container.seek(int(begin / self.rate / stream.time_base), stream=stream)
+            seeking = self._seekable and start > _PREROLL
             try:
+                if seeking:
+                    begin = start - _PREROLL + self._origin
+                    container.seek(int(begin / self.rate / stream.time_base), stream=stream)
                 for frame in container.decode(stream):
-                    if seeking and frame.pts is not None:
-                        position = self._sample(frame.pts, frame.time_base) - self._origin
+                    if seeking:
+                        position = self._position(frame)
                         seeking = False
                     samples = self._samples(frame)
                     parts.append(samples[max(start - position, 0) : max(stop - position, 0)])
@@ -83,14 +84,22 @@ class AVSource:
         return container.streams.audio[0]
 
     def _declared_frames(self, container, stream) -> int | None:
+        if not self._seekable:
+            return None  # what is declared is a guess from the bit rate
         if stream.duration:
             return self._sample(stream.duration, stream.time_base)
-        if container.duration and self._seekable:
+        if container.duration:
             return round(container.duration / 1_000_000 * self.rate)  # given in microseconds
         return None
 
     def _sample(self, time: int, time_base) -> int:
         return round(time * time_base * self.rate)
+
+    def _position(self, frame) -> int:
+        """Where a frame begins, in samples from the beginning."""
+        if frame.pts is None:
+            raise SVError(f"{self.spec}: has no time stamps; convert it first")
+        return self._sample(frame.pts, frame.time_base) - self._origin
 
     def _samples(self, frame) -> np.ndarray:
         """A decoded frame as float32 (n, channels)."""

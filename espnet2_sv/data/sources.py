@@ -74,7 +74,7 @@ class SoundFileSource:
             self._stream.close()
 
 
-def open_audio(spec: str, allow_pipes: bool = False) -> AudioSource:
+def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSource:
     """Open a ``wav.scp`` entry for reading; use as a context manager.
 
     Args:
@@ -84,6 +84,7 @@ def open_audio(spec: str, allow_pipes: bool = False) -> AudioSource:
     Raises:
         SVError: Missing, empty or unknown file, a pipe that is not allowed or fails.
     """
+    spec = os.fspath(spec)
     if spec.endswith("|"):
         if not allow_pipes:
             raise SVError(

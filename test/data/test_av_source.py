@@ -39,6 +39,14 @@ def test_a_part_of_an_m4a_is_in_the_right_place(write_m4a, an4_wavs):
         assert np.abs(part - whole[first : first + 8000]).max() < 0.01 * np.abs(whole).max()
 
 
+def test_a_raw_aac_stream_is_counted_and_cut_by_decoding(write_m4a, an4_wavs):
+    path = write_m4a("a.aac", np.tile(read_audio(an4_wavs["cen8-fbbh-b"]), 3))
+    whole = read_audio(path)
+    assert audio_info(path).num_samples == len(whole)
+    part = read_audio(path, start=2.2, duration=0.7)
+    assert np.array_equal(part, whole[35200:46400])
+
+
 def test_stereo_m4a_is_averaged(write_m4a, an4_wavs):
     speech = read_audio(an4_wavs["an253-fash-b"])
     path = write_m4a("a.m4a", np.stack([speech, 0 * speech], 1))
