@@ -6,8 +6,12 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.parallel import for_each_chunk
 
 
-def length_normalise(embeddings: np.ndarray) -> np.ndarray:
+def length_normalise(embeddings: np.ndarray, overwrite: bool = False) -> np.ndarray:
     """Scale embeddings (M, E) to unit length, as float32.
+
+    Args:
+        embeddings: (M, E).
+        overwrite: Work in place where ``embeddings`` is float32 already.
 
     Raises:
         SVError: A row is all zero, or holds NaN or Inf; the row number is named.
@@ -19,7 +23,8 @@ def length_normalise(embeddings: np.ndarray) -> np.ndarray:
         row = int(bad.argmax())
         what = "zero" if norms[row] == 0 else "NaN or Inf"
         raise SVError(f"embedding in row {row} is {what}: it has no direction")
-    return (embeddings / norms[:, None].astype(np.float32)).astype(np.float32, copy=False)
+    scale = norms[:, None].astype(np.float32)
+    return np.divide(embeddings, scale, out=embeddings if overwrite else None)
 
 
 def row_products(

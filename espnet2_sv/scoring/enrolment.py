@@ -32,10 +32,12 @@ def enrolment_vectors(
     """
     if mode not in ENROLL_MODES:
         raise SVError(f"enrolment mode {mode}: choose one of {', '.join(ENROLL_MODES)}")
-    starts = np.cumsum([0] + [len(rows) for rows in models[:-1]])
-    rows = np.concatenate([np.asarray(rows, np.int64) for rows in models])
-    sizes = np.array([len(rows) for rows in models], np.float32)
-    means = np.add.reduceat(unit[rows], starts, axis=0) / sizes[:, None]
+    from scipy.sparse import csr_array
+
+    sizes = np.array([len(rows) for rows in models])
+    shares = np.repeat((1 / sizes).astype(np.float32), sizes)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    means = csr_array((shares, np.concatenate(models), starts), (len(models), len(unit))) @ unit
     return length_normalise(means) if mode == "mean_embedding" else means
 
 
@@ -51,6 +53,7 @@ class TrialVectors:
         test_index: (K,) row of ``test`` for each trial.
         enroll_names: The M names.
         test_names: The N names.
+        mean: (E,) that was subtracted from the embeddings, if any.
     """
 
     enroll: np.ndarray
@@ -59,6 +62,7 @@ class TrialVectors:
     test_index: np.ndarray
     enroll_names: list[str]
     test_names: list[str]
+    mean: np.ndarray | None = None
 
 
 def read_trial_vectors(
@@ -95,37 +99,36 @@ def read_trial_vectors(
     if enrolled is None and os.path.realpath(enroll_scp) == os.path.realpath(test_scp):
         names = list(dict.fromkeys([*pairs.enroll_names, *pairs.test_names]))
         row = {name: i for i, name in enumerate(names)}
-        unit = read_unit_vectors(test_scp, names, wanted_by, mean)
+        unit = unit_vectors(test_scp, read_embeddings(test_scp, names, wanted_by)[1], mean)
         enroll_rows, test_rows = (
             np.array([row[name] for name in side])
             for side in (pairs.enroll_names, pairs.test_names)
         )
-        return TrialVectors(
-            unit, unit, enroll_rows[pairs.enroll_index], test_rows[pairs.test_index], names, names
-        )
-    enroll = read_unit_vectors(enroll_scp, utterances, spk2utt or wanted_by, mean)
+        rows = enroll_rows[pairs.enroll_index], test_rows[pairs.test_index]
+        return TrialVectors(unit, unit, *rows, names, names, mean)
+    enroll = read_embeddings(enroll_scp, utterances, spk2utt or wanted_by)[1]
+    enroll = unit_vectors(enroll_scp, enroll, mean)
     if enrolled is not None:
         row = {utterance: i for i, utterance in enumerate(utterances)}
         enroll = enrolment_vectors([[row[u] for u in model] for model in enrolled], enroll, mode)
-    test = read_unit_vectors(test_scp, pairs.test_names, wanted_by, mean)
+    test = unit_vectors(test_scp, read_embeddings(test_scp, pairs.test_names, wanted_by)[1], mean)
     if enroll.shape[1] != test.shape[1]:
         raise SVError(
             f"{enroll_scp} has embeddings of {enroll.shape[1]} dimensions, {test_scp} of "
             f"{test.shape[1]}; extract both with one model"
         )
-    return TrialVectors(
-        enroll, test, pairs.enroll_index, pairs.test_index, pairs.enroll_names, pairs.test_names
-    )
+    rows = pairs.enroll_index, pairs.test_index
+    return TrialVectors(enroll, test, *rows, pairs.enroll_names, pairs.test_names, mean)
 
 
-def read_unit_vectors(
-    scp: str | PathLike,
-    names: Sequence[str],
-    wanted_by: str | PathLike,
-    mean: np.ndarray | None = None,
+def unit_vectors(
+    scp: str | PathLike, embeddings: np.ndarray, mean: np.ndarray | None = None
 ) -> np.ndarray:
-    """Read embeddings (N, E), subtract ``mean`` (E,) where given, and length-normalise them."""
-    embeddings = read_embeddings(scp, names, wanted_by)[1]
+    """Subtract ``mean`` (E,) where given and length-normalise embeddings (N, E), in place.
+
+    Raises:
+        SVError: Dimensions differ, or an embedding equals the mean.
+    """
     if mean is not None:
         if len(mean) != embeddings.shape[1]:
             raise SVError(
@@ -133,7 +136,7 @@ def read_unit_vectors(
                 f"has {len(mean)}; extract both with one model"
             )
         embeddings -= mean
-    return length_normalise(embeddings)
+    return length_normalise(embeddings, overwrite=True)
 
 
 def read_mean(scp: str | PathLike, not_among: set[str]) -> np.ndarray:
