@@ -2,11 +2,11 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Protocol
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.calibration import Calibration
 
 CALIBRATION_FILE = "calibration.json"
 THRESHOLD_FILE = "threshold.json"
@@ -31,14 +31,17 @@ class Verification:
     threshold_on: str | None
 
 
-class ScoreCalibration(Protocol):
-    """What is needed of :class:`espnet2_sv.scoring.calibration.Calibration`."""
+@dataclass(frozen=True)
+class Quality:
+    """What a calibration may want to know of one side of a comparison.
 
-    def llr(self, score, enroll_duration=None, test_duration=None):
-        """Return log-likelihood ratios of scores."""
+    Attributes:
+        duration: Seconds of all its recordings.
+        magnitude: Length of its embedding before normalising; the mean for several recordings.
+    """
 
-    def threshold(self, p_target: float) -> float:
-        """Return the log-likelihood ratio from which to accept."""
+    duration: float
+    magnitude: float
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,21 @@ class Decider:
         p_target: Prior probability of the same speaker, for the calibration's threshold.
     """
 
-    calibration: ScoreCalibration | None = None
+    calibration: Calibration | None = None
     threshold: float | None = None
     p_target: float = 0.5
 
     def __post_init__(self):
+        """Refuse what could only fail, or mislead, later."""
         if not 0 < self.p_target < 1:
             raise SVError(f"p_target {self.p_target} is not a probability between 0 and 1")
+        known = {field.name for field in fields(Quality)}
+        unknown = sorted(set(self.calibration.measures if self.calibration else ()) - known)
+        if unknown:
+            raise SVError(
+                f"the calibration needs {', '.join(unknown)}, which two recordings alone do not "
+                f"have; train one with no other measures than {', '.join(sorted(known))}"
+            )
 
     @classmethod
     def load(cls, folder: Path, threshold: float | None = None, p_target: float = 0.5) -> "Decider":
@@ -69,25 +80,22 @@ class Decider:
             p_target: See the class.
         """
         if (folder / CALIBRATION_FILE).exists():
-            from espnet2_sv.scoring.calibration import Calibration
-
             return cls(Calibration.load(folder / CALIBRATION_FILE), threshold, p_target)
         if threshold is None:
             threshold = read_threshold(folder / THRESHOLD_FILE)
         return cls(None, threshold, p_target)
 
-    def __call__(self, score: float, enroll_seconds: float, test_seconds: float) -> Verification:
-        """Decide on one score.
-
-        Args:
-            score: Cosine.
-            enroll_seconds: Duration of all enrolment recordings.
-            test_seconds: Duration of the test recording.
-        """
+    def __call__(self, score: float, enroll: Quality, test: Quality) -> Verification:
+        """Decide on one cosine, with the quality of both sides."""
         llr = None
         if self.calibration is not None:
-            durations = {"enroll_duration": enroll_seconds, "test_duration": test_seconds}
-            llr = float(self.calibration.llr(score, **durations))
+            sides = {"enroll": enroll, "test": test}
+            measures = {
+                f"{side}_{name}": value
+                for side, quality in sides.items()
+                for name, value in asdict(quality).items()
+            }
+            llr = float(self.calibration.llr(score, **measures))
         if self.threshold is not None:
             return Verification(score, llr, score >= self.threshold, self.threshold, "score")
         if llr is not None:

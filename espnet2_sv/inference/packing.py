@@ -17,9 +17,15 @@ from espnet2_sv.asr.archive import find_model_files
 from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.inference.decision import CALIBRATION_FILE, THRESHOLD_FILE
+from espnet2_sv.inference.decision import (
+    CALIBRATION_FILE,
+    THRESHOLD_FILE,
+    Decider,
+    read_threshold,
+)
 from espnet2_sv.inference.loading import load_from_files
 from espnet2_sv.inference.modelcard import model_card
+from espnet2_sv.scoring.calibration import Calibration
 
 # What goes along if the exp directory has it.
 COMPANIONS = ("spk2id", "RESULTS.md", CALIBRATION_FILE, THRESHOLD_FILE, "images/*.png")
@@ -80,13 +86,14 @@ def pack_model(
             contents[f"{folder}/{path.relative_to(exp).as_posix()}"] = path
     if calibration is not None:
         contents[f"{folder}/{CALIBRATION_FILE}"] = Path(calibration)
+    calibrated = _check_decision_files(contents, folder)
     for option in options:
         for name, path in _named_files(Path(option)):
             if name in contents:
                 raise SVError(f"{path}: the archive has a {name} already; rename it")
             contents[name] = path
     if "README.md" not in contents:
-        card = model_card(folder.name, settings, model, _results(contents), calibration is not None)
+        card = model_card(folder.name, settings, model, _results(contents), calibrated)
         contents["README.md"] = card.encode()
     _write_zip(outpath, contents)
     return list(contents)
@@ -128,6 +135,17 @@ def _load_check(config: bytes, weights: Path) -> torch.nn.Module:
             return load_from_files(path, weights)[0]
         except SVError as e:
             raise SVError(f"the packed model would not load: {e}") from e
+
+
+def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
+    """Refuse a calibration or threshold that cannot be used; tell whether it is calibrated."""
+    calibration = contents.get(f"{folder}/{CALIBRATION_FILE}")
+    threshold = contents.get(f"{folder}/{THRESHOLD_FILE}")
+    if threshold is not None:
+        read_threshold(threshold)
+    if calibration is not None:
+        Decider(Calibration.load(calibration))
+    return calibration is not None
 
 
 def _meta(train_config: str, model_file: str) -> bytes:

@@ -11,7 +11,7 @@ import torch
 from espnet2_sv.asr.archive import find_model_files
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.decision import Decider
+from espnet2_sv.inference.decision import Decider, Quality
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 from espnet2_sv.scoring.cosine import cosine_scores, length_normalise
 from espnet2_sv.scoring.enrolment import enrolment_vectors
@@ -25,11 +25,11 @@ class Voice:
 
     Attributes:
         embedding: Length-normalised (E,); of several recordings, the normalised mean of theirs.
-        seconds: Duration of all recordings.
+        quality: Duration and magnitude.
     """
 
     embedding: np.ndarray
-    seconds: float
+    quality: Quality
 
 
 class SpeakerVerifier:
@@ -101,7 +101,7 @@ class SpeakerVerifier:
             decision, threshold, threshold_on.
         """
         known, unknown = self._voice(_as_list(enrolment)), self._voice([test])
-        return asdict(self.decider(cosine(known, unknown), known.seconds, unknown.seconds))
+        return asdict(self.decider(cosine(known, unknown), known.quality, unknown.quality))
 
     def enroll(self, name: str, recordings: Recording | Sequence[Recording]) -> None:
         """Remember a speaker; an earlier one of the same name is replaced."""
@@ -131,8 +131,10 @@ class SpeakerVerifier:
                 raise SVError(f"{name}: {e}") from e
             embeddings.append(embedding.numpy())
             seconds += len(wave) / self.sample_rate
-        unit = length_normalise(np.stack(embeddings))
-        return Voice(enrolment_vectors([range(len(unit))], unit)[0], seconds)
+        raw = np.stack(embeddings)
+        unit = length_normalise(raw)
+        quality = Quality(seconds, float(np.linalg.norm(raw, axis=1).mean()))
+        return Voice(enrolment_vectors([range(len(unit))], unit)[0], quality)
 
     def _read(self, recording: Recording) -> tuple[np.ndarray | torch.Tensor, str]:
         if isinstance(recording, (str, Path)):

@@ -4,12 +4,13 @@ import pytest
 
 from espnet2_sv.bin.sv_pack import main
 from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.calibration import Calibration
 
 
 def test_an_archive_is_written_and_listed(speaker_exp, tmp_path, capsys):
     for name in ("a.txt", "b.txt"):
         (tmp_path / name).write_text(name)
-    (tmp_path / "cal.json").write_text("{}")
+    Calibration(1.0, 0.0, {}, {}).save(tmp_path / "cal.json")
     outpath = tmp_path / "packed" / "model.zip"
     command = ["--exp", str(speaker_exp), "--outpath", str(outpath)]
     command += ["--option", str(tmp_path / "a.txt"), "--option", str(tmp_path / "b.txt")]

@@ -12,6 +12,7 @@ from espnet2.main_funcs.pack_funcs import unpack as espnet_unpack
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.packing import clean_settings, pack_model
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
+from espnet2_sv.scoring.calibration import Calibration
 
 
 @pytest.fixture
@@ -118,7 +119,7 @@ def test_only_outside_paths_are_cut():
 
 
 def test_calibration_and_options_are_packed(exp, tmp_path):
-    (tmp_path / "cal.json").write_text("{}")
+    Calibration(1.0, 0.0, {}, {}).save(tmp_path / "cal.json")
     (tmp_path / "extra" / "deep").mkdir(parents=True)
     (tmp_path / "extra" / "deep" / "file").write_text("x")
     (tmp_path / "RESULTS.md").write_text("| Vox1-O | 0.74 |")
@@ -129,6 +130,21 @@ def test_calibration_and_options_are_packed(exp, tmp_path):
         options=[tmp_path / "RESULTS.md", tmp_path / "extra"],
     )
     assert {"exp/sv_mini/calibration.json", "RESULTS.md", "extra/deep/file"} <= set(packed)
+
+
+def test_a_threshold_that_cannot_be_used_is_not_packed(exp, tmp_path):
+    (exp / "threshold.json").write_text('{"eer": 1}')
+    with pytest.raises(SVError, match=r"threshold\.json"):
+        pack_model(exp, tmp_path / "model.zip")
+
+
+def test_a_calibration_that_cannot_be_used_is_not_packed(exp, tmp_path):
+    Calibration(1.0, 0.0, {"cohort_mean": (1.0, 0.0)}, {}).save(exp / "calibration.json")
+    with pytest.raises(SVError, match="cohort_mean"):
+        pack_model(exp, tmp_path / "model.zip")
+    (exp / "calibration.json").write_text("{}")
+    with pytest.raises(SVError, match=r"calibration\.json"):
+        pack_model(exp, tmp_path / "model.zip")
 
 
 def test_the_model_card_says_how_to_use_it(exp, tmp_path):

@@ -12,6 +12,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.inference.decision import Decider
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 from espnet2_sv.inference.verifier import SpeakerVerifier
+from espnet2_sv.scoring.calibration import Calibration
 
 
 @pytest.fixture(scope="module")
@@ -104,27 +105,34 @@ def test_a_damaged_threshold_is_named(tmp_path, text):
         Decider.load(tmp_path)
 
 
-class Calibration:
-    """Doubles scores and adds the logarithm of the shorter duration."""
-
-    def llr(self, score, enroll_duration=None, test_duration=None):
-        return 2 * score + np.log(min(enroll_duration, test_duration))
-
-    def threshold(self, p_target):
-        return np.log((1 - p_target) / p_target)
-
-
-def test_a_calibration_gives_ratios_and_decides(speaker_exp, an4):
+def test_a_calibration_beside_the_config_gives_ratios_and_decides(speaker_exp, an4, tmp_path):
     a, b, c = (an4[name] for name in ("an251-fash-b", "an253-fash-b", "cen8-fcaw-b"))
+    exp = shutil.copytree(speaker_exp, tmp_path / "exp")
+    weights = {"duration": (1.5, 0.5), "magnitude": (-1.0, 2.0)}
+    Calibration(2.0, 0.25, weights, {}).save(exp / "calibration.json")
+    (exp / "threshold.json").write_text('{"cosine": 0.1}')  # the calibration goes before it
+    result = SpeakerVerifier.from_pretrained(exp, p_target=0.01).verify([a, b], c)
+
     speech2embedding = Speech2Embedding.from_pretrained(speaker_exp)
-    verifier = SpeakerVerifier(speech2embedding, Decider(Calibration(), p_target=0.01))
-    result = verifier.verify([a, b], c)
-    seconds = [len(read_audio(str(path), 16000)) / 16000 for path in (a, b, c)]
-    expected = 2 * result["score"] + np.log(min(seconds[0] + seconds[1], seconds[2]))
-    assert result["llr"] == pytest.approx(expected)
+    waves = [read_audio(str(path), 16000) for path in (a, b, c)]
+    seconds = [len(wave) / 16000 for wave in waves]
+    lengths = [float(speech2embedding(wave).norm()) for wave in waves]
+    durations = np.log(sorted([seconds[0] + seconds[1], seconds[2]]))
+    magnitudes = np.log(sorted([(lengths[0] + lengths[1]) / 2, lengths[2]]))
+    expected = 2.0 * result["score"] + 0.25 + durations @ [1.5, 0.5] + magnitudes @ [-1.0, 2.0]
+    assert result["llr"] == pytest.approx(expected, abs=1e-4)
     assert result["threshold"] == pytest.approx(np.log(99))
-    assert (result["decision"], result["threshold_on"]) == (False, "llr")
-    json.dumps(result)  # plain numbers
+    assert (result["decision"], result["threshold_on"]) == (expected >= np.log(99), "llr")
+    assert json.loads(json.dumps(result)) == result  # plain numbers
+
+    given = SpeakerVerifier.from_pretrained(exp, threshold=0.0).verify([a, b], c)
+    assert given["llr"] == pytest.approx(result["llr"])
+    assert given["threshold_on"] == "score"
+
+
+def test_a_calibration_that_needs_a_cohort_is_refused():
+    with pytest.raises(SVError, match="cohort_mean"):
+        Decider(Calibration(1.0, 0.0, {"cohort_mean": (1.0, 1.0)}, {}))
 
 
 def test_a_prior_must_be_a_probability():
