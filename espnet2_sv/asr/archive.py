@@ -15,7 +15,10 @@ from espnet2_sv.errors import SVError
 
 __all__ = ["ModelFiles", "file_sha256", "find_model_files", "load_state_dict", "unpack"]
 
-# the names that ESPnet's pack gives configuration and weights in meta.yaml
+# The names that ESPnet's pack gives configuration and weights in meta.yaml. ESPnet hands all that
+# it finds under "yaml_files" and "files" to the class that loads the model, so what is of another
+# kind stands under OWN_SECTION: one archive can then hold an ASR model and a speaker model.
+OWN_SECTION = "espnet2_sv"
 _META_KEYS = {
     "asr": ("asr_train_config", "asr_model_file"),
     "sv": ("train_config", "model_file"),
@@ -123,13 +126,15 @@ def file_sha256(path: str | os.PathLike) -> str:
 def _packed(root: Path, kinds: str) -> ModelFiles:
     meta = load_config(root / "meta.yaml")
     config_key, weights_key = _META_KEYS[kinds]
-    config = _named(root, meta.get("yaml_files"), config_key)
-    weights = _named(root, meta.get("files"), weights_key)
+    own = meta.get(OWN_SECTION)
+    config = _named(root, (meta.get("yaml_files"), own), config_key)
+    weights = _named(root, (meta.get("files"), own), weights_key)
     return ModelFiles(config=config, weights=weights, root=root, meta=meta)
 
 
-def _named(root: Path, names: Any, key: str) -> Path:
-    name = names.get(key) if isinstance(names, dict) else None
+def _named(root: Path, sections: tuple[Any, ...], key: str) -> Path:
+    found = [names[key] for names in sections if isinstance(names, dict) and key in names]
+    name = found[0] if found else None
     if not isinstance(name, str):
         raise SVError(f"{root / 'meta.yaml'}: has no {key}, so this is another kind of model")
     if not is_inside(name) or not stays(root / name, root):

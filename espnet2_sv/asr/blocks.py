@@ -213,7 +213,7 @@ class BlockBackbone(torch.nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Audio (B, S) to normalised features (B, T', F) and their lengths (B,), in float32."""
         with torch.autocast(speech.device.type, enabled=False):
-            speech = self._pad(speech.float(), speech_lengths)
+            speech = self.pad_ends(speech.float(), speech_lengths)
             feats, lengths = self.frontend(speech, speech_lengths)
             feats = feats[:, : int(lengths.max())]
             if self.specaug is not None and self.training:
@@ -222,7 +222,7 @@ class BlockBackbone(torch.nn.Module):
                 feats, lengths = self.normalize(feats, lengths)
         return feats, lengths
 
-    def _pad(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    def pad_ends(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Continue every utterance as the front end continues one that stands alone.
 
         The front end mirrors the end of the *batch*. A shorter utterance would see its zero padding
@@ -250,7 +250,7 @@ class BlockBackbone(torch.nn.Module):
         """Features (B, T', F) to the L block outputs, each (B, T, D), and their lengths (B,)."""
         options = {"ctc": self.ctc} if self._conditioned else {}
         try:
-            with _read_blocks(self.encoder) as outputs:
+            with read_blocks(self.encoder) as outputs:
                 _, lengths, *_ = self.encoder(feats, lengths, **options)
         except TooShortUttError as e:
             raise SVError(
@@ -261,7 +261,7 @@ class BlockBackbone(torch.nn.Module):
 
 
 @contextlib.contextmanager
-def _read_blocks(encoder: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
+def read_blocks(encoder: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
     """Collect block outputs while the context is open; nothing stays attached to the encoder."""
     outputs: list[torch.Tensor] = []
 

@@ -36,7 +36,7 @@ def build_asr_model(args: argparse.Namespace, state: dict[str, torch.Tensor]) ->
 
     build_args = copy.deepcopy(args)
     build_args.init = None  # the weights come from the checkpoint
-    with tempfile.TemporaryDirectory() as folder, _transducer_loss_at_hand():
+    with tempfile.TemporaryDirectory() as folder, transducer_loss_at_hand():
         if args.normalize == "global_mvn":
             stats = Path(folder) / "feats_stats.npz"
             write_stats(stats, state)
@@ -100,7 +100,7 @@ class _TrainingLossOnly(torch.nn.Module):
 
 
 @contextlib.contextmanager
-def _transducer_loss_at_hand() -> Iterator[None]:
+def transducer_loss_at_hand() -> Iterator[None]:
     """Let ESPnet build a transducer where ``warprnnt_pytorch`` is not installed.
 
     ESPnet imports that package while it builds the model, though only the training loss uses it.

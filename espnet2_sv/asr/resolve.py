@@ -53,7 +53,8 @@ def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[st
         unpacked = part / "unpacked"
         bundle = load_from_files(find_model_files(name, "asr", workdir=unpacked), name)
         summary = bundle.summary()
-        _write_model(bundle, part, outdir)
+        write_model(bundle, part, outdir)
+        _write_meta(part)
         shutil.rmtree(unpacked, ignore_errors=True)
         record = {"source": name, "sha256": content or bundle.weights_sha256, "summary": summary}
         (part / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -85,11 +86,15 @@ def _content_sha256(source: str) -> str | None:
     return hashlib.sha256(both.encode()).hexdigest()
 
 
-def _write_model(bundle, part: Path, outdir: Path) -> None:
-    """Write the files of ``bundle`` to ``part``, which is going to be ``outdir``."""
+def write_model(bundle, part: Path, outdir: Path) -> None:
+    """Write everything that ESPnet needs to decode with a model, in one folder.
+
+    Args:
+        bundle: The :class:`~espnet2_sv.asr.bundle.AsrBundle`.
+        part: The folder, which exists.
+        outdir: What the configuration calls the folder, where it is going to be elsewhere.
+    """
     import torch
-    import yaml
-    from espnet2 import __version__
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
     from espnet2_sv.asr.build import write_stats
@@ -109,6 +114,13 @@ def _write_model(bundle, part: Path, outdir: Path) -> None:
         logging.warning("the BPE model %s is missing: text cannot be decoded", conf["bpemodel"])
     with open(part / CONFIG, "w", encoding="utf-8") as stream:
         yaml_no_alias_safe_dump(conf, stream, indent=2, sort_keys=False)
+
+
+def _write_meta(part: Path) -> None:
+    import torch
+    import yaml
+    from espnet2 import __version__
+
     meta = {
         "yaml_files": {"asr_train_config": CONFIG},
         "files": {"asr_model_file": WEIGHTS},

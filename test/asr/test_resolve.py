@@ -160,7 +160,7 @@ def test_killed_call_leaves_nothing_half_made(train_asr, small_conformer, tmp_pa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as m, pytest.raises(KeyboardInterrupt):
-        m.setattr(resolve, "_write_model", killed)
+        m.setattr(resolve, "write_model", killed)
         resolve_asr(trained.exp, tmp_path / "asr")
     assert not (tmp_path / "asr").exists()
     resolve_asr(trained.exp, tmp_path / "asr")
