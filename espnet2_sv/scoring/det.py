@@ -75,6 +75,6 @@ def _points(roc: Roc) -> list[OperatingPoint]:
     for p_target in P_TARGETS.values():
         _, threshold = roc.min_dcf(p_target)
         i = int(np.flatnonzero(roc.thresholds == threshold)[0])
-        name = f"min DCF, p = {p_target:g}"
+        name = f"minDCF({p_target:g})"
         points.append(OperatingPoint(name, float(roc.p_fa[i]), float(roc.p_miss[i]), threshold))
     return points

@@ -1,7 +1,7 @@
 """Reading embeddings from Kaldi archives: hundreds of thousands in about a second."""
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
@@ -14,13 +14,16 @@ _HEADER = len(_FLOAT_VECTOR) + 4
 
 
 def read_embeddings(
-    scp: str | PathLike, names: Iterable[str] | None = None, wanted_by: str | PathLike = "the list"
+    scp: str | PathLike | Sequence[str | PathLike],
+    names: Iterable[str] | None = None,
+    wanted_by: str | PathLike = "the list",
 ) -> tuple[list[str], np.ndarray]:
     """Read embeddings that a Kaldi ``scp`` points to.
 
     Args:
-        scp: ``name archive:offset`` lines.
-        names: Which to read, in which order; all where None.
+        scp: File of ``name archive:offset`` lines, or several of them; the first that has a
+            name serves it.
+        names: Which to read, in which order; all of one file where None.
         wanted_by: Who asks for ``names``, for the message when one is missing.
 
     Returns:
@@ -30,33 +33,32 @@ def read_embeddings(
         SVError: A name has no embedding, an embedding is unreadable, zero, NaN or Inf, or two
             have different dimensions.
     """
-    table = KaldiTable.read(scp)
-    if not len(table):
-        raise SVError(f"{scp}: is empty; extract the embeddings again")
-    if names is None:
-        names, entries = [name.decode() for name in table.keys().tolist()], range(len(table))
-    else:
-        names = list(names)
-        entries = _find(table, names, scp, wanted_by)
-    reader = _ArchiveReader(scp)
-    first = reader.read(names[0], table.value(int(entries[0])))
+    paths = [scp] if isinstance(scp, str | PathLike) else list(scp)
+    title = " ".join(map(str, paths))
+    tables = [KaldiTable.read(path) for path in paths]
+    names = [n.decode() for n in tables[0].keys().tolist()] if names is None else list(names)
+    if not names:
+        raise SVError(f"{title}: is empty; extract the embeddings again")
+    specs = _specs(tables, names, title, wanted_by)
+    reader = _ArchiveReader(title)
+    first = reader.read(names[0], specs[0])
     embeddings = np.empty((len(names), len(first)), np.float32)
-    for row, (name, entry) in enumerate(zip(names, entries, strict=True)):
-        vector = reader.read(name, table.value(int(entry)))
+    for row, (name, spec) in enumerate(zip(names, specs, strict=True)):
+        vector = reader.read(name, spec)
         if len(vector) != len(first):
             raise SVError(
-                f"{scp}: the embedding of {name} has {len(vector)} dimensions, that of "
+                f"{title}: the embedding of {name} has {len(vector)} dimensions, that of "
                 f"{names[0]} has {len(first)}; extract all with one model"
             )
         embeddings[row] = vector
-    _check_values(scp, names, embeddings)
+    _check_values(title, names, embeddings)
     return names, embeddings
 
 
 class _ArchiveReader:
     """Maps each archive into memory once; leaves unusual formats to kaldiio."""
 
-    def __init__(self, scp: str | PathLike):
+    def __init__(self, scp: str):
         self.scp = scp
         self._archives: dict[str, np.ndarray] = {}
 
@@ -91,20 +93,26 @@ class _ArchiveReader:
         return self._archives[path]
 
 
-def _find(
-    table: KaldiTable, names: list[str], scp: str | PathLike, wanted_by: str | PathLike
-) -> np.ndarray:
-    entries = table.find(np.array([name.encode() for name in names]))
-    missing = np.flatnonzero(entries < 0)
-    if len(missing):
+def _specs(
+    tables: list[KaldiTable], names: list[str], title: str, wanted_by: str | PathLike
+) -> list[str]:
+    """Archive position of each name."""
+    keys = np.array([name.encode() for name in names])
+    specs: list[str | None] = [None] * len(names)
+    for table in reversed(tables):  # so that the first file has the last word
+        entries = table.find(keys)
+        for row in np.flatnonzero(entries >= 0).tolist():
+            specs[row] = table.value(int(entries[row]))
+    missing = [name for name, spec in zip(names, specs, strict=True) if spec is None]
+    if missing:
         raise SVError(
-            f"{scp}: has no embedding for {names[missing[0]]}, which {wanted_by} needs"
-            f" ({len(missing)} of {len(names)} are missing)"
+            f"{title}: has no embedding for {missing[0]}, which {wanted_by} needs "
+            f"({len(missing)} of {len(names)} are missing)"
         )
-    return entries
+    return specs
 
 
-def _check_values(scp: str | PathLike, names: list[str], embeddings: np.ndarray) -> None:
+def _check_values(scp: str, names: list[str], embeddings: np.ndarray) -> None:
     squares = np.einsum("ij,ij->i", embeddings, embeddings)
     bad = ~(np.isfinite(squares) & (squares > 0))
     if bad.any():

@@ -21,7 +21,7 @@ from espnet2_sv.scoring.plots import plot_det, plot_histogram
 from espnet2_sv.scoring.report import metrics_markdown
 from espnet2_sv.scoring.roc import roc_points
 from espnet2_sv.scoring.scores import align_scores, read_scores
-from espnet2_sv.scoring.speakers import read_utt2spk, require_unseen, speakers_of
+from espnet2_sv.scoring.speakers import read_joined, require_unseen, speakers_of
 from espnet2_sv.scoring.trials import Trials, read_trials
 
 Path_ = str | PathLike
@@ -98,11 +98,11 @@ def evaluate(
     figures = describe(scores, trials.labels, roc)
     speakers = None
     if utt2spk:
-        known = read_utt2spk(utt2spk)
+        known = read_joined(utt2spk)
         speakers = speakers_of(trials, known, str(trials_path))
         if train_utt2spk:
             tested = {known[name] for name in (*trials.enroll_names, *trials.test_names)}
-            require_unseen(tested, read_utt2spk(train_utt2spk), str(trials_path))
+            require_unseen(tested, read_joined(train_utt2spk), str(trials_path))
     figures |= with_intervals(scores, trials.labels, speakers, resampling or Resampling(), other)
     if other is not None:
         curves[other_name] = det_curve(roc_points(other, trials.labels))

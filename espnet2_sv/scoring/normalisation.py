@@ -9,7 +9,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.enrolment import TrialVectors, enrolment_vectors, unit_vectors
 from espnet2_sv.scoring.snorm import METHODS, Cohort, cohort_statistics, normalise_scores
-from espnet2_sv.scoring.speakers import read_utt2spk
+from espnet2_sv.scoring.speakers import read_joined
 
 
 def read_cohort(
@@ -41,7 +41,7 @@ def read_cohort(
         if by == "speaker":
             raise SVError(f"{scp}: a cohort of speakers needs its utt2spk")
         return Cohort(unit), {}
-    speaker_of = read_utt2spk([utt2spk])
+    speaker_of = read_joined([utt2spk])
     missing = [name for name in names if name not in speaker_of]
     if missing:
         raise SVError(f"{utt2spk}: has no speaker for {missing[0]} ({len(missing)} are missing)")

@@ -1,15 +1,20 @@
 """Pictures of how a system errs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.scoring.det import Det
+from espnet2_sv.scoring.det import Det, OperatingPoint
 
-_RATES = "1e-4 1e-3 .01 .02 .05 .1 .2 .5 1 2 5 10 20 30 40 50 60 70 80 90 95 98 99 99.5"
-_TICKS = np.array(_RATES.split(), np.float64)  # percent
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Ticks in percent, in the order in which they claim their place on an axis.
+_TICKS = "1 10 0.1 5 20 40 0.01 60 0.5 2 80 0.2 0.001 90 30 70 95 99 0.05 0.02 1e-4 50 98 99.5"
+_TICK_DISTANCE = 0.05  # of the axis: a label's room
 _MARKERS = "o^sD"
 
 
@@ -24,27 +29,28 @@ def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -
     from matplotlib.figure import Figure
     from scipy.special import ndtri
 
-    figure = Figure(figsize=(6.4, 6.4), dpi=130, layout="constrained")
+    figure = Figure(figsize=(6.4, 7.4), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     limits = _limits(curves.values())
     low, high = limits
     for number, (name, det) in enumerate(curves.items()):
         colour = f"C{number}"
-        rates = (np.clip(rate, low, high) for rate in (det.p_fa, det.p_miss))
-        axes.plot(*(ndtri(rate) for rate in rates), color=colour, label=name, linewidth=1.6)
+        line = (ndtri(np.clip(rate, low / 10, 0.999)) for rate in (det.p_fa, det.p_miss))
+        axes.plot(*line, color=colour, label=name, linewidth=1.6)
         for marker, point in zip(_MARKERS, det.points, strict=False):
             where = [ndtri(np.clip(rate, low, high)) for rate in (point.p_fa, point.p_miss)]
             label = f"{point.name}: {_percent(point)}"
-            axes.plot(*where, marker, color=colour, markersize=7, markeredgecolor="k", label=label)
+            style = {"color": colour, "markersize": 7, "markeredgecolor": "k", "clip_on": False}
+            axes.plot(*where, marker, label=label, **style)
     edge = [ndtri(low), ndtri(high)]
     axes.plot(edge, edge, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
-    ticks = _TICKS[np.clip(_TICKS, 100 * low, 100 * high) == _TICKS]
+    ticks = _ticks(low, high)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(ndtri(ticks / 100), [f"{tick:g}" for tick in ticks])
     axes.set(xlim=edge, ylim=edge, xlabel="false alarms (%)", ylabel="misses (%)", title=title)
     axes.set_aspect("equal")
     axes.grid(color="0.9")
-    axes.legend(loc="upper right", fontsize="small", framealpha=0.9)
+    figure.legend(loc="outside lower center", fontsize="small", ncols=min(len(curves), 2))
     _save(figure, path)
 
 
@@ -66,7 +72,21 @@ def plot_histogram(
     _save(figure, path)
 
 
-def _limits(curves) -> tuple[float, float]:
+def _ticks(low: float, high: float) -> np.ndarray:
+    """Ticks in percent between two rates, with room for their labels."""
+    from scipy.special import ndtri
+
+    room = _TICK_DISTANCE * (ndtri(high) - ndtri(low))
+    kept: list[float] = []
+    for tick in map(float, _TICKS.split()):
+        if low <= tick / 100 <= high and all(
+            abs(ndtri(tick / 100) - ndtri(other / 100)) >= room for other in kept
+        ):
+            kept.append(tick)
+    return np.array(sorted(kept))
+
+
+def _limits(curves: Iterable[Det]) -> tuple[float, float]:
     """Smallest and largest rate to show: from what one trial stands for, to where points lie."""
     smallest = min(min(det.smallest) for det in curves)
     largest = max(max(p.p_fa, p.p_miss) for det in curves for p in det.points)
@@ -74,12 +94,12 @@ def _limits(curves) -> tuple[float, float]:
     return low, float(np.clip(largest * 1.3, 0.4, 0.995))
 
 
-def _percent(point) -> str:
+def _percent(point: OperatingPoint) -> str:
     if point.name == "EER":
         return f"{100 * point.p_fa:.2f} %"
-    return f"{100 * point.p_fa:.3g} % false alarms, {100 * point.p_miss:.3g} % misses"
+    return f"{100 * point.p_fa:.2g} % FA, {100 * point.p_miss:.3g} % miss"
 
 
-def _save(figure, path: str | PathLike) -> None:
+def _save(figure: "Figure", path: str | PathLike) -> None:
     with atomic_write(path, "wb") as f:
         figure.savefig(f, format="png")

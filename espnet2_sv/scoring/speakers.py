@@ -30,19 +30,18 @@ class Speakers:
         return Speakers(self.enroll[rows], self.test[rows], self.count)
 
 
-def read_utt2spk(paths: Iterable[str | PathLike]) -> dict[str, str]:
-    """Read and join ``utt2spk`` files (of utterances, or of enrolled models).
+def read_joined(paths: Iterable[str | PathLike]) -> dict[str, str]:
+    """Read and join ``utt2spk`` or ``utt2dur`` files.
 
     Raises:
-        SVError: A file is malformed, or a name has two speakers.
+        SVError: A file is malformed, or a name has two values.
     """
     joined: dict[str, str] = {}
     for path in paths:
-        for name, speaker in read_two_column(path).items():
-            if joined.setdefault(name, speaker) != speaker:
+        for name, value in read_two_column(path).items():
+            if joined.setdefault(name, value) != value:
                 raise SVError(
-                    f"{path}: {name} is of speaker {speaker}, in another utt2spk of "
-                    f"{joined[name]}; keep one"
+                    f"{path}: {name} has {value} here and {joined[name]} in another file; keep one"
                 )
     return joined
 

@@ -1,0 +1,215 @@
+"""Quality-aware logistic calibration: from scores to log-likelihood ratios.
+
+The LLR is a weighted sum of the score and of quality measures of both recordings, which move the
+scores of short or poor speech to where they belong (Thienpondt et al., ICASSP 2021).
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+from espnet2_sv.scoring.cllr import cllr
+from espnet2_sv.scoring.dcf import bayes_threshold
+from espnet2_sv.scoring.roc import check_scores
+
+MEASURES = ("duration", "magnitude", "cohort_mean")
+_LOGARITHM = ("duration", "magnitude")  # their ratios matter, not their differences
+_RIDGE = (
+    0.05  # penalty per trial: keeps weights finite where few training scores separate perfectly
+)
+_FORMAT = "espnet2_sv calibration 1"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted map.
+
+    Attributes:
+        score_weight: Factor of the score.
+        bias: Constant term.
+        measure_weights: For each quality measure (of :data:`MEASURES`), the factors of the
+            smaller and of the larger of the two sides' values; of their natural logarithms for
+            durations (seconds) and magnitudes.
+        info: How it was trained.
+    """
+
+    score_weight: float
+    bias: float
+    measure_weights: dict[str, tuple[float, float]]
+    info: dict[str, Any]
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """Quality measures that :meth:`llr` must be given for both sides."""
+        return tuple(self.measure_weights)
+
+    def llr(
+        self,
+        score: float | np.ndarray,
+        enroll_duration: float | np.ndarray | None = None,
+        test_duration: float | np.ndarray | None = None,
+        enroll_magnitude: float | np.ndarray | None = None,
+        test_magnitude: float | np.ndarray | None = None,
+        enroll_cohort_mean: float | np.ndarray | None = None,
+        test_cohort_mean: float | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Natural log-likelihood ratio of "same speaker" against "different speakers".
+
+        Args:
+            score: (...) scores of the kind that the calibration was trained on.
+            enroll_duration: Seconds of enrolment speech.
+            test_duration: Seconds of test speech.
+            enroll_magnitude: Length of the enrolment embedding before normalising.
+            test_magnitude: Length of the test embedding.
+            enroll_cohort_mean: Mean score of the enrolment side against its top impostors.
+            test_cohort_mean: Mean score of the test side.
+
+        Returns:
+            (...) float64.
+
+        Raises:
+            SVError: A quality measure that the calibration was trained with is not given.
+        """
+        given = {
+            "duration": (enroll_duration, test_duration),
+            "magnitude": (enroll_magnitude, test_magnitude),
+            "cohort_mean": (enroll_cohort_mean, test_cohort_mean),
+        }
+        llr = self.score_weight * np.asarray(score, np.float64) + self.bias
+        for measure, weights in self.measure_weights.items():
+            if any(side is None for side in given[measure]):
+                raise SVError(
+                    f"the calibration was trained with {measure}: give the {measure} of both "
+                    "sides, or train one without it"
+                )
+            smaller, larger = measure_features(measure, *given[measure])
+            llr = llr + weights[0] * smaller + weights[1] * larger
+        return llr
+
+    def threshold(self, p_target: float, c_miss: float = 1, c_fa: float = 1) -> float:
+        """LLR from which to accept, for a prior probability of "same speaker" and costs."""
+        return bayes_threshold(p_target, c_miss, c_fa)
+
+    def save(self, path: str | PathLike) -> None:
+        """Write JSON."""
+        with atomic_write(path) as f:
+            f.write(json.dumps({"format": _FORMAT} | asdict(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: str | PathLike) -> "Calibration":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            SVError: The file is missing or is not a calibration.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            if content.pop("format") != _FORMAT:
+                raise ValueError
+            weights = {
+                str(m): (float(w[0]), float(w[1])) for m, w in content["measure_weights"].items()
+            }
+            numbers = float(content["score_weight"]), float(content["bias"])
+            flat = [*numbers, *(w for pair in weights.values() for w in pair)]
+            if not weights.keys() <= set(MEASURES) or not all(map(math.isfinite, flat)):
+                raise ValueError
+            return cls(*numbers, weights, dict(content["info"]))
+        except OSError as e:
+            raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:
+            raise SVError(f"{path}: is not a calibration; write it with sv_calibrate") from e
+
+
+def measure_features(
+    measure: str, enroll: float | np.ndarray, test: float | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The smaller and the larger of both sides' values (logarithms of positive measures).
+
+    Raises:
+        SVError: A duration or magnitude is not above 0, or a value is NaN.
+    """
+    sides = [np.asarray(side, np.float64) for side in (enroll, test)]
+    if measure in _LOGARITHM:
+        if not all((side > 0).all() for side in sides):
+            raise SVError(f"a {measure} is not above 0; look at the recordings")
+        sides = [np.log(side) for side in sides]
+    return np.minimum(*sides), np.maximum(*sides)
+
+
+def by_side(quality: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Quality measures as keyword arguments of :meth:`Calibration.llr`."""
+    return {
+        f"{side}_{measure}": values
+        for measure, both in quality.items()
+        for side, values in zip(("enroll", "test"), both, strict=True)
+    }
+
+
+def fit_calibration(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    quality: dict[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    p_target: float = 0.5,
+) -> Calibration:
+    """Fit by logistic regression, both classes weighted to a prior.
+
+    Args:
+        scores: (K,) training scores.
+        labels: (K,) true for targets.
+        quality: For each measure, (K,) values of the enrolment side and of the test side.
+        p_target: Prior whose costs the fit minimises most.
+
+    Raises:
+        SVError: A class is missing, a score is NaN or Inf, or the fit fails.
+    """
+    scores, labels = check_scores(scores, labels)
+    quality = quality or {}
+    columns = [scores]
+    for measure, sides in quality.items():
+        columns += measure_features(measure, *sides)
+    weights, bias = _fit(np.stack(columns), labels, p_target)
+    measure_weights = {
+        measure: (weights[1 + 2 * i], weights[2 + 2 * i]) for i, measure in enumerate(quality)
+    }
+    n_target = int(np.count_nonzero(labels))
+    info = {"n_target": n_target, "n_nontarget": len(labels) - n_target, "p_target": p_target}
+    fitted = Calibration(weights[0], bias, measure_weights, info)
+    info["train_cllr"] = cllr(fitted.llr(scores, **by_side(quality)), labels)
+    return fitted
+
+
+def _fit(columns: np.ndarray, labels: np.ndarray, p_target: float) -> tuple[list[float], float]:
+    """Weights of the columns (F, K) and bias of the LLR."""
+    from scipy.optimize import minimize
+
+    prior = -bayes_threshold(p_target)
+    centre, scale = columns.mean(1), columns.std(1)
+    scale[scale == 0] = 1  # a column that says nothing gets no weight
+    columns = (columns - centre[:, None]) / scale[:, None]
+    sign = np.where(labels, 1.0, -1.0)
+    ridge = _RIDGE / len(labels)
+    share = np.where(
+        labels, p_target / np.count_nonzero(labels), (1 - p_target) / np.count_nonzero(~labels)
+    )
+
+    def cost(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, bias = parameters[:-1], parameters[-1]
+        margin = sign * (weights @ columns + bias + prior)
+        slope = -sign * share * np.exp(-np.logaddexp(0, margin))
+        value = share @ np.logaddexp(0, -margin) + ridge * weights @ weights
+        return value, np.append(columns @ slope + 2 * ridge * weights, slope.sum())
+
+    start = np.append(np.eye(len(columns))[0], 0.0)
+    options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
+    fit = minimize(cost, start, jac=True, method="L-BFGS-B", options=options)
+    if not np.isfinite(fit.x).all():
+        raise SVError("the calibration did not converge; look at the training scores")
+    weights = fit.x[:-1] / scale
+    return weights.tolist(), float(fit.x[-1] - weights @ centre)

@@ -1,0 +1,181 @@
+"""Trial lists for calibration: seeded, balanced over classes, durations and speakers."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from espnet2_sv.errors import SVError
+
+CONDITIONS = ("short-short", "short-long", "long-long")
+_LISTABLE = 4  # pairs are listed and chosen from where there are at most so many times those wanted
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One line of a list."""
+
+    enroll: str
+    test: str
+    label: str
+    condition: str
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Utterances that may stand on each side of a condition's trials, by speaker.
+
+    Attributes:
+        one: For each speaker, numbers of utterances.
+        other: The same object where both sides take the same utterances.
+    """
+
+    one: list[np.ndarray]
+    other: list[np.ndarray]
+
+    @property
+    def same(self) -> bool:
+        return self.one is self.other
+
+
+def make_condition_trials(
+    utt2spk: Mapping[str, str],
+    n_target: int,
+    n_nontarget: int,
+    seed: int = 0,
+    utt2dur: Mapping[str, float] | None = None,
+    conditions: Sequence[str] = CONDITIONS,
+    boundary: float | None = None,
+) -> list[Trial]:
+    """Draw trials, as many of each condition and, as far as they have the pairs, of each speaker.
+
+    No pair of utterances occurs twice, in either order; which of them enrols is random.
+
+    Args:
+        utt2spk: Speaker by utterance.
+        n_target: Target trials over all conditions.
+        n_nontarget: Nontarget trials over all conditions; their sides are of two speakers.
+        seed: The same seed gives the same list.
+        utt2dur: Seconds by utterance; without it there is one condition, ``any-any``.
+        conditions: Some of :data:`CONDITIONS`.
+        boundary: Utterances shorter than this, in seconds, are short; the median by default.
+
+    Raises:
+        SVError: A condition is unknown, an utterance has no duration, or there is no pair of
+            one of the classes. Fewer pairs than wanted are a logged warning.
+    """
+    utterances = sorted(utt2spk)
+    speakers = np.unique([utt2spk[utt] for utt in utterances], return_inverse=True)[1]
+    if utt2dur is None:
+        conditions, groups = ("any-any",), {"any": np.ones(len(utterances), bool)}
+    else:
+        groups = _short_and_long(utterances, utt2dur, boundary)
+    unknown = [c for c in conditions if c not in (*CONDITIONS, "any-any")]
+    if unknown or not conditions:
+        raise SVError(f"condition '{' '.join(unknown)}': choose of {', '.join(CONDITIONS)}")
+    by_speaker = {name: _by_speaker(chosen, speakers) for name, chosen in groups.items()}
+    rng = np.random.default_rng(seed)
+    trials: list[Trial] = []
+    for label, total, draw in (
+        ("target", n_target, _draw_targets),
+        ("nontarget", n_nontarget, _draw_nontargets),
+    ):
+        before = len(trials)
+        for i, condition in enumerate(conditions):
+            sides = _Sides(*(by_speaker[side] for side in condition.split("-")))
+            wanted = (total + i) // len(conditions)
+            pairs = draw(sides, wanted, rng)
+            if len(pairs) < wanted:
+                logging.warning(f"{condition}: {len(pairs)} {label} trials for {wanted} wanted")
+            pairs = np.where(rng.random((len(pairs), 1)) < 0.5, pairs, pairs[:, ::-1])
+            trials += [Trial(utterances[a], utterances[b], label, condition) for a, b in pairs]
+        if len(trials) == before:
+            raise SVError(
+                f"{len(utterances)} utterances of {len(set(utt2spk.values()))} speakers make no "
+                f"{label} trial; give more speech"
+            )
+    return trials
+
+
+def _short_and_long(
+    utterances: list[str], utt2dur: Mapping[str, float], boundary: float | None
+) -> dict[str, np.ndarray]:
+    missing = [utt for utt in utterances if utt not in utt2dur]
+    if missing:
+        raise SVError(f"utt2dur: has no {missing[0]} ({len(missing)} are missing)")
+    seconds = np.array([utt2dur[utt] for utt in utterances])
+    short = seconds < (np.median(seconds) if boundary is None else boundary)
+    return {"short": short, "long": ~short}
+
+
+def _by_speaker(chosen: np.ndarray, speakers: np.ndarray) -> list[np.ndarray]:
+    numbers = range(int(speakers.max(initial=-1)) + 1)
+    return [np.flatnonzero(chosen & (speakers == s)) for s in numbers]
+
+
+def _draw_targets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """Pairs (n, 2) within speakers, n up to ``wanted``, spread evenly over the speakers."""
+    sizes = [(len(a), len(b)) for a, b in zip(sides.one, sides.other, strict=True)]
+    have = np.array([a * (a - 1) // 2 if sides.same else a * b for a, b in sizes])
+    pairs = [np.zeros((0, 2), np.int64)]
+    for s, count in enumerate(_spread(wanted, have, rng)):
+        code = rng.choice(have[s], count, replace=False) if count else np.zeros(0, np.int64)
+        if sides.same:  # code 0, 1, 2, ... is the pair (1, 0), (2, 0), (2, 1), ...
+            i = ((1 + np.sqrt(1 + 8 * code)) / 2).astype(np.int64)
+            j = code - i * (i - 1) // 2
+        else:
+            i, j = np.divmod(code, max(sizes[s][1], 1))
+        pairs.append(np.stack([sides.one[s][i], sides.other[s][j]], axis=1))
+    return np.concatenate(pairs)
+
+
+def _spread(total: int, have: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Share out ``total`` as evenly as what each has allows."""
+    shares = np.zeros_like(have)
+    while (left := total - int(shares.sum())) > 0 and len(open_ := np.flatnonzero(shares < have)):
+        if left < len(open_):
+            open_ = rng.permutation(open_)[:left]
+        shares[open_] += np.minimum(have[open_] - shares[open_], max(left // len(open_), 1))
+    return shares
+
+
+def _draw_nontargets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.ndarray:
+    """Pairs (n, 2) across speakers, n up to ``wanted``, each speaker about as often."""
+    one, other = (np.array([len(u) for u in side]) for side in (sides.one, sides.other))
+    have = int(one.sum() * other.sum() - one @ other) // (2 if sides.same else 1)
+    if have <= _LISTABLE * wanted:
+        pairs = _all_nontargets(sides)
+        return pairs[rng.choice(have, min(wanted, have), replace=False)] if have else pairs
+    chosen = np.zeros(0, np.int64)
+    limit = 1 + max(int(u.max()) for side in (sides.one, sides.other) for u in side if len(u))
+    while len(chosen) < wanted:
+        (s, a), (t, b) = (_in_turn(side, 2 * wanted, rng) for side in (sides.one, sides.other))
+        a, b = a[s != t], b[s != t]
+        codes = np.minimum(a, b) * limit + np.maximum(a, b) if sides.same else a * limit + b
+        pool = np.concatenate([chosen, codes])
+        chosen = pool[np.sort(np.unique(pool, return_index=True)[1])][:wanted]
+    return np.stack(np.divmod(chosen, limit), axis=1)
+
+
+def _in_turn(
+    by_speaker: list[np.ndarray], count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Speakers (count,), all in turn in a new order each time, and an utterance of each."""
+    present = np.array([s for s, utterances in enumerate(by_speaker) if len(utterances)])
+    rounds = -(-count // len(present))
+    speakers = np.concatenate([rng.permutation(present) for _ in range(rounds)])[:count]
+    sizes = np.array([len(utterances) for utterances in by_speaker])
+    starts = np.cumsum(sizes) - sizes
+    place = starts[speakers] + (rng.random(count) * sizes[speakers]).astype(np.int64)
+    return speakers, np.concatenate(by_speaker)[place]
+
+
+def _all_nontargets(sides: _Sides) -> np.ndarray:
+    a, b = (np.concatenate(side) for side in (sides.one, sides.other))
+    s, t = (np.repeat(np.arange(len(x)), [len(u) for u in x]) for x in (sides.one, sides.other))
+    keep = s[:, None] != t
+    if sides.same:
+        keep &= np.arange(len(a))[:, None] < np.arange(len(b))
+    i, j = np.nonzero(keep)
+    return np.stack([a[i], b[j]], axis=1)
