@@ -87,6 +87,22 @@ def find_model_files(
     raise SVError(f"{source}: holds neither meta.yaml (a packed model) nor config.yaml (exp/)")
 
 
+def find_package(config: str | os.PathLike) -> Path | None:
+    """Return the root of the package that a speaker model's configuration is part of, if any."""
+    config = Path(os.path.abspath(config))  # links are kept: Hub snapshots link to their blobs
+    for folder in config.parents:
+        if (folder / "meta.yaml").is_file() and holds_kind(folder, "sv"):
+            return folder if _packed(folder, "sv").config.samefile(config) else None
+    return None
+
+
+def holds_kind(package: Path, kinds: str) -> bool:
+    """Whether a package's ``meta.yaml`` names a model of a kind."""
+    meta = load_config(package / "meta.yaml")
+    sections = (meta.get("yaml_files"), meta.get(OWN_SECTION))
+    return any(isinstance(s, dict) and _META_KEYS[kinds][0] in s for s in sections)
+
+
 def _unpack_once(archive: Path, workdir: str | os.PathLike | None) -> Path:
     outdir = Path(workdir) if workdir is not None else cache_folder() / file_sha256(archive)
     if (outdir / "meta.yaml").is_file() and workdir is None:

@@ -9,12 +9,17 @@ from espnet2.utils.types import str_or_none
 from torch.nn import Module
 
 from espnet2_sv.asr import load_asr_bundle
-from espnet2_sv.asr.archive import find_model_files, load_state_dict
-from espnet2_sv.asr.backbone import build_backbone
+from espnet2_sv.asr.archive import (
+    ModelFiles,
+    find_model_files,
+    find_package,
+    holds_kind,
+    load_state_dict,
+)
+from espnet2_sv.asr.bundle import AsrBundle
+from espnet2_sv.asr.bundle import load_from_files as load_asr_files
 from espnet2_sv.asr.checkpoint import load_config
-from espnet2_sv.asr.copying import copy_asr_weights
 from espnet2_sv.asr.frozen import FrozenBackbone
-from espnet2_sv.asr.settings import backbone_settings
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.nets.adaptor import SpeakerAdaptor
@@ -55,11 +60,9 @@ class SVAdaptorTask(SVTask):
             return start_from_adaptor(cls, args)
         args.sv_task = cls.sv_task
         bundle = load_asr_bundle(args.asr)
-        backbone = build_backbone(backbone_settings(bundle.args))
-        report = copy_asr_weights(bundle, backbone)
-        logging.info(f"Frozen ASR encoder {args.asr}: {report}")
+        logging.info(f"Frozen ASR model {args.asr}: {bundle.summary()}")
         args.asr_init = {"source": str(args.asr), "weights_sha256": bundle.weights_sha256}
-        return assemble(args, FrozenBackbone(backbone, bundle.weights_sha256), adaptor_choices)
+        return build_on(bundle, args)
 
     @classmethod
     def build_model_from_file(
@@ -78,10 +81,78 @@ class SVAdaptorTask(SVTask):
             SVError: There is no ASR model, or it is another one than the adaptor was trained on.
         """
         config_file = Path(config_file or Path(model_file).parent / "config.yaml")
-        recorded = load_config(config_file)["asr"]
-        return super().build_model_from_file(
-            config_file, model_file, device, asr=str(asr or packed_asr(config_file) or recorded)
-        )
+        files = find_asr(config_file, asr)
+        return load_on(load_asr_files(files, str(files.root)), config_file, model_file, device)
+
+
+def build_on(bundle: AsrBundle, args: argparse.Namespace) -> SpeakerModel:
+    """Build an adaptor with random weights on an ASR model, whose modules are shared."""
+    backbone = FrozenBackbone(bundle.backbone(), bundle.weights_sha256)
+    return assemble(args, backbone, adaptor_choices)
+
+
+def load_on(
+    bundle: AsrBundle, config: str | Path, weights: str | Path | None, device: str = "cpu"
+) -> tuple[SpeakerModel, argparse.Namespace]:
+    """Load a trained adaptor onto an ASR model that is in memory; the ASR model is shared.
+
+    Args:
+        bundle: The ASR model.
+        config: The adaptor's config.yaml.
+        weights: The adaptor's weights; random ones if not given.
+        device: Where both go.
+
+    Returns:
+        (model, training arguments).
+
+    Raises:
+        SVError: The weights do not fit the config, or belong to another ASR model.
+    """
+    args = argparse.Namespace(**load_config(config))
+    args.init = None  # the weights come from the file
+    model = build_on(bundle, args)
+    if weights is not None:
+        load_strictly(model, load_state_dict(weights), where=str(weights))
+    return model.to(device), args
+
+
+def find_asr(config: str | Path, asr: str | Path | None = None) -> ModelFiles:
+    """Find the ASR model that a trained adaptor reads.
+
+    Args:
+        config: The adaptor's config.yaml.
+        asr: The ASR model, if the user names one. Otherwise it is the one in the same package,
+            or else the one that training started from, at the same place as seen from the current
+            folder or from a folder above the config.
+
+    Raises:
+        SVError: There is none.
+    """
+    if asr:
+        return find_model_files(asr, kinds="asr")
+    config = Path(config)
+    package = find_package(config)
+    if package is not None and holds_kind(package, "asr"):
+        return find_model_files(package, kinds="asr")
+    conf = load_config(config)
+    recorded = conf.get("asr")
+    try:
+        if not recorded:
+            raise SVError("the package holds the adaptor alone")
+        return find_model_files(_seen_from(config, recorded), kinds="asr")
+    except SVError as e:
+        name = (conf.get("asr_init") or {}).get("source") or recorded
+        raise SVError(
+            f"{config}: give the ASR model that this adaptor reads (--asr or asr=); it was {name} "
+            f"in training ({e})"
+        ) from e
+
+
+def _seen_from(config: Path, recorded: str) -> str:
+    """Return the path of a recorded source as it is now; the source itself where it is a tag."""
+    starts = [Path(), *config.resolve().parents]
+    found = (start / recorded for start in starts if (start / recorded).exists())
+    return str(next(found, recorded))
 
 
 def start_from_adaptor(task: type[SVAdaptorTask], args: argparse.Namespace) -> SpeakerModel:
@@ -93,12 +164,3 @@ def start_from_adaptor(task: type[SVAdaptorTask], args: argparse.Namespace) -> S
     model = task.build_model(args)
     load_strictly(model, load_state_dict(files.weights), where=str(files.weights))
     return model
-
-
-def packed_asr(config_file: Path) -> Path | None:
-    """Return the root of the package that holds an adaptor's config and its ASR model, if any."""
-    for folder in config_file.resolve().parents:
-        meta = folder / "meta.yaml"
-        if meta.is_file() and "asr_train_config" in meta.read_text(encoding="utf-8"):
-            return folder
-    return None
