@@ -24,6 +24,9 @@ def get_parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--p_target", type=float, default=0.5, help="prior for which the fit is best"
     )
+    training.add_argument(
+        "--score_kind", default="cosine", help="what the scores are (cosine, as_norm); recorded"
+    )
     training.add_argument("--calibration", help="apply this calibration.json; train nothing")
     applying = parser.add_argument_group("applying")
     applying.add_argument("--scores", nargs="+", required=True, help="score files to calibrate")
@@ -75,7 +78,7 @@ def train(args: argparse.Namespace, measures: QualityMeasures) -> Calibration:
     trials = read_trials(args.train_trials)
     scores = align_scores(trials, read_scores(args.train_scores), args.train_scores)
     quality = measures(trials, args.train_trials)
-    calibration = fit_calibration(scores, trials.labels, quality, args.p_target)
+    calibration = fit_calibration(scores, trials.labels, quality, args.p_target, args.score_kind)
     logging.info(f"training trials: Cllr {calibration.info['train_cllr']:.4f} bits")
     return calibration
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.metrics import describe
+from espnet2_sv.scoring.pairs import Column, read_pairs
 from espnet2_sv.scoring.scores import codes_in
-from espnet2_sv.scoring.table import Column, read_pairs
 from espnet2_sv.scoring.trials import Trials
 
 MAX_VALUES = 100  # more groups than this are not a breakdown

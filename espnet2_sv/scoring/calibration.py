@@ -157,6 +157,7 @@ def fit_calibration(
     labels: np.ndarray,
     quality: dict[str, tuple[np.ndarray, np.ndarray]] | None = None,
     p_target: float = 0.5,
+    score_kind: str = "cosine",
 ) -> Calibration:
     """Fit by logistic regression, both classes weighted to a prior.
 
@@ -165,6 +166,7 @@ def fit_calibration(
         labels: (K,) true for targets.
         quality: For each measure, (K,) values of the enrolment side and of the test side.
         p_target: Prior whose costs the fit minimises most.
+        score_kind: What the scores are; kept in ``info``, because the map fits no others.
 
     Raises:
         SVError: A class is missing, a score is NaN or Inf, or the fit fails.
@@ -179,7 +181,12 @@ def fit_calibration(
         measure: (weights[1 + 2 * i], weights[2 + 2 * i]) for i, measure in enumerate(quality)
     }
     n_target = int(np.count_nonzero(labels))
-    info = {"n_target": n_target, "n_nontarget": len(labels) - n_target, "p_target": p_target}
+    info = {
+        "score_kind": score_kind,
+        "n_target": n_target,
+        "n_nontarget": len(labels) - n_target,
+        "p_target": p_target,
+    }
     fitted = Calibration(weights[0], bias, measure_weights, info)
     info["train_cllr"] = cllr(fitted.llr(scores, **by_side(quality)), labels)
     return fitted

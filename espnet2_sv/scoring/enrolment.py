@@ -11,7 +11,7 @@ from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.cosine import length_normalise
 from espnet2_sv.scoring.embeddings import read_embeddings
-from espnet2_sv.scoring.table import Pairs
+from espnet2_sv.scoring.pairs import Pairs
 
 ENROLL_MODES = ("mean_embedding", "mean_score")
 

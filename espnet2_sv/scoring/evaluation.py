@@ -106,8 +106,7 @@ def evaluate(
     figures |= with_intervals(scores, trials.labels, speakers, resampling or Resampling(), other)
     if other is not None:
         curves[other_name] = det_curve(roc_points(other, trials.labels))
-        if "compare" in figures:
-            figures["compare"]["name"] = other_name
+        figures["compare"]["name"] = other_name
     groups = {
         Path(path).name: breakdown(scores, trials.labels, read_attribute(path, trials))
         for path in attributes

@@ -56,8 +56,6 @@ def with_intervals(
     unit = "speakers" if speakers else "trials"
     settings = {"unit": unit, "samples": resampling.samples, "seed": resampling.seed}
     none = {f"{name}_ci95": None for name in _NAMES}
-    if not resampling.samples:
-        return none | {"bootstrap": settings | {"reason": "no resampling was asked for"}}
     # In falling order of score, the resampling runs through memory from end to end.
     order = np.argsort(-scores)
     labels = labels[order]
@@ -66,16 +64,20 @@ def with_intervals(
         for s in (scores, other)
         if s is not None
     ]
+    once = (np.ones(np.count_nonzero(labels)), np.ones(np.count_nonzero(~labels)))
+    estimates = np.array([system(*once) for system in systems])
+    units = speakers.count if speakers else min(len(ones) for ones in once)
+    values = None
     try:
+        if resampling.samples < 2:
+            raise SVError("no resampling was asked for")
         draw = draw_speakers(speakers[order], labels) if speakers else draw_trials(labels)
         values = bootstrap(systems, draw, resampling.samples, resampling.seed)
     except SVError as e:
-        return none | {"bootstrap": settings | {"reason": str(e)}}
-    once = (np.ones(np.count_nonzero(labels)), np.ones(np.count_nonzero(~labels)))
-    estimates = np.array([system(*once) for system in systems])
-    units = speakers.count if speakers else min(len(o) for o in once)
-    found, reasons = _intervals(estimates[0], values[:, 0], units, len(labels))
-    result = found | {"bootstrap": settings | {"reason": "; ".join(reasons) or None}}
+        result = none | {"bootstrap": settings | {"reason": str(e)}}
+    else:
+        found, reasons = _intervals(estimates[0], values[:, 0], units, len(labels))
+        result = found | {"bootstrap": settings | {"reason": "; ".join(reasons) or None}}
     if other is not None:
         result["compare"] = _compare(estimates, values, units)
     return result
@@ -89,26 +91,29 @@ def _intervals(
     reasons = []
     for i, name in enumerate(_NAMES):
         if estimates[i] == 0:
-            reasons.append(f"{name} is 0: without errors there is nothing to resample")
+            reasons.append(f"{name} is 0, and without errors there is nothing to resample")
         known = estimates[i] > 0
         found[f"{name}_ci95"] = (ends[:, i] * _SCALES[i]).tolist() if known else None
     return found, reasons
 
 
-def _compare(estimates: np.ndarray, values: np.ndarray, units: int) -> dict[str, Any]:
+def _compare(estimates: np.ndarray, values: np.ndarray | None, units: int) -> dict[str, Any]:
     """Differences "other minus this": positive where this system is better."""
     from scipy.special import stdtrit
 
-    reach = stdtrit(units - 1, 0.975)
     result: dict[str, Any] = {}
     for i, name in enumerate(_NAMES):
-        difference = values[:, 1, i] - values[:, 0, i]
-        spread = reach * difference.std(ddof=1)
         middle = estimates[1, i] - estimates[0, i]
         result[name] = {
             "other": float(estimates[1, i] * _SCALES[i]),
             "difference": float(middle * _SCALES[i]),
-            "difference_ci95": ((middle + np.array([-spread, spread])) * _SCALES[i]).tolist(),
-            "p_better": float(np.mean((difference > 0) + (difference == 0) / 2)),
+            "difference_ci95": None,
+            "p_better": None,
         }
+        if values is not None:
+            difference = values[:, 1, i] - values[:, 0, i]
+            reach = stdtrit(units - 1, 0.975) * difference.std(ddof=1)
+            ends = (middle + np.array([-reach, reach])) * _SCALES[i]
+            better = np.mean((difference > 0) + (difference == 0) / 2)
+            result[name] |= {"difference_ci95": ends.tolist(), "p_better": float(better)}
     return result

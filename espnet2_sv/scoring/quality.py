@@ -12,9 +12,9 @@ from espnet2_sv.scoring.cosine import length_normalise
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.enrolment import enrolment_vectors
 from espnet2_sv.scoring.normalisation import read_cohort
+from espnet2_sv.scoring.pairs import Pairs
 from espnet2_sv.scoring.snorm import cohort_statistics
 from espnet2_sv.scoring.speakers import read_joined
-from espnet2_sv.scoring.table import Pairs
 
 Paths = Sequence[str | PathLike]
 

@@ -1,7 +1,7 @@
 """Metrics as Markdown, for one system and for many."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -134,12 +134,12 @@ def _comparison(compare: Mapping[str, Any]) -> str:
             _number(c["other"]),
             _number(c["difference"]),
             _bracket(c["difference_ci95"]),
-            _number(100 * c["p_better"]),
+            "-" if c["p_better"] is None else f"{100 * c['p_better']:.1f} %",
         ]
         for name, c in compare.items()
         if isinstance(c, dict)
     ]
-    head = ["metric", "other", "other - this", "95 % interval", "this is better (% of resamplings)"]
+    head = ["metric", "other", "other - this", "95 % interval", "resamplings where this is better"]
     return f"## Against {compare['name']}\n\n{markdown_table(head, rows)}"
 
 
@@ -163,7 +163,9 @@ def _with_interval(metrics: Mapping[str, Any], key: str) -> str:
     return _number(metrics[key]) + (f" {_bracket(ends)}" if ends else "")
 
 
-def _bracket(ends: Iterable[float]) -> str:
+def _bracket(ends: Sequence[float] | None) -> str:
+    if ends is None:
+        return "-"
     low, high = ends
     return f"[{_number(low)}, {_number(high)}]"
 

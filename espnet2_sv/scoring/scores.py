@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.scoring.table import Column, Pairs, read_pairs
+from espnet2_sv.scoring.pairs import Column, Pairs, read_pairs
 
 _LINES_AT_ONCE = 1 << 20
 

@@ -6,7 +6,7 @@ from os import PathLike
 import numpy as np
 import pyarrow as pa
 
-from espnet2_sv.scoring.table import Column, Pairs, read_pairs
+from espnet2_sv.scoring.pairs import Column, Pairs, read_pairs
 
 
 @dataclass(frozen=True)
