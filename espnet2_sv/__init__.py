@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Speech2Embedding": "espnet2_sv.inference.speech2embedding",
+    "Speech2TextEmbedding": "espnet2_sv.inference.speech2text_embedding",
     "SpeakerVerifier": "espnet2_sv.inference.verifier",
 }
 __all__ = sorted(_PUBLIC)

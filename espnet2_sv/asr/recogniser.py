@@ -1,105 +1,147 @@
-"""ESPnet's own recogniser, made from a pretrained model whose training files are gone."""
+"""Speech to text, and to all that the encoder's blocks have to tell, in one pass."""
 
-import inspect
-import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from espnet2_sv.asr.archive import ModelFiles
-from espnet2_sv.asr.build import transducer_loss_at_hand, write_stats
 from espnet2_sv.asr.bundle import AsrBundle, read_asr_args
-from espnet2_sv.asr.checkpoint import load_state_dict
-from espnet2_sv.asr.settings import check_supported
+from espnet2_sv.asr.one_pass import EncoderPass, listen
+from espnet2_sv.asr.speech2text import check_options, load_speech2text
 from espnet2_sv.errors import SVError
 
 if TYPE_CHECKING:
     from espnet2.bin.asr_inference import Speech2Text
 
-# Arguments of Speech2Text that are not for choosing: what names the model, and what would change
-# its encoder or the meaning of its results.
-_NOT_OPTIONS = {
-    "asr_train_config",
-    "asr_model_file",
-    "batch_size",
-    "device",
-    "dtype",
-    "enh_s2t_task",
-    "hugging_face_decoder",
-    "hugging_face_decoder_conf",
-    "lid_prompt",
-    "multi_asr",
-    "quantize_asr_model",
-    "quantize_dtype",
-    "quantize_lm",
-    "quantize_modules",
-    "streaming",
-}
+DECODINGS = ("greedy", "beam")
 
 
-def decoding_options() -> list[str]:
-    """Names of the decoding options that :func:`load_speech2text` takes; ESPnet's own."""
-    from espnet2.bin.asr_inference import Speech2Text
+@dataclass(frozen=True)
+class Transcript:
+    """What was said.
 
-    return [k for k in inspect.signature(Speech2Text).parameters if k not in _NOT_OPTIONS]
+    Attributes:
+        text: As ESPnet writes it.
+        tokens: The tokens that it is made of.
+        token_ids: Their places in the model's token list.
+        nbest: What ESPnet's ``Speech2Text`` returned; empty after greedy decoding.
+    """
+
+    text: str
+    tokens: list[str]
+    token_ids: list[int]
+    nbest: list[tuple] = field(default_factory=list)
 
 
-def load_speech2text(files: ModelFiles, device: str = "cpu", **options: Any) -> "Speech2Text":
-    """Build ESPnet's ``Speech2Text`` from a pretrained ASR model.
-
-    The model may have been moved since it was trained; its statistics file may be lost, and a
-    transducer's training loss need not be installed.
+class Recogniser:
+    """ESPnet's recogniser, whose encoder is listened to.
 
     Args:
-        files: Where the model lies.
-        device: Where it goes.
-        options: Decoding options of ``Speech2Text``, such as ``beam_size``.
+        speech2text: ESPnet's own recogniser.
+        files: Where its model lies.
+        decode: ``"greedy"`` for the best token of each frame (CTC), or ``"beam"`` for
+            ``speech2text`` as it is.
 
-    Raises:
-        SVError: An option is unknown, or ESPnet cannot decode with this model.
+    Attributes:
+        bundle: The ASR model, shared and not copied.
+        backbone: Its front end, normalisation and encoder, likewise.
+        one_by_one: Whether utterances are decoded one at a time.
     """
-    from espnet2.bin.asr_inference import Speech2Text
-    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
-    check_options(options)
-    args = read_asr_args(files)
-    check_supported(args)
-    _check_tokenizer(args)
-    with tempfile.TemporaryDirectory() as folder, transducer_loss_at_hand():
-        conf = {**vars(args), "init": None}
-        if args.normalize == "global_mvn":
-            stats = Path(folder, "feats_stats.npz")
-            write_stats(stats, load_state_dict(files.weights))
-            conf["normalize_conf"] = {**conf["normalize_conf"], "stats_file": str(stats)}
-        config = Path(folder, "config.yaml")
-        with open(config, "w", encoding="utf-8") as stream:
-            yaml_no_alias_safe_dump(conf, stream)
-        try:
-            return Speech2Text(config, files.weights, device=device, **options)
-        except Exception as e:  # Speech2Text and the classes that it builds raise anything
-            reason = " ".join(str(e).split())[:200] or type(e).__name__
-            raise SVError(f"ESPnet cannot decode with {files.config}: {reason}") from e
+    def __init__(self, speech2text: "Speech2Text", files: ModelFiles, decode: str):
+        self.speech2text = speech2text
+        self.decode = decode
+        self.asr_model = speech2text.asr_model
+        self.bundle = AsrBundle(self.asr_model, speech2text.asr_train_args, files.root)
+        self.backbone = self.bundle.backbone()
+        self.one_by_one = decode == "beam"
 
+    @classmethod
+    def load(
+        cls, files: ModelFiles, device: str = "cpu", decode: str | None = None, **options: Any
+    ) -> "Recogniser":
+        """Load an ASR model for decoding.
 
-def check_options(options: dict[str, Any]) -> None:
-    """Refuse decoding options that are not known, in one line.
+        Args:
+            files: Where the model lies.
+            device: Where it goes.
+            decode: See the class. By default ``"greedy"``, and for a transducer, which has a
+                search of its own, ``"beam"``.
+            options: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``.
 
-    Raises:
-        SVError: The line.
-    """
-    known = decoding_options()
-    for name in options:
-        if name not in known:
-            raise SVError(f"decoding option {name!r} is unknown; known are {', '.join(known)}")
+        Raises:
+            SVError: The model cannot be decoded in this way, or an option is unknown.
+        """
+        if decode not in (None, *DECODINGS):
+            raise SVError(f"decode {decode!r} is unknown; choose {' or '.join(DECODINGS)}")
+        args = read_asr_args(files)
+        if decode is None:
+            decode = "beam" if args.decoder == "transducer" else "greedy"
+        check_options(options)
+        if decode == "greedy":
+            if options:
+                raise SVError(f"decoding option {next(iter(options))!r} needs decode beam")
+            options = {"ctc_weight": 1.0, "beam_size": 1}  # nothing to search with
+        elif (args.model_conf or {}).get("ctc_weight") == 0.0:
+            options = {"ctc_weight": 0.0} | options  # the model has no CTC layer
+        recogniser = cls(load_speech2text(files, device, **options), files, decode)
+        if decode == "greedy" and recogniser.asr_model.ctc is None:
+            raise SVError(
+                f"{files.config}: this ASR model has no CTC layer to decode greedily with; "
+                "choose decode beam"
+            )
+        return recogniser
 
+    @torch.no_grad()
+    def __call__(
+        self, speech: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[list[Transcript], EncoderPass]:
+        """Run front end, normalisation and encoder once, and decode.
 
-def as_bundle(speech2text: "Speech2Text", files: ModelFiles) -> AsrBundle:
-    """Return the ASR model inside a recogniser, shared and not copied."""
-    return AsrBundle(speech2text.asr_model, speech2text.asr_train_args, files.root)
+        Args:
+            speech: Zero-padded waveforms (B, S) at the model's sampling rate; B is 1 if
+                :attr:`one_by_one`.
+            lengths: Valid samples (B,).
 
+        Raises:
+            SVError: An utterance is too short for the encoder.
+        """
+        with listen(self.backbone) as heard:
+            if self.decode == "greedy":
+                transcripts = self._greedy(*self._encode(speech, lengths))
+            else:
+                transcripts = [self._search(speech[0, : int(lengths[0])])]
+        return transcripts, heard
 
-def _check_tokenizer(args) -> None:
-    if args.token_type == "bpe" and not (args.bpemodel and Path(args.bpemodel).is_file()):
-        raise SVError(
-            f"the BPE model {args.bpemodel} of the ASR model is missing, so text cannot be "
-            "decoded; put it in place or pack it with the ASR model"
-        )
+    def _encode(self, speech, lengths) -> tuple[torch.Tensor, torch.Tensor]:
+        encoded, lengths = self.asr_model.encode(speech, lengths)
+        if isinstance(encoded, tuple):  # (last, intermediate) of a model with intermediate CTC
+            encoded = encoded[0]
+        return encoded, lengths
+
+    def _greedy(self, encoded: torch.Tensor, lengths: torch.Tensor) -> list[Transcript]:
+        best = self.asr_model.ctc.argmax(encoded).cpu()
+        rows = zip(best, lengths.tolist(), strict=True)
+        return [self._transcript(row[:length].tolist()) for row, length in rows]
+
+    def _transcript(self, frames: Sequence[int]) -> Transcript:
+        """Merge equal neighbours, drop what is no token, and write the text as ESPnet does."""
+        model, stock = self.asr_model, self.speech2text
+        silent = {model.blank_id, model.sos, model.eos}
+        ids = [token for token, _ in groupby(frames) if token not in silent]
+        tokens = stock.converter.ids2tokens(ids)
+        return Transcript(self._text(tokens), tokens, ids)
+
+    def _search(self, speech: torch.Tensor) -> Transcript:
+        results = self.speech2text(speech)
+        if isinstance(results, tuple):  # (results, intermediate CTC's tokens)
+            results = results[0]
+        text, tokens, ids, _ = results[0]
+        return Transcript(self._text(tokens) if text is None else text, tokens, ids, results)
+
+    def _text(self, tokens: list[str]) -> str:
+        tokenizer = self.speech2text.tokenizer
+        return " ".join(tokens) if tokenizer is None else tokenizer.tokens2text(tokens)

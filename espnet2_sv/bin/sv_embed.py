@@ -21,6 +21,13 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="SOURCE",
         help="speaker model: a zoo or Hub tag, a packed zip, an unpacked or an exp directory",
     )
+    parser.add_argument(
+        "--asr",
+        default=None,
+        metavar="SOURCE",
+        help="ASR model that a speaker adaptor reads, if it is neither in the adaptor's package nor "
+        "where training had it",
+    )
     parser.add_argument("--wav_scp", required=True, metavar="F", help="utterance and audio a line")
     parser.add_argument("--output_dir", required=True, metavar="D", help="where to write")
     parser.add_argument("--ngpu", type=int, default=0, help="GPUs, one process each; 0: the CPU")

@@ -22,6 +22,13 @@ def get_parser() -> argparse.ArgumentParser:
         help="speaker model: a zoo or Hub tag, a packed zip, an unpacked or an exp directory",
     )
     parser.add_argument(
+        "--asr",
+        default=None,
+        metavar="SOURCE",
+        help="ASR model that a speaker adaptor reads, if it is neither in the adaptor's package nor "
+        "where training had it",
+    )
+    parser.add_argument(
         "--enroll", required=True, nargs="+", metavar="WAV", help="recordings of one speaker"
     )
     parser.add_argument("--test", required=True, metavar="WAV", help="the recording in question")
@@ -47,7 +54,11 @@ def main(cmd=None):
     from espnet2_sv.inference.verifier import SpeakerVerifier
 
     verifier = SpeakerVerifier.from_pretrained(
-        args.model, threshold=args.threshold, p_target=args.p_target, device=args.device
+        args.model,
+        threshold=args.threshold,
+        p_target=args.p_target,
+        device=args.device,
+        asr=args.asr,
     )
     print(json.dumps(verifier.verify(args.enroll, args.test)))
 

@@ -1,4 +1,4 @@
-"""Embedding all recordings of a ``wav.scp``: resumable, and spread over devices."""
+"""Processing all recordings of a ``wav.scp``: resumable, and spread over devices."""
 
 import hashlib
 import json
@@ -8,11 +8,17 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from espnet2_sv.asr.archive import file_sha256, find_model_files
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+from espnet2_sv.inference.extractors import (
+    EmbeddingExtractor,
+    Extractor,
+    JointExtractor,
+    Precision,
+)
 from espnet2_sv.inference.loading import check_device
 from espnet2_sv.inference.parts import merge_parts
 from espnet2_sv.inference.pool import run_processes
@@ -25,7 +31,7 @@ OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed")
 
 @dataclass(frozen=True)
 class EmbedReport:
-    """How a run of :func:`embed_wav_scp` ended.
+    """How a run of :func:`process_wav_scp` ended.
 
     Attributes:
         embedded: Utterances with an embedding; None where only one of several shards was done.
@@ -43,6 +49,58 @@ def embed_wav_scp(
     wav_scp: str | Path,
     output_dir: str | Path,
     *,
+    model_file: str | Path | None = None,
+    asr: str | Path | None = None,
+    **options: Any,
+) -> EmbedReport:
+    """Embed each utterance of a ``wav.scp`` once; see :func:`process_wav_scp`.
+
+    Args:
+        source: The speaker model: a tag, zip, unpacked or training directory.
+        wav_scp: Utterance and audio a line.
+        output_dir: Where to write.
+        model_file: Weights other than the best of a training run.
+        asr: The ASR model that a speaker adaptor reads, if it is in another place.
+        options: Further arguments of :func:`process_wav_scp`.
+    """
+    extractor = EmbeddingExtractor.find(source, model_file, asr)
+    return process_wav_scp(extractor, wav_scp, output_dir, **options)
+
+
+def recognise_wav_scp(
+    source: str | Path,
+    wav_scp: str | Path,
+    output_dir: str | Path,
+    *,
+    model_file: str | Path | None = None,
+    asr: str | Path | None = None,
+    decode: str | None = None,
+    decoding: dict[str, Any] | None = None,
+    **options: Any,
+) -> EmbedReport:
+    """Transcribe and embed each utterance of a ``wav.scp``, from one pass of the encoder.
+
+    Writes ``text`` beside what :func:`embed_wav_scp` writes; the arguments are the same but:
+
+    Args:
+        source: A speaker adaptor.
+        wav_scp: Utterance and audio a line.
+        output_dir: Where to write.
+        model_file: Weights other than the best of a training run.
+        asr: The ASR model that the adaptor reads, if it is in another place.
+        decode: ``"greedy"`` or ``"beam"``, see :meth:`espnet2_sv.asr.recogniser.Recogniser.load`.
+        decoding: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``.
+        options: Further arguments of :func:`process_wav_scp`.
+    """
+    extractor = JointExtractor.find(source, model_file, asr, decode, **(decoding or {}))
+    return process_wav_scp(extractor, wav_scp, output_dir, **options)
+
+
+def process_wav_scp(
+    extractor: Extractor,
+    wav_scp: str | Path,
+    output_dir: str | Path,
+    *,
     ngpu: int = 0,
     nj: int = 1,
     dtype: str = "float32",
@@ -54,17 +112,17 @@ def embed_wav_scp(
     resume: bool = True,
     shard: str | None = None,
     shard_size: int | None = None,
-    model_file: str | Path | None = None,
 ) -> EmbedReport:
-    """Embed each utterance of a ``wav.scp`` once.
+    """Process each utterance of a ``wav.scp`` once.
 
     Writes ``xvector.ark`` and ``xvector.scp`` (Kaldi float vectors, not length-normalised, in the
-    order of the ``wav.scp``), ``utt2dur`` (seconds) and ``failed`` (utterance and reason).
+    order of the ``wav.scp``), ``utt2dur`` (seconds), ``failed`` (utterance and reason) and, where
+    the extractor transcribes, ``text``.
     Finished shards are kept in ``output_dir/parts`` until all are done, so a repeated call goes
     on where the last one was killed; those of another model, setting or recording are not used.
 
     Args:
-        source: The speaker model: a tag, zip, unpacked or training directory.
+        extractor: What to make of each recording.
         wav_scp: Utterance and audio a line: a file, an offset in an ark, or a command (see
             ``allow_pipes``).
         output_dir: Where to write. ``xvector.scp`` names the ark by this path as given.
@@ -81,7 +139,6 @@ def embed_wav_scp(
         shard: ``"i/n"``: do the i-th of n shares and do not merge; a call without it finishes.
         shard_size: Utterances a shard; by default a 64th of all, but 16 to 256. A killed run
             loses at most the shards under way.
-        model_file: Weights other than the best of a training run.
 
     Raises:
         SVError: A recording cannot be embedded and ``skip_bad`` is not set, none can, or an
@@ -89,33 +146,28 @@ def embed_wav_scp(
     """
     if ngpu > 0:
         check_device(f"cuda:{ngpu - 1}")
-    files = find_model_files(source, kinds="sv")
-    weights = Path(model_file) if model_file is not None else files.weights
     output_dir = Path(output_dir)
     job = Job(
-        files.config,
-        weights,
+        extractor,
+        Precision(dtype, max_seconds, batch_seconds),
         output_dir / "parts",
-        dtype,
-        max_seconds,
-        batch_seconds,
         num_workers,
         skip_bad,
         allow_pipes,
     )
     settings = {
-        "format": 1,
-        "model": [file_sha256(files.config), file_sha256(weights)],
+        "format": 2,
+        "extractor": [type(extractor).__name__, extractor.identity()],
         "dtype": dtype,
         "max_seconds": max_seconds,
     }
     wavs = _read_wav_scp(wav_scp)
     shards = make_shards(wavs, shard_size or default_shard_size(len(wavs)), settings)
     if not resume:
-        _remove_outputs(output_dir)
-    stamp = _Stamp(output_dir, shards)
+        _remove_outputs(output_dir, extractor.gives_text)
+    stamp = _Stamp(output_dir, shards, extractor.gives_text)
     if shard is None and stamp.is_current():
-        logging.info(f"{output_dir}: up to date, nothing to embed")
+        logging.info(f"{output_dir}: up to date, nothing to do")
         return _finish(stamp.counts(), 0, skip_bad, output_dir)
     share = select_shards(shards, shard)
     pending = [s for s in share if not job.part_path(s).exists()]
@@ -125,7 +177,7 @@ def embed_wav_scp(
         logging.info(f"{output_dir}: share {shard} is done; a call without --shard merges")
         return EmbedReport(None, None, new)
     stamp.remove()
-    counts = merge_parts((job.part_path(s) for s in shards), output_dir)
+    counts = merge_parts((job.part_path(s) for s in shards), output_dir, extractor.gives_text)
     stamp.write(counts)
     shutil.rmtree(job.parts_dir)
     return _finish(counts, new, skip_bad, output_dir)
@@ -148,12 +200,12 @@ def _embed(job: Job, pending: list[Shard], share: list[Shard], ngpu: int, nj: in
     total = sum(len(s.utterances) for s in share)
     todo = sum(len(s.utterances) for s in pending)
     start = time.monotonic()
-    with progress_bar(total, total - todo, "embedding") as progress:
+    with progress_bar(total, total - todo, "utterances") as progress:
         if len(devices) == 1:
             embed_shards(job, job.embedder(devices[0]), pending, progress)
         else:
             run_processes(job, devices, pending, progress)
-    logging.info(f"embedded {todo} utterances in {time.monotonic() - start:.1f} s")
+    logging.info(f"processed {todo} utterances in {time.monotonic() - start:.1f} s")
 
 
 def _finish(counts: tuple[int, int], new: int, skip_bad: bool, output_dir: Path) -> EmbedReport:
@@ -171,12 +223,16 @@ def _finish(counts: tuple[int, int], new: int, skip_bad: bool, output_dir: Path)
 def _read_wav_scp(path: str | Path) -> dict[str, str]:
     wavs = read_two_column(path)
     if not wavs:
-        raise SVError(f"{path}: is empty; nothing to embed")
+        raise SVError(f"{path}: is empty; nothing to do")
     return wavs
 
 
-def _remove_outputs(output_dir: Path) -> None:
-    for name in (*OUTPUTS, _Stamp.NAME):
+def _outputs(with_text: bool) -> tuple[str, ...]:
+    return (*OUTPUTS, "text") if with_text else OUTPUTS
+
+
+def _remove_outputs(output_dir: Path, with_text: bool) -> None:
+    for name in (*_outputs(with_text), _Stamp.NAME):
         (output_dir / name).unlink(missing_ok=True)
     shutil.rmtree(output_dir / "parts", ignore_errors=True)
 
@@ -186,9 +242,9 @@ class _Stamp:
 
     NAME = ".made_from.json"
 
-    def __init__(self, output_dir: Path, shards: list[Shard]):
+    def __init__(self, output_dir: Path, shards: list[Shard], with_text: bool):
         self.path = output_dir / self.NAME
-        self.output_dir = output_dir
+        self.outputs = [output_dir / name for name in _outputs(with_text)]
         # the scp names the ark by the folder as it was given
         text = "\n".join([str(output_dir), *(s.key for s in shards)])
         self.key = hashlib.sha256(text.encode()).hexdigest()
@@ -201,7 +257,7 @@ class _Stamp:
 
     def is_current(self) -> bool:
         """Tell whether all outputs are there and were made from the same things."""
-        there = all((self.output_dir / name).exists() for name in OUTPUTS)
+        there = all(path.exists() for path in self.outputs)
         return there and self._read().get("key") == self.key
 
     def counts(self) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from espnet2_sv.tasks import get_task
 
 
 def load_speaker_model(
-    source: str | Path, device: str = "cpu"
+    source: str | Path, device: str = "cpu", asr: str | Path | None = None
 ) -> tuple[torch.nn.Module, Namespace]:
     """Load a speaker model for inference.
 
@@ -20,6 +20,8 @@ def load_speaker_model(
         source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with ``meta.yaml``
             or the ``exp/`` directory of a training run.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        asr: The ASR model that a speaker adaptor reads, from any source; by default the one in its
+            package, or the one that its training started from.
 
     Returns:
         The model in eval mode on ``device``, and its training arguments.
@@ -29,11 +31,14 @@ def load_speaker_model(
             settings, or the device is not there.
     """
     files = find_model_files(source, kinds="sv")
-    return load_from_files(files.config, files.weights, device)
+    return load_from_files(files.config, files.weights, device, asr)
 
 
 def load_from_files(
-    config: str | Path, weights: str | Path, device: str = "cpu"
+    config: str | Path,
+    weights: str | Path,
+    device: str = "cpu",
+    asr: str | Path | None = None,
 ) -> tuple[torch.nn.Module, Namespace]:
     """Load a speaker model from its training configuration and its weights.
 
@@ -45,8 +50,11 @@ def load_from_files(
             raise SVError(
                 f"{path}: no such file; give the exp directory or the packed zip of a model"
             )
-    task = get_task(_task_name(config))
-    model, args = task.build_model_from_file(config, weights, device)
+    name = task_name(config)
+    if asr is not None and name != "adaptor":
+        raise SVError(f"{config}: sv_task {name} needs no ASR model in use; leave asr out")
+    options = {"asr": asr} if name == "adaptor" else {}
+    model, args = get_task(name).build_model_from_file(config, weights, device, **options)
     return model.eval(), args
 
 
@@ -62,7 +70,8 @@ def check_device(device: str) -> None:
         )
 
 
-def _task_name(config: str | Path) -> str:
+def task_name(config: str | Path) -> str:
+    """Return the ``sv_task`` of a training configuration."""
     settings = load_config(config)
     if not isinstance(settings.get("sv_task"), str):
         raise SVError(

@@ -5,7 +5,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,12 +23,14 @@ class Part:
         embeddings: Float32 (N, E).
         seconds: Their durations (N,).
         failed: Pairs of utterance and reason.
+        texts: What was said in the N; empty where that was not asked for.
     """
 
     utterances: list[str]
     embeddings: np.ndarray
     seconds: np.ndarray
     failed: list[tuple[str, str]]
+    texts: list[str] = field(default_factory=list)
 
 
 def save_part(path: Path, part: Part) -> None:
@@ -40,6 +42,7 @@ def save_part(path: Path, part: Part) -> None:
             embeddings=part.embeddings.astype(np.float32),
             seconds=np.asarray(part.seconds, dtype=np.float64),
             failed=np.array(part.failed, dtype=np.str_).reshape(-1, 2),
+            texts=np.array(part.texts, dtype=np.str_),
         )
 
 
@@ -52,12 +55,15 @@ def load_part(path: Path) -> Part:
                 data["embeddings"],
                 data["seconds"],
                 [(utterance, reason) for utterance, reason in data["failed"].tolist()],
+                data["texts"].tolist(),
             )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
         raise SVError(f"{path}: cannot be read; remove it and run again") from e
 
 
-def merge_parts(paths: Iterable[Path], output_dir: str | os.PathLike) -> tuple[int, int]:
+def merge_parts(
+    paths: Iterable[Path], output_dir: str | os.PathLike, with_text: bool = False
+) -> tuple[int, int]:
     """Write ``xvector.ark``, ``xvector.scp``, ``utt2dur`` and ``failed`` from finished parts.
 
     ``xvector.scp`` names the archive by ``output_dir`` as it is given here, as Kaldi does: a
@@ -66,6 +72,7 @@ def merge_parts(paths: Iterable[Path], output_dir: str | os.PathLike) -> tuple[i
     Args:
         paths: Parts in the order of the ``wav.scp``.
         output_dir: Where to write.
+        with_text: Write the file ``text``, too.
 
     Returns:
         The numbers of embedded and of failed utterances.
@@ -81,12 +88,16 @@ def merge_parts(paths: Iterable[Path], output_dir: str | os.PathLike) -> tuple[i
             for name in ("xvector.scp", "utt2dur", "failed")
         )
         ark = stack.enter_context(atomic_write(ark_path, "wb"))
+        text = stack.enter_context(atomic_write(output_dir / "text")) if with_text else None
         for path in paths:
             part = load_part(path)
             for utterance, vector, seconds in _rows(part):
                 offset = write_vector(ark, utterance, vector)
                 scp.write(f"{utterance} {ark_path}:{offset}\n")
                 utt2dur.write(f"{utterance} {seconds:.3f}\n")
+            if text is not None:
+                for utterance, said in zip(part.utterances, part.texts, strict=True):
+                    text.write(f"{utterance} {' '.join(said.splitlines())}\n")
             for utterance, reason in part.failed:
                 failures.write(f"{utterance} {reason}\n")
             done += len(part.utterances)

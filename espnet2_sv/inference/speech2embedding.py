@@ -28,6 +28,8 @@ class Speech2Embedding:
         batch_size: Kept for compatibility; a call embeds one recording.
         max_seconds: A longer recording is embedded in pieces, see
             :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`.
+        asr: The ASR model that a speaker adaptor reads, from any source; by default the one in the
+            adaptor's package, or the one that its training started from.
 
     Attributes:
         spk_model: The speaker model, in eval mode.
@@ -43,11 +45,12 @@ class Speech2Embedding:
         dtype: str = "float32",
         batch_size: int = 1,
         max_seconds: float = 120.0,
+        asr: Path | str | None = None,
     ):
         if model_file is None:
             raise SVError("model_file is not given; use Speech2Embedding.from_pretrained(SOURCE)")
         config = Path(model_file).parent / "config.yaml" if train_config is None else train_config
-        model, args = load_from_files(config, model_file, device)
+        model, args = load_from_files(config, model_file, device, asr)
         self._set_up(model, args, device, dtype, batch_size, max_seconds)
 
     def _set_up(self, model, args, device="cpu", dtype="float32", batch_size=1, max_seconds=120.0):
@@ -89,5 +92,7 @@ class Speech2Embedding:
         if any(kwargs.pop(name) is not None for name in sorted(named)):
             raise SVError(f"give either model_tag or {' and '.join(sorted(named))}, not both")
         instance = cls.__new__(cls)
-        instance._set_up(*load_speaker_model(model_tag, kwargs.get("device", "cpu")), **kwargs)
+        asr = kwargs.pop("asr", None)
+        loaded = load_speaker_model(model_tag, kwargs.get("device", "cpu"), asr)
+        instance._set_up(*loaded, **kwargs)
         return instance

@@ -2,13 +2,28 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from espnet2_sv.asr.recogniser import Transcript
 from espnet2_sv.errors import SVError
 
 DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one recording.
+
+    Attributes:
+        embedding: (E,) float32 on the CPU, not length-normalised.
+        transcript: What was said, where that was asked for.
+    """
+
+    embedding: torch.Tensor
+    transcript: Transcript | None = None
 
 
 class WaveformEmbedder:
@@ -59,23 +74,26 @@ class WaveformEmbedder:
         Raises:
             SVError: A waveform is empty, not finite, not one-dimensional or too short.
         """
+        return torch.stack([outcome.embedding for outcome in self.outcomes(waves)])
+
+    def outcomes(self, waves: Sequence[np.ndarray | torch.Tensor]) -> list[Outcome]:
+        """Process waveforms as :meth:`__call__` does, and return all that is known of each."""
         pieces = [split_evenly(check_waveform(wave), self.max_samples) for wave in waves]
-        rows = self._embed([piece for group in pieces for piece in group])
+        done = self._in_batches([piece for group in pieces for piece in group])
         merged = []
         for group in pieces:
-            lengths = [len(piece) for piece in group]
-            merged.append(merge_pieces(rows[: len(group)], lengths))
-            rows = rows[len(group) :]
-        return torch.stack(merged)
+            merged.append(merge_outcomes(done[: len(group)], [len(piece) for piece in group]))
+            done = done[len(group) :]
+        return merged
 
-    def _embed(self, waves: list[torch.Tensor]) -> torch.Tensor:
-        """Embed waveforms of bounded length, in batches; rows are in the given order."""
-        rows = [None] * len(waves)
+    def _in_batches(self, waves: list[torch.Tensor]) -> list[Outcome]:
+        """Process waveforms of bounded length; outcomes are in the given order."""
+        outcomes = [None] * len(waves)
         for batch in self._batches([len(wave) for wave in waves]):
-            embeddings = self._embed_batch([waves[i] for i in batch])
-            for i, row in zip(batch, embeddings, strict=True):
-                rows[i] = row
-        return torch.stack(rows)
+            done = self._process([waves[i] for i in batch])
+            for i, outcome in zip(batch, done, strict=True):
+                outcomes[i] = outcome
+        return outcomes
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         """Group indices, longest first, so that rows times longest stays within the bound."""
@@ -90,12 +108,16 @@ class WaveformEmbedder:
         return batches
 
     @torch.inference_mode()
-    def _embed_batch(self, waves: list[torch.Tensor]) -> torch.Tensor:
-        speech = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(self.device)
-        lengths = torch.tensor([len(wave) for wave in waves], device=self.device)
+    def _process(self, waves: list[torch.Tensor]) -> list[Outcome]:
+        """Process one batch."""
         with self._precision():
-            embeddings = self.model.embed(speech, lengths)
-        return embeddings.float().cpu()
+            embeddings = self.model.embed(*self._padded(waves))
+        return [Outcome(row) for row in embeddings.float().cpu()]
+
+    def _padded(self, waves: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return a batch (B, S) on the device, and lengths (B,)."""
+        speech = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(self.device)
+        return speech, torch.tensor([len(wave) for wave in waves], device=self.device)
 
     def _precision(self):
         """Mixed precision if asked for; otherwise full float32, without TF32 in convolutions."""
@@ -137,6 +159,30 @@ def split_evenly(wave: torch.Tensor, max_samples: int) -> tuple[torch.Tensor, ..
     return torch.tensor_split(wave, count)
 
 
+def merge_outcomes(outcomes: Sequence[Outcome], weights: Sequence[float]) -> Outcome:
+    """Join the outcomes of consecutive pieces of a recording.
+
+    Args:
+        outcomes: One a piece.
+        weights: The pieces' durations, in any unit.
+    """
+    if len(outcomes) == 1:
+        return outcomes[0]
+    embedding = merge_pieces(torch.stack([outcome.embedding for outcome in outcomes]), weights)
+    return Outcome(embedding, join_transcripts([outcome.transcript for outcome in outcomes]))
+
+
+def join_transcripts(said: Sequence[Transcript | None]) -> Transcript | None:
+    """Join what was said in consecutive pieces; texts with a space between, n-best lists not."""
+    if None in said:
+        return None
+    return Transcript(
+        text=" ".join(part.text for part in said if part.text),
+        tokens=[token for part in said for token in part.tokens],
+        token_ids=[token for part in said for token in part.token_ids],
+    )
+
+
 def merge_pieces(embeddings: torch.Tensor, weights: Sequence[float]) -> torch.Tensor:
     """Join the embeddings of consecutive pieces (N, E) into that of the recording (E,).
 
@@ -146,10 +192,8 @@ def merge_pieces(embeddings: torch.Tensor, weights: Sequence[float]) -> torch.Te
 
     Returns:
         A vector along the weighted mean of the length-normalised rows, with the weighted mean
-        of their magnitudes. A single row is returned as it is.
+        of their magnitudes.
     """
-    if len(embeddings) == 1:
-        return embeddings[0]
     share = torch.as_tensor(weights, dtype=torch.float64)
     share = share / share.sum()
     rows = embeddings.double()

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.loading import load_from_files
+from espnet2_sv.inference.extractors import Extractor, Precision
 from espnet2_sv.inference.parts import Part, save_part
 from espnet2_sv.inference.reading import Item, plan_batches, read_ahead, reader, reading_pool
 from espnet2_sv.inference.shards import Shard
-from espnet2_sv.inference.waveforms import WaveformEmbedder
+from espnet2_sv.inference.waveforms import Outcome, WaveformEmbedder
 
 
 @dataclass(frozen=True)
@@ -20,23 +20,17 @@ class Job:
     """What every process that works on one ``wav.scp`` needs to know.
 
     Attributes:
-        config: The model's configuration file.
-        weights: The model's weights.
+        extractor: What to make of each recording.
+        precision: How exactly, and in what portions.
         parts_dir: Where finished shards go.
-        dtype: See :class:`WaveformEmbedder`, as for the next two.
-        max_seconds: Longest piece embedded in one go.
-        batch_seconds: Bound on a batch's padded length.
         num_workers: Threads that read audio.
         skip_bad: Note a bad recording and go on, rather than stop.
         allow_pipes: Run the commands in the ``wav.scp``.
     """
 
-    config: Path
-    weights: Path
+    extractor: Extractor
+    precision: Precision
     parts_dir: Path
-    dtype: str
-    max_seconds: float
-    batch_seconds: float
     num_workers: int
     skip_bad: bool
     allow_pipes: bool
@@ -47,8 +41,7 @@ class Job:
 
     def embedder(self, device: str) -> WaveformEmbedder:
         """Load the model."""
-        model, _ = load_from_files(self.config, self.weights, device)
-        return WaveformEmbedder(model, self.dtype, self.max_seconds, self.batch_seconds)
+        return self.extractor.load(device, self.precision)
 
 
 def embed_shards(
@@ -74,7 +67,7 @@ def embed_shards(
         def batches() -> Iterator[list[tuple[str, str]]]:
             for shard in shards:
                 under_way.append(_Results(shard, embedder.sample_rate))
-                yield from plan_batches(shard.utterances, job.batch_seconds, pool)
+                yield from plan_batches(shard.utterances, job.precision.batch_seconds, pool)
 
         read = reader(embedder.sample_rate, job.allow_pipes)
         for batch in read_ahead(batches(), read, pool):
@@ -95,7 +88,7 @@ def embed_shards(
 
 def embed_batch(
     embedder: WaveformEmbedder, batch: list[Item]
-) -> Iterator[tuple[str, np.ndarray | None, np.ndarray | SVError]]:
+) -> Iterator[tuple[str, np.ndarray | None, Outcome | SVError]]:
     """Embed a batch, and find the culprit where that fails.
 
     Args:
@@ -103,14 +96,14 @@ def embed_batch(
         batch: Pairs of utterance and waveform, or error in place of a waveform.
 
     Yields:
-        (utterance, waveform, embedding (E,) or error).
+        (utterance, waveform, outcome or error).
     """
     good = [(name, wave) for name, wave in batch if not isinstance(wave, SVError)]
     yield from ((name, None, wave) for name, wave in batch if isinstance(wave, SVError))
     if not good:
         return
     try:
-        vectors = embedder([wave for _, wave in good]).numpy()
+        outcomes = embedder.outcomes([wave for _, wave in good])
     except (SVError, torch.OutOfMemoryError) as e:
         if len(good) > 1:
             for item in good:
@@ -118,9 +111,9 @@ def embed_batch(
             return
         yield (*good[0], _as_error(e))
         return
-    for (name, wave), vector in zip(good, vectors, strict=True):
-        if np.isfinite(vector).all():
-            yield name, wave, vector
+    for (name, wave), outcome in zip(good, outcomes, strict=True):
+        if outcome.embedding.isfinite().all():
+            yield name, wave, outcome
         else:
             yield name, wave, SVError("its embedding is not finite; try --dtype float32")
 
@@ -137,7 +130,7 @@ class _Results:
     def __init__(self, shard: Shard, sample_rate: int):
         self.shard = shard
         self.sample_rate = sample_rate
-        self.done: dict[str, tuple[np.ndarray, int]] = {}
+        self.done: dict[str, tuple[Outcome, int]] = {}
         self.failed: dict[str, str] = {}
 
     def complete(self) -> bool:
@@ -145,10 +138,12 @@ class _Results:
 
     def part(self) -> Part:
         names = [name for name, _ in self.shard.utterances if name in self.done]
-        vectors = [self.done[name][0] for name in names]
+        outcomes = [self.done[name][0] for name in names]
+        vectors = [outcome.embedding.numpy() for outcome in outcomes]
         return Part(
             names,
             np.stack(vectors) if vectors else np.zeros((0, 0), dtype=np.float32),
             np.array([self.done[name][1] / self.sample_rate for name in names]),
             [(name, self.failed[name]) for name, _ in self.shard.utterances if name in self.failed],
+            [outcome.transcript.text for outcome in outcomes if outcome.transcript is not None],
         )

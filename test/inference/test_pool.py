@@ -4,6 +4,7 @@ import pytest
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference import pool
+from espnet2_sv.inference.extractors import EmbeddingExtractor, Precision
 from espnet2_sv.inference.pool import run_processes
 from espnet2_sv.inference.shards import make_shards
 from espnet2_sv.inference.worker import Job
@@ -11,12 +12,9 @@ from espnet2_sv.inference.worker import Job
 
 def test_an_error_in_a_process_reaches_the_user(tmp_path):
     job = Job(
-        config=tmp_path / "gone.yaml",
-        weights=tmp_path / "gone.pth",
+        EmbeddingExtractor(tmp_path / "gone.yaml", tmp_path / "gone.pth"),
+        Precision(),
         parts_dir=tmp_path,
-        dtype="float32",
-        max_seconds=120,
-        batch_seconds=240,
         num_workers=1,
         skip_bad=False,
         allow_pipes=False,
