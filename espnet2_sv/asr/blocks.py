@@ -20,6 +20,7 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     check_short_utt,
 )
 
+from espnet2_sv.asr.features import FeatureBackbone
 from espnet2_sv.errors import SVError
 
 # frames in per frame out, by the name of ESPnet's subsampling class
@@ -40,17 +41,12 @@ _READS_PADDING = (
 _LONGEST_SUBSAMPLING_INPUT = 64  # frames; above what any subsampling needs for one output frame
 
 
-def sample_rate(frontend: torch.nn.Module) -> int:
-    """Sampling rate of the audio that a ``DefaultFrontend`` expects, in Hz."""
-    return int(frontend.logmel.mel_options["sr"])
-
-
 def subsampling(encoder: torch.nn.Module) -> int:
     """Feature frames per frame of an ESPnet encoder."""
     return _SUBSAMPLING.get(type(encoder.embed).__name__, 1)
 
 
-class BlockBackbone(torch.nn.Module):
+class BlockBackbone(FeatureBackbone):
     """From audio to the output of every encoder block.
 
     The front end and normalisation always run in float32. An utterance's outputs do not depend on
@@ -74,20 +70,14 @@ class BlockBackbone(torch.nn.Module):
         specaug: torch.nn.Module | None = None,
         ctc: torch.nn.Module | None = None,
     ):
-        super().__init__()
-        self.frontend = frontend
-        self.specaug = specaug
-        self.normalize = normalize
-        self.encoder = encoder
+        super().__init__(frontend, normalize, encoder, specaug)
         self.ctc = ctc if self._conditioned else None
-        self.frozen = False
         for module in (encoder, encoder.encoders):
             if hasattr(module, "layer_drop_rate"):
                 module.layer_drop_rate = 0.0
         if hasattr(encoder, "after_norm") and not self._reads_final_norm:
             encoder.after_norm.requires_grad_(False)
-        self._trainable = {name for name, p in self.named_parameters() if p.requires_grad}
-        self._wanted_mode = self.training
+        self.note_trainable()
 
     @property
     def _conditioned(self) -> bool:
@@ -109,24 +99,9 @@ class BlockBackbone(torch.nn.Module):
         return self.encoder.output_size()
 
     @property
-    def sample_rate(self) -> int:
-        """Sampling rate of the audio, in Hz."""
-        return sample_rate(self.frontend)
-
-    @property
-    def hop_length(self) -> int:
-        """Samples from one feature frame to the next."""
-        return self.frontend.hop_length
-
-    @property
     def subsampling(self) -> int:
         """Feature frames per encoder frame."""
         return subsampling(self.encoder)
-
-    @property
-    def frame_rate_hz(self) -> float:
-        """Encoder frames per second."""
-        return self.sample_rate / (self.hop_length * self.subsampling)
 
     @property
     def legacy_positions(self) -> bool:
@@ -138,36 +113,10 @@ class BlockBackbone(torch.nn.Module):
         return any(isinstance(m, _READS_PADDING) for m in self.encoder.modules())
 
     @property
-    def minimum_samples(self) -> int:
-        """The shortest audio that gives one encoder frame, in samples."""
+    def minimum_frames(self) -> int:
+        """The fewest feature frames that give one encoder frame."""
         sizes = range(1, _LONGEST_SUBSAMPLING_INPUT)
-        frames = next(n for n in sizes if not check_short_utt(self.encoder.embed, n)[0])
-        between = (frames - 1) * self.hop_length
-        if not self.frontend.stft.center:
-            return self.frontend.stft.n_fft + between
-        return max(between, self._reflected + 1)
-
-    @property
-    def _reflected(self) -> int:
-        """Samples mirrored at either end of the audio, so that frames are centred."""
-        return self.frontend.stft.n_fft // 2 if self.frontend.stft.center else 0
-
-    def set_frozen(self, frozen: bool) -> None:
-        """Freeze or unfreeze.
-
-        Frozen means evaluation mode whatever ``train()`` says (BatchNorm statistics rest, dropout
-        is off), no gradients, and a forward pass that builds no graph.
-        """
-        self.frozen = frozen
-        for name, parameter in self.named_parameters():
-            if name in self._trainable:
-                parameter.requires_grad_(not frozen)
-        self.train(self._wanted_mode)
-
-    def train(self, mode: bool = True) -> "BlockBackbone":
-        """Set training mode; while frozen, the mode is only noted for later."""
-        self._wanted_mode = mode
-        return super().train(mode and not self.frozen)
+        return next(n for n in sizes if not check_short_utt(self.encoder.embed, n)[0])
 
     def parameter_groups(self) -> list[tuple[int, list[torch.nn.Parameter]]]:
         """Trainable parameters by depth, for learning rates that decay with depth.
@@ -208,56 +157,28 @@ class BlockBackbone(torch.nn.Module):
             feats, lengths = self.features(speech, speech_lengths)
             return self.blocks(feats, lengths)
 
-    def features(
-        self, speech: torch.Tensor, speech_lengths: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Audio (B, S) to normalised features (B, T', F) and their lengths (B,), in float32."""
-        with torch.autocast(speech.device.type, enabled=False):
-            speech = self.pad_ends(speech.float(), speech_lengths)
-            feats, lengths = self.frontend(speech, speech_lengths)
-            feats = feats[:, : int(lengths.max())]
-            if self.specaug is not None and self.training:
-                feats, lengths = self.specaug(feats, lengths)
-            if self.normalize is not None:
-                feats, lengths = self.normalize(feats, lengths)
-        return feats, lengths
-
-    def pad_ends(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Continue every utterance as the front end continues one that stands alone.
-
-        The front end mirrors the end of the *batch*. A shorter utterance would see its zero padding
-        in the last frames instead, and its embedding would change with its neighbours.
-        """
-        shortest, longest = int(lengths.min()), int(lengths.max())
-        if shortest < self.minimum_samples:
-            raise SVError(
-                f"an utterance of {shortest} samples is too short: this model needs "
-                f"{self.minimum_samples} ({self.minimum_samples / self.sample_rate:.3f} s)"
-            )
-        speech = speech[:, :longest]
-        if shortest == longest or self._reflected == 0:
-            return speech
-        end = lengths.unsqueeze(1).to(speech.device) - 1
-        step = torch.arange(1, self._reflected + 1, device=speech.device)
-        mirrored = speech.gather(1, end - step)
-        return torch.nn.functional.pad(speech, (0, self._reflected)).scatter(
-            1, end + step, mirrored
-        )
-
     def blocks(
         self, feats: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Features (B, T', F) to the L block outputs, each (B, T, D), and their lengths (B,)."""
+        with read_blocks(self.encoder) as outputs:
+            _, lengths = self.encode(feats, lengths)
+        return outputs, lengths
+
+    def encode(
+        self, feats: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (B, T', F) to what the CTC layer reads, (B, T, D), and its lengths (B,)."""
         options = {"ctc": self.ctc} if self._conditioned else {}
         try:
-            with read_blocks(self.encoder) as outputs:
-                _, lengths, *_ = self.encoder(feats, lengths, **options)
+            hidden, lengths, *_ = self.encoder(feats, lengths, **options)
         except TooShortUttError as e:
             raise SVError(
                 f"an utterance of {e.actual_size} feature frames is too short: this model needs "
                 f"{e.limit}"
             ) from e
-        return outputs, lengths
+        # with intermediate CTC layers (hidden, [(block, hidden), ...])
+        return (hidden[0] if isinstance(hidden, tuple) else hidden), lengths
 
 
 @contextlib.contextmanager

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 
 from espnet2_sv.asr.archive import ModelFiles, find_model_files
-from espnet2_sv.asr.blocks import BlockBackbone, sample_rate, subsampling
+from espnet2_sv.asr.blocks import BlockBackbone, subsampling
 from espnet2_sv.asr.build import build_asr_model
 from espnet2_sv.asr.checkpoint import load_config, load_state_dict
+from espnet2_sv.asr.features import sample_rate
 from espnet2_sv.asr.paths import locate
 from espnet2_sv.asr.settings import check_supported
 from espnet2_sv.errors import SVError
