@@ -61,19 +61,6 @@ runs() {
     [ "$(runs)" -eq 2 ]
 }
 
-@test "--fresh keeps what the same work has begun and removes what other work has" {
-    touch fail
-    run bash stage.sh once --fresh made made/output input -- bash make.sh
-    [ "$status" -eq 1 ]
-    rm fail
-    run bash stage.sh once --fresh made made/output input -- bash make.sh
-    [ "$(runs)" -eq 2 ]
-    echo 2 > input
-    run bash stage.sh once --fresh made made/output input -- bash make.sh
-    [ "$status" -eq 0 ]
-    [ "$(runs)" -eq 1 ]
-}
-
 @test "a function stops at its first failing command" {
     cat >> stage.sh <<'STAGE'
 work() { false; touch made; }

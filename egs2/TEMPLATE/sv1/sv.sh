@@ -8,6 +8,7 @@ set -o pipefail
 . scripts/stage_functions.sh
 . scripts/data_functions.sh
 . scripts/train_functions.sh
+. scripts/score_functions.sh
 
 SECONDS=0
 
@@ -58,10 +59,10 @@ inference_model=      # Weights (default: valid.eer.ave.pth, or else valid.eer.b
 score_norm=false      # Whether to normalise scores (AS-norm).
 cohort_set=           # Training speakers for it (default: train_set).
 top_n=300             # Size of its cohort: the most similar speakers.
-score_norm_args=      # Further arguments for it.
-calibrate=false       # Whether to calibrate scores to log-likelihood ratios.
-calib_set=            # Set whose trials train the calibration (default: valid_set).
-calibrate_args=       # Further arguments for it.
+score_norm_args=      # Further arguments for it, e.g. "--ngpu 1".
+calibrate=false       # Whether to calibrate scores to log-likelihood ratios, by durations, too.
+calib_set=            # Set whose trials train it, or give a threshold (default: valid_set).
+calibrate_args=       # Further arguments for it, e.g. "--p_target 0.05".
 
 # [Task dependent] Names of the folders that local/data.sh makes in data/
 train_set=            # Training set.
@@ -112,7 +113,7 @@ if [ -z "${asr_model}" ] && [ -n "${local_asr_script}" ]; then
 else
     make_asr=false
 fi
-asr_dir=${expdir}/asr_$(basename "${asr_model:-none}" .zip | tr -c 'A-Za-z0-9_.\n-' _)
+asr_dir=${expdir}/pretrained_$(basename "${asr_model:-none}" .zip | tr -c 'A-Za-z0-9_.\n-' _)
 asr_dir+=_$(echo "${asr_model}" | cksum | cut -d " " -f 1)
 
 # Which stages to skip
@@ -188,9 +189,7 @@ fi
 
 # Where the results of stages 6 to 8 go: per set, and embeddings in trials/ and cohort/
 inference_dir=${sv_exp}/inference${inference_model:+_${inference_model%.pth}}
-trial_sets=${test_sets}
-! "${calibrate}" || trial_sets+=" ${calib_set}"
-trial_sets=$(echo "${trial_sets}" | tr ' ' '\n' | awk 'NF && !seen[$0]++')
+trial_sets=$(echo "${test_sets} ${calib_set}" | tr ' ' '\n' | awk 'NF && !seen[$0]++')
 
 if runs 6; then
     log "Stage 6: Embeddings: ${inference_dir}"
@@ -202,7 +201,8 @@ if runs 6; then
     done
     model=$(fingerprint "${weights}" "${sv_exp}/config.yaml" "${inference_args}")
     if [ "$(cat "${inference_dir}/.model" 2> /dev/null)" != "${model}" ]; then
-        rm -rf "${inference_dir}" # all that another model has made
+        # all that another model has made
+        rm -rf "${inference_dir}" "${sv_exp}/calibration.json" "${sv_exp}/threshold.json"
         mkdir -p "${inference_dir}"
         echo "${model}" > "${inference_dir}/.model"
     fi
@@ -217,34 +217,17 @@ if runs 6; then
     fi
 fi
 
-# Scores of a set lie in ${inference_dir}/SET/KIND.scores: cosine, asnorm, and both calibrated
+# Scores and metrics of a set lie in ${inference_dir}/SET/KIND: cosine, asnorm, both calibrated
 kinds=cosine
 ! "${score_norm}" || kinds+=" asnorm"
-vectors=${inference_dir}/trials/xvector.scp
 
 if runs 7; then
     log "Stage 7: Scores: ${inference_dir}"
-    require_file "${vectors}" "run stage 6 first"
+    require_file "${inference_dir}/trials/xvector.scp" "run stage 6 first"
     for dset in ${trial_sets}; do
-        dir=${inference_dir}/${dset}
-        trials=${data_feats}/${dset}/trials
-        # shellcheck disable=SC2207
-        sides=(--enroll_scp "${vectors}" --test_scp "${vectors}" $(enrolment "${dset}"))
-        once "${dir}/cosine.scores" "${vectors}" "${trials}" "${sides[@]}" -- \
-            run_job "${train_cmd}" "${dir}/cosine.log" ${python} -m espnet2_sv.bin.sv_score \
-            --trials "${trials}" "${sides[@]}" --output "${dir}/cosine.scores"
-        if "${score_norm}"; then
-            cohort=${inference_dir}/cohort/xvector.scp
-            require_file "${cohort}" "run stage 6 first with --score_norm true"
-            # shellcheck disable=SC2086
-            once "${dir}/asnorm.scores" "${dir}/cosine.scores" "${vectors}" "${cohort}" \
-                "${data_feats}/${cohort_set}/utt2spk" "${top_n}" "${score_norm_args}" -- \
-                run_job "${train_cmd}" "${dir}/asnorm.log" \
-                ${python} -m espnet2_sv.bin.sv_score_norm --scores "${dir}/cosine.scores" \
-                "${sides[@]}" --cohort_scp "${cohort}" \
-                --cohort_utt2spk "${data_feats}/${cohort_set}/utt2spk" --top_n "${top_n}" \
-                --output "${dir}/asnorm.scores" ${score_norm_args}
-        fi
+        require_file "${data_feats}/${dset}/trials" "run stage 3 first"
+        score "${dset}"
+        ! "${score_norm}" || normalise_scores "${dset}"
     done
     if "${calibrate}"; then
         for kind in ${kinds}; do
@@ -260,14 +243,10 @@ if runs 8; then
     log "Stage 8: Metrics: ${results}"
     for dset in ${test_sets}; do
         for kind in ${kinds}; do
-            dir=${inference_dir}/${dset}/${kind}
-            require_file "${dir}.scores" "run stage 7 first"
-            once "${dir}/metrics.json" "${dir}.scores" "${data_feats}/${dset}/trials" -- \
-                run_job "${train_cmd}" "${dir}/metrics.log" ${python} -m espnet2_sv.bin.sv_metrics \
-                --trials "${data_feats}/${dset}/trials" --scores "${dir}.scores" \
-                --output_dir "${dir}" --utt2spk "${data_feats}/${dset}/utt2spk"
+            measure "${dset}" "${kind}"
         done
     done
+    choose_threshold
     write_results "${sv_exp}/RESULTS.md" "${inference_dir}" # packed with the model
     write_results "${results}" "${expdir}"/sv_*/inference*
     cat "${results}"
@@ -277,16 +256,10 @@ packed=${sv_exp}/$(basename "${sv_exp}").zip
 if runs 9; then
     log "Stage 9: Packing: ${packed}"
     weights=$(trained_weights "${sv_exp}")
-    options=(--model_file "${weights}")
-    calibration=${inference_dir}/calibration_cosine.json
-    if "${calibrate}"; then
-        require_file "${calibration}" "run stage 7 first with --calibrate true"
-        options+=(--calibration "${calibration}")
-    fi
-    once "${packed}" "${weights}" "${sv_exp}/config.yaml" "${sv_exp}/RESULTS.md" \
-        "${options[@]}" "${calibration}" -- \
+    once "${packed}" "${weights}" \
+        "${sv_exp}"/{config.yaml,RESULTS.md,calibration.json,threshold.json} -- \
         run_job "${train_cmd}" "${sv_exp}/pack.log" ${python} -m espnet2_sv.bin.sv_pack \
-        --exp "${sv_exp}" --outpath "${packed}" "${options[@]}"
+        --exp "${sv_exp}" --outpath "${packed}" --model_file "${weights}"
 fi
 
 if runs 10; then

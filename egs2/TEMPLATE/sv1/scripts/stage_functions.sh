@@ -39,18 +39,13 @@ fingerprint() {
     done | cksum
 }
 
-# once [--fresh FOLDER] OUTPUT KEY... -- COMMAND...
+# once OUTPUT KEY... -- COMMAND...
 # Runs the command unless it has made OUTPUT (a file or folder) from the same keys before: words,
 # and files that count by their content. The note about it is the file .NAME.done beside OUTPUT.
 # A command that was killed or has failed is run again, and must know what to do with what it
-# finds; FOLDER is removed first if it was begun with other keys.
+# finds.
 once() {
-    local folder="" output marker key note status keys=()
-    if [ "$1" = --fresh ]; then
-        folder=$2
-        shift 2
-    fi
-    output=$1
+    local output=$1 marker key status keys=()
     shift
     while [ "$1" != -- ]; do
         keys+=("$1")
@@ -58,18 +53,13 @@ once() {
     done
     shift
     marker=$(dirname "${output}")/.$(basename "${output}").done
-    [ -z "${folder}" ] || marker=$(dirname "${folder}")/.$(basename "${folder}").done
     key=$(fingerprint "${keys[@]}")
-    note=$(cat "${marker}" 2> /dev/null || true)
-    if [ -e "${output}" ] && [ "${note}" = "${key}" ]; then
+    if [ -e "${output}" ] && [ "$(cat "${marker}" 2> /dev/null)" = "${key}" ]; then
         log "${output}: done before"
         return 0
     fi
-    if [ -n "${folder}" ] && [ "${note#begun }" != "${key}" ]; then
-        rm -rf "${folder}"
-    fi
     mkdir -p "$(dirname "${output}")"
-    echo "begun ${key}" > "${marker}"
+    rm -f "${marker}"
     # in a subshell of its own right, not "... || exit", in which set -e would be off
     set +e
     (
@@ -98,9 +88,9 @@ run_job() {
 
 # show_failure LOG: the line that says what went wrong, or the last lines of the log
 show_failure() {
-    local logs=() lines
+    local logs=() lines told='^([a-z_.]+: )?error: |SVError: '
     mapfile -t logs < <(compgen -G "${1//JOB/*}")
-    lines=$(cat "${logs[@]}" /dev/null | grep -E '^([a-z_.]+: )?error: |SVError: ' | tail -n 1 || true)
+    lines=$(cat "${logs[@]}" /dev/null | grep -E "${told}" | tail -n 1 || true)
     if [ -z "${lines}" ]; then
         lines=$(cat "${logs[@]}" /dev/null | grep -v '^# ' | tail -n 15 || true)
     fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes data/ from the AN4 speech inside the installed espnet: the sets train, valid and test of
-# segments of 0.7 to 1.2 s, noise.scp and rirs.scp for augmentation, asr_train for the ASR model.
+# segments of 0.7 s, noise.scp and rirs.scp for augmentation, asr_train for the ASR model.
 set -e
 set -u
 set -o pipefail

@@ -3,9 +3,10 @@
 
     prepare_data.py DOWNLOADS DATA
 
-Eight recordings of five speakers give one or two trials only, so longer recordings are cut into
-equal pieces. Test speakers are not in training. Validation segments are of training speakers:
-there are too few speakers to hold any out, so the validation EER here is no estimate of anything.
+Eight recordings of five speakers give hardly a trial, so they are cut into segments, all of one
+length, so that durations tell nothing about the speaker. Test speakers are not in training.
+Validation segments are of training speakers: there are too few speakers to hold any out, so the
+validation EER here is no estimate of anything.
 """
 
 import argparse
@@ -15,14 +16,14 @@ from pathlib import Path
 
 import soundfile
 
-MIN_SEGMENT_SECONDS = 0.7  # the shortest recording
+SEGMENT_SECONDS = 0.7  # the shortest recording
 VALID_SEGMENTS = 2  # of each training speaker; two make a target trial
 # <s> MARCH THIRD </s> (cen8-fbbh-b)
 TRANSCRIPT = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<name>.+)\)")
 
 
 def cut(recording: Path, outdir: Path) -> list[tuple[str, str, str]]:
-    """Write equal segments of a recording as wav files.
+    """Write a recording's segments as wav files; what remains at its end is not used.
 
     Args:
         recording: ``.../SPEAKER/NAME-SPEAKER-b.sph``.
@@ -33,13 +34,12 @@ def cut(recording: Path, outdir: Path) -> list[tuple[str, str, str]]:
     """
     samples, rate = soundfile.read(recording, dtype="int16")
     speaker = recording.parent.name
-    count = max(1, int(len(samples) / (MIN_SEGMENT_SECONDS * rate)))
+    length = round(SEGMENT_SECONDS * rate)
     segments = []
-    for i in range(count):
+    for i in range(len(samples) // length):
         utterance = f"{speaker}-{recording.stem}-{i + 1}"
         path = outdir / f"{utterance}.wav"
-        part = samples[len(samples) * i // count : len(samples) * (i + 1) // count]
-        soundfile.write(path, part, rate, subtype="PCM_16")
+        soundfile.write(path, samples[i * length : (i + 1) * length], rate, subtype="PCM_16")
         segments.append((speaker, utterance, str(path)))
     return segments
 

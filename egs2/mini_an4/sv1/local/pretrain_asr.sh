@@ -31,9 +31,11 @@ tokenize() {
     mv "${tokens}.part" "${tokens}"
 }
 
-asr_train() { # OUTPUT_DIR ARGUMENT...: ESPnet's ASR training, also for collecting statistics
+# asr_train OUTPUT_DIR ARGUMENT...: ESPnet's ASR training, also for collecting statistics
+asr_train() {
     local output=$1
     shift
+    rm -rf "${output}" # a checkpoint that was being written when its process was killed is no use
     run_job "${cuda_cmd} --gpu ${ngpu}" "${output}.log" \
         python3 -m espnet2.bin.asr_train --config "${asr_config}" --output_dir "${output}" \
         --ngpu "${ngpu}" --token_type char --token_list "${tokens}" \
@@ -53,11 +55,11 @@ pack() {
 
 log "ASR model: ${archive}; logs: ${dir}/*.log"
 once "${tokens}" "${inputs[@]}" -- tokenize
-once --fresh "${dir}/stats" "${dir}/stats/train/feats_stats.npz" "${inputs[@]}" "${tokens}" -- \
+once "${dir}/stats/train/feats_stats.npz" "${inputs[@]}" "${tokens}" -- \
     asr_train "${dir}/stats" --collect_stats true \
     --train_shape_file "${data}/wav.scp" --valid_shape_file "${data}/wav.scp"
-once --fresh "${dir}/train" "${dir}/train/valid.acc.best.pth" "${inputs[@]}" "${tokens}" -- \
-    asr_train "${dir}/train" --resume true \
+once "${dir}/train/valid.acc.best.pth" "${inputs[@]}" "${tokens}" -- \
+    asr_train "${dir}/train" \
     --train_shape_file "${dir}/stats/train/speech_shape" \
     --valid_shape_file "${dir}/stats/valid/speech_shape" \
     --normalize global_mvn --normalize_conf "stats_file=${dir}/stats/train/feats_stats.npz"

@@ -1,0 +1,139 @@
+#!/usr/bin/env bash
+# The functions of sv.sh that make embeddings, scores and results; they use its options. Sourced
+# by sv.sh.
+# shellcheck disable=SC2154  # options of sv.sh
+
+# union_of_wav_scp FILE...: their utterances, each once; one name must not stand for two recordings
+union_of_wav_scp() {
+    awk 'FNR == 1 { set = FILENAME }
+        !($1 in line) { line[$1] = $0; from[$1] = set; print; next }
+        line[$1] != $0 {
+            print "error: utterance " $1 " is another recording in " set " than in " from[$1] \
+                ": rename one" > "/dev/stderr"
+            exit 1
+        }' "$@"
+}
+
+# embed NAME SET...: one embedding for each utterance of the sets, in ${inference_dir}/NAME
+embed() {
+    local dir=${inference_dir}/$1 jobs=1
+    shift
+    mkdir -p "${dir}"
+    # shellcheck disable=SC2046
+    union_of_wav_scp $(printf "${data_feats}/%s/wav.scp " "$@") > "${dir}/wav.scp"
+    # shellcheck disable=SC2206
+    local command=("${python}" -m espnet2_sv.bin.sv_embed --model "${sv_exp}"
+        --wav_scp "${dir}/wav.scp" --output_dir "${dir}" --allow_pipes "${allow_pipes}"
+        ${inference_args})
+    [ -z "${inference_model}" ] || command+=(--model_file "${sv_exp}/${inference_model}")
+    log "embedding $(wc -l < "${dir}/wav.scp") utterances; log: ${dir}/embed.log"
+    if "${gpu_inference}"; then
+        run_job "${cuda_cmd} --gpu ${ngpu}" "${dir}/embed.log" "${command[@]}" --ngpu "${ngpu}"
+        return
+    fi
+    jobs=${inference_nj}
+    if [ "${jobs}" -gt 1 ]; then # each its share; the call below puts them together
+        run_job "${decode_cmd} JOB=1:${jobs}" "${dir}/embed.JOB.log" "${command[@]}" \
+            --shard "JOB/${jobs}"
+    fi
+    run_job "${decode_cmd}" "${dir}/embed.log" "${command[@]}"
+}
+
+# set_sides SET: puts the options that name a set's embeddings into the array sides
+set_sides() {
+    local vectors=${inference_dir}/trials/xvector.scp models=${data_feats}/$1/enroll_spk2utt
+    sides=(--enroll_scp "${vectors}" --test_scp "${vectors}")
+    if [ -e "${models}" ]; then # the trials' first column names models of several utterances
+        sides+=(--enroll_spk2utt "${models}")
+    fi
+}
+
+# score SET: cosine scores
+score() {
+    local dir=${inference_dir}/$1/cosine trials=${data_feats}/$1/trials sides
+    set_sides "$1"
+    once "${dir}/scores" "${inference_dir}/trials/xvector.ark" "${trials}" "${sides[@]}" -- \
+        run_job "${train_cmd}" "${dir}/score.log" "${python}" -m espnet2_sv.bin.sv_score \
+        --trials "${trials}" "${sides[@]}" --output "${dir}/scores"
+}
+
+# normalise_scores SET: AS-norm of the cosine scores; a speaker is not in the cohort of its own
+normalise_scores() {
+    local cosine=${inference_dir}/$1/cosine/scores dir=${inference_dir}/$1/asnorm sides
+    local cohort=${inference_dir}/cohort/xvector speakers=("${data_feats}/$1/utt2spk")
+    [ ! -e "${data_feats}/$1/enroll_utt2spk" ] || speakers+=("${data_feats}/$1/enroll_utt2spk")
+    require_file "${cohort}.scp" "run stage 6 first with --score_norm true"
+    set_sides "$1"
+    # shellcheck disable=SC2086
+    once "${dir}/scores" "${cosine}" "${cohort}.ark" "${inference_dir}/trials/xvector.ark" \
+        "${sides[@]}" "${speakers[@]}" "${data_feats}/${cohort_set}/utt2spk" "${top_n}" \
+        "${score_norm_args}" -- \
+        run_job "${train_cmd}" "${dir}/score.log" "${python}" -m espnet2_sv.bin.sv_score_norm \
+        --scores "${cosine}" "${sides[@]}" --utt2spk "${speakers[@]}" --cohort_scp "${cohort}.scp" \
+        --cohort_utt2spk "${data_feats}/${cohort_set}/utt2spk" --top_n "${top_n}" \
+        --output "${dir}/scores" ${score_norm_args}
+}
+
+# calibrate_scores KIND SET...: trains on the trials of calib_set, applies to the sets
+calibrate_scores() {
+    local kind=$1 dset durations=${inference_dir}/trials/utt2dur
+    local train=${inference_dir}/${calib_set}/${kind}/scores
+    local trials=${data_feats}/${calib_set}/trials
+    shift
+    for dset in "$@"; do
+        local from=${inference_dir}/${dset}/${kind} to=${inference_dir}/${dset}/${kind}_calibrated
+        # shellcheck disable=SC2086
+        once "${to}/scores" "${from}/scores" "${train}" "${trials}" "${durations}" \
+            "${calibrate_args}" -- \
+            run_job "${train_cmd}" "${to}/score.log" "${python}" -m espnet2_sv.bin.sv_calibrate \
+            --train_scores "${train}" --train_trials "${trials}" --utt2dur "${durations}" \
+            --score_kind "${kind/asnorm/as_norm}" --scores "${from}/scores" \
+            --output "${to}/scores" ${calibrate_args}
+        if [ "${kind}" = cosine ]; then # goes with the model, which gives cosines
+            cp "${to}/calibration.json" "${sv_exp}/calibration.json.part"
+            mv "${sv_exp}/calibration.json.part" "${sv_exp}/calibration.json"
+        fi
+    done
+}
+
+# measure SET KIND: the metrics of one kind of scores
+measure() {
+    local dir=${inference_dir}/$1/$2 trials=${data_feats}/$1/trials
+    require_file "${dir}/scores" "run stage 7 first"
+    once "${dir}/metrics.json" "${dir}/scores" "${trials}" "${data_feats}/$1/utt2spk" -- \
+        run_job "${train_cmd}" "${dir}/metrics.log" "${python}" -m espnet2_sv.bin.sv_metrics \
+        --trials "${trials}" --scores "${dir}/scores" --output_dir "${dir}" \
+        --utt2spk "${data_feats}/$1/utt2spk" --title "$(basename "${sv_exp}") $1 $2"
+}
+
+# choose_threshold: notes, beside the model, the cosine of equal error rates on calib_set's trials
+choose_threshold() {
+    local dir=${inference_dir}/threshold scores=${inference_dir}/${calib_set}/cosine/scores
+    local part=${sv_exp}/threshold.json.part trials=${data_feats}/${calib_set}/trials
+    require_file "${scores}" "run stage 7 first"
+    once "${dir}/metrics.json" "${scores}" "${trials}" -- \
+        run_job "${train_cmd}" "${dir}/metrics.log" "${python}" -m espnet2_sv.bin.sv_metrics \
+        --trials "${trials}" --scores "${scores}" --output_dir "${dir}" --bootstrap_samples 0
+    sed -n 's/^ *"eer_threshold": *\([-0-9.e]*\),*$/{"cosine": \1}/p' \
+        "${dir}/metrics.json" > "${part}"
+    [ ! -s "${part}" ] || mv "${part}" "${sv_exp}/threshold.json"
+}
+
+# write_results FILE INFERENCE_DIR...: a table of the metrics in these folders
+write_results() {
+    local output=$1 dir dset kind file name entries=()
+    shift
+    for dir in "$@"; do
+        for dset in "${dir}"/*/; do
+            for kind in {cosine,asnorm}{,_calibrated}; do
+                file=${dset}${kind}/metrics.json
+                # e.g. exp/sv_transfer/inference/test/cosine becomes sv_transfer/test/cosine
+                name=${dset#"${expdir}/"}${kind}
+                [ ! -e "${file}" ] || entries+=("${name/\/inference\//\/}=${file}")
+            done
+        done
+    done
+    once "${output}" "${entries[@]}" "${entries[@]#*=}" -- \
+        "${python}" -m espnet2_sv.bin.sv_results --outpath "${output}" \
+        --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
+}

@@ -1,0 +1,157 @@
+"""The embedded default recipe, from one command to RESULTS.md and a packed model."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+
+import kaldiio
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.recipe, pytest.mark.timeout(1800)]
+
+TRANSFER = ("env", "tasks=transfer", "./run.sh")
+LMFT = ("--lmft_config", "conf/train_sv_lmft.yaml", "--stage", "4")
+SECONDS_FOR_NOTHING = 30  # both variants when all is done; a few seconds on an idle machine
+EMBED = """
+import sys
+import soundfile
+from espnet2_sv import Speech2Embedding
+speech, _ = soundfile.read(sys.argv[2], dtype="float32")
+print(*Speech2Embedding.from_pretrained(sys.argv[1])(speech).squeeze(0).tolist())
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(copied_recipe):
+    """The recipe after one uninterrupted run."""
+    recipe = copied_recipe("mini_an4/sv1")
+    done = recipe.run("./run.sh")
+    assert done.returncode == 0, done.stdout
+    return recipe
+
+
+def test_both_variants_are_in_the_results(finished):
+    results = finished.read("exp/RESULTS.md")
+    for row in ("sv_transfer/test/cosine", "sv_transfer/test/asnorm", "sv_scratch/test/cosine"):
+        assert row in results
+
+
+def test_packed_model_gives_the_recipe_s_embedding_elsewhere(finished, tmp_path):
+    packed = finished.folder / "exp/sv_transfer/sv_transfer.zip"
+    name, wav = finished.read("data/test/wav.scp").splitlines()[0].split()
+    moved = tmp_path / "model.zip"
+    moved.write_bytes(packed.read_bytes())
+    env = os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    printed = subprocess.run(
+        [sys.executable, "-c", EMBED, moved, finished.folder / wav],
+        cwd=tmp_path,
+        env=env,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout
+    scp = finished.folder / "exp/sv_transfer/inference/trials/xvector.scp"
+    line = next(line for line in scp.read_text().splitlines() if line.split()[0] == name)
+    stored = kaldiio.load_mat(str(finished.folder / line.split()[1]))
+    np.testing.assert_allclose(np.array(printed.split(), float), stored, atol=1e-6, rtol=1e-5)
+
+
+def test_second_call_does_nothing_and_is_quick(finished):
+    before = _times(finished)
+    start = time.monotonic()
+    again = finished.run("./run.sh")
+    seconds = time.monotonic() - start
+    assert again.returncode == 0, again.stdout
+    assert _times(finished) == before
+    assert seconds < SECONDS_FOR_NOTHING
+
+
+def test_large_margin_fine_tuning_has_its_own_results(finished):
+    done = finished.run(*TRANSFER, *LMFT)
+    assert done.returncode == 0, done.stdout
+    assert "sv_transfer_lmft/test/cosine" in finished.read("exp/RESULTS.md")
+    assert (finished.folder / "exp/sv_transfer_lmft/sv_transfer_lmft.zip").exists()
+
+
+def test_training_with_other_settings_is_not_mixed_into_a_trained_model(finished):
+    before = _times(finished)
+    seed = ("--sv_tag", "transfer", "--sv_args", "--seed 7")
+    refused = finished.run(*TRANSFER, "--stage", "4", *seed)
+    assert refused.returncode == 1
+    assert "was begun with other settings" in refused.stdout
+    assert "--seed 7" in refused.stdout
+    assert _times(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--asr_model", "data/corrupt.zip", "--stage", "2"], "data/corrupt.zip"),
+        (["--asr_model", "nobody/nothing", "--stage", "2"], "nobody/nothing"),
+        (["--test_sets", "wrong", "--stage", "3"], "zzz-nobody of"),
+        (["--dumpdir", "data/noise.scp/dump", "--stage", "3"], "cannot be written to"),
+        (["--noise_scp", "missing.scp", "--sv_tag", "new", "--stage", "4"], "missing.scp"),
+        (["--sv_args", "--batch_size 1", "--stage", "4"], "--batch_size 1"),
+        (["--sv_args", "--magic true", "--stage", "4"], "--magic"),
+        (["--sv_tag", "new", "--stage", "6"], "run stage 4 first"),
+        (["--inference_model", "3epoch.pth", "--stage", "6"], "3epoch.pth"),
+        (["--skip_upload_hf", "false", "--stage", "10"], "--hf_repo"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(finished, options, message):
+    (finished.folder / "data/corrupt.zip").write_bytes(b"PK not a zip")
+    wrong = finished.folder / "data/wrong"
+    if not wrong.exists():
+        shutil.copytree(finished.folder / "data/test", wrong)
+        with open(wrong / "trials", "a") as trials:
+            trials.write("zzz-nobody zzz-nobody target\n")
+    refused = finished.run(*TRANSFER, *options)
+    assert refused.returncode == 1, refused.stdout
+    assert "Traceback" not in refused.stdout
+    assert any(message in line for line in _told(refused)), refused.stdout
+
+
+def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(copied_recipe):
+    recipe = copied_recipe("mini_an4/sv1")
+    sv = "exp/sv_transfer"
+    moments = [
+        "data/segments",  # 1: data
+        "exp/asr_local/train/checkpoint.pth",  # 2: training of the ASR model
+        "exp/.pretrained_*.part",  # 2: putting it in place
+        "dump/raw/valid",  # 3: formatting
+        f"{sv}/checkpoint.safe.pth",  # 4: training, second epoch
+        f"{sv}/inference/trials/embed.log",  # 6: embedding
+        f"{sv}/inference/valid/cosine.log",  # 7: scoring
+        f"{sv}/inference/test/cosine/metrics.log",  # 8: metrics
+        f"{sv}/pack.log",  # 9: packing
+    ]
+    for moment in moments:
+        recipe.kill_when(moment, *TRANSFER)
+    done = recipe.run(*TRANSFER)
+    assert done.returncode == 0, done.stdout
+    assert "resumed" in recipe.read(f"{sv}/train.log")
+    assert "sv_transfer/test/cosine" in recipe.read("exp/RESULTS.md")
+    assert zipfile.ZipFile(recipe.folder / sv / "sv_transfer.zip").testzip() is None
+    left = [path for path in recipe.folder.rglob("*.part*") if "inference" not in path.parts]
+    assert left == []
+
+
+def _told(process) -> list[str]:
+    """What a command says, less the line that repeats its arguments."""
+    return [line for line in process.stdout.splitlines() if "./sv.sh --sv_task" not in line]
+
+
+def _times(recipe) -> dict[str, float]:
+    """When the results were written."""
+    patterns = ("data/**/*", "dump/**/*", "exp/**/*.pth", "exp/**/*.zip", "exp/**/xvector.*")
+    patterns += ("exp/**/*.scores", "exp/**/metrics.json", "exp/**/RESULTS.md")
+    return {
+        str(path): path.stat().st_mtime
+        for pattern in patterns
+        for path in recipe.folder.glob(pattern)
+        if path.is_file()
+    }
