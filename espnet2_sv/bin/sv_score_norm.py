@@ -10,7 +10,7 @@ from espnet2_sv.scoring.enrolment import read_trial_vectors
 from espnet2_sv.scoring.normalisation import normalise_trials, read_cohort
 from espnet2_sv.scoring.scores import read_scores, write_scores
 from espnet2_sv.scoring.snorm import METHODS
-from espnet2_sv.scoring.speakers import read_utt2spk
+from espnet2_sv.scoring.speakers import read_joined
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -59,7 +59,7 @@ def main(cmd: list[str] | None = None) -> None:
     cohort, numbers = read_cohort(
         args.cohort_scp, args.cohort_utt2spk, args.cohort_by, vectors.mean
     )
-    utt2spk = read_utt2spk(args.utt2spk) if args.utt2spk else None
+    utt2spk = read_joined(args.utt2spk) if args.utt2spk else None
     if utt2spk is not None and not numbers:
         raise SVError("--utt2spk leaves speakers out of the cohort: give --cohort_utt2spk too")
     normalised = normalise_trials(

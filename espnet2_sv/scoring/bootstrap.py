@@ -157,9 +157,10 @@ def interval(
     """
     from scipy.special import expit, logit, stdtrit
 
-    estimate, values = (logit(np.clip(x, smallest, 1 - smallest)) for x in (estimate, values))
+    middle, values = (logit(np.clip(x, smallest, 1 - smallest)) for x in (estimate, values))
     reach = stdtrit(units - 1, (1 + level) / 2) * values.std(axis=0, ddof=1)
-    return expit(np.stack([estimate - reach, estimate + reach]))
+    low, high = expit(middle - reach), expit(middle + reach)
+    return np.stack([np.minimum(low, estimate), np.maximum(high, estimate)])
 
 
 def _cumulate(weights: np.ndarray) -> np.ndarray:

@@ -90,10 +90,13 @@ def _intervals(
     found: dict[str, list[float] | None] = {}
     reasons = []
     for i, name in enumerate(_NAMES):
+        found[f"{name}_ci95"] = None
         if estimates[i] == 0:
             reasons.append(f"{name} is 0, and without errors there is nothing to resample")
-        known = estimates[i] > 0
-        found[f"{name}_ci95"] = (ends[:, i] * _SCALES[i]).tolist() if known else None
+        elif np.ptp(values[:, i]) == 0:
+            reasons.append(f"{name} is the same in all resamplings")
+        else:
+            found[f"{name}_ci95"] = (ends[:, i] * _SCALES[i]).tolist()
     return found, reasons
 
 

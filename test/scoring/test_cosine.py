@@ -23,7 +23,9 @@ def test_input_is_left_alone():
     assert (embeddings == 3).all()
 
 
-@pytest.mark.parametrize("value, word", [(0, "zero"), (np.nan, "NaN or Inf"), (np.inf, "NaN or Inf")])
+@pytest.mark.parametrize(
+    "value, word", [(0, "zero"), (np.nan, "NaN or Inf"), (np.inf, "NaN or Inf")]
+)
 def test_refuses_embeddings_without_direction(value, word):
     embeddings = np.ones((3, 4), np.float32)
     embeddings[1] = value

@@ -91,7 +91,10 @@ def test_monotone_maps_change_nothing(rows):
 
 def test_threshold_gives_the_error_rate():
     scores, labels = random_trials(3, ties=False)
-    scores, labels = np.tile(scores, 20) + np.linspace(0, 1e-3, 20 * len(scores)), np.tile(labels, 20)
+    scores, labels = (
+        np.tile(scores, 20) + np.linspace(0, 1e-3, 20 * len(scores)),
+        np.tile(labels, 20),
+    )
     found = equal_error_rate(scores, labels)
     assert np.mean(scores[labels] < found.threshold) == pytest.approx(found.eer, abs=0.02)
     assert np.mean(scores[~labels] >= found.threshold) == pytest.approx(found.eer, abs=0.02)

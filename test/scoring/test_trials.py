@@ -20,7 +20,7 @@ def test_reads_names_and_labels_in_order(folder):
         ("a\tx\ttarget", "b\ty\tnontarget"),
         ("a  x   target ", " b y nontarget"),
         ("a x target\r", "b y nontarget\r"),
-        ('a x target', "b y\tnontarget"),
+        ("a x target", "b y\tnontarget"),
     ],
 )
 def test_any_white_space_separates(folder, lines):

@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from espnet2_sv.bin import sv_metrics
+from espnet2_sv.bin.sv_results import main
+from espnet2_sv.errors import SVError
+
+
+@pytest.fixture
+def metrics(tmp_path):
+    rng = np.random.default_rng(0)
+    trials = [f"a{i} b{i} {'target' if i % 2 else 'nontarget'}" for i in range(40)]
+    (tmp_path / "trials").write_text("\n".join(trials) + "\n")
+    paths = []
+    for name in ("one", "two"):
+        scores = [f"a{i} b{i} {rng.normal() + i % 2}" for i in range(40)]
+        (tmp_path / "scores").write_text("\n".join(scores) + "\n")
+        files = ["--trials", f"{tmp_path}/trials", "--scores", f"{tmp_path}/scores"]
+        sv_metrics.main([*files, "--output_dir", f"{tmp_path}/{name}", "--bootstrap_samples", "9"])
+        paths.append(f"{tmp_path}/{name}/metrics.json")
+    return paths
+
+
+def test_collects_and_replaces(metrics, tmp_path):
+    page = tmp_path / "RESULTS.md"
+    page.write_text("old")
+    for _ in range(2):
+        systems = [f"first={metrics[0]}", f"b={metrics[1]}"]
+        main(["--outpath", str(page), "--title", "T", *systems])
+    text = page.read_text()
+    for name, path in (("first", metrics[0]), ("b", metrics[1])):
+        eer = json.loads(Path(path).read_text())["eer"]
+        assert f"| {name} | 20 + 20 | {eer:.3f}" in text
+    assert text.startswith("# T\n")
+    assert text.count("| first |") == 1
+
+
+def test_refuses(metrics, tmp_path):
+    with pytest.raises(SVError, match=r"give NAME=DIR/metrics\.json"):
+        main(["--outpath", "x", metrics[0]])
+    with pytest.raises(SVError, match="the name a is given twice"):
+        main(["--outpath", "x", f"a={metrics[0]}", f"a={metrics[1]}"])
