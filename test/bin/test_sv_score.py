@@ -55,6 +55,6 @@ def test_models_enrol(files):
 def test_unknown_utterance_stops_and_writes_nothing(files):
     root, _ = files
     (root / "more").write_text("utt00 ghost target\n")
-    with pytest.raises(SVError, match="no embedding for ghost, which .*more needs"):
+    with pytest.raises(SVError, match=r"no embedding for ghost, which .*more needs"):
         score(root, trials="more")
     assert not (root / "out").exists()

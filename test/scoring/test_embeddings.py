@@ -61,8 +61,8 @@ def test_truncated_and_missing_archives(folder):
     scp = folder.embeddings("x", VECTORS)
     archive = folder.root / "x.ark"
     archive.write_bytes(archive.read_bytes()[:-3])
-    with pytest.raises(SVError, match="the embedding of utt4 .* cannot be read"):
+    with pytest.raises(SVError, match=r"the embedding of utt4 .* cannot be read"):
         read_embeddings(scp)
     archive.unlink()
-    with pytest.raises(SVError, match="the embedding of utt0 .* cannot be read: .*No such file"):
+    with pytest.raises(SVError, match=r"the embedding of utt0 .* cannot be read: .*No such file"):
         read_embeddings(scp)

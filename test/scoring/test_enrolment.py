@@ -72,8 +72,8 @@ def test_names_what_is_wrong(folder):
     models = folder.text("spk2utt", "ann utt0 utt2")
     with pytest.raises(SVError, match="has no model bob"):
         score(folder, ("bob utt1 target",), scp, spk2utt=models)
-    with pytest.raises(SVError, match="no embedding for ghost, which .*trials needs"):
+    with pytest.raises(SVError, match=r"no embedding for ghost, which .*trials needs"):
         score(folder, ("utt0 ghost target",), scp)
     short = folder.embeddings("short", {k: v[:4] for k, v in UTTERANCES.items()})
-    with pytest.raises(SVError, match="of 6 dimensions, .* of 4"):
+    with pytest.raises(SVError, match=r"of 6 dimensions, .* of 4"):
         score(folder, LINES, scp, short)
