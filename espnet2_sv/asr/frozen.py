@@ -3,16 +3,14 @@
 import torch
 
 from espnet2_sv.asr.backbone import BlockBackbone
+from espnet2_sv.asr.held import Held
 from espnet2_sv.errors import SVError
 
 
-class FrozenBackbone(torch.nn.Module):
+class FrozenBackbone(Held):
     """Read the blocks of an ASR model that stays exactly as it is.
 
-    The backbone is held outside of the module tree: ``train()``, optimizers, checkpoints and
-    DistributedDataParallel do not see it; it only follows ``to(device)``. It always runs in
-    evaluation mode without a graph; in training on a GPU with bfloat16 in that precision, its
-    front end excepted.
+    Its front end always runs in float32.
 
     What a checkpoint does hold is the hash of the ASR weights that it belongs to; loading it
     beside other weights is an error.
@@ -23,15 +21,9 @@ class FrozenBackbone(torch.nn.Module):
     """
 
     def __init__(self, backbone: BlockBackbone, weights_sha256: str):
-        super().__init__()
+        super().__init__(backbone)
         backbone.set_frozen(True)
-        self._held = (backbone.eval(),)
         self.register_buffer("asr_sha256", encode_sha256(weights_sha256))
-
-    @property
-    def held(self) -> BlockBackbone:
-        """The ASR model's backbone."""
-        return self._held[0]
 
     @property
     def num_blocks(self) -> int:
@@ -62,8 +54,7 @@ class FrozenBackbone(torch.nn.Module):
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Return the L block outputs, each (B, T, D), and their lengths (B,); no gradients."""
-        half = self.training and speech.is_cuda and torch.cuda.is_bf16_supported()
-        with torch.no_grad(), torch.autocast("cuda", dtype=torch.bfloat16, enabled=half):
+        with self.unseen(speech.device):
             blocks, lengths = self.held(speech, speech_lengths)
         if not torch.is_autocast_enabled(speech.device.type):
             blocks = [block.float() for block in blocks]
@@ -75,10 +66,6 @@ class FrozenBackbone(torch.nn.Module):
     def parameter_groups(self) -> list:
         """Return no parameters to train."""
         return []
-
-    def _apply(self, fn, recurse: bool = True):
-        self.held._apply(fn, recurse)
-        return super()._apply(fn, recurse)
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
         theirs = state_dict.get(f"{prefix}asr_sha256")
