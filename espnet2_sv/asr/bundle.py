@@ -102,7 +102,8 @@ def read_asr_args(files: ModelFiles) -> argparse.Namespace:
     """
     from espnet2.tasks.asr import ASRTask
 
-    conf = {**ASRTask.get_default_config(), **load_config(files.config)}
+    # not get_default_config(), which reads the command line of whatever program this is part of
+    conf = {**vars(ASRTask.get_parser().parse_args([])), **load_config(files.config)}
     for key in [k for k in conf if k.endswith("_conf") and conf[k] is None]:
         conf[key] = {}
     args = argparse.Namespace(**conf)
