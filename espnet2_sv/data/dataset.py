@@ -40,6 +40,7 @@ class TrainDataset(torch.utils.data.Dataset):
         crop_seconds: float,
         seed: int = 0,
         augment: Augmentation | None = None,
+        keep_clean: bool = False,
     ):
         """Match audio and speakers.
 
@@ -50,7 +51,8 @@ class TrainDataset(torch.utils.data.Dataset):
             sample_rate: Hz.
             crop_seconds: Length of a crop.
             seed: Seed of all random choices.
-            augment: Changes a crop (S,), keeping its length.
+            augment: Changes a crop (S,), keeping its length and what is when in it.
+            keep_clean: Give the crop before augmentation, too, as ``speech_clean``.
 
         Raises:
             SVError: An utterance with audio but no speaker, or the other way round.
@@ -71,6 +73,7 @@ class TrainDataset(torch.utils.data.Dataset):
             raise SVError(f"crops of {crop_seconds} s at {sample_rate} Hz are empty")
         self.seed = seed
         self.augment = augment
+        self.keep_clean = keep_clean
 
     def __len__(self) -> int:
         return len(self.wavs)
@@ -82,12 +85,12 @@ class TrainDataset(torch.utils.data.Dataset):
         rng = np.random.default_rng((_EXAMPLE, self.seed, number, position))
         try:
             with open_audio(self.wavs.value(index)) as source:
-                speech = read_crop(source, self.sample_rate, self.crop_length, rng)
-            if self.augment is not None:
-                speech = self.augment(speech, rng)
+                clean = read_crop(source, self.sample_rate, self.crop_length, rng)
+            speech = clean if self.augment is None else self.augment(clean, rng)
         except SVError as e:
             return SVError(f"utterance {utt}: {e}")
-        return utt, {"speech": speech, "spk_labels": self.labels[index : index + 1]}
+        example = {"speech": speech, "spk_labels": self.labels[index : index + 1]}
+        return utt, example | ({"speech_clean": clean} if self.keep_clean else {})
 
 
 class EmbedDataset(torch.utils.data.Dataset):
@@ -125,14 +128,22 @@ class EmbedDataset(torch.utils.data.Dataset):
 
 
 def collate_train(examples: Sequence[Example | SVError]):
-    """Batch crops of equal length: ids, speech (B, S), speech_lengths (B,), spk_labels (B, 1)."""
+    """Batch crops of equal length: ids, speech (B, S), speech_lengths (B,), spk_labels (B, 1).
+
+    And speech_clean (B, S) where examples have it.
+    """
     for example in examples:
         if isinstance(example, SVError):
             return example
-    speech = torch.from_numpy(np.stack([data["speech"] for _, data in examples]))
+    audio = {
+        name: torch.from_numpy(np.stack([data[name] for _, data in examples]))
+        for name in ("speech", "speech_clean")
+        if name in examples[0][1]
+    }
+    speech = audio["speech"]
     labels = np.stack([data["spk_labels"] for _, data in examples]).astype(np.int64)
     return [utt for utt, _ in examples], {
-        "speech": speech,
+        **audio,
         "speech_lengths": torch.full((len(speech),), speech.shape[1], dtype=torch.long),
         "spk_labels": torch.from_numpy(labels),
     }

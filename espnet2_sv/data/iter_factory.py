@@ -42,6 +42,7 @@ class TrainIterFactory(AbsIterFactory):
         rank: int = 0,
         world_size: int = 1,
         pin_memory: bool = False,
+        keep_clean: bool = False,
     ):
         """Set up dataset and sampler.
 
@@ -59,6 +60,7 @@ class TrainIterFactory(AbsIterFactory):
             rank: This process.
             world_size: Number of processes.
             pin_memory: As in ``DataLoader``.
+            keep_clean: Give the crops before augmentation, too, as ``"speech_clean": (B, S)``.
 
         Raises:
             SVError: Audio and speakers that do not match, or an impossible batch size.
@@ -71,6 +73,7 @@ class TrainIterFactory(AbsIterFactory):
             crop_seconds=crop_seconds,
             seed=seed,
             augment=Augmenter(augment_conf, sample_rate) if augment_conf else None,
+            keep_clean=keep_clean,
         )
         self.sampler = SpeakerBatchSampler(
             self.dataset.labels, batch_size, seed, rank, world_size, num_iters_per_epoch

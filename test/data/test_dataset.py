@@ -45,6 +45,17 @@ def test_random_choices_follow_from_seed_pass_and_position_alone(corpus):
     assert len(draws) == 5
 
 
+def test_the_crop_before_augmentation_comes_along_where_asked(corpus):
+    plain = train_dataset(corpus)
+    dataset = train_dataset(corpus, augment=lambda speech, rng: 2 * speech, keep_clean=True)
+    keys = [(i, 1, i) for i in (0, 3)]
+    _, batch = collate_train([dataset[key] for key in keys])
+    _, reference = collate_train([plain[key] for key in keys])
+    assert torch.equal(batch["speech_clean"], reference["speech"])
+    assert torch.equal(batch["speech"], 2 * reference["speech"])
+    assert "speech_clean" not in reference
+
+
 def test_an_unreadable_utterance_is_named(corpus, tmp_path):
     wavs, utt2spk = corpus
     dataset = train_dataset((wavs | {"an152-mwhw-b": f"{tmp_path}/gone.wav"}, utt2spk))
