@@ -31,8 +31,8 @@ def build_backbone(
     """
     conf = copy.deepcopy(settings if isinstance(settings, dict) else vars(settings))
     try:
-        frontend = _build_frontend(conf)
-        normalize = _build_normalize(conf)
+        frontend = build_frontend(conf)
+        normalize = build_normalize(conf)
         encoder, ctc = _build_encoder(conf, frontend.output_size())
     except (TypeError, ValueError, AssertionError, TypeCheckError) as e:
         reason = str(e).splitlines()[0] if str(e) else "an option is out of range"
@@ -40,7 +40,8 @@ def build_backbone(
     return BlockBackbone(frontend, normalize, encoder, specaug=specaug, ctc=ctc)
 
 
-def _build_frontend(conf: dict[str, Any]) -> torch.nn.Module:
+def build_frontend(conf: dict[str, Any]) -> torch.nn.Module:
+    """Build the front end that settings ask for."""
     from espnet2.asr.frontend.default import DefaultFrontend
 
     if conf.get("frontend", "default") != "default":
@@ -48,7 +49,8 @@ def _build_frontend(conf: dict[str, Any]) -> torch.nn.Module:
     return DefaultFrontend(**(conf.get("frontend_conf") or {}))
 
 
-def _build_normalize(conf: dict[str, Any]) -> torch.nn.Module | None:
+def build_normalize(conf: dict[str, Any]) -> torch.nn.Module | None:
+    """Build the feature normalisation that settings ask for."""
     from espnet2.layers.utterance_mvn import UtteranceMVN
 
     choices = {"stored_mvn": StoredMVN, "utterance_mvn": UtteranceMVN}
