@@ -81,3 +81,8 @@ class Teacher(Held):
         with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
             logits = self.held["ctc"].ctc_lo(hidden.float())
             return (logits / temperature).log_softmax(dim=-1)
+
+    def copy_ctc(self, norm: torch.nn.Module, output: torch.nn.Module) -> None:
+        """Copy the encoder's final norm and the CTC layer to modules of the same shapes."""
+        norm.load_state_dict(self.held["backbone"].encoder.after_norm.state_dict())
+        output.load_state_dict(self.held["ctc"].ctc_lo.state_dict())

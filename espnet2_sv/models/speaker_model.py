@@ -63,11 +63,18 @@ class SpeakerModel(AbsESPnetModel):
         embedding = self.embed(speech, speech_lengths)
         if extract_embd:
             return embedding
-        # Angles between embeddings and class centres need single precision.
-        with torch.autocast(speech.device.type, enabled=False):
-            loss, accuracy, _ = self.loss(embedding, spk_labels.reshape(-1))
+        loss, accuracy = self.classify(embedding, spk_labels)
         stats = {"loss": loss.detach(), "acc": accuracy.detach()}
         return force_gatherable((loss, stats, speech.size(0)), loss.device)
+
+    def classify(
+        self, embedding: torch.Tensor, spk_labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the loss and accuracy, both (), of embeddings (B, E) and classes (B, 1)."""
+        # Angles between embeddings and class centres need single precision.
+        with torch.autocast(embedding.device.type, enabled=False):
+            loss, accuracy, _ = self.loss(embedding, spk_labels.reshape(-1))
+        return loss, accuracy
 
     def collect_feats(self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs):
         """Return the features before normalisation, for ESPnet's ``--collect_stats``."""

@@ -8,6 +8,7 @@ _TASKS = {
     "scratch": ("espnet2_sv.tasks.sv", "SVTask"),
     "transfer": ("espnet2_sv.tasks.transfer", "SVTransferTask"),
     "adaptor": ("espnet2_sv.tasks.adaptor", "SVAdaptorTask"),
+    "distill": ("espnet2_sv.tasks.distill", "SVDistillTask"),
 }
 
 

@@ -11,6 +11,8 @@ from espnet2_sv.asr.archive import find_model_files, load_state_dict
 from espnet2_sv.asr.backbone import build_backbone
 from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.errors import SVError
+from espnet2_sv.models.distill_model import without_branch
+from espnet2_sv.models.frame_backbone import FRAME_ENCODERS, build_frame_backbone
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.tasks.choices import head_choices, loss_choices, specaug_choices
 
@@ -32,7 +34,9 @@ def build_network(args: argparse.Namespace) -> SpeakerModel:
     if args.spk_num is None:
         raise SVError("spk_num is not set: it comes from --spk2utt, or from a trained config.yaml")
     specaug = args.specaug and specaug_choices.get_class(args.specaug)(**args.specaug_conf)
-    backbone = build_backbone({k: getattr(args, k, None) for k in BACKBONE_KEYS}, specaug=specaug)
+    settings = {k: getattr(args, k, None) for k in BACKBONE_KEYS}
+    build = build_frame_backbone if args.encoder in FRAME_ENCODERS else build_backbone
+    backbone = build(settings, specaug=specaug)
     return assemble(args, backbone, head_choices)
 
 
@@ -69,7 +73,8 @@ def start_from_speaker_model(args: argparse.Namespace) -> SpeakerModel:
         setattr(args, key, trained.get(key))
     args.init_sv_source = str(source)
     model = build_network(args)
-    load_strictly(model, load_state_dict(files.weights), where=str(files.weights))
+    state = without_branch(load_state_dict(files.weights))
+    load_strictly(model, state, where=str(files.weights))
     logging.info(f"Started from the speaker model {source} ({files.weights})")
     return model
 

@@ -94,7 +94,10 @@ def check_network_of_previous_run(args: argparse.Namespace) -> None:
         return
     trained = load_config(config)
     keys = ["head", "head_conf", "loss", "loss_conf"]
-    if not (getattr(args, "asr", None) or args.init_sv):  # else they say what the encoder is
+    keys += [key for key in ("branch_conf",) if hasattr(args, key)]
+    # the ASR model that the encoder comes from; in distillation --asr is the teacher
+    asr = args.init_asr if hasattr(args, "init_asr") else getattr(args, "asr", None)
+    if not (asr or args.init_sv):  # else they say what the encoder is
         keys += [
             "frontend",
             "frontend_conf",

@@ -13,7 +13,9 @@ from espnet2.train.class_choices import ClassChoices
 
 from espnet2_sv.asr.mvn import StoredMVN
 from espnet2_sv.asr.settings import encoder_classes
+from espnet2_sv.models.frame_backbone import FRAME_ENCODERS
 from espnet2_sv.nets.mfa import MFAHead
+from espnet2_sv.nets.pooled import PooledHead
 
 frontend_choices = ClassChoices(
     "frontend",
@@ -31,11 +33,13 @@ normalize_choices = ClassChoices(
 )
 encoder_choices = ClassChoices(
     "encoder",
-    encoder_classes(),
+    encoder_classes() | FRAME_ENCODERS,
     type_check=AbsEncoder,
     default="conformer",
 )
-head_choices = ClassChoices("head", {"mfa": MFAHead}, type_check=torch.nn.Module, default="mfa")
+head_choices = ClassChoices(
+    "head", {"mfa": MFAHead, "pooled": PooledHead}, type_check=torch.nn.Module, default="mfa"
+)
 
 ALL_CHOICES = [
     frontend_choices,

@@ -14,6 +14,7 @@ from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.errors import SVError
+from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.tasks.arguments import add_sv_arguments
@@ -81,7 +82,8 @@ class SVTask(AbsTask):
     ):
         """Rebuild a trained model from its own config and weights alone.
 
-        Unlike ESPnet's, every tensor must be there and fit.
+        Unlike ESPnet's, every tensor must be there and fit. What only training needs, an ASR
+        branch and its teacher, is left out.
 
         Args:
             config_file: The config.yaml of training; by default the one beside the weights.
@@ -95,9 +97,10 @@ class SVTask(AbsTask):
         config_file = Path(config_file or Path(model_file).parent / "config.yaml")
         args = argparse.Namespace(**(load_config(config_file) | changed))
         args.init = None  # the weights come from the file
-        model = cls.build_model(args)
+        model = build_network(args)
         if model_file is not None:
-            load_strictly(model, load_state_dict(model_file), where=str(model_file))
+            state = without_branch(load_state_dict(model_file))
+            load_strictly(model, state, where=str(model_file))
         return model.to(device), args
 
     @classmethod
@@ -166,6 +169,7 @@ class SVTask(AbsTask):
                 seed=args.seed,
                 augment_conf=augmentation(args),
                 num_iters_per_epoch=args.num_iters_per_epoch,
+                keep_clean=getattr(args, "teacher_input", None) == "clean",
                 **shared,
             )
         trials = read_trials(args.valid_trials)

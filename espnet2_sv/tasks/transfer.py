@@ -43,12 +43,7 @@ class SVTransferTask(SVTask):
         group.add_argument(
             "--asr", type=str_or_none, default=None, help="Pretrained ASR model (asr_resolve's)"
         )
-        group.add_argument(
-            "--asr_num_blocks",
-            type=int_or_none,
-            default=None,
-            help="Use the first N encoder blocks only",
-        )
+        add_encoder_arguments(group)
         parser.set_defaults(freeze_encoder_epochs=3, encoder_lr_factor=0.1)
 
     @classmethod
@@ -61,16 +56,26 @@ class SVTransferTask(SVTask):
         if args.init_sv:
             raise SVError("give either --asr or --init_sv, not both")
         args.sv_task = cls.sv_task
-        previous = settings_of_previous_run(args)
-        if previous is not None:
-            vars(args).update(previous)
-            return build_network(args)
-        return start_from_asr(args)
+        source, args.asr = args.asr, None
+        return start_from_asr(args, source)
 
 
-def start_from_asr(args: argparse.Namespace) -> SpeakerModel:
-    """Build the network around the ASR encoder of ``--asr`` and copy its weights."""
-    source, args.asr = args.asr, None
+def add_encoder_arguments(group) -> None:
+    """Add the options that choose what is taken from an ASR model."""
+    group.add_argument(
+        "--asr_num_blocks", type=int_or_none, default=None, help="Use its first N blocks only"
+    )
+
+
+def start_from_asr(args: argparse.Namespace, source: str) -> SpeakerModel:
+    """Build the network around an ASR model's encoder and copy its weights.
+
+    A run that is being resumed does not need the ASR model: its config says what was taken.
+    """
+    previous = settings_of_previous_run(args, source)
+    if previous is not None:
+        vars(args).update(previous)
+        return build_network(args)
     bundle = load_asr_bundle(source)
     overrides = dict(args.encoder_conf)
     foreign = sorted(set(overrides) - set(REGULARISATION_KEYS))
@@ -88,8 +93,8 @@ def start_from_asr(args: argparse.Namespace) -> SpeakerModel:
     return model
 
 
-def settings_of_previous_run(args: argparse.Namespace) -> dict | None:
-    """Return what a run that is being resumed took from its ASR model, or None.
+def settings_of_previous_run(args: argparse.Namespace, source: str) -> dict | None:
+    """Return what a run that is being resumed took from the ASR model ``source``, or None.
 
     Raises:
         SVError: The run was started from another ASR model.
@@ -99,10 +104,10 @@ def settings_of_previous_run(args: argparse.Namespace) -> dict | None:
     if not (args.resume and config.exists() and has_checkpoint(output_dir)):
         return None
     trained = load_config(config)
-    started_from = trained.get("asr_init", {}).get("source")
-    if started_from != str(args.asr):
+    started_from = (trained.get("asr_init") or {}).get("source")
+    if started_from != str(source):
         raise SVError(
-            f"{output_dir}: was started from the ASR model {started_from}, not {args.asr}; "
+            f"{output_dir}: was started from the ASR model {started_from}, not {source}; "
             "choose another --output_dir"
         )
-    return {k: trained.get(k) for k in (*BACKBONE_KEYS, "asr_init")} | {"asr": None}
+    return {k: trained.get(k) for k in (*BACKBONE_KEYS, "asr_init")}

@@ -1,0 +1,255 @@
+import argparse
+import shutil
+
+import pytest
+import torch
+import yaml
+from espnet2.tasks.asr import ASRTask
+
+from espnet2_sv.asr import load_asr_bundle
+from espnet2_sv.errors import SVError
+from espnet2_sv.inference.loading import load_speaker_model
+from espnet2_sv.inference.packing import pack_model
+from espnet2_sv.tasks.distill import SVDistillTask
+from espnet2_sv.tasks.sv import SVTask
+
+BRANCH = ["--branch_conf", "num_blocks=1", "--branch_conf", "heads=2", "--branch_conf", "kernel=7"]
+NO_BLOCKS = ["--branch_conf", "num_blocks=0"]
+STOCK = {
+    "ecapa_tdnn": {"ndim": 16, "output_size": 24},
+    "resnet": {"m_channels": 2},
+    "ska_tdnn": {"ndim": 16, "ska_dim": 4, "output_size": 24},
+}
+
+
+def stock(encoder: str, projector: str = "rawnet3") -> list[str]:
+    """Options of one of ESPnet's own speaker encoders, with its pooling and projector."""
+    options = ["--encoder", encoder, "--head", "pooled", "--head_conf", f"projector={projector}"]
+    for key, value in STOCK[encoder].items():
+        options += ["--encoder_conf", f"{key}={value}"]
+    return options
+
+
+def weights(folder, name="latest.pth"):
+    return torch.load(folder / name, weights_only=True)
+
+
+def config(folder):
+    return yaml.safe_load((folder / "config.yaml").read_text())
+
+
+def stats(folder, epoch=1):
+    reporter = torch.load(folder / "checkpoint.pth", weights_only=True)["reporter"]
+    return reporter["stats"][epoch]["train"]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing is unpacked to the cache of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def train(training_command, asr_exp):
+    def run(folder, network, task=SVDistillTask, **options):
+        asr = {"asr": asr_exp} if task is SVDistillTask else {}
+        task.main(cmd=training_command(folder, **asr | options) + network)
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def conformer(small_network):
+    return [*small_network, *BRANCH]
+
+
+def test_a_student_trains_packs_and_loads_without_its_teacher(train, asr_exp, conformer, tmp_path):
+    asr = shutil.copytree(asr_exp, tmp_path / "asr")
+    folder = train(tmp_path / "exp" / "sv", conformer, asr=asr)
+    assert set(stats(folder)) >= {"loss_spk", "loss_kd", "kd_agreement", "kd_teacher_blank"}
+    shutil.rmtree(asr)
+    trained, _ = load_speaker_model(folder)
+    pack_model(folder, tmp_path / "model.zip")
+    packed, _ = load_speaker_model(tmp_path / "model.zip")
+    speech, lengths = torch.randn(2, 16000), torch.tensor([16000, 9000])
+    assert torch.equal(trained.embed(speech, lengths), packed.embed(speech, lengths))
+    assert any(name.startswith("branch.") for name in weights(folder))
+
+
+def test_neither_checkpoint_nor_optimizer_nor_pack_holds_the_teacher(
+    train, asr_exp, conformer, tmp_path
+):
+    folder = train(tmp_path / "exp", conformer)
+    state = weights(folder)
+    assert {name.split(".")[0] for name in state} == {"backbone", "head", "loss", "branch"}
+    trained = sum(
+        tensor.numel()
+        for name, tensor in state.items()
+        if "running_" not in name
+        and "num_batches" not in name
+        and "after_norm" not in name  # the last norm of the student's encoder is not read
+        and "logmel" not in name
+    )
+    optimizer = weights(folder, "checkpoint.pth")["optimizers"][0]
+    assert sum(v["exp_avg"].numel() for v in optimizer["state"].values()) == trained
+    pack_model(folder, tmp_path / "model.zip")
+    load_speaker_model(tmp_path / "model.zip")
+    (packed,) = (tmp_path / "cache").rglob("*.pth")
+    names = torch.load(packed, weights_only=True)
+    assert {name.split(".")[0] for name in names} == {"backbone", "head", "loss"}
+
+
+@pytest.mark.parametrize("network", ["conformer", "ecapa_tdnn"])
+def test_lambda_0_is_the_training_of_the_plain_student(train, small_network, tmp_path, network):
+    student = small_network if network == "conformer" else stock(network)
+    options = {"max_epoch": 2, "optim_conf": "weight_decay=0.1"}
+    plain = train(tmp_path / "plain", student, task=SVTask, **options)
+    distilled = train(tmp_path / "kd", [*student, *BRANCH, "--kd_schedule", "value=0"], **options)
+    for epoch in (1, 2):
+        for key in ("loss", "acc"):
+            assert stats(plain, epoch)[key] == stats(distilled, epoch)[key]
+    theirs = weights(distilled)
+    for name, tensor in weights(plain).items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+@pytest.mark.parametrize(
+    ("encoder", "projector", "hop", "rate"),
+    [
+        ("ecapa_tdnn", "rawnet3", 160, 100.0),
+        ("resnet", "xvector", 128, 15.625),
+        ("ska_tdnn", "ska_tdnn", 160, 50.0),
+    ],
+)
+@pytest.mark.parametrize("alignment", ["pool", "interpolate"])
+def test_espnets_own_speaker_encoders_learn_from_the_teacher(
+    train, tmp_path, encoder, projector, hop, rate, alignment
+):
+    network = [*stock(encoder, projector), *BRANCH, "--branch_conf", "dim=8"]
+    network += ["--frontend_conf", f"hop_length={hop}", "--kd_conf", f"alignment={alignment}"]
+    folder = train(tmp_path / "exp", network)
+    assert 0 < stats(folder)["loss_kd"] < 20
+    model, args = load_speaker_model(folder)
+    assert args.legacy_positions
+    speech = torch.randn(2, 16000)
+    (frames,), lengths = model.backbone(speech, torch.tensor([16000, 16000]))
+    assert model.backbone.frame_rate_hz == rate
+    assert frames.shape[1] == lengths[0]
+    assert abs(lengths[0] - 16000 / 16000 * rate) <= 1.01
+    assert model.embed(speech, torch.tensor([16000, 16000])).shape == (2, 8)
+
+
+def test_the_teachers_own_twin_starts_with_divergence_0(train, asr_exp, tmp_path):
+    folder = train(
+        tmp_path / "exp",
+        NO_BLOCKS,
+        init_asr=asr_exp,
+        freeze_encoder_epochs=1,
+        teacher_input="augmented",
+        optim_conf="lr=0.0",
+    )
+    found = stats(folder)
+    assert abs(found["loss_kd"]) < 1e-6
+    assert found["kd_agreement"] == 1.0
+    assert config(folder)["asr_init"] == config(folder)["asr_teacher"]
+
+
+def test_transfer_and_distillation_together_resume_without_the_first_model(
+    train, asr_exp, tmp_path
+):
+    start = shutil.copytree(asr_exp, tmp_path / "start")
+    folder = train(tmp_path / "exp", BRANCH, init_asr=start, asr_num_blocks=2)
+    shutil.rmtree(start)
+    train(folder, BRANCH, init_asr=start, asr_num_blocks=2, max_epoch=2, resume="true")
+    assert config(folder)["encoder_conf"]["num_blocks"] == 2
+    assert (folder / "2epoch.pth").exists()
+
+
+def test_teacher_and_its_statistics_stay_bit_for_bit(train, asr_exp, conformer, tmp_path):
+    before = load_asr_bundle(asr_exp).model.state_dict()
+    args = config(train(tmp_path / "exp", conformer))
+    model = SVDistillTask.build_model(argparse.Namespace(**args))
+    model.train()
+    batch = torch.randn(4, 12000), torch.full((4,), 12000), torch.tensor([0, 1, 2, 3])
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(2):
+        model(*batch)[0].backward()
+        optimizer.step()
+    held = model.teacher.held
+    assert not any(module.training for module in held.modules())
+    for part, prefix in (("backbone", ""), ("ctc", "ctc.")):
+        for name, tensor in held[part].state_dict().items():
+            assert torch.equal(tensor, before[prefix + name].to(tensor.dtype)), name
+
+
+def test_resuming_equals_training_without_a_break(train, conformer, tmp_path):
+    options = {"teacher_input": "clean"}
+    schedule = ["--kd_schedule", "warmup_epochs=2", "--kd_schedule", "value=0.5"]
+    straight = train(tmp_path / "straight", conformer + schedule, max_epoch=2, **options)
+    broken = train(tmp_path / "broken", conformer + schedule, max_epoch=1, **options)
+    train(broken, conformer + schedule, max_epoch=2, resume="true", **options)
+    states = [weights(folder) for folder in (straight, broken)]
+    for name, tensor in states[0].items():
+        assert torch.equal(tensor, states[1][name]), name
+    assert [stats(broken, e)["kd_lambda"] for e in (1, 2)] == [0.25, 0.5]
+
+
+def test_an_epoch_without_the_teacher_comes_after_one_with_it(train, conformer, tmp_path):
+    schedule = ["--kd_schedule", "decay_from=1"]
+    folder = train(tmp_path / "exp", conformer + schedule, max_epoch=2)
+    assert "loss_kd" in stats(folder, 1)
+    assert "loss_kd" not in stats(folder, 2)
+
+
+def test_fine_tuning_a_student_needs_no_teacher(train, conformer, tmp_path):
+    folder = train(tmp_path / "exp", conformer)
+    tuned = train(tmp_path / "lmft", [], asr="", init_sv=folder, optim_conf="lr=0.0")
+    name = "head.projection.linear.weight"
+    assert torch.equal(weights(folder)[name], weights(tuned)[name])
+    assert not any(key.startswith("branch.") for key in weights(tuned))
+
+
+def test_resuming_with_another_teacher_is_refused(train, asr_exp, conformer, tmp_path):
+    folder = train(tmp_path / "exp", conformer)
+    other = shutil.copytree(asr_exp, tmp_path / "other")
+    state = weights(other, "valid.acc.ave.pth")
+    state["ctc.ctc_lo.bias"][0] += 1.0
+    torch.save(state, other / "valid.acc.ave.pth")
+    with pytest.raises(SVError, match="had another ASR teacher"):
+        train(folder, conformer, asr=other, max_epoch=2, resume="true")
+
+
+def test_resuming_with_another_branch_is_refused(train, conformer, tmp_path):
+    folder = train(tmp_path / "exp", conformer)
+    with pytest.raises(SVError, match="was trained with branch_conf"):
+        train(folder, [*conformer, *NO_BLOCKS], max_epoch=2, resume="true")
+
+
+@pytest.mark.parametrize(
+    ("options", "network", "message"),
+    [
+        ({"asr": ""}, [], "give --asr"),
+        ({}, ["--branch_conf", "layer=9"], "choose 1 to 3"),
+        ({}, ["--branch_conf", "heads=3"], "cannot be shared by 3 heads"),
+        ({}, ["--branch_conf", "layers=1"], "branch_conf"),
+        ({}, ["--kd_conf", "top_k=0"], "top_k"),
+        ({}, ["--kd_conf", "alignment=hope"], "choose pool or interpolate"),
+        ({}, ["--kd_schedule", "value=-1"], "no negative value"),
+        ({"sample_rate": 8000}, ["--frontend_conf", "fs=8000"], "hears 16000 Hz"),
+    ],
+)
+def test_bad_options_are_refused(train, small_network, tmp_path, options, network, message):
+    with pytest.raises(SVError, match=message):
+        train(tmp_path / "exp", [*small_network, *network], **options)
+
+
+def test_a_teacher_without_ctc_is_refused_with_the_reason(train, asr_exp, conformer, tmp_path):
+    silent = shutil.copytree(asr_exp, tmp_path / "silent")
+    settings = config(silent) | {"model_conf": {"ctc_weight": 0.0}, "decoder": "transformer"}
+    settings["decoder_conf"] = {"num_blocks": 1, "linear_units": 8, "attention_heads": 2}
+    (silent / "config.yaml").write_text(yaml.safe_dump(settings))
+    model = ASRTask.build_model(argparse.Namespace(**settings))
+    torch.save(model.state_dict(), silent / "valid.acc.ave.pth")
+    with pytest.raises(SVError, match="trained without CTC"):
+        train(tmp_path / "exp", conformer, asr=silent)
