@@ -69,6 +69,9 @@ def model_card(
     backbone = model.backbone
     parameters = sum(p.numel() for part in (backbone, model.head) for p in part.parameters())
     source = (settings.get("asr_init") or {}).get("source")
+    teacher = (settings.get("asr_teacher") or {}).get("source")
+    pretrained = f"| pretrained ASR model | {source} |\n" if source else ""
+    pretrained += f"| ASR teacher in training | {teacher} |\n" if teacher else ""
     return TEMPLATE.format(
         name=name,
         source=SOURCES.get(settings.get("sv_task"), "a speaker model"),
@@ -79,7 +82,7 @@ def model_card(
         parameters=f"{parameters:,}",
         sample_rate=backbone.sample_rate,
         speakers=settings.get("spk_num", "unknown"),
-        pretrained=f"| pretrained ASR model | {source} |\n" if source else "",
+        pretrained=pretrained,
         verdict="score, llr, decision, threshold" if calibrated else "score, decision, threshold",
         results=f"\n{results.strip()}\n" if results else "",
     )

@@ -1,5 +1,6 @@
 """Packing a trained speaker model as an ESPnet model-zoo archive."""
 
+import io
 import sys
 import tempfile
 import time
@@ -14,7 +15,7 @@ import yaml
 
 from espnet2_sv import __version__
 from espnet2_sv.asr.archive import find_model_files
-from espnet2_sv.asr.checkpoint import load_config
+from espnet2_sv.asr.checkpoint import load_config, load_state_dict
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.inference.decision import (
@@ -25,6 +26,7 @@ from espnet2_sv.inference.decision import (
 )
 from espnet2_sv.inference.loading import load_from_files
 from espnet2_sv.inference.modelcard import model_card
+from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.scoring.calibration import Calibration
 
 # What goes along if the exp directory has it.
@@ -79,7 +81,7 @@ def pack_model(
     contents: Contents = {
         "meta.yaml": _meta(**names),
         names["train_config"]: config,
-        names["model_file"]: weights,
+        names["model_file"]: _weights_in_use(weights),
     }
     for pattern in COMPANIONS:
         for path in sorted(exp.glob(pattern)):
@@ -135,6 +137,17 @@ def _load_check(config: bytes, weights: Path) -> torch.nn.Module:
             return load_from_files(path, weights)[0]
         except SVError as e:
             raise SVError(f"the packed model would not load: {e}") from e
+
+
+def _weights_in_use(weights: Path) -> Path | bytes:
+    """Return the weights without what only training needs: the branch of a distilled student."""
+    state = load_state_dict(weights)
+    used = without_branch(state)
+    if len(used) == len(state):
+        return weights
+    stream = io.BytesIO()
+    torch.save(used, stream)
+    return stream.getvalue()
 
 
 def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
