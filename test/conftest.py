@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import dataclasses
+import importlib.util
 import itertools
 from pathlib import Path
 
@@ -60,3 +61,13 @@ def make_corpus(root: Path, speakers: int, utterances: int, seconds=(0.9, 1.4)) 
 def corpus(tmp_path_factory) -> Corpus:
     """Four speakers of three utterances, about one second each, 16 kHz."""
     return make_corpus(tmp_path_factory.mktemp("corpus"), speakers=4, utterances=3)
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """Small random ASR models of many kinds and speaker adaptors on them."""
+    path = Path(__file__).with_name("adaptors.py")
+    spec = importlib.util.spec_from_file_location("adaptors", path)
+    adaptors = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(adaptors)
+    return adaptors.Zoo(tmp_path_factory.mktemp("zoo"))

@@ -60,10 +60,15 @@ class AsrBundle:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Hash of the names and numbers of all weights, wherever they are stored."""
+        """Hash of the names and numbers of all weights, wherever they are stored.
+
+        Numbers are hashed in single precision, in which they are used: ESPnet's recogniser turns
+        the statistics of the normalisation, which training keeps in double precision, into it.
+        """
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
             data = tensor.detach().cpu().contiguous()
+            data = data.float() if data.is_floating_point() else data
             digest.update(f"{name} {data.dtype} {tuple(data.shape)}\n".encode())
             digest.update(data.reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()

@@ -80,6 +80,8 @@ class Recogniser:
         args = read_asr_args(files)
         if decode is None:
             decode = "beam" if args.decoder == "transducer" else "greedy"
+        if decode == "beam" and args.model == "maskctc":
+            raise SVError(f"{files.config}: ESPnet's beam search is not for Mask-CTC models")
         check_options(options)
         if decode == "greedy":
             if options:

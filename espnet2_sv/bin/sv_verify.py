@@ -25,7 +25,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--asr",
         default=None,
         metavar="SOURCE",
-        help="ASR model that a speaker adaptor reads, if it is neither in the adaptor's package nor "
+        help="ASR model that a speaker adaptor reads, if neither its package holds it nor is it "
         "where training had it",
     )
     parser.add_argument(

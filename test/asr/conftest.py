@@ -111,9 +111,9 @@ def shift(model: torch.nn.Module) -> None:
                 tensor.add_(0.1 * torch.rand_like(tensor) * (tensor.abs() + 0.5))
 
 
-def train(root: Path, conf: dict) -> Trained:
+def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
     """Leave what a training run of ESPnet leaves."""
-    conf = {**ASRTask.get_default_config(), **copy.deepcopy(conf), "token_list": TOKENS}
+    conf = {**ASRTask.get_default_config(), **copy.deepcopy(conf), "token_list": tokens or TOKENS}
     exp, stats = root / "exp" / "asr_train", root / "exp" / "stats" / "feats_stats.npz"
     exp.mkdir(parents=True)
     stats.parent.mkdir()

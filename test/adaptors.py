@@ -1,0 +1,145 @@
+"""Random ASR models of many kinds with tokenizers that work, and speaker adaptors on them."""
+
+import importlib.util
+import io
+from pathlib import Path
+
+import torch
+import yaml
+from espnet2.bin.asr_inference import Speech2Text
+
+from espnet2_sv.asr.archive import find_model_files
+from espnet2_sv.tasks.adaptor import SVAdaptorTask
+
+_spec = importlib.util.spec_from_file_location(
+    "asr_fixtures", Path(__file__).parent / "asr" / "conftest.py"
+)
+asr_fixtures = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(asr_fixtures)
+
+SENTENCES = ["the cat sat", "a dog ran far", "yes he said it", "no she did not", "we go there"]
+DECODER = {"attention_heads": 2, "linear_units": 24, "num_blocks": 1}
+KINDS = {
+    "ctc": {},
+    "attention": {
+        "decoder": "transformer",
+        "decoder_conf": DECODER,
+        "model_conf": {"ctc_weight": 0.3},
+    },
+    "bpe": {"token_type": "bpe", "bpemodel": "data/bpe.model"},
+    "legacy": {"encoder_conf": {"rel_pos_type": "legacy"}},
+    "self_conditioned": {
+        "encoder_conf": {"interctc_layer_idx": [1, 2], "interctc_use_conditioning": True},
+        "model_conf": {"ctc_weight": 1.0, "interctc_weight": 0.5},
+    },
+    "transducer": {
+        "decoder": "transducer",
+        "decoder_conf": {"rnn_type": "lstm", "num_layers": 1, "hidden_size": 8},
+        "joint_net_conf": {"joint_space_size": 8},
+        "model_conf": {"ctc_weight": 0.3},
+    },
+    "no_ctc": {
+        "decoder": "transformer",
+        "decoder_conf": DECODER,
+        "model_conf": {"ctc_weight": 0.0},
+    },
+    "mask_ctc": {
+        "model": "maskctc",
+        "decoder": "mlm",
+        "decoder_conf": DECODER,
+        "model_conf": {"ctc_weight": 0.3},
+    },
+}
+
+
+def train_bpe() -> tuple[bytes, list[str]]:
+    """A sentencepiece model of 22 pieces, and ESPnet's token list for it."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCES),
+        model_writer=model,
+        vocab_size=22,
+        bos_id=-1,
+        eos_id=-1,
+        minloglevel=2,
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = [processor.id_to_piece(i) for i in range(1, processor.get_piece_size())]
+    return model.getvalue(), ["<blank>", "<unk>", *pieces, "<sos/eos>"]
+
+
+def make_asr(root: Path, kind: str) -> "asr_fixtures.Trained":
+    """What training such an ASR model leaves; its greedy transcripts are long and varied."""
+    conf = asr_fixtures.conformer(**KINDS[kind].get("encoder_conf", {}))
+    conf |= {k: v for k, v in KINDS[kind].items() if k != "encoder_conf"}
+    tokens = None
+    if conf["token_type"] == "bpe":
+        bpe, tokens = train_bpe()
+    trained = asr_fixtures.train(root, conf, tokens)
+    if tokens:
+        (root / conf["bpemodel"]).write_bytes(bpe)
+    if trained.stock.ctc is not None:
+        speak(trained.stock)
+    trained.save_weights(trained.stock.state_dict())
+    return trained
+
+
+@torch.no_grad()
+def speak(model: torch.nn.Module) -> None:
+    """Let the best token depend on the frame: a random network's frames are much alike."""
+    noise = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
+    frames, _ = model.encode(noise, torch.tensor([16000]))
+    frames = frames[0] if isinstance(frames, tuple) else frames
+    layer = model.ctc.ctc_lo
+    layer.weight.copy_(torch.randn_like(layer.weight))
+    layer.bias.copy_(-layer.weight @ frames[0].mean(0))
+
+
+def make_adaptor(exp: Path, asr: Path | str) -> Path:
+    """What adaptor training leaves, with random weights."""
+    exp.mkdir(parents=True)
+    args = SVAdaptorTask.get_parser().parse_args(["--output_dir", str(exp)])
+    args.asr, args.spk_num = str(asr), 4
+    args.head_conf = {"embed_dim": 8, "adaptor_dim": 8, "linear_units": 16, "kernel": 7}
+    torch.manual_seed(1)
+    model = SVAdaptorTask.build_model(args)
+    asr_fixtures.shift(model)
+    state = dict(model.state_dict())
+    sha256 = bytes.fromhex(args.asr_init["weights_sha256"])
+    state["backbone.asr_sha256"] = torch.tensor(list(sha256), dtype=torch.float32)
+    torch.save(state, exp / "valid.eer.best.pth")
+    (exp / "config.yaml").write_text(yaml.safe_dump(vars(args)))
+    (exp / "spk2id").write_text("a 0\nb 1\nc 2\nd 3\n")
+    return exp
+
+
+class Zoo:
+    """ASR models by kind, each with an adaptor; made when first asked for."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def asr(self, kind: str = "ctc") -> Path:
+        """The exp directory of an ASR model."""
+        folder = self.root / kind / "exp" / "asr_train"
+        return folder if folder.exists() else make_asr(self.root / kind, kind).exp
+
+    def adaptor(self, kind: str = "ctc") -> Path:
+        """The exp directory of an adaptor on it, which names the ASR model by its full path."""
+        folder = self.root / kind / "exp" / "sv_adaptor"
+        return folder if folder.exists() else make_adaptor(folder, self.asr(kind))
+
+    def stock(self, kind: str, **options) -> Speech2Text:
+        """ESPnet's own recogniser, made from the files of training as they are."""
+        files = find_model_files(self.asr(kind), "asr")
+        conf = yaml.safe_load(files.config.read_text())
+        root = files.root.parents[1]
+        conf["normalize_conf"]["stats_file"] = str(root / conf["normalize_conf"]["stats_file"])
+        if conf["bpemodel"]:
+            conf["bpemodel"] = str(root / conf["bpemodel"])
+        config = root / "absolute.yaml"
+        config.write_text(yaml.safe_dump(conf))
+        with asr_fixtures.any_transducer_loss():
+            return Speech2Text(str(config), str(files.weights), **options)

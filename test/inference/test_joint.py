@@ -1,0 +1,130 @@
+import itertools
+
+import pytest
+import soundfile
+import torch
+
+from espnet2_sv.asr.archive import find_model_files
+from espnet2_sv.inference.embedder import embed_wav_scp, recognise_wav_scp
+from espnet2_sv.inference.extractors import Precision
+from espnet2_sv.inference.joint import JointRecogniser, find_joint_asr, load_joint
+from espnet2_sv.scoring.embeddings import read_embeddings
+
+
+@pytest.fixture
+def joint(zoo):
+    """A function that loads a kind of adaptor."""
+
+    def load(kind: str, decode: str | None = None, **options) -> JointRecogniser:
+        files = find_model_files(zoo.adaptor(kind), "sv")
+        asr = find_joint_asr(files.config)
+        model, recogniser = load_joint(files.config, files.weights, asr, "cpu", decode, **options)
+        return JointRecogniser(model, recogniser, max_seconds=120.0, batch_seconds=10.0)
+
+    return load
+
+
+@pytest.fixture
+def waves(an4):
+    """Real recordings and pieces of them, of mixed lengths."""
+    whole = [torch.from_numpy(soundfile.read(path)[0]).float() for path in an4.values()]
+    return [*whole, *(wave[:7000] for wave in whole[:3]), whole[0]]
+
+
+@pytest.mark.parametrize("kind", ["ctc", "legacy", "self_conditioned", "bpe"])
+def test_results_of_batches_equal_those_of_one_by_one(joint, waves, kind):
+    recogniser = joint(kind)
+    for together, wave in zip(recogniser.outcomes(waves), waves, strict=True):
+        alone = recogniser.outcomes([wave])[0]
+        assert together.transcript == alone.transcript
+        torch.testing.assert_close(together.embedding, alone.embedding, atol=1e-5, rtol=1e-4)
+
+
+def test_the_encoder_runs_once_a_batch(joint, waves):
+    recogniser, batches = joint("ctc"), []
+    encoder = recogniser.recogniser.asr_model.encoder
+    encoder.register_forward_hook(lambda module, args, output: batches.append(len(args[0])))
+    recogniser.outcomes(waves)
+    assert sum(batches) == len(waves) and len(batches) < len(waves)
+    batches.clear()
+    legacy = joint("legacy")
+    legacy.recogniser.asr_model.encoder.register_forward_hook(
+        lambda module, args, output: batches.append(len(args[0]))
+    )
+    legacy.outcomes(waves)
+    lengths = sorted(len(wave) for wave in waves)
+    assert sorted(batches) == sorted(len(list(g)) for _, g in itertools.groupby(lengths))
+
+
+@pytest.fixture
+def wav_scp(an4, tmp_path):
+    (tmp_path / "wav.scp").write_text("".join(f"{k} {v}\n" for k, v in an4.items()))
+    return tmp_path / "wav.scp"
+
+
+def read_text(folder) -> dict[str, str]:
+    lines = (folder / "text").read_text().splitlines()
+    return dict(line.partition(" ")[::2] for line in lines)
+
+
+def test_a_list_gets_text_and_vectors(zoo, joint, an4, wav_scp, tmp_path):
+    report = recognise_wav_scp(zoo.adaptor(), wav_scp, tmp_path / "joint", shard_size=3)
+    assert (report.embedded, report.failed) == (8, 0)
+    text, recogniser = read_text(tmp_path / "joint"), joint("ctc")
+    assert list(text) == list(an4)
+    for name, path in an4.items():
+        assert text[name] == recogniser.outcomes([soundfile.read(path)[0]])[0].transcript.text
+    embed_wav_scp(zoo.adaptor(), wav_scp, tmp_path / "embedded")
+    names = list(an4)
+    _, vectors = read_embeddings(tmp_path / "joint/xvector.scp", names)
+    _, expected = read_embeddings(tmp_path / "embedded/xvector.scp", names)
+    torch.testing.assert_close(torch.tensor(vectors), torch.tensor(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_several_processes_and_beam_search(zoo, an4, wav_scp, tmp_path):
+    decoding = {"beam_size": 2, "ctc_weight": 0.4, "maxlenratio": 0.1}
+    recognise_wav_scp(
+        zoo.adaptor("attention"),
+        wav_scp,
+        tmp_path / "joint",
+        nj=2,
+        shard_size=2,
+        decode="beam",
+        decoding=decoding,
+    )
+    stock = zoo.stock("attention", **decoding)
+    text = read_text(tmp_path / "joint")
+    for name, path in an4.items():
+        assert text[name] == stock(soundfile.read(path)[0])[0][0]
+
+
+def test_a_finished_list_is_done_again_only_if_decoded_otherwise(zoo, wav_scp, tmp_path):
+    def run(**options):
+        return recognise_wav_scp(zoo.adaptor("attention"), wav_scp, tmp_path / "o", **options).new
+
+    assert run() == 8
+    assert run() == 0
+    (tmp_path / "o/text").unlink()
+    assert run() == 8
+    assert run(decode="beam", decoding={"beam_size": 2, "maxlenratio": 0.05}) == 8
+    assert run(decode="beam", decoding={"beam_size": 3, "maxlenratio": 0.05}) == 8
+    assert run(decode="beam", decoding={"beam_size": 3, "maxlenratio": 0.05}) == 0
+
+
+def test_bad_recordings_have_no_text(zoo, wav_scp, tmp_path):
+    with open(wav_scp, "a", encoding="utf-8") as stream:
+        stream.write("z nowhere.wav\n")
+    report = recognise_wav_scp(zoo.adaptor(), wav_scp, tmp_path / "o", skip_bad=True)
+    assert (report.embedded, report.failed) == (8, 1)
+    assert "z" not in read_text(tmp_path / "o")
+
+
+def test_mixed_precision_is_close(zoo, joint, waves):
+    files = find_model_files(zoo.adaptor(), "sv")
+    asr = find_joint_asr(files.config)
+    model, recogniser = load_joint(files.config, files.weights, asr)
+    half = JointRecogniser(model, recogniser, **vars(Precision(dtype="bfloat16")))
+    full = joint("ctc").outcomes(waves[:2])
+    for a, b in zip(half.outcomes(waves[:2]), full, strict=True):
+        assert torch.nn.functional.cosine_similarity(a.embedding, b.embedding, dim=0) > 0.99
+        assert not torch.equal(a.embedding, b.embedding)
