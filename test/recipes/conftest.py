@@ -11,7 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MADE = ("data", "dump", "exp", "downloads")  # by recipes
-NOT_COPIED = shutil.ignore_patterns(".*_cache", "__pycache__", "venv", "*.egg-info", ".git", ".hypothesis")
+NOT_COPIED = shutil.ignore_patterns(
+    ".*_cache", "__pycache__", "venv", "*.egg-info", ".git", ".hypothesis"
+)
 
 
 class Recipe:

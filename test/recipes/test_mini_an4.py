@@ -125,7 +125,7 @@ def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(copie
         "dump/raw/valid",  # 3: formatting
         f"{sv}/checkpoint.safe.pth",  # 4: training, second epoch
         f"{sv}/inference/trials/embed.log",  # 6: embedding
-        f"{sv}/inference/valid/cosine.log",  # 7: scoring
+        f"{sv}/inference/valid/cosine/score.log",  # 7: scoring
         f"{sv}/inference/test/cosine/metrics.log",  # 8: metrics
         f"{sv}/pack.log",  # 9: packing
     ]

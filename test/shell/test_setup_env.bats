@@ -132,3 +132,27 @@ USE
     [ "${lines[2]}" = "returned 1" ]
     [ "${#lines[@]}" -eq 3 ]
 }
+
+@test "in an ESPnet checkout its Python serves, if it is of use" {
+    mkdir -p espnet/espnet2 espnet/tools espnet/bin path
+    mv project espnet/project
+    mkdir project # for the stand-in
+    for program in bash cat dirname; do ln -s "$(command -v "${program}")" path/; done
+    cp "${python}" espnet/bin/python3
+    # like conda's, it uses unset variables and failing commands
+    cat > espnet/tools/activate_python.sh <<'CHECKOUT'
+false
+echo "${NOT_SET}" > /dev/null
+export PATH=$PWD/espnet/bin:${PATH}
+CHECKOUT
+    cat > use.sh <<'USE'
+set -eu
+. espnet/project/tools/activate_python.sh
+command -v python3
+echo "$- ${PYTHONPATH}"
+USE
+    PATH=${BATS_TEST_TMPDIR}/path PYTHONPATH="" run bash use.sh
+    [ "$status" -eq 0 ]
+    [ "${lines[0]}" = "${BATS_TEST_TMPDIR}/espnet/bin/python3" ]
+    [[ "${lines[-1]}" =~ ^[a-zA-Z]*e[a-zA-Z]*u[a-zA-Z]*\ .*/espnet/project$ ]]
+}
