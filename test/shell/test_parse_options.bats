@@ -71,11 +71,10 @@ PROGRAM
 }
 
 @test "--config is read first, options win over it" {
-    echo "config=" | cat - program.sh > with_config.sh
     printf 'name=from_file\nlong_name=from_file\n' > settings.conf
-    run bash with_config.sh --name mine --config settings.conf
+    run bash program.sh --name mine --config settings.conf
     [ "$output" = "mine|false|from_file|" ]
-    run bash with_config.sh --config missing.conf
+    run bash program.sh --config missing.conf
     [ "$status" -eq 1 ]
     [[ "$output" == *"missing.conf"* ]]
 }

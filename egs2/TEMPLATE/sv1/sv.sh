@@ -152,7 +152,7 @@ if runs 3; then
     log "Stage 3: Check and format: data/ -> ${data_feats}/"
     for dset in $(needed_sets); do
         require_file "data/${dset}/wav.scp" "stage 1 makes it"
-        if [[ " ${valid_set} ${test_sets} " == *" ${dset} "* ]]; then
+        if [[ " ${valid_set} ${calib_set} ${test_sets} " == *" ${dset} "* ]]; then
             require_file "data/${dset}/trials" "lines of 'enroll_utt test_utt target|nontarget'"
         fi
         once "${data_feats}/${dset}/wav.scp" "${sample_rate}" "${audio_format}" "${format_args}" \
@@ -248,7 +248,9 @@ if runs 8; then
     done
     choose_threshold
     write_results "${sv_exp}/RESULTS.md" "${inference_dir}" # packed with the model
-    write_results "${results}" "${expdir}"/sv_*/inference*
+    dirs=("${expdir}"/sv_*/inference*)
+    [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}") # --sv_exp
+    write_results "${results}" "${dirs[@]}"
     cat "${results}"
 fi
 

@@ -7,9 +7,8 @@ needed_sets() {
     {
         "${skip_train}" || printf '%s\n' "${train_set}" "${valid_set}"
         # shellcheck disable=SC2086
-        "${skip_eval}" || printf '%s\n' ${test_sets}
+        "${skip_eval}" || printf '%s\n' ${test_sets} "${calib_set}"
         "${skip_eval}" || ! "${score_norm}" || echo "${cohort_set}"
-        "${skip_eval}" || ! "${calibrate}" || echo "${calib_set}"
     } | awk '!seen[$0]++'
 }
 

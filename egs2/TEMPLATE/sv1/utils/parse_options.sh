@@ -20,6 +20,8 @@ for ((_i = 1; _i < $#; _i++)); do
         [ -r "${!_next}" ] || _parse_options_fail "--config ${!_next}: no such file"
         # shellcheck disable=SC1090
         . "${!_next}"
+        # shellcheck disable=SC2034
+        config=${!_next} # so that step 2 knows the option
     fi
 done
 
