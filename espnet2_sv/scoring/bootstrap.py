@@ -41,7 +41,9 @@ def draw_speakers(speakers: Speakers, labels: np.ndarray) -> Draw:
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         times = rng.multinomial(speakers.count, evenly).astype(np.float64)
-        return times[of_target], times[enroll] * times[test]
+        nontarget = times[enroll]
+        nontarget *= times[test]
+        return times[of_target], nontarget
 
     return draw
 
@@ -67,8 +69,8 @@ class WeightedRoc:
         """Sort once; ``scores`` (K,), ``labels`` (K,)."""
         labels = np.asarray(labels, bool)
         roc = roc_points(scores, labels)
-        self._target_order = np.argsort(-np.asarray(scores)[labels])
-        self._nontarget_order = np.argsort(-np.asarray(scores)[~labels])
+        self._target_order = _falling(np.asarray(scores)[labels])
+        self._nontarget_order = _falling(np.asarray(scores)[~labels])
         self._hits = roc.n_target - roc.misses
         self._false_alarms = roc.false_alarms
         # Costs can only be least just before a step right and just after a step up.
@@ -161,6 +163,11 @@ def interval(
     reach = stdtrit(units - 1, (1 + level) / 2) * values.std(axis=0, ddof=1)
     low, high = expit(middle - reach), expit(middle + reach)
     return np.stack([np.minimum(low, estimate), np.maximum(high, estimate)])
+
+
+def _falling(scores: np.ndarray) -> np.ndarray | slice:
+    """What puts scores in falling order; a slice, which copies nothing, where they are in it."""
+    return slice(None) if (scores[1:] <= scores[:-1]).all() else np.argsort(-scores)
 
 
 def _cumulate(weights: np.ndarray) -> np.ndarray:
