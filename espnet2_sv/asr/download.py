@@ -21,7 +21,7 @@ def download(tag: str) -> Path:
     Raises:
         SVError: It is no tag, or cannot be fetched.
     """
-    if _looks_like_a_path(tag):
+    if looks_like_a_path(tag):
         raise SVError(f"{tag}: no such file or directory")
     from espnet_model_zoo.downloader import ModelDownloader
 
@@ -38,7 +38,7 @@ def download(tag: str) -> Path:
         raise SVError(f"{tag}: neither a file nor a model that can be fetched ({reason})") from e
 
 
-def _looks_like_a_path(tag: str) -> bool:
+def looks_like_a_path(tag: str) -> bool:
     """Whether it can only be meant as a path, e.g. ``./x``, ``exp/asr/model.zip``, ``a/b/c``."""
     if tag.startswith(("http://", "https://")):
         return False

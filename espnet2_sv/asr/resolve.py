@@ -86,6 +86,12 @@ def _content_sha256(source: str) -> str | None:
     return hashlib.sha256(both.encode()).hexdigest()
 
 
+def original_source(source: str | os.PathLike) -> str:
+    """Return the source that a resolved model came from; of anything else, the source itself."""
+    record = _read_record(Path(os.path.expanduser(source)))
+    return str(source) if record is None else record["source"]
+
+
 def write_model(bundle, part: Path, outdir: Path) -> None:
     """Write everything that ESPnet needs to decode with a model, in one folder.
 

@@ -22,6 +22,20 @@ def get_parser() -> argparse.ArgumentParser:
         "--calibration", default=None, metavar="JSON", help="calibration.json of sv_calibrate"
     )
     parser.add_argument(
+        "--format",
+        choices=("sv", "joint", "adaptor"),
+        default="sv",
+        help="of an adaptor: sv holds the ASR model, too; so does joint, from which ESPnet's own "
+        "Speech2Text loads the ASR model; adaptor is the adaptor alone, to be attached to its ASR "
+        "model with --asr",
+    )
+    parser.add_argument(
+        "--asr",
+        default=None,
+        metavar="SOURCE",
+        help="ASR model that an adaptor reads, if it is not where training had it",
+    )
+    parser.add_argument(
         "--option",
         action="append",
         default=[],
@@ -42,6 +56,8 @@ def main(cmd=None):
         model_file=args.model_file,
         calibration=args.calibration,
         options=args.option,
+        layout=args.format,
+        asr=args.asr,
     )
     for name in names:
         print(name)

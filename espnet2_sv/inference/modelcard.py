@@ -2,6 +2,8 @@
 
 import torch
 
+from espnet2_sv.asr.bundle import AsrBundle
+
 SOURCES = {
     "scratch": "trained from random weights",
     "transfer": "initialised with an ASR encoder, then trained on speaker labels",
@@ -12,7 +14,7 @@ SOURCES = {
 TEMPLATE = """\
 ---
 library_name: espnet
-pipeline_tag: audio-classification
+pipeline_tag: {pipeline}
 tags:
 - espnet
 - audio
@@ -28,7 +30,7 @@ A speaker verification model of espnet2_sv: {source}.
 |---|---|
 | encoder | {encoder}, {num_blocks} blocks of {block_dim} |
 | embedding | {embed_dim} values; compare by cosine |
-| parameters | {parameters} without the training classes |
+| parameters | {parameters} |
 | audio | {sample_rate} Hz, one channel |
 | training speakers | {speakers} |
 {pretrained}
@@ -41,21 +43,56 @@ import soundfile
 from espnet2_sv import SpeakerVerifier, Speech2Embedding
 
 speech, rate = soundfile.read("a.wav")  # {sample_rate} Hz
-embedding = Speech2Embedding.from_pretrained("SOURCE")(speech)  # (1, {embed_dim})
+embedding = Speech2Embedding.from_pretrained("SOURCE"{asr})(speech)  # (1, {embed_dim})
 
-verifier = SpeakerVerifier.from_pretrained("SOURCE")
+verifier = SpeakerVerifier.from_pretrained("SOURCE"{asr})
 print(verifier.verify("a.wav", "b.wav"))  # {verdict}
 ```
 
 ```sh
-python -m espnet2_sv.bin.sv_verify --model SOURCE --enroll a.wav --test b.wav
-python -m espnet2_sv.bin.sv_embed --model SOURCE --wav_scp wav.scp --output_dir embeddings
+python -m espnet2_sv.bin.sv_verify --model SOURCE{asr_option} --enroll a.wav --test b.wav
+python -m espnet2_sv.bin.sv_embed --model SOURCE{asr_option} --wav_scp wav.scp --output_dir vectors
 ```
-{results}"""
+{joint}{results}"""
+
+JOINT = """
+Text and embedding, from one pass of the encoder:
+
+```python
+from espnet2_sv import Speech2TextEmbedding
+
+text, embedding = Speech2TextEmbedding.from_pretrained("SOURCE"{asr})(speech)
+```
+
+```sh
+python -m espnet2_sv.bin.sv_joint --model SOURCE{asr_option} --wav_scp wav.scp --output_dir joint
+```
+"""
+
+STOCK = """
+ESPnet alone loads the ASR model, which is as it was:
+
+```python
+from espnet2.bin.asr_inference import Speech2Text
+
+text, *_ = Speech2Text.from_pretrained("SOURCE")(speech)[0]
+```
+"""
+
+ATTACHED = """
+The ASR model, ASR_SOURCE, is not in this package: {name}, of weights
+`{sha256}`.
+"""
 
 
 def model_card(
-    name: str, settings: dict, model: torch.nn.Module, results: str | None, calibrated: bool
+    name: str,
+    settings: dict,
+    model: torch.nn.Module,
+    results: str | None,
+    calibrated: bool,
+    asr: AsrBundle | None = None,
+    layout: str = "sv",
 ) -> str:
     """Describe a model in Markdown.
 
@@ -65,9 +102,15 @@ def model_card(
         model: The speaker model.
         results: Text of a RESULTS.md.
         calibrated: Whether a calibration is packed with it.
+        asr: The ASR model that an adaptor reads.
+        layout: How an adaptor is packed, see :func:`espnet2_sv.inference.packing.pack_model`.
     """
     backbone = model.backbone
-    parameters = sum(p.numel() for part in (backbone, model.head) for p in part.parameters())
+    attached = asr is not None and layout == "adaptor"
+    placeholders = {
+        "asr": ', asr="ASR_SOURCE"' if attached else "",
+        "asr_option": " --asr ASR_SOURCE" if attached else "",
+    }
     source = (settings.get("asr_init") or {}).get("source")
     teacher = (settings.get("asr_teacher") or {}).get("source")
     pretrained = f"| pretrained ASR model | {source} |\n" if source else ""
@@ -75,14 +118,38 @@ def model_card(
     return TEMPLATE.format(
         name=name,
         source=SOURCES.get(settings.get("sv_task"), "a speaker model"),
-        encoder=settings.get("encoder", "student"),
+        pipeline="automatic-speech-recognition" if layout == "joint" else "audio-classification",
+        encoder=asr.args.encoder if asr else settings.get("encoder", "student"),
         num_blocks=backbone.num_blocks,
         block_dim=backbone.block_dim,
         embed_dim=model.head.embed_dim,
-        parameters=f"{parameters:,}",
+        parameters=_parameters(model, asr),
+        joint=_joint(settings, asr, layout, placeholders),
+        **placeholders,
         sample_rate=backbone.sample_rate,
         speakers=settings.get("spk_num", "unknown"),
         pretrained=pretrained,
         verdict="score, llr, decision, threshold" if calibrated else "score, decision, threshold",
         results=f"\n{results.strip()}\n" if results else "",
     )
+
+
+def _parameters(model: torch.nn.Module, asr: AsrBundle | None) -> str:
+    parameters = sum(p.numel() for part in (model.backbone, model.head) for p in part.parameters())
+    if asr is None:
+        return f"{parameters:,} without the training classes"
+    whole = sum(p.numel() for p in asr.model.parameters())
+    return f"{parameters:,} on top of the {whole:,} of the ASR model, which are as they were"
+
+
+def _joint(settings: dict, asr: AsrBundle | None, layout: str, placeholders: dict) -> str:
+    """Return the part of the card that is about an adaptor's ASR model."""
+    if asr is None:
+        return ""
+    name = (settings.get("asr_init") or {}).get("source", "unknown")
+    parts = [JOINT.format(**placeholders)]
+    if layout == "joint":
+        parts.append(STOCK)
+    if layout == "adaptor":
+        parts.append(ATTACHED.format(name=name, sha256=asr.weights_sha256))
+    return "".join(parts)

@@ -6,6 +6,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,10 +15,13 @@ import torch
 import yaml
 
 from espnet2_sv import __version__
-from espnet2_sv.asr.archive import find_model_files
+from espnet2_sv.asr.archive import OWN_SECTION, find_model_files
+from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.asr.checkpoint import load_config, load_state_dict
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+from espnet2_sv.inference.adaptor_package import FORMATS, adaptor_package, asr_names
+from espnet2_sv.inference.cleaning import clean_settings
 from espnet2_sv.inference.decision import (
     CALIBRATION_FILE,
     THRESHOLD_FILE,
@@ -31,9 +35,6 @@ from espnet2_sv.scoring.calibration import Calibration
 
 # What goes along if the exp directory has it.
 COMPANIONS = ("spk2id", "RESULTS.md", CALIBRATION_FILE, THRESHOLD_FILE, "images/*.png")
-# Settings that name hosts and accounts, e.g. dist_master_addr, wandb_entity.
-PRIVATE_PREFIXES = ("dist_", "wandb_")
-
 Contents = dict[str, Path | bytes]
 
 
@@ -44,6 +45,8 @@ def pack_model(
     model_file: str | Path | None = None,
     calibration: str | Path | None = None,
     options: Iterable[str | Path] = (),
+    layout: str | None = None,
+    asr: str | Path | None = None,
 ) -> list[str]:
     """Make a zip that ``Speech2Embedding.from_pretrained`` loads anywhere.
 
@@ -52,12 +55,19 @@ def pack_model(
     ``calibration.json``, ``threshold.json`` and ``images/*.png``. Config and weights are loaded
     once for a check.
 
+    A speaker adaptor is packed with the ASR model that it reads, in ``asr``; such an archive is a
+    source of both. In ``"joint"`` the ASR model stands first: ESPnet's own
+    ``Speech2Text.from_pretrained`` loads it, too.
+
     Args:
         exp: Directory of the training run.
         outpath: The zip to write.
         model_file: Weights other than the best of the run.
         calibration: A calibration that is not in ``exp``; it is packed as ``calibration.json``.
         options: Further files or directories; they are packed under their own names.
+        layout: ``"sv"``, the default. For adaptors also ``"joint"``, or ``"adaptor"`` for the
+            adaptor alone, without its training classes; the ASR model is attached in use.
+        asr: The ASR model that an adaptor reads, if it is not where training had it.
 
     Returns:
         The names in the archive.
@@ -72,16 +82,59 @@ def pack_model(
         raise SVError(f"{outpath}: the name of the archive must end in .zip")
     found = find_model_files(exp, kinds="sv")
     weights = Path(model_file) if model_file is not None else Path(found.weights)
-    settings = clean_settings(load_config(found.config))
-    config = yaml.safe_dump(settings, allow_unicode=True).encode()
-    model = _load_check(config, weights)
+    with tempfile.TemporaryDirectory() as workdir:
+        if load_config(found.config).get("sv_task") == "adaptor":
+            layout = layout or "sv"
+            parts = _adaptor_parts(found.config, weights, layout, asr, Path(workdir))
+        elif layout not in (None, "sv") or asr is not None:
+            raise SVError(f"{exp}: holds no adaptor; leave out the format and the ASR model")
+        else:
+            parts = _plain_parts(found.config, weights)
+        contents = _contents(exp, weights.name, parts, calibration, options)
+        _write_zip(outpath, contents)
+    return list(contents)
 
+
+@dataclass(frozen=True)
+class _Parts:
+    """What differs between the formats."""
+
+    settings: dict[str, Any]
+    weights: Path | bytes
+    model: torch.nn.Module
+    layout: str = "sv"
+    asr: AsrBundle | None = None
+    asr_files: Contents = field(default_factory=dict)
+
+
+def _plain_parts(config: Path, weights: Path) -> _Parts:
+    settings = clean_settings(load_config(config))
+    return _Parts(settings, _weights_in_use(weights), _load_check(settings, weights))
+
+
+def _adaptor_parts(config: Path, weights: Path, layout: str, asr, workdir: Path) -> _Parts:
+    if layout not in FORMATS:
+        raise SVError(f"format {layout!r} is unknown; choose {', '.join(FORMATS)}")
+    package = adaptor_package(config, weights, layout, asr, workdir)
+    return _Parts(
+        package.settings,
+        package.weights,
+        package.model,
+        layout,
+        package.bundle,
+        package.asr_files,
+    )
+
+
+def _contents(exp: Path, weights_name: str, parts: _Parts, calibration, options) -> Contents:
+    """Gather all files by their names in the archive."""
     folder = PurePosixPath("exp", exp.resolve().name)
-    names = {"train_config": f"{folder}/config.yaml", "model_file": f"{folder}/{weights.name}"}
+    names = {"train_config": f"{folder}/config.yaml", "model_file": f"{folder}/{weights_name}"}
     contents: Contents = {
-        "meta.yaml": _meta(**names),
-        names["train_config"]: config,
-        names["model_file"]: _weights_in_use(weights),
+        "meta.yaml": _meta(names, asr_names() if parts.asr_files else {}, parts.layout),
+        names["train_config"]: yaml.safe_dump(parts.settings, allow_unicode=True).encode(),
+        names["model_file"]: parts.weights,
+        **parts.asr_files,
     }
     for pattern in COMPANIONS:
         for path in sorted(exp.glob(pattern)):
@@ -95,44 +148,24 @@ def pack_model(
                 raise SVError(f"{path}: the archive has a {name} already; rename it")
             contents[name] = path
     if "README.md" not in contents:
-        card = model_card(folder.name, settings, model, _results(contents), calibrated)
+        card = model_card(
+            folder.name,
+            parts.settings,
+            parts.model,
+            _results(contents),
+            calibrated,
+            parts.asr,
+            parts.layout,
+        )
         contents["README.md"] = card.encode()
-    _write_zip(outpath, contents)
-    return list(contents)
+    return contents
 
 
-def clean_settings(value: Any) -> Any:
-    """Return training settings without what tells of the training machine.
-
-    A path outside of the recipe (absolute, ``~/x``, ``../x``, ``file:///x``) is cut to its last
-    component; names of hosts and accounts become null. The model needs neither.
-    """
-    if isinstance(value, dict):
-        return {key: _clean_setting(str(key), item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [clean_settings(item) for item in value]
-    if isinstance(value, str) and _is_outside(value):
-        return PurePosixPath(value).name
-    return value
-
-
-def _clean_setting(key: str, value: Any) -> Any:
-    if key == "token_list":  # tokens such as "/" are no paths
-        return value
-    return None if key.startswith(PRIVATE_PREFIXES) else clean_settings(value)
-
-
-def _is_outside(text: str) -> bool:
-    if "/" not in text:
-        return False
-    return text.startswith(("/", "~", "file:")) or ".." in PurePosixPath(text).parts
-
-
-def _load_check(config: bytes, weights: Path) -> torch.nn.Module:
+def _load_check(settings: dict[str, Any], weights: Path) -> torch.nn.Module:
     """Load the model from what is going to be packed."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "config.yaml")
-        path.write_bytes(config)
+        path.write_text(yaml.safe_dump(settings), encoding="utf-8")
         try:
             return load_from_files(path, weights)[0]
         except SVError as e:
@@ -161,16 +194,24 @@ def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
     return calibration is not None
 
 
-def _meta(train_config: str, model_file: str) -> bytes:
-    """Return meta.yaml as ESPnet writes it."""
+def _meta(names: dict[str, str], asr: dict[str, str], layout: str) -> bytes:
+    """Return meta.yaml as ESPnet writes it, and what ESPnet must not see in a section of our own.
+
+    Args:
+        names: Configuration and weights of the speaker model.
+        asr: Those of the ASR model in the package, if there is one.
+        layout: In ``"joint"``, the ASR model is ESPnet's to load.
+    """
+    shown, own = (asr, names) if layout == "joint" else (names, asr)
+    config, weights = shown.items()
     meta = {
-        "files": {"model_file": model_file},
-        "yaml_files": {"train_config": train_config},
+        "files": dict([weights]),
+        "yaml_files": dict([config]),
         "timestamp": time.time(),
         "python": sys.version,
         "torch": str(torch.__version__),
         "espnet": espnet2.__version__,
-        "espnet2_sv": __version__,
+        OWN_SECTION: {"version": __version__, **own},
     }
     return yaml.safe_dump(meta).encode()
 

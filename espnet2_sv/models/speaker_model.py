@@ -14,10 +14,11 @@ class SpeakerModel(AbsESPnetModel):
     Args:
         backbone: Speech to the outputs of L blocks.
         head: Block outputs to an embedding, e.g. :class:`espnet2_sv.nets.mfa.MFAHead`.
-        loss: Classification loss of ESPnet's speaker task, called as ``loss(embedding, label)``.
+        loss: Classification loss of ESPnet's speaker task, called as ``loss(embedding, label)``;
+            None in a model that is only used.
     """
 
-    def __init__(self, backbone: BlockBackbone, head: torch.nn.Module, loss: AbsLoss):
+    def __init__(self, backbone: BlockBackbone, head: torch.nn.Module, loss: AbsLoss | None):
         super().__init__()
         self.backbone = backbone
         self.head = head

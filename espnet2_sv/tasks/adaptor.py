@@ -20,6 +20,7 @@ from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.asr.bundle import load_from_files as load_asr_files
 from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.asr.frozen import FrozenBackbone
+from espnet2_sv.asr.resolve import original_source
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.nets.adaptor import SpeakerAdaptor
@@ -61,7 +62,10 @@ class SVAdaptorTask(SVTask):
         args.sv_task = cls.sv_task
         bundle = load_asr_bundle(args.asr)
         logging.info(f"Frozen ASR model {args.asr}: {bundle.summary()}")
-        args.asr_init = {"source": str(args.asr), "weights_sha256": bundle.weights_sha256}
+        args.asr_init = {
+            "source": original_source(args.asr),
+            "weights_sha256": bundle.weights_sha256,
+        }
         return build_on(bundle, args)
 
     @classmethod
@@ -159,7 +163,10 @@ def start_from_adaptor(task: type[SVAdaptorTask], args: argparse.Namespace) -> S
     """Build the adaptor of ``--init_sv``, load its weights, keep this run's loss settings."""
     source, args.init_sv = args.init_sv, None
     files = find_model_files(source, kinds="sv")
-    args.head_conf = load_config(files.config)["head_conf"]
+    trained = load_config(files.config)
+    if trained.get("loss") is None:
+        raise SVError(f"{source}: was packed without its classes; give the training run instead")
+    args.head_conf = trained["head_conf"]
     args.init_sv_source = str(source)
     model = task.build_model(args)
     load_strictly(model, load_state_dict(files.weights), where=str(files.weights))

@@ -53,7 +53,7 @@ def assemble(args: argparse.Namespace, backbone: Module, heads: ClassChoices) ->
         head = heads.get_class(args.head)(
             num_blocks=backbone.num_blocks, block_dim=backbone.block_dim, **args.head_conf
         )
-        loss = loss_choices.get_class(args.loss)(
+        loss = args.loss and loss_choices.get_class(args.loss)(
             nout=head.embed_dim, nclasses=args.spk_num, **args.loss_conf
         )
     except (TypeError, ValueError) as e:

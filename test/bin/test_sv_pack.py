@@ -24,3 +24,14 @@ def test_an_archive_is_written_and_listed(speaker_exp, tmp_path, capsys):
 def test_a_missing_run_is_named(tmp_path):
     with pytest.raises(SVError, match="nowhere"):
         main(["--exp", str(tmp_path / "nowhere"), "--outpath", str(tmp_path / "m.zip")])
+
+
+def test_an_adaptor_is_packed_in_three_ways(zoo, tmp_path, capsys):
+    sizes = {}
+    for layout in ("sv", "joint", "adaptor"):
+        zip_path = tmp_path / f"{layout}.zip"
+        main(["--exp", str(zoo.adaptor()), "--outpath", str(zip_path), "--format", layout])
+        names = capsys.readouterr().out.splitlines()
+        assert ("asr/model.pth" in names) == (layout != "adaptor")
+        sizes[layout] = zip_path.stat().st_size
+    assert sizes["adaptor"] < sizes["joint"]
