@@ -100,6 +100,11 @@ def build_student(task: type[SVDistillTask], args: argparse.Namespace) -> Speake
 
 def add_teacher(student: SpeakerModel, args: argparse.Namespace) -> DistillModel:
     """Put the ASR branch and the teacher of ``--asr`` on a student."""
+    if getattr(student.backbone.specaug, "time_warp", None) is not None:
+        raise SVError(
+            "specaug_conf: apply_time_warp (ESPnet's default) shifts the student's frames against "
+            "the teacher's; set it to false"
+        )
     teacher = load_teacher(args)
     branch_conf, kd_conf = dict(args.branch_conf), dict(args.kd_conf)
     layer = branch_conf.pop("layer", None)

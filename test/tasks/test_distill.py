@@ -1,5 +1,9 @@
 import argparse
+import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +17,7 @@ from espnet2_sv.inference.packing import pack_model
 from espnet2_sv.tasks.distill import SVDistillTask
 from espnet2_sv.tasks.sv import SVTask
 
+WORKER = Path(__file__).with_name("distill_worker.py")
 BRANCH = ["--branch_conf", "num_blocks=1", "--branch_conf", "heads=2", "--branch_conf", "kernel=7"]
 NO_BLOCKS = ["--branch_conf", "num_blocks=0"]
 STOCK = {
@@ -236,6 +241,11 @@ def test_resuming_with_another_branch_is_refused(train, conformer, tmp_path):
         ({}, ["--kd_conf", "top_k=0"], "top_k"),
         ({}, ["--kd_conf", "alignment=hope"], "choose pool or interpolate"),
         ({}, ["--kd_schedule", "value=-1"], "no negative value"),
+        (
+            {},
+            ["--specaug", "specaug", "--specaug_conf", "apply_time_mask=false"],
+            "set it to false",
+        ),
         ({"sample_rate": 8000}, ["--frontend_conf", "fs=8000"], "hears 16000 Hz"),
     ],
 )
@@ -253,3 +263,28 @@ def test_a_teacher_without_ctc_is_refused_with_the_reason(train, asr_exp, confor
     torch.save(model.state_dict(), silent / "valid.acc.ave.pth")
     with pytest.raises(SVError, match="trained without CTC"):
         train(tmp_path / "exp", conformer, asr=silent)
+
+
+def test_two_processes_have_the_loss_of_one_with_all_the_data(train, conformer, tmp_path):
+    blank = ["--kd_conf", "blank_weight=0.3", "--kd_conf", "blank_threshold=0.2"]
+    folder = train(tmp_path / "exp", [*conformer, *blank])
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps(config(folder) | {"resume": False}))
+
+    def start(rank, world_size):
+        command = [sys.executable, WORKER, settings, str(rank), str(world_size)]
+        rendezvous = f"file://{tmp_path / 'init'}"
+        return subprocess.Popen([*command, rendezvous], stdout=subprocess.PIPE, text=True)
+
+    processes = [start(0, 1), start(0, 2), start(1, 2)]
+    try:
+        one, *two = [json.loads(p.communicate(timeout=120)[0]) for p in processes]
+    finally:
+        for p in processes:
+            p.kill()
+    for key in ("loss", "kd"):
+        mean = sum(process[key] for process in two) / 2
+        assert mean == pytest.approx(one[key], rel=1e-5)
+    assert two[0]["kd"] != pytest.approx(two[1]["kd"], rel=1e-3)  # each has data of its own
+    for process in two:
+        assert process["gradients"] == pytest.approx(one["gradients"], rel=1e-3, abs=1e-6)

@@ -1,0 +1,48 @@
+"""The ready students: their sizes, counted without memory for their weights."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from espnet2_sv.nets.kd_loss import DistillationLoss
+from espnet2_sv.tasks.build import build_network
+from espnet2_sv.tasks.distill import SVDistillTask, count
+from espnet2_sv.train.kd_schedule import KDSchedule
+
+CONF = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "sv1" / "conf"
+
+
+def read(name: str) -> argparse.Namespace:
+    conf = yaml.safe_load((CONF / f"train_sv_distill_{name}.yaml").read_text())
+    defaults = SVDistillTask.get_default_config()
+    assert not set(conf) - set(defaults)
+    return argparse.Namespace(**defaults | conf | {"spk_num": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "millions", "rate"),
+    [
+        ("halfsmall", (8.65, 8.95), 50.0),  # published: about 8.7 to 8.9
+        ("small", (15.8, 15.9), 25.0),
+        ("ecapa", (6.1, 6.3), 100.0),  # published: 6.2 with 512 channels
+        ("resnet34", (6.6, 6.7), 12.5),  # published: 6.6
+    ],
+)
+def test_students_have_their_published_sizes(name, millions, rate):
+    args = read(name)
+    with torch.device("meta"):
+        model = build_network(args)
+    assert millions[0] <= count(model.backbone, model.head) / 1e6 <= millions[1]
+    assert model.backbone.frame_rate_hz == rate
+
+
+@pytest.mark.parametrize("name", ["halfsmall", "small", "ecapa", "resnet34"])
+def test_settings_of_the_loss_are_in_range(name):
+    args = read(name)
+    assert DistillationLoss(**args.kd_conf).top_k == 32
+    factor = KDSchedule(**args.kd_schedule)
+    assert 0 < factor(1) <= factor(2) == factor(args.max_epoch) == 1.0
+    assert args.scheduler_conf["first_cycle_steps"] == args.max_epoch * args.num_iters_per_epoch
