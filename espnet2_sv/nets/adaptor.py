@@ -94,10 +94,22 @@ class SpeakerAdaptor(torch.nn.Module):
         Returns:
             Embeddings (B, E), not length-normalised.
         """
+        return self.projection(self.streams(blocks, lengths), lengths)
+
+    def streams(self, blocks: Sequence[torch.Tensor], lengths: torch.Tensor) -> list[torch.Tensor]:
+        """Return what is concatenated and pooled: a stream for each block read, then K more.
+
+        Args:
+            blocks: As of :meth:`forward`.
+            lengths: As of :meth:`forward`.
+
+        Returns:
+            Streams, each (B, T, H).
+        """
         if len(blocks) != self.num_blocks:
             raise ValueError(f"expected {self.num_blocks} block outputs, got {len(blocks)}")
         streams = [
             adaptor(blocks[i - 1])
             for i, adaptor in zip(self.read_blocks, self.layer_adaptors, strict=True)
         ]
-        return self.projection([*streams, *self.light(streams[-1], lengths)], lengths)
+        return [*streams, *self.light(streams[-1], lengths)]

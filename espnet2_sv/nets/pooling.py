@@ -24,6 +24,12 @@ def weighted_mean_std(x: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Ten
     return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
 
 
+def statistics(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Mean and standard deviation of the valid frames, (B, 2C), of x (B, T, C)."""
+    weights = valid_mask(lengths, x.size(1))[..., None].float() / lengths[:, None, None]
+    return torch.cat(weighted_mean_std(x.float(), weights), dim=-1)
+
+
 class AttentiveStatisticsPooling(torch.nn.Module):
     """Pool frames into their attention-weighted mean and standard deviation.
 
@@ -47,16 +53,15 @@ class AttentiveStatisticsPooling(torch.nn.Module):
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Pool x (B, T, C) with valid lengths (B,) into (B, 2C), float32."""
         mask = valid_mask(lengths, x.size(1))
-        hidden = self._normalised(self._hidden(x, mask, lengths), mask)
+        hidden = self._normalised(self._hidden(x, lengths), mask)
         scores = self.score(hidden).float().masked_fill(~mask[..., None], float("-inf"))
         with torch.autocast(x.device.type, enabled=False):
             mean, std = weighted_mean_std(x.float(), scores.softmax(dim=1))
             return torch.cat([mean, std], dim=-1)
 
-    def _hidden(self, x, mask, lengths):
+    def _hidden(self, x, lengths):
         with torch.autocast(x.device.type, enabled=False):
-            uniform = mask[..., None].float() / lengths[:, None, None]
-            context = torch.cat(weighted_mean_std(x.float(), uniform), dim=-1)
+            context = statistics(x, lengths)
         # The context is the same for all frames: its part of the product is computed once per
         # utterance instead of repeating it T times.
         frame_weight, context_weight = self.hidden.weight.split(
