@@ -1,6 +1,7 @@
 """Writing files so that a killed process leaves either the old file or the new one."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,3 +34,19 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def require_writable(folder: str | os.PathLike) -> None:
+    """Make a folder and see that files can be written to it.
+
+    Raises:
+        SVError: They cannot.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as e:
+        raise SVError(
+            f"{folder}: cannot be written to ({e.strerror}); choose another folder"
+        ) from e

@@ -9,6 +9,7 @@ from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import require_writable
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.train.checkpoint import has_checkpoint
 
@@ -46,6 +47,7 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
         raise SVError(
             f"--batch_size {args.batch_size} cannot be shared evenly by {world_size} processes"
         )
+    require_writable(args.output_dir)
     train_utterances = read_two_column(wav_scp(args, "train"))
     labels = SpeakerLabels.from_spk2utt(args.spk2utt)
     if len(labels) < 2:

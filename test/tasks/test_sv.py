@@ -84,6 +84,12 @@ def test_bad_options_stop_before_training(train, tmp_path, options, message):
     assert not (tmp_path / "exp" / "checkpoint.pth").exists()
 
 
+def test_a_folder_that_cannot_be_written_to_is_named(train, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SVError, match="file/exp: cannot be written to"):
+        train(tmp_path / "file" / "exp")
+
+
 def test_resuming_with_other_speakers_is_refused(train, corpus, tmp_path):
     folder = train(tmp_path / "exp")
     lines = (corpus.root / "spk2utt").read_text().splitlines()

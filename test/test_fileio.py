@@ -1,0 +1,31 @@
+import pytest
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write, require_writable
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "folder" / "file"
+    with atomic_write(path) as f:
+        f.write("old")
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as f:
+        f.write("new")
+        raise ZeroDivisionError
+    assert path.read_text() == "old"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_unwritable_places_are_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(SVError, match="file/x: cannot be written"),
+        atomic_write(tmp_path / "file/x"),
+    ):
+        pass
+    with pytest.raises(SVError, match="file/x: cannot be written to"):
+        require_writable(tmp_path / "file" / "x")
+
+
+def test_a_writable_folder_is_made_and_left_empty(tmp_path):
+    require_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
