@@ -17,14 +17,19 @@ def length_normalise(embeddings: np.ndarray, overwrite: bool = False) -> np.ndar
         SVError: A row is all zero, or holds NaN or Inf; the row number is named.
     """
     embeddings = np.asarray(embeddings, np.float32)
-    norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings, dtype=np.float64))
+    norms = _norms(embeddings)[:, None]
+    return np.divide(embeddings, norms, out=embeddings if overwrite else None)
+
+
+def _norms(embeddings: np.ndarray) -> np.ndarray:
+    """Lengths (M,) of float32 embeddings (M, E), refusing those without direction."""
+    norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))
     bad = ~(np.isfinite(norms) & (norms > 0))
     if bad.any():
         row = int(bad.argmax())
         what = "zero" if norms[row] == 0 else "NaN or Inf"
         raise SVError(f"embedding in row {row} is {what}: it has no direction")
-    scale = norms[:, None].astype(np.float32)
-    return np.divide(embeddings, scale, out=embeddings if overwrite else None)
+    return norms
 
 
 def row_products(
@@ -32,7 +37,7 @@ def row_products(
     right: np.ndarray,
     left_index: np.ndarray,
     right_index: np.ndarray,
-    chunk: int = 8192,
+    chunk: int = 2048,
 ) -> np.ndarray:
     """Inner products (K,) float32 of the rows of (M, E) and (N, E) that (K,) indices name."""
     products = np.empty(len(left_index), np.float32)
@@ -49,7 +54,7 @@ def cosine_scores(
     test: np.ndarray,
     enroll_index: np.ndarray,
     test_index: np.ndarray,
-    chunk: int = 8192,
+    chunk: int = 2048,
 ) -> np.ndarray:
     """Cosine of the pairs of rows that the trials name.
 
@@ -66,13 +71,17 @@ def cosine_scores(
     Raises:
         SVError: The two sides differ in dimension, or an embedding is zero, NaN or Inf.
     """
-    enroll, test = np.asarray(enroll), np.asarray(test)
+    same = test is enroll
+    enroll, test = np.asarray(enroll, np.float32), np.asarray(test, np.float32)
     if enroll.ndim != 2 or test.ndim != 2 or enroll.shape[1] != test.shape[1]:
         raise SVError(
             f"enrolment embeddings are {enroll.shape}, test embeddings {test.shape}: "
             "both are (number, dimension) of one dimension; extract them with one model"
         )
-    unit_enroll = length_normalise(enroll)
-    unit_test = unit_enroll if test is enroll else length_normalise(test)
+    enroll_norms = _norms(enroll)
+    test_norms = enroll_norms if same else _norms(test)
     enroll_index, test_index = np.asarray(enroll_index), np.asarray(test_index)
-    return row_products(unit_enroll, unit_test, enroll_index, test_index, chunk)
+    scores = row_products(enroll, test, enroll_index, test_index, chunk)
+    scores /= enroll_norms[enroll_index]
+    scores /= test_norms[test_index]
+    return scores
