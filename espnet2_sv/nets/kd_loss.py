@@ -105,7 +105,8 @@ class DistillationLoss(torch.nn.Module):
             length: How many of these are wanted.
         """
         probs = resample(log_probs.float().exp(), weights, length)
-        blank, best = probs[..., self.blank], probs.argmax(dim=-1)
+        # a copy: a view would keep all of the probabilities
+        blank, best = probs[..., self.blank].clone(), probs.argmax(dim=-1)
         if self.top_k is None or self.top_k >= probs.size(-1):
             return Targets(probs, None, blank, best)
         top, classes = probs.topk(self.top_k, dim=-1)
