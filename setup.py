@@ -24,7 +24,9 @@ setup(
         "sentencepiece",
         "numpy",
         "scipy",
+        "matplotlib",  # DET curves
         "pyyaml",
+        "pyarrow",  # reads trial lists of millions of lines
         "soundfile",  # wav, flac, ogg, mp3, sph
         "soxr",  # resampling
         "av",  # m4a without an ffmpeg program
@@ -33,7 +35,7 @@ setup(
     ],
     extras_require={
         # what ESPnet's training defaults import, but its core does not install
-        "train": ["tensorboard", "matplotlib", "editdistance"],
+        "train": ["tensorboard", "editdistance"],
         "test": [
             "pytest",
             "pytest-timeout",

@@ -50,7 +50,7 @@ class SVTransferTask(SVTask):
     def build_model(cls, args: argparse.Namespace) -> SpeakerModel:
         """Build the model; in training, start it from ``--asr`` or ``--init_sv``."""
         if not getattr(args, "asr", None):
-            if not getattr(args, "asr_init", None) and not getattr(args, "init_sv", None):
+            if not any(getattr(args, k, None) for k in ("asr_init", "init_sv", "init_sv_source")):
                 raise SVError("give --asr, the pretrained ASR model to start from")
             return super().build_model(args)
         if args.init_sv:

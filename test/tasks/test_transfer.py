@@ -83,6 +83,15 @@ def test_the_asr_model_is_needed_once(train, asr_exp, tmp_path):
     assert config(folder)["asr_init"]["source"] == str(asr)
 
 
+def test_a_fine_tuned_model_is_rebuilt_from_its_config(train, asr_exp, tmp_path):
+    folder = train(tmp_path / "exp", asr=asr_exp)
+    tuned = train(tmp_path / "lmft", init_sv=folder, freeze_encoder_epochs=0)
+    model, _ = get_task("transfer").build_model_from_file(
+        tuned / "config.yaml", tuned / "latest.pth"
+    )
+    assert model.backbone.num_blocks == 3
+
+
 def test_resuming_from_another_asr_model_is_refused(train, asr_exp, tmp_path):
     folder = train(tmp_path / "exp", asr=asr_exp)
     with pytest.raises(SVError, match="was started from the ASR model"):
