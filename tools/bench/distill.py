@@ -2,9 +2,9 @@
 """Time a distillation step and weigh its loss, and count what a second of audio costs in use.
 
 Weights and audio are random. A step is forward and backward of the student on crops of 3 s; the
-parts are timed in turn, so that all see the same machine, and ratios are of medians. Memory is the
-rise of a process's peak of resident memory by the loss, forward and backward, when all that it takes
-from student and teacher is there already; freed memory goes back to the system at once.
+parts are timed in turn, so that all see the same machine, and ratios are of medians. Memory is
+by how much the loss, forward and backward, raises the peak of a process's resident memory when what
+it takes from student and teacher is there already; freed memory goes back to the system at once.
 
     python tools/bench/distill.py             # a few minutes on one core
     python tools/bench/distill.py --device cuda --batch_size 256
