@@ -1,6 +1,7 @@
 """Unpacking a zip archive that may come from anybody."""
 
 import contextlib
+import glob
 import lzma
 import os
 import shutil
@@ -68,7 +69,7 @@ def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[P
     part = outdir.with_name(f".{outdir.name}.{os.getpid()}.part")
     old = outdir.with_name(f".{outdir.name}.{os.getpid()}.old")
     try:
-        shutil.rmtree(part, ignore_errors=True)
+        _remove_remains(outdir)
         part.mkdir(parents=True)
         yield part
         if replace:
@@ -79,6 +80,14 @@ def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[P
     finally:
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_remains(outdir: Path) -> None:
+    """Remove the temporary folders that processes of this machine left when they were killed."""
+    for remains in outdir.parent.glob(f".{glob.escape(outdir.name)}.*.part"):
+        pid = remains.name.split(".")[-2]  # e.g. .asr.4711.part
+        if pid.isdigit() and (int(pid) == os.getpid() or not Path("/proc", pid).exists()):
+            shutil.rmtree(remains, ignore_errors=True)
 
 
 @contextlib.contextmanager

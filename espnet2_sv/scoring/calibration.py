@@ -5,6 +5,7 @@ scores of short or poor speech to where they belong (Thienpondt et al., ICASSP 2
 """
 
 import json
+import logging
 import math
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -177,6 +178,11 @@ def fit_calibration(
     for measure, sides in quality.items():
         columns += measure_features(measure, *sides)
     weights, bias = _fit(np.stack(columns), labels, p_target)
+    if weights[0] == 0:
+        logging.warning(
+            "the training scores of targets are no higher than those of nontargets: the "
+            "calibration ignores scores; train it on more trials, or on a better model's"
+        )
     measure_weights = {
         measure: (weights[1 + 2 * i], weights[2 + 2 * i]) for i, measure in enumerate(quality)
     }
@@ -215,7 +221,9 @@ def _fit(columns: np.ndarray, labels: np.ndarray, p_target: float) -> tuple[list
 
     start = np.append(np.eye(len(columns))[0], 0.0)
     options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
-    fit = minimize(cost, start, jac=True, method="L-BFGS-B", options=options)
+    # A higher score never speaks against the same speaker, whatever few training trials say.
+    bounds = [(0, None), *[(None, None)] * len(columns)]
+    fit = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
     if not np.isfinite(fit.x).all():
         raise SVError("the calibration did not converge; look at the training scores")
     weights = fit.x[:-1] / scale

@@ -1,5 +1,6 @@
 import os
 import stat
+import subprocess
 import zipfile
 
 import pytest
@@ -161,3 +162,16 @@ def test_fresh_folder_appears_only_when_it_is_complete(tmp_path):
         (part / "a").write_text("3")
     assert (tmp_path / "out" / "a").read_text() == "3"
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = tmp_path / f".out.{dead.pid}.part"
+    running = tmp_path / f".out.{os.getppid()}.part"
+    for folder in (left, running):
+        folder.mkdir()
+    with fresh_folder(tmp_path / "out") as part:
+        assert not left.exists()
+        (part / "a").write_text("a")
+    assert running.exists()

@@ -56,6 +56,16 @@ def test_separable_trials_give_modest_llrs():
     assert -10 < calibration.llr(0.1) < 0
 
 
+def test_no_trials_turn_a_higher_score_against_the_same_speaker(caplog):
+    rng = np.random.default_rng(0)
+    scores, labels = rng.normal(size=40), np.arange(40) < 10
+    scores[labels] -= 1.0
+    calibration = fit_calibration(scores, labels)
+    assert calibration.score_weight == 0
+    assert calibration.llr(0.9) == pytest.approx(calibration.llr(0.1))
+    assert "ignores scores" in caplog.text
+
+
 def test_threshold_follows_prior_and_costs():
     calibration = Calibration(1.0, 0.0, {}, {})
     assert calibration.threshold(0.5) == 0
