@@ -13,8 +13,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's options."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="A system.json beside a metrics.json adds columns: parameters, "
-        "trained_parameters, training_minutes.",
+        epilog="A system.json beside a metrics.json adds columns; sv_describe writes it.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--outpath", required=True, help="Markdown file to write or replace")

@@ -12,7 +12,10 @@ from espnet2_sv.errors import SVError
 _SYSTEM_COLUMNS = (
     ("parameters", "parameters", "{:,}"),
     ("trained_parameters", "trained parameters", "{:,}"),
+    ("gmac_per_second", "GMAC per second", "{:.3f}"),
     ("training_minutes", "training (min)", "{:.1f}"),
+    ("cer_asr_alone", "CER (%), ASR alone", "{:.2f}"),
+    ("cer_joint", "CER (%), with speaker", "{:.2f}"),
 )
 
 
