@@ -22,7 +22,17 @@ def read_crop(
     Returns:
         float32 (length,).
     """
+    start = draw_start(length_at(source, sample_rate), length, rng)
+    return read_crop_at(source, sample_rate, start, length)
+
+
+def draw_start(total: int, length: int, rng: np.random.Generator, step: int = 1) -> int:
+    """Draw where a crop of ``length`` of ``total`` samples begins: a multiple of ``step``."""
+    return step * int(rng.integers(max(total - length, 0) // step + 1))
+
+
+def read_crop_at(source: AudioSource, sample_rate: int, start: int, length: int) -> np.ndarray:
+    """Read ``length`` samples from ``start`` on, repeated where the recording is too short."""
     total = length_at(source, sample_rate)
-    start = int(rng.integers(max(total - length, 0) + 1))
     samples = read_section(source, sample_rate, start, min(start + length, total))
     return samples if len(samples) == length else np.resize(samples, length)

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from espnet2_sv.data.audio import read_audio
-from espnet2_sv.data.crops import read_crop
+from espnet2_sv.data.audio import length_at, read_audio
+from espnet2_sv.data.crops import draw_start, read_crop_at
 from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.posteriors import PosteriorTable
 from espnet2_sv.data.sources import open_audio
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
@@ -41,6 +42,7 @@ class TrainDataset(torch.utils.data.Dataset):
         seed: int = 0,
         augment: Augmentation | None = None,
         keep_clean: bool = False,
+        posteriors: PosteriorTable | None = None,
     ):
         """Match audio and speakers.
 
@@ -53,6 +55,8 @@ class TrainDataset(torch.utils.data.Dataset):
             seed: Seed of all random choices.
             augment: Changes a crop (S,), keeping its length and what is when in it.
             keep_clean: Give the crop before augmentation, too, as ``speech_clean``.
+            posteriors: Give a teacher's posteriors of the crop, too; crops then begin where one
+                of the teacher's frames does.
 
         Raises:
             SVError: An utterance with audio but no speaker, or the other way round.
@@ -74,6 +78,7 @@ class TrainDataset(torch.utils.data.Dataset):
         self.seed = seed
         self.augment = augment
         self.keep_clean = keep_clean
+        self.posteriors = posteriors
 
     def __len__(self) -> int:
         return len(self.wavs)
@@ -85,11 +90,16 @@ class TrainDataset(torch.utils.data.Dataset):
         rng = np.random.default_rng((_EXAMPLE, self.seed, number, position))
         try:
             with open_audio(self.wavs.value(index)) as source:
-                clean = read_crop(source, self.sample_rate, self.crop_length, rng)
+                step = self.posteriors.shift if self.posteriors else 1
+                total = length_at(source, self.sample_rate)
+                start = draw_start(total, self.crop_length, rng, step)
+                clean = read_crop_at(source, self.sample_rate, start, self.crop_length)
             speech = clean if self.augment is None else self.augment(clean, rng)
+            example = {"speech": speech, "spk_labels": self.labels[index : index + 1]}
+            if self.posteriors:
+                example |= self.posteriors.crop(utt, start, self.crop_length)
         except SVError as e:
             return SVError(f"utterance {utt}: {e}")
-        example = {"speech": speech, "spk_labels": self.labels[index : index + 1]}
         return utt, example | ({"speech_clean": clean} if self.keep_clean else {})
 
 
@@ -130,22 +140,19 @@ class EmbedDataset(torch.utils.data.Dataset):
 def collate_train(examples: Sequence[Example | SVError]):
     """Batch crops of equal length: ids, speech (B, S), speech_lengths (B,), spk_labels (B, 1).
 
-    And speech_clean (B, S) where examples have it.
+    And what else examples have: speech_clean (B, S), kd_classes, kd_probs and kd_lengths.
     """
     for example in examples:
         if isinstance(example, SVError):
             return example
-    audio = {
+    batch = {
         name: torch.from_numpy(np.stack([data[name] for _, data in examples]))
-        for name in ("speech", "speech_clean")
-        if name in examples[0][1]
+        for name in examples[0][1]
     }
-    speech = audio["speech"]
-    labels = np.stack([data["spk_labels"] for _, data in examples]).astype(np.int64)
-    return [utt for utt, _ in examples], {
-        **audio,
+    speech = batch["speech"]
+    return [utt for utt, _ in examples], batch | {
         "speech_lengths": torch.full((len(speech),), speech.shape[1], dtype=torch.long),
-        "spk_labels": torch.from_numpy(labels),
+        "spk_labels": batch["spk_labels"].long(),
     }
 
 

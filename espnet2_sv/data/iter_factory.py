@@ -11,6 +11,7 @@ from espnet2_sv.data.dataset import EmbedDataset, TrainDataset, collate_embed, c
 from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.data.lengths import bucket, measure
 from espnet2_sv.data.loader import CheckedLoader
+from espnet2_sv.data.posteriors import PosteriorTable
 from espnet2_sv.data.sampler import SpeakerBatchSampler
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
@@ -43,6 +44,7 @@ class TrainIterFactory(AbsIterFactory):
         world_size: int = 1,
         pin_memory: bool = False,
         keep_clean: bool = False,
+        posteriors: PosteriorTable | None = None,
     ):
         """Set up dataset and sampler.
 
@@ -61,6 +63,8 @@ class TrainIterFactory(AbsIterFactory):
             world_size: Number of processes.
             pin_memory: As in ``DataLoader``.
             keep_clean: Give the crops before augmentation, too, as ``"speech_clean": (B, S)``.
+            posteriors: Give a teacher's posteriors of the crops, too, see
+                :meth:`espnet2_sv.data.posteriors.PosteriorTable.crop`.
 
         Raises:
             SVError: Audio and speakers that do not match, or an impossible batch size.
@@ -74,6 +78,7 @@ class TrainIterFactory(AbsIterFactory):
             seed=seed,
             augment=Augmenter(augment_conf, sample_rate) if augment_conf else None,
             keep_clean=keep_clean,
+            posteriors=posteriors,
         )
         self.sampler = SpeakerBatchSampler(
             self.dataset.labels, batch_size, seed, rank, world_size, num_iters_per_epoch

@@ -7,10 +7,11 @@ from espnet2.torch_utils.device_funcs import force_gatherable
 
 from espnet2_sv.asr.teacher import Teacher
 from espnet2_sv.errors import SVError
+from espnet2_sv.models.cached_teacher import CachedTeacher
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.nets.alignment import align, resample
+from espnet2_sv.nets.alignment import Alignment, align, resample
 from espnet2_sv.nets.asr_branch import AsrBranch
-from espnet2_sv.nets.kd_loss import DistillationLoss, FrameSums
+from espnet2_sv.nets.kd_loss import DistillationLoss, FrameSums, Targets
 
 # What is in a checkpoint beside the speaker model.
 BRANCH_PREFIX = "branch."
@@ -26,7 +27,7 @@ class DistillModel(SpeakerModel):
     Args:
         student: The speaker model.
         branch: Its ASR branch, with the teacher's classes.
-        teacher: The ASR model; frozen.
+        teacher: The ASR model; frozen. Or its stand-in where batches bring its posteriors.
         kd_loss: The divergence.
         schedule: Lambda of an epoch, counted from 1. Where it is 0, neither teacher nor branch
             runs and training is the plain student's, number by number.
@@ -42,7 +43,7 @@ class DistillModel(SpeakerModel):
         self,
         student: SpeakerModel,
         branch: AsrBranch,
-        teacher: Teacher,
+        teacher: Teacher | CachedTeacher,
         kd_loss: DistillationLoss,
         schedule: Callable[[int], float],
         layer: int | None = None,
@@ -78,6 +79,9 @@ class DistillModel(SpeakerModel):
         spk_labels: torch.Tensor | None = None,
         extract_embd: bool = False,
         speech_clean: torch.Tensor | None = None,
+        kd_classes: torch.Tensor | None = None,
+        kd_probs: torch.Tensor | None = None,
+        kd_lengths: torch.Tensor | None = None,
         **kwargs,
     ):
         """Compute both losses.
@@ -88,6 +92,9 @@ class DistillModel(SpeakerModel):
             spk_labels: Speaker classes (B, 1) or (B,).
             extract_embd: Return embeddings (B, E) instead of the loss.
             speech_clean: What the teacher hears (B, S), the same crops; ``speech`` if not given.
+            kd_classes: The teacher's likeliest classes (B, T, K), where they come from disk.
+            kd_probs: Their probabilities and that of all others together (B, T, K + 1).
+            kd_lengths: Valid frames (B,) of both.
             kwargs: Entries of ESPnet's batches that are not used, such as ``utt_id``.
 
         Returns:
@@ -105,8 +112,12 @@ class DistillModel(SpeakerModel):
             )
         blocks, lengths = self.backbone(speech, speech_lengths)
         speaker_loss, accuracy = self.classify(self.head(blocks, lengths).float(), spk_labels)
-        heard = speech if speech_clean is None else speech_clean
-        sums = self.distill(blocks[self.layer - 1], lengths, heard, speech_lengths)
+        frames = blocks[self.layer - 1]
+        if kd_probs is not None:
+            sums = self.distill_cached(frames, lengths, kd_probs, kd_classes, kd_lengths)
+        else:
+            heard = speech if speech_clean is None else speech_clean
+            sums = self.distill(frames, lengths, heard, speech_lengths)
         kd_loss = sums.loss / mean_over_processes(sums.weight).clamp(min=LEAST_WEIGHT)
         loss = speaker_loss + self.kd_lambda * kd_loss
         stats = {
@@ -139,22 +150,57 @@ class DistillModel(SpeakerModel):
             SVError: Student and teacher do not agree about the duration of an utterance.
         """
         hidden, teacher_lengths = self.teacher.encode(speech, speech_lengths)
-        alignment = align(
-            self.backbone.frame_rate_hz,
-            self.teacher.frame_rate_hz,
-            lengths,
-            teacher_lengths,
-            self.alignment,
-        )
-        common = alignment.lengths
-        frames = resample(frames, alignment.student, int(common.max()))
+        alignment = self.align(lengths, teacher_lengths)
+        common = int(alignment.lengths.max())
+
+        def targets(rows: slice) -> Targets:
+            log_probs = self.teacher.log_probs(hidden[rows], self.kd_loss.temperature)
+            return self.kd_loss.targets(log_probs, alignment.teacher, common)
+
+        frames = resample(frames, alignment.student, common)
+        frames = self.branch(frames, alignment.lengths)
+        return self.kd_loss(frames, self.branch.output, targets, alignment.lengths)
+
+    def distill_cached(
+        self,
+        frames: torch.Tensor,
+        lengths: torch.Tensor,
+        probs: torch.Tensor,
+        classes: torch.Tensor,
+        valid: torch.Tensor,
+    ) -> FrameSums:
+        """Compare the branch with posteriors from disk.
+
+        Args:
+            frames: The student's frames (B, T, D).
+            lengths: Their valid numbers (B,).
+            probs: The teacher's probabilities (B, T', K + 1) of its frames in the same crops.
+            classes: Their classes (B, T', K).
+            valid: How many of the T' frames (B,) the utterances have.
+
+        Raises:
+            SVError: The teacher's frames would have to be pooled or interpolated.
+        """
+        alignment = self.align(lengths, torch.full_like(lengths, probs.size(1)))
+        if alignment.teacher is not None:
+            raise SVError(
+                f"posteriors from disk stay at the teacher's {self.teacher.frame_rate_hz:g} Hz: "
+                "the student needs that rate or a higher one, and kd_conf alignment pool"
+            )
+        common = int(alignment.lengths.max())
+        frames = resample(frames, alignment.student, common)
+        frames = self.branch(frames, alignment.lengths)
         return self.kd_loss(
-            self.branch(frames, common),
+            frames,
             self.branch.output,
-            lambda rows: self.teacher.log_probs(hidden[rows], self.kd_loss.temperature),
-            alignment.teacher,
-            common,
+            lambda rows: self.teacher.targets(probs[rows, :common], classes[rows, :common]),
+            torch.minimum(alignment.lengths, valid),
         )
+
+    def align(self, lengths: torch.Tensor, teacher_lengths: torch.Tensor) -> Alignment:
+        """Align the student's frames with the teacher's, of lengths (B,) each."""
+        rates = self.backbone.frame_rate_hz, self.teacher.frame_rate_hz
+        return align(*rates, lengths, teacher_lengths, self.alignment)
 
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:

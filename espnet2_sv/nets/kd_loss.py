@@ -129,8 +129,7 @@ class DistillationLoss(torch.nn.Module):
         self,
         frames: torch.Tensor,
         output: torch.nn.Linear,
-        teach: Callable[[slice], torch.Tensor],
-        weights: torch.Tensor | None,
+        targets: Callable[[slice], Targets],
         lengths: torch.Tensor,
     ) -> FrameSums:
         """Sum the divergence over all valid frames.
@@ -138,22 +137,19 @@ class DistillationLoss(torch.nn.Module):
         Args:
             frames: The student's common frames (B, T, D), before its output layer.
             output: Its output layer, D to V.
-            teach: Returns the teacher's softened log posteriors (b, T', V) of some utterances.
-            weights: Weights (T, T') that bring the teacher's frames to the common ones.
+            targets: Returns the targets of some utterances' T common frames.
             lengths: Valid frames (B,) that both have.
         """
-        longest = max(1, frames.size(1), 0 if weights is None else weights.size(1))
-        at_once = max(1, LOGITS_AT_ONCE // (longest * output.out_features))
+        at_once = max(1, LOGITS_AT_ONCE // (max(1, frames.size(1)) * output.out_features))
         parts = []
         for start in range(0, len(frames), at_once):
             rows = slice(start, start + at_once)
-            targets = self.targets(teach(rows), weights, frames.size(1))
             parts.append(
                 checkpoint(
                     self._sums,
                     frames[rows],
                     output,
-                    targets,
+                    targets(rows),
                     lengths[rows],
                     use_reentrant=False,
                     preserve_rng_state=False,

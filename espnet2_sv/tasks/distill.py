@@ -11,12 +11,16 @@ from espnet2.utils.types import str_or_none
 from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.asr.teacher import Teacher
+from espnet2_sv.data.posteriors import PosteriorTable
 from espnet2_sv.errors import SVError
+from espnet2_sv.models.cached_teacher import CachedTeacher
 from espnet2_sv.models.distill_model import DistillModel
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.nets.asr_branch import AsrBranch
 from espnet2_sv.nets.kd_loss import DistillationLoss
+from espnet2_sv.tasks.checks import wav_scp
 from espnet2_sv.tasks.sv import SVTask
+from espnet2_sv.tasks.teacher_posteriors import matching_posteriors
 from espnet2_sv.tasks.transfer import add_encoder_arguments, start_from_asr
 from espnet2_sv.train.checkpoint import has_checkpoint
 from espnet2_sv.train.kd_schedule import KDSchedule
@@ -72,6 +76,22 @@ class SVDistillTask(SVTask):
             choices=["clean", "augmented"],
             help="Whether the teacher hears the crop before or after augmentation",
         )
+        group.add_argument(
+            "--teacher_posteriors",
+            type=str_or_none,
+            default=None,
+            help="What sv_teacher_posteriors made of the training audio: the teacher then does not "
+            "run in training (--teacher_input clean, kd_conf with top_k, alignment pool)",
+        )
+
+    @classmethod
+    def crop_options(cls, args: argparse.Namespace) -> dict:
+        """Ask for what the teacher hears, or for what it has said."""
+        if not args.asr:  # fine-tuning
+            return {}
+        if args.teacher_posteriors:
+            return {"posteriors": PosteriorTable(args.teacher_posteriors)}
+        return {"keep_clean": args.teacher_input == "clean"}
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeakerModel:
@@ -118,6 +138,8 @@ def add_teacher(student: SpeakerModel, args: argparse.Namespace) -> DistillModel
     if starts_as_teacher(student, args, layer):
         logging.info("The branch starts as the CTC layer of the teacher")
         teacher.copy_ctc(branch.norm, branch.output)
+    if args.teacher_posteriors:
+        teacher = stand_in(teacher, args, kd_loss)
     model = DistillModel(student, branch, teacher, kd_loss, schedule, layer, alignment)
     logging.info(
         f"Student: {count(model.backbone, model.head):,} parameters; with the ASR branch, which "
@@ -145,6 +167,20 @@ def load_teacher(args: argparse.Namespace) -> Teacher:
             )
     args.asr_teacher = {"source": str(args.asr), "weights_sha256": teacher.weights_sha256}
     return teacher
+
+
+def stand_in(
+    teacher: Teacher, args: argparse.Namespace, kd_loss: DistillationLoss
+) -> CachedTeacher:
+    """Replace the teacher by its posteriors on disk.
+
+    Raises:
+        SVError: They do not belong to this training.
+    """
+    if args.teacher_input != "clean":
+        raise SVError("--teacher_posteriors: are of clean audio; give --teacher_input clean")
+    audio = wav_scp(args, "train")
+    return CachedTeacher(matching_posteriors(args.teacher_posteriors, teacher, audio, kd_loss).info)
 
 
 def starts_as_teacher(student: SpeakerModel, args: argparse.Namespace, layer: int | None) -> bool:

@@ -169,7 +169,7 @@ class SVTask(AbsTask):
                 seed=args.seed,
                 augment_conf=augmentation(args),
                 num_iters_per_epoch=args.num_iters_per_epoch,
-                keep_clean=getattr(args, "teacher_input", None) == "clean",
+                **cls.crop_options(args),
                 **shared,
             )
         trials = read_trials(args.valid_trials)
@@ -180,6 +180,11 @@ class SVTask(AbsTask):
             equal_lengths_only=args.legacy_positions,
             **shared,
         )
+
+    @classmethod
+    def crop_options(cls, args: argparse.Namespace) -> dict:
+        """Return what a task wants of training crops beyond speech and speaker."""
+        return {}
 
 
 def augmentation(args: argparse.Namespace) -> dict:

@@ -40,6 +40,11 @@ def loop_kl(student, teacher, lengths, ratio, temperature, top_k, threshold, wei
     return total, weights, frames, agreeing
 
 
+def said(loss, log_probs):
+    """Targets of a teacher at the student's own rate."""
+    return lambda rows: loss.targets(log_probs[rows], None, log_probs.shape[1])
+
+
 @pytest.fixture
 def output():
     torch.manual_seed(0)
@@ -64,8 +69,9 @@ def test_equals_a_loop_with_random_lengths_and_unequal_rates(
     sums = loss(
         frames,
         output,
-        lambda rows: (teacher[rows] / temperature).log_softmax(dim=-1),
-        alignment.teacher,
+        lambda rows: loss.targets(
+            (teacher[rows] / temperature).log_softmax(dim=-1), alignment.teacher, 9
+        ),
         alignment.lengths,
     )
     expected = loop_kl(
@@ -91,7 +97,7 @@ def test_gradients_are_those_of_the_whole_batch_at_once(output, monkeypatch, top
     for at_once in (2**20, 6 * VOCAB):
         monkeypatch.setattr(kd_loss, "LOGITS_AT_ONCE", at_once)
         inputs = frames.clone().requires_grad_()
-        sums = loss(inputs, output, lambda rows: teacher[rows], None, lengths)
+        sums = loss(inputs, output, said(loss, teacher), lengths)
         wanted = [inputs, output.weight, output.bias]
         gradients.append(torch.autograd.grad(sums.loss, wanted))
     for whole, parts in zip(*gradients, strict=True):
@@ -101,9 +107,8 @@ def test_gradients_are_those_of_the_whole_batch_at_once(output, monkeypatch, top
 
 def test_agrees_with_torchs_own_divergence(output):
     frames, teacher = torch.randn(2, 7, DIM), torch.randn(2, 7, VOCAB).log_softmax(dim=-1)
-    sums = DistillationLoss()(
-        frames, output, lambda rows: teacher[rows], None, torch.tensor([7, 7])
-    )
+    loss = DistillationLoss()
+    sums = loss(frames, output, said(loss, teacher), torch.tensor([7, 7]))
     expected = torch.nn.functional.kl_div(
         output(frames).log_softmax(dim=-1), teacher, log_target=True, reduction="sum"
     )
@@ -114,9 +119,8 @@ def test_a_student_that_knows_everything_has_no_loss(output):
     frames = torch.randn(2, 7, DIM)
     log_probs = output(frames).detach().log_softmax(dim=-1)
     for top_k in (None, 2):
-        sums = DistillationLoss(top_k=top_k)(
-            frames, output, lambda rows: log_probs[rows], None, torch.tensor([7, 7])
-        )
+        loss = DistillationLoss(top_k=top_k)
+        sums = loss(frames, output, said(loss, log_probs), torch.tensor([7, 7]))
         assert abs(sums.loss.item()) < 1e-5
         assert float(sums.agreeing) == float(sums.frames) == 14
 
@@ -127,7 +131,7 @@ def test_a_class_that_the_teacher_excludes_makes_no_nan(output):
     for top_k in (None, 2):
         frames = torch.randn(1, 4, DIM, requires_grad=True)
         loss = DistillationLoss(top_k=top_k)
-        sums = loss(frames, output, lambda rows: teacher[rows], None, torch.tensor([4]))
+        sums = loss(frames, output, said(loss, teacher), torch.tensor([4]))
         sums.loss.backward()
         assert torch.isfinite(sums.loss)
         assert torch.isfinite(frames.grad).all()
@@ -138,9 +142,9 @@ def test_half_precision_frames_are_judged_in_float32(output):
     frames = frames.bfloat16()
     lengths = torch.tensor([7, 7])
     loss = DistillationLoss()
-    expected = loss(frames.float(), output, lambda rows: teacher[rows], None, lengths).loss
+    expected = loss(frames.float(), output, said(loss, teacher), lengths).loss
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = loss(frames, output, lambda rows: teacher[rows], None, lengths).loss
+        found = loss(frames, output, said(loss, teacher), lengths).loss
     assert torch.equal(found, expected)
 
 

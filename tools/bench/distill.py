@@ -82,8 +82,7 @@ def weigh_loss(batch: int) -> float:
         sums = loss(
             frames[:rows],
             output,
-            lambda some: ctc(hidden[:rows][some]).log_softmax(dim=-1),
-            None,
+            lambda some: loss.targets(ctc(hidden[:rows][some]).log_softmax(-1), None, FRAMES),
             lengths[:rows],
         )
         sums.loss.backward()
