@@ -34,6 +34,7 @@ STUDENTS = {
     "resnet34": {"resnet_type": "resnet34"},
 }
 ENCODERS = {"ecapa": "ecapa_tdnn", "resnet34": "resnet"}
+HEADS = {"resnet34": {"pooling": "stats", "embed_dim": 256}}
 LARGE = {"output_size": 512, "attention_heads": 8, "linear_units": 2048, "num_blocks": 18}
 MEBIBYTE = 2**20
 
@@ -115,6 +116,7 @@ def build_student(name: str) -> torch.nn.Module:
     args.encoder = ENCODERS.get(name, "conformer")
     args.encoder_conf = STUDENTS[name] if name in ENCODERS else encoder_conf(STUDENTS[name])
     args.head = "pooled" if name in ENCODERS else "mfa"
+    args.head_conf = HEADS.get(name, {})
     return build_network(args)
 
 
