@@ -63,6 +63,8 @@ score_norm_args=      # Further arguments for it, e.g. "--ngpu 1".
 calibrate=false       # Whether to calibrate scores to log-likelihood ratios, by durations, too.
 calib_set=            # Set whose trials train it, or give a threshold (default: valid_set).
 calibrate_args=       # Further arguments for it, e.g. "--p_target 0.05".
+asr_sets=             # For adaptors: sets with a file text, recognised before and after.
+asr_decode_config=conf/decode_asr.yaml # How: options of ESPnet's beam search.
 
 # [Task dependent] Names of the folders that local/data.sh makes in data/
 train_set=            # Training set.
@@ -215,6 +217,12 @@ if runs 6; then
         once "${inference_dir}/cohort/xvector.scp" "${model}" "${cohort}" -- \
             embed cohort "${cohort_set}"
     fi
+    if [ "${sv_task}" = adaptor ]; then
+        for dset in ${asr_sets}; do
+            recognise_alone "${dset}"
+            recognise_jointly "${dset}" "${model}"
+        done
+    fi
 fi
 
 # Scores and metrics of a set lie in ${inference_dir}/SET/KIND: cosine, asnorm, both calibrated
@@ -247,6 +255,7 @@ if runs 8; then
         done
     done
     choose_threshold
+    describe_system
     write_results "${sv_exp}/RESULTS.md" "${inference_dir}" # packed with the model
     dirs=("${expdir}"/sv_*/inference*)
     [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}") # --sv_exp

@@ -39,6 +39,28 @@ embed() {
     run_job "${decode_cmd}" "${dir}/embed.log" "${command[@]}"
 }
 
+# recognise_alone SET: its text by ESPnet's own command and the ASR model as it was
+recognise_alone() {
+    local dir=${inference_dir}/$1/asr_alone data=data/$1
+    require_file "${data}/text" "its wav.scp and text are what --asr_sets names"
+    require_file "${asr_decode_config}" "name ESPnet's decoding options with --asr_decode_config"
+    once "${dir}/1best_recog/text" "${asr_dir}/source.json" "${asr_decode_config}" \
+        "${data}/wav.scp" -- \
+        run_job "${decode_cmd}" "${dir}/decode.log" "${python}" -m espnet2.bin.asr_inference \
+        --config "${asr_decode_config}" --ngpu 0 --output_dir "${dir}" \
+        --asr_train_config "${asr_dir}/config.yaml" --asr_model_file "${asr_dir}/model.pth" \
+        --data_path_and_name_and_type "${data}/wav.scp,speech,sound" --key_file "${data}/wav.scp"
+}
+
+# recognise_jointly SET MODEL: its text and embeddings from one pass of the same ASR model
+recognise_jointly() {
+    local dir=${inference_dir}/$1/joint
+    once "${dir}/text" "$2" "${asr_decode_config}" "data/$1/wav.scp" -- \
+        run_job "${decode_cmd}" "${dir}/decode.log" "${python}" -m espnet2_sv.bin.sv_joint \
+        --model "${sv_exp}" --decode beam --decode_config "${asr_decode_config}" \
+        --wav_scp "data/$1/wav.scp" --output_dir "${dir}"
+}
+
 # set_sides SET: puts the options that name a set's embeddings into the array sides
 set_sides() {
     local vectors=${inference_dir}/trials/xvector.scp models=${data_feats}/$1/enroll_spk2utt
@@ -99,11 +121,14 @@ calibrate_scores() {
 # measure SET KIND: the metrics of one kind of scores
 measure() {
     local dir=${inference_dir}/$1/$2 trials=${data_feats}/$1/trials
+    local speakers=("${data_feats}/$1/utt2spk")
+    # speakers of the models that the trials' first column names
+    [ ! -e "${data_feats}/$1/enroll_utt2spk" ] || speakers+=("${data_feats}/$1/enroll_utt2spk")
     require_file "${dir}/scores" "run stage 7 first"
-    once "${dir}/metrics.json" "${dir}/scores" "${trials}" "${data_feats}/$1/utt2spk" -- \
+    once "${dir}/metrics.json" "${dir}/scores" "${trials}" "${speakers[@]}" -- \
         run_job "${train_cmd}" "${dir}/metrics.log" "${python}" -m espnet2_sv.bin.sv_metrics \
         --trials "${trials}" --scores "${dir}/scores" --output_dir "${dir}" \
-        --utt2spk "${data_feats}/$1/utt2spk" --title "$(basename "${sv_exp}") $1 $2"
+        --utt2spk "${speakers[@]}" --title "$(basename "${sv_exp}") $1 $2"
 }
 
 # choose_threshold: notes, beside the model, the cosine of equal error rates on calib_set's trials
@@ -119,9 +144,29 @@ choose_threshold() {
     [ ! -s "${part}" ] || mv "${part}" "${sv_exp}/threshold.json"
 }
 
+# describe_system: system.json, what the model holds and computes, beside all of its metrics.json
+describe_system() {
+    local file options=() texts=() dset
+    for dset in ${asr_sets}; do # the table has room for one
+        file=${inference_dir}/${dset}
+        if [ -e "${file}/joint/text" ] && [ "${#texts[@]}" -eq 0 ]; then
+            texts=("data/${dset}/text" "${file}/asr_alone/1best_recog/text" "${file}/joint/text")
+            options=(--text "${texts[0]}" --text_asr_alone "${texts[1]}" --text_joint "${texts[2]}")
+        fi
+    done
+    once "${inference_dir}/system.json" "$(cat "${inference_dir}/.model")" \
+        ${texts[@]+"${texts[@]}"} -- \
+        run_job "${train_cmd}" "${inference_dir}/describe.log" "${python}" \
+        -m espnet2_sv.bin.sv_describe --model "${sv_exp}" --output "${inference_dir}/system.json" \
+        ${options[@]+"${options[@]}"}
+    for file in "${inference_dir}"/*/*/metrics.json; do
+        cp "${inference_dir}/system.json" "$(dirname "${file}")"
+    done
+}
+
 # write_results FILE INFERENCE_DIR...: a table of the metrics in these folders
 write_results() {
-    local output=$1 dir dset kind file name entries=()
+    local output=$1 dir dset kind file name entries=() systems=()
     shift
     for dir in "$@"; do
         for dset in "${dir}"/*/; do
@@ -129,11 +174,13 @@ write_results() {
                 file=${dset}${kind}/metrics.json
                 # e.g. exp/sv_transfer/inference/test/cosine becomes sv_transfer/test/cosine
                 name=${dset#"${expdir}/"}${kind}
-                [ ! -e "${file}" ] || entries+=("${name/\/inference\//\/}=${file}")
+                [ -e "${file}" ] || continue
+                entries+=("${name/\/inference\//\/}=${file}")
+                systems+=("$(dirname "${file}")/system.json")
             done
         done
     done
-    once "${output}" "${entries[@]}" "${entries[@]#*=}" -- \
+    once "${output}" "${entries[@]}" "${entries[@]#*=}" "${systems[@]}" -- \
         "${python}" -m espnet2_sv.bin.sv_results --outpath "${output}" \
         --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
 }
