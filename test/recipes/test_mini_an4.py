@@ -1,5 +1,6 @@
 """The embedded default recipe, from one command to RESULTS.md and a packed model."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -34,10 +35,22 @@ def finished(copied_recipe):
     return recipe
 
 
-def test_both_variants_are_in_the_results(finished):
+def test_all_variants_are_in_the_results(finished):
     results = finished.read("exp/RESULTS.md")
-    for row in ("sv_transfer/test/cosine", "sv_transfer/test/asnorm", "sv_scratch/test/cosine"):
-        assert row in results
+    for task in ("transfer", "adaptor", "scratch"):
+        for kind in ("cosine", "asnorm"):
+            assert f"sv_{task}/test/{kind} " in results
+
+
+def test_text_is_the_same_before_and_after_the_adaptor(finished):
+    sets = "exp/sv_adaptor/inference/asr_train"
+    alone = finished.read(f"{sets}/asr_alone/1best_recog/text").splitlines()
+    joint = finished.read(f"{sets}/joint/text").splitlines()
+    assert sorted(alone) == sorted(joint)
+    assert all(len(line.split()) > 1 for line in joint)
+    system = json.loads(finished.read("exp/sv_adaptor/inference/test/cosine/system.json"))
+    assert system["cer_asr_alone"] == system["cer_joint"]
+    assert 0 < system["trained_parameters"] < system["parameters"]
 
 
 def test_packed_model_gives_the_recipe_s_embedding_elsewhere(finished, tmp_path):
