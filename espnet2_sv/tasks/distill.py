@@ -25,6 +25,8 @@ from espnet2_sv.tasks.transfer import add_encoder_arguments, start_from_asr
 from espnet2_sv.train.checkpoint import has_checkpoint
 from espnet2_sv.train.kd_schedule import KDSchedule
 
+FROM_TEACHER = "teacher"  # value of --init_asr
+
 
 class SVDistillTask(SVTask):
     """Train a speaker network of any architecture with an ASR model as its teacher.
@@ -47,7 +49,8 @@ class SVDistillTask(SVTask):
             "--init_asr",
             type=str_or_none,
             default=None,
-            help="Start the student from this ASR model's encoder, as transfer does",
+            help="Start the student from this ASR model's encoder, as transfer does; 'teacher': "
+            "from that of --asr",
         )
         add_encoder_arguments(group)
         group.add_argument(
@@ -114,7 +117,8 @@ def build_student(task: type[SVDistillTask], args: argparse.Namespace) -> Speake
     if args.init_sv:
         raise SVError("give either --init_asr or --init_sv, not both")
     args.sv_task = task.sv_task
-    source, args.init_asr = args.init_asr, None
+    source = args.asr if args.init_asr == FROM_TEACHER else args.init_asr
+    args.init_asr = None  # needed once
     return start_from_asr(args, source)
 
 

@@ -150,11 +150,11 @@ def test_espnets_own_speaker_encoders_learn_pack_and_verify(
     assert abs(lengths[0] - rate) <= 1.01  # of one second
 
 
-def test_the_teachers_own_twin_starts_with_divergence_0(train, asr_exp, tmp_path):
+def test_the_teachers_own_twin_starts_with_divergence_0(train, tmp_path):
     folder = train(
         tmp_path / "exp",
         NO_BLOCKS,
-        init_asr=asr_exp,
+        init_asr="teacher",
         freeze_encoder_epochs=1,
         teacher_input="augmented",
         optim_conf="lr=0.0",
@@ -293,3 +293,25 @@ def test_two_processes_have_the_loss_of_one_with_all_the_data(train, conformer, 
     assert two[0]["kd"] != pytest.approx(two[1]["kd"], rel=1e-3)  # each has data of its own
     for process in two:
         assert process["gradients"] == pytest.approx(one["gradients"], rel=1e-3, abs=1e-6)
+
+
+def test_the_student_comes_to_say_what_the_teacher_says_of_other_speech_too(
+    train, conformer, tmp_path
+):
+    options = {"num_iters_per_epoch": 8, "optim_conf": "lr=0.005", "teacher_input": "augmented"}
+    folder = train(tmp_path / "exp", conformer, max_epoch=4, **options)
+    assert stats(folder, 4)["loss_kd"] < 0.5 * stats(folder, 1)["loss_kd"]
+    assert stats(folder, 4)["kd_agreement"] > stats(folder, 1)["kd_agreement"]
+    args = argparse.Namespace(**config(folder) | {"resume": False})
+    torch.manual_seed(0)
+    model = SVDistillTask.build_model(args).eval()
+    t = torch.arange(24000) / 16000  # a voice that is not in the corpus
+    speech = 0.1 * sum(torch.sin(2 * torch.pi * 107 * k * t) / k for k in range(1, 9))[None]
+    heard = []
+    for state in (model.state_dict(), weights(folder)):
+        model.load_state_dict(state)
+        with torch.no_grad():
+            _, found, _ = model(speech, torch.tensor([24000]), torch.tensor([0]))
+        heard.append((found["loss_kd"].item(), found["kd_agreement"].item()))
+    assert heard[1][0] < 0.5 * heard[0][0]
+    assert heard[1][1] >= heard[0][1]

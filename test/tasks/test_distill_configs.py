@@ -12,7 +12,9 @@ from espnet2_sv.tasks.build import build_network
 from espnet2_sv.tasks.distill import SVDistillTask, count
 from espnet2_sv.train.kd_schedule import KDSchedule
 
-CONF = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "sv1" / "conf"
+EGS = Path(__file__).parents[2] / "egs2"
+CONF = EGS / "TEMPLATE" / "sv1" / "conf"
+MINI = EGS / "mini_an4" / "sv1" / "conf"
 
 
 def read(name: str) -> argparse.Namespace:
@@ -46,3 +48,14 @@ def test_settings_of_the_loss_are_in_range(name):
     factor = KDSchedule(**args.kd_schedule)
     assert 0 < factor(1) <= factor(2) == factor(args.max_epoch) == 1.0
     assert args.scheduler_conf["first_cycle_steps"] == args.max_epoch * args.num_iters_per_epoch
+
+
+@pytest.mark.parametrize("path", sorted(MINI.glob("train_sv_distill*.yaml")), ids=lambda p: p.stem)
+def test_the_mini_recipes_settings_are_known_and_build(path):
+    conf = yaml.safe_load(path.read_text())
+    defaults = SVDistillTask.get_default_config()
+    assert not set(conf) - set(defaults)
+    args = argparse.Namespace(**defaults | conf | {"spk_num": 2})
+    if args.init_asr is None:  # else the ASR model says what is built
+        with torch.device("meta"):
+            build_network(args)
