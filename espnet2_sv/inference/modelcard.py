@@ -28,7 +28,7 @@ A speaker verification model of espnet2_sv: {source}.
 
 | | |
 |---|---|
-| encoder | {encoder}, {num_blocks} blocks of {block_dim} |
+| encoder | {encoder}, {size} |
 | embedding | {embed_dim} values; compare by cosine |
 | parameters | {parameters} |
 | audio | {sample_rate} Hz, one channel |
@@ -111,6 +111,7 @@ def model_card(
         "asr": ', asr="ASR_SOURCE"' if attached else "",
         "asr_option": " --asr ASR_SOURCE" if attached else "",
     }
+    blocks = f"{backbone.num_blocks} blocks" if backbone.num_blocks > 1 else "frames"
     source = (settings.get("asr_init") or {}).get("source")
     teacher = (settings.get("asr_teacher") or {}).get("source")
     pretrained = f"| pretrained ASR model | {source} |\n" if source else ""
@@ -120,8 +121,7 @@ def model_card(
         source=SOURCES.get(settings.get("sv_task"), "a speaker model"),
         pipeline="automatic-speech-recognition" if layout == "joint" else "audio-classification",
         encoder=asr.args.encoder if asr else settings.get("encoder", "student"),
-        num_blocks=backbone.num_blocks,
-        block_dim=backbone.block_dim,
+        size=f"{blocks} of {backbone.block_dim}",
         embed_dim=model.head.embed_dim,
         parameters=_parameters(model, asr),
         joint=_joint(settings, asr, layout, placeholders),
