@@ -113,7 +113,11 @@ def shift(model: torch.nn.Module) -> None:
 
 def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
     """Leave what a training run of ESPnet leaves."""
-    conf = {**ASRTask.get_default_config(), **copy.deepcopy(conf), "token_list": tokens or TOKENS}
+    conf = {
+        **vars(ASRTask.get_parser().parse_args([])),
+        **copy.deepcopy(conf),
+        "token_list": tokens or TOKENS,
+    }
     exp, stats = root / "exp" / "asr_train", root / "exp" / "stats" / "feats_stats.npz"
     exp.mkdir(parents=True)
     stats.parent.mkdir()

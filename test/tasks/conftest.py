@@ -26,7 +26,7 @@ def make_asr(folder, seed: int = 0):
     rng = np.random.default_rng(seed)
     stats = {"count": 10, "sum": rng.normal(size=40), "sum_square": rng.uniform(20, 30, 40)}
     np.savez(folder / "feats_stats.npz", **stats)
-    config = ASRTask.get_default_config() | {
+    config = vars(ASRTask.get_parser().parse_args([])) | {
         "token_list": TOKENS,
         "frontend_conf": {"n_fft": 400, "hop_length": 160, "n_mels": 40},
         "normalize": "global_mvn",
