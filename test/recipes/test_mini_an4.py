@@ -37,7 +37,7 @@ def finished(copied_recipe):
 
 def test_all_variants_are_in_the_results(finished):
     results = finished.read("exp/RESULTS.md")
-    for task in ("transfer", "adaptor", "scratch"):
+    for task in ("transfer", "adaptor", "distill", "scratch"):
         for kind in ("cosine", "asnorm"):
             assert f"sv_{task}/test/{kind} " in results
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The embedded default: from an ASR Conformer to a speaker verifier (transfer), a speaker adaptor on
-# the same ASR model (adaptor), and the transfer network from random weights (scratch), on the AN4
-# speech that ESPnet's wheel carries.
+# the same ASR model (adaptor), a student that it teaches (distill), and the transfer network from
+# random weights (scratch), on the AN4 speech that ESPnet's wheel carries.
 #
 # Eight utterances of five speakers prove the way, not the accuracy: the error rates of
 # exp/RESULTS.md say nothing about a model. Validation segments come from the training speakers,
@@ -15,7 +15,7 @@ set -u
 set -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-for sv_task in ${tasks:-transfer adaptor scratch}; do
+for sv_task in ${tasks:-transfer adaptor distill scratch}; do
     ./sv.sh \
         --sv_task "${sv_task}" \
         --local_asr_script local/pretrain_asr.sh \
