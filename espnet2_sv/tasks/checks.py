@@ -14,6 +14,13 @@ from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.train.checkpoint import has_checkpoint
 
 LABELS_FILE = "spk2id"
+# Schedulers of ESPnet and torch that overwrite the rates of all parameter groups with one.
+ONE_RATE_SCHEDULERS = (
+    "cosineannealingwarmuprestarts",
+    "exponentialdecaywarmup",
+    "cycliclr",
+    "onecyclelr",
+)
 MIN_BATCH_PER_PROCESS = 2  # batch normalisation needs two examples
 
 
@@ -46,6 +53,14 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
     if args.batch_size % world_size:
         raise SVError(
             f"--batch_size {args.batch_size} cannot be shared evenly by {world_size} processes"
+        )
+    if args.scheduler in ONE_RATE_SCHEDULERS and (args.encoder_lr_factor, args.layer_decay) != (
+        1,
+        1,
+    ):
+        raise SVError(
+            f"scheduler {args.scheduler} gives all parameters one learning rate: set "
+            "encoder_lr_factor and layer_decay to 1, or take another, such as warmuplr"
         )
     require_writable(args.output_dir)
     train_utterances = read_two_column(wav_scp(args, "train"))

@@ -110,6 +110,7 @@ def test_first_blocks_only(train, asr_exp, tmp_path):
         ({"encoder_conf": "rel_pos_type=legacy"}, "rel_pos_type: the pretrained encoder decides"),
         ({"asr_num_blocks": 4}, "blocks 1 to 3"),
         ({"asr": "nobody/nothing-here"}, "nobody/nothing-here"),
+        ({"scheduler": "exponentialdecaywarmup"}, "gives all parameters one learning rate"),
     ],
 )
 def test_bad_options_are_refused(train, asr_exp, tmp_path, monkeypatch, options, message):
