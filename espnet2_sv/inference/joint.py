@@ -34,6 +34,12 @@ class JointRecogniser(WaveformEmbedder):
             return [[i] for i in range(len(lengths))]
         return super()._batches(lengths)
 
+    def _cores(self) -> int:
+        return 1 if self.recogniser.one_by_one else super()._cores()
+
+    def _networks(self) -> list[torch.nn.Module]:
+        return [self.recogniser.asr_model, *super()._networks()]
+
     def _precision(self):
         """Mixed precision if asked for; otherwise nothing, so that results are ESPnet's own."""
         return nullcontext() if self.dtype == "float32" else super()._precision()

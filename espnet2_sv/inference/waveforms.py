@@ -1,6 +1,6 @@
 """From waveforms to embeddings: the one path that every inference entry point takes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -9,8 +9,11 @@ import torch
 
 from espnet2_sv.asr.recogniser import Transcript
 from espnet2_sv.errors import SVError
+from espnet2_sv.inference.crew import share_out, twin
 
 DTYPES = ("float32", "float16", "bfloat16")
+# On a CPU a batch's activations should stay in its caches; more speech at once is not quicker.
+CPU_BATCH_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,11 @@ class WaveformEmbedder:
         self.batch_samples = max(self.max_samples, round(batch_seconds * self.sample_rate))
         self.equal_lengths_only = bool(getattr(model.backbone, "legacy_positions", False))
         self.device = next(model.parameters()).device
+        if self.device.type == "cpu":
+            self.batch_samples = min(
+                self.batch_samples, round(CPU_BATCH_SECONDS * self.sample_rate)
+            )
+        self._twins: list[WaveformEmbedder] = []
 
     def __call__(self, waves: Sequence[np.ndarray | torch.Tensor]) -> torch.Tensor:
         """Embed waveforms.
@@ -89,11 +97,29 @@ class WaveformEmbedder:
     def _in_batches(self, waves: list[torch.Tensor]) -> list[Outcome]:
         """Process waveforms of bounded length; outcomes are in the given order."""
         outcomes = [None] * len(waves)
-        for batch in self._batches([len(wave) for wave in waves]):
-            done = self._process([waves[i] for i in batch])
+        batches = self._batches([len(wave) for wave in waves])
+        found = self._each([[waves[i] for i in batch] for batch in batches])
+        for batch, done in zip(batches, found, strict=True):
             for i, outcome in zip(batch, done, strict=True):
                 outcomes[i] = outcome
         return outcomes
+
+    def _each(self, batches: list[list[torch.Tensor]]) -> Iterable[list[Outcome]]:
+        """Process batches, on a CPU several at once."""
+        members = min(len(batches), self._cores())
+        if members < 2:
+            return map(self._process, batches)
+        if len(self._twins) < members - 1:
+            self._twins = []  # or each twin would have twins
+            self._twins = [twin(self, self._networks()) for _ in range(members - 1)]
+        return share_out([self, *self._twins][:members], type(self)._process, batches)
+
+    def _cores(self) -> int:
+        return torch.get_num_threads() if self.device.type == "cpu" else 1
+
+    def _networks(self) -> list[torch.nn.Module]:
+        """Return all networks inside, also those that the model holds outside of its tree."""
+        return [self.model, getattr(self.model.backbone, "held", self.model.backbone)]
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         """Group indices, longest first, so that rows times longest stays within the bound."""

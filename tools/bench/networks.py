@@ -1,0 +1,95 @@
+"""ASR models of published sizes with random weights, and how the benchmarks here time things."""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from espnet2.tasks.asr import ASRTask
+
+from espnet2_sv.asr.bundle import AsrBundle
+
+RATE = 16000
+VOCABULARY = 5000
+
+
+def asr_settings(num_blocks: int, dim: int, vocabulary: int = VOCABULARY) -> dict:
+    """Settings of an ESPnet CTC Conformer as it is published: kernel 31, 2,048 linear units."""
+    return ASRTask.get_default_config() | {
+        "token_type": "char",
+        "token_list": ["<blank>", "<unk>", *map(chr, range(256, 253 + vocabulary)), "<sos/eos>"],
+        "frontend_conf": {"fs": "16k", "n_fft": 512, "win_length": 400, "hop_length": 160},
+        "normalize": "utterance_mvn",
+        "specaug": None,
+        "encoder": "conformer",
+        "encoder_conf": {
+            "output_size": dim,
+            "attention_heads": 8 if dim == 512 else 4,
+            "linear_units": 2048,
+            "num_blocks": num_blocks,
+            "macaron_style": True,
+            "rel_pos_type": "latest",
+            "pos_enc_layer_type": "rel_pos",
+            "selfattention_layer_type": "rel_selfattn",
+            "activation_type": "swish",
+            "use_cnn_module": True,
+            "cnn_module_kernel": 31,
+        },
+        "decoder": None,
+        "model_conf": {"ctc_weight": 1.0},
+    }
+
+
+def asr_bundle(num_blocks: int, dim: int) -> AsrBundle:
+    """An ASR model with random weights."""
+    args = argparse.Namespace(**asr_settings(num_blocks, dim))
+    torch.manual_seed(0)
+    return AsrBundle(ASRTask.build_model(args).eval(), args, None)
+
+
+def speech(batch: int, seconds: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise (B, S) and lengths (B,)."""
+    samples = int(seconds * RATE)
+    generator = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(batch, samples, generator=generator), torch.full((batch,), samples)
+
+
+def in_turn(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+    """Seconds of each function, measured in turn so that all see the same machine.
+
+    One round is not counted.
+    """
+    seconds = {name: [] for name in functions}
+    for _ in range(repeats + 1):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: values[1:] for name, values in seconds.items()}
+
+
+def median_ratio(numerator: list[float], denominator: list[float]) -> float:
+    """Median of the ratios of each round."""
+    return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
+
+
+def machine(threads: int) -> str:
+    """One line about where this was measured."""
+    name = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            name = line.partition(":")[2].strip()
+            break
+    return f"{name}, {threads} of {os.cpu_count()} threads, PyTorch {torch.__version__}"
+
+
+def parser(description: str, repeats: int) -> argparse.ArgumentParser:
+    """Options that all benchmarks have."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--repeats", type=int, default=repeats, help="medians are over so many")
+    return options
