@@ -1,27 +1,18 @@
 """ESPnet's trainer with speaker verification as its validation."""
 
-import dataclasses
 from pathlib import Path
 
 import torch
-from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.train.trainer import Trainer
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet2_sv.train import checkpoint
 from espnet2_sv.train.ddp import gather_dicts, rewrap, trainable, unwrap
+from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
+from espnet2_sv.train.margin_schedule import MarginSchedule, margin_of, set_margin
+from espnet2_sv.train.options import SVTrainerOptions, add_trainer_arguments, check_schedules
+from espnet2_sv.train.sync_batchnorm import synchronise_batchnorm
 from espnet2_sv.train.validation import embed_batches, verification_stats
-
-
-@dataclasses.dataclass
-class SVTrainerOptions(TrainerOptions):
-    """ESPnet's options and those of speaker training."""
-
-    valid_trials: str
-    freeze_encoder_epochs: int
-
-    def __post_init__(self):
-        """Set what is no option: the parameters that DistributedDataParallel synchronises."""
-        self.wrapped_parameters: frozenset[int] = frozenset()
 
 
 class SVTrainer(Trainer):
@@ -32,12 +23,18 @@ class SVTrainer(Trainer):
     """
 
     @classmethod
+    def add_arguments(cls, parser):
+        """Add the trainer's own options."""
+        add_trainer_arguments(parser)
+
+    @classmethod
     def build_options(cls, args):
         """Collect the trainer's options from the command line's."""
+        check_schedules(args)
         return build_dataclass(SVTrainerOptions, args)
 
     @classmethod
-    def run(cls, *, model, trainer_options, distributed_option, **kwargs):
+    def run(cls, *, model, schedulers, trainer_options, distributed_option, **kwargs):
         """Train until ``max_epoch``, resuming from the last epoch that ended well."""
         output_dir = Path(trainer_options.output_dir)
         is_first = not distributed_option.distributed or distributed_option.dist_rank == 0
@@ -45,10 +42,17 @@ class SVTrainer(Trainer):
             checkpoint.put_back(output_dir)
         if distributed_option.distributed:
             torch.distributed.barrier()
+            if trainer_options.sync_batchnorm:
+                synchronise_batchnorm(model, "cuda" if trainer_options.ngpu > 0 else "cpu")
+        if trainer_options.margin_schedule:
+            trainer_options.full_margin = margin_of(model.loss)
+        if trainer_options.lr_schedule:
+            schedulers = scheduled(trainer_options, **kwargs)
         model.set_epoch(1, trainer_options.freeze_encoder_epochs)
         trainer_options.wrapped_parameters = trainable(model)
         super().run(
             model=model,
+            schedulers=schedulers,
             trainer_options=trainer_options,
             distributed_option=distributed_option,
             **kwargs,
@@ -59,7 +63,11 @@ class SVTrainer(Trainer):
     @classmethod
     def train_one_epoch(cls, model, *, reporter, options, distributed_option, **kwargs):
         """Train one epoch, with the encoder frozen in the first ones."""
-        unwrap(model).set_epoch(reporter.get_epoch(), options.freeze_encoder_epochs)
+        epoch = reporter.get_epoch()
+        unwrap(model).set_epoch(epoch, options.freeze_encoder_epochs)
+        if options.margin_schedule:
+            schedule = MarginSchedule(**options.margin_schedule)
+            set_margin(unwrap(model).loss, schedule(epoch, options.full_margin))
         if distributed_option.distributed and trainable(model) != options.wrapped_parameters:
             model = rewrap(model, options)
         if not distributed_option.distributed or distributed_option.dist_rank == 0:
@@ -84,3 +92,10 @@ class SVTrainer(Trainer):
         )
         reporter.register(verification_stats(options.valid_trials, embeddings))
         reporter.next()
+
+
+def scheduled(options: SVTrainerOptions, *, optimizers, train_iter_factory, **_) -> list:
+    """Return a scheduler for each optimizer that follows ``--lr_schedule``."""
+    steps = options.max_epoch * (len(train_iter_factory.sampler) // options.accum_grad)
+    schedule = CosineSchedule(**options.lr_schedule).over(steps)
+    return [ScheduledLR(optimizer, schedule) for optimizer in optimizers]
