@@ -1,7 +1,8 @@
 """Reading speech: any format, any rate, any number of channels, only the part that is needed."""
 
 import os
-from math import ceil, gcd
+from fractions import Fraction
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -63,15 +64,24 @@ def audio_info(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioInfo:
         return AudioInfo(source.frames, source.rate, source.channels)
 
 
-def length_at(source: AudioSource, sample_rate: int) -> int:
-    """Number of samples that a recording has after conversion to ``sample_rate`` Hz."""
-    return (2 * source.frames * sample_rate + source.rate) // (2 * source.rate)
+def length_at(source: AudioSource, sample_rate: int, speed: Fraction | int = 1) -> int:
+    """Number of samples that a recording has at ``sample_rate`` Hz, played at ``speed``."""
+    up, down = _ratio(source.rate, sample_rate, speed)
+    return (2 * source.frames * up + down) // (2 * down)
 
 
 def read_section(
-    source: AudioSource, sample_rate: int, start: int, stop: int, channel: int | None = None
+    source: AudioSource,
+    sample_rate: int,
+    start: int,
+    stop: int,
+    channel: int | None = None,
+    speed: Fraction | int = 1,
 ) -> np.ndarray:
     """Read samples ``start <= n < stop``, counted at ``sample_rate`` Hz.
+
+    They are, within the precision of the resampler, those of the whole recording converted to
+    that rate and speed; only the wanted part is decoded.
 
     Args:
         source: An open recording.
@@ -79,6 +89,7 @@ def read_section(
         start: First sample.
         stop: Sample after the last one.
         channel: The channel to take; None means the mean of all.
+        speed: How much faster the recording is played: tempo and pitch rise by this factor.
 
     Returns:
         float32 (S,); fewer samples than asked only where a lossy container declared too many.
@@ -91,21 +102,24 @@ def read_section(
             f"{source.spec}: holds no samples from {start / sample_rate:.2f} s on; replace the "
             "file or remove the utterance"
         )
-    if source.rate == sample_rate:
+    up, down = _ratio(source.rate, sample_rate, speed)
+    if up == down:
         speech = _decode(source, start, stop, channel)
     else:
-        # `up` samples at sample_rate last as long as `down` samples of the recording
-        up = sample_rate // gcd(sample_rate, source.rate)
-        down = source.rate // gcd(sample_rate, source.rate)
         margin = ceil(_RESAMPLING_MARGIN * source.rate)
         block = max(start // up - margin // down - 1, 0)
         end = min(ceil(stop * down / up) + margin, source.frames)
         speech = _decode(source, block * down, end, channel)
-        speech = soxr.resample(speech, source.rate, sample_rate)
+        speech = soxr.resample(speech, down, up)
         speech = speech[start - block * up : stop - block * up]
     if not len(speech):
         raise SVError(f"{source.spec}: ends before the wanted part; replace the file")
     return np.ascontiguousarray(speech)
+
+
+def _ratio(rate: int, sample_rate: int, speed: Fraction | int) -> tuple[int, int]:
+    """Return (up, down): ``up`` wanted samples last as long as ``down`` of the recording."""
+    return Fraction(sample_rate, rate * speed).as_integer_ratio()
 
 
 def _decode(source: AudioSource, start: int, stop: int, channel: int | None) -> np.ndarray:

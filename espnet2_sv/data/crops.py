@@ -1,5 +1,7 @@
 """Pieces of fixed length from recordings of any length."""
 
+from fractions import Fraction
+
 import numpy as np
 
 from espnet2_sv.data.audio import length_at, read_section
@@ -31,8 +33,11 @@ def draw_start(total: int, length: int, rng: np.random.Generator, step: int = 1)
     return step * int(rng.integers(max(total - length, 0) // step + 1))
 
 
-def read_crop_at(source: AudioSource, sample_rate: int, start: int, length: int) -> np.ndarray:
+def read_crop_at(
+    source: AudioSource, sample_rate: int, start: int, length: int, speed: Fraction | int = 1
+) -> np.ndarray:
     """Read ``length`` samples from ``start`` on, repeated where the recording is too short."""
-    total = length_at(source, sample_rate)
-    samples = read_section(source, sample_rate, start, min(start + length, total))
+    total = length_at(source, sample_rate, speed)
+    stop = min(start + length, total)
+    samples = read_section(source, sample_rate, start, stop, speed=speed)
     return samples if len(samples) == length else np.resize(samples, length)

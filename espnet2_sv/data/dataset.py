@@ -11,8 +11,14 @@ from espnet2_sv.data.crops import draw_start, read_crop_at
 from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.data.posteriors import PosteriorTable
 from espnet2_sv.data.sources import open_audio
+from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
+
+# why a teacher's posteriors on disk allow the original speed only
+NO_POSTERIORS = (
+    "a teacher's posteriors on disk are of the original speed; leave out one or the other"
+)
 
 _EXAMPLE = 2  # separates the dataset's random numbers from the sampler's
 
@@ -21,14 +27,17 @@ Example = tuple[str, dict[str, np.ndarray]]
 
 
 class TrainDataset(torch.utils.data.Dataset):
-    """Crops of the training utterances.
+    """Crops of the training utterances, each at each speed.
 
-    Item ``(utterance index, pass, position)`` draws everything random (place of the crop,
+    Entry ``u + N * k`` is utterance u of N at the k-th speed, see
+    :class:`espnet2_sv.data.speeds.Speeds`; nothing of it is made before it is asked for.
+
+    Item ``(entry, pass, position)`` draws everything random (place of the crop,
     augmentation) from a generator seeded by (seed, pass, position). It is therefore the same in
     every worker and rank, and differs between any two places of a training.
 
     Attributes:
-        labels: Class of each utterance, int32 (N,), in the order of ``wav.scp``.
+        labels: Class of each entry, int32 (N * speeds,), utterances in the order of ``wav.scp``.
     """
 
     def __init__(
@@ -43,13 +52,14 @@ class TrainDataset(torch.utils.data.Dataset):
         augment: Augmentation | None = None,
         keep_clean: bool = False,
         posteriors: PosteriorTable | None = None,
+        speeds: Speeds | None = None,
     ):
         """Match audio and speakers.
 
         Args:
             wav_scp: Audio of each utterance.
             utt2spk: Speaker of each utterance; its utterances must be those of ``wav_scp``.
-            speakers: Class of each speaker.
+            speakers: Class of each speaker at the original speed.
             sample_rate: Hz.
             crop_seconds: Length of a crop.
             seed: Seed of all random choices.
@@ -57,13 +67,19 @@ class TrainDataset(torch.utils.data.Dataset):
             keep_clean: Give the crop before augmentation, too, as ``speech_clean``.
             posteriors: Give a teacher's posteriors of the crop, too; crops then begin where one
                 of the teacher's frames does.
+            speeds: The speeds; by default the original only.
 
         Raises:
-            SVError: An utterance with audio but no speaker, or the other way round.
+            SVError: An utterance with audio but no speaker, or the other way round; posteriors
+                with other speeds than the original.
         """
+        self.speeds = speeds or Speeds()
+        if posteriors:
+            self.speeds.require_original_only(NO_POSTERIORS)
         self.wavs = KaldiTable.of(wav_scp, "wav.scp")
         speaker_of = KaldiTable.of(utt2spk, "utt2spk")
-        self.labels = speakers.classes_of(self.wavs.keys(), speaker_of)
+        labels = speakers.classes_of(self.wavs.keys(), speaker_of)
+        self.labels = self.speeds.labels(labels, len(speakers))
         if len(speaker_of) > len(self.wavs):
             listed = speaker_of.keys()
             utt = listed[int(np.argmin(self.wavs.find(listed)))].decode()
@@ -81,26 +97,29 @@ class TrainDataset(torch.utils.data.Dataset):
         self.posteriors = posteriors
 
     def __len__(self) -> int:
-        return len(self.wavs)
+        return len(self.labels)
 
     def __getitem__(self, key: tuple[int, int, int]) -> Example | SVError:
         """Example of ``key``, or the error (a value: DataLoader mangles what is raised)."""
-        index, number, position = key
+        entry, number, position = key
+        at, index = divmod(entry, len(self.wavs))
+        speed = self.speeds.factors[at]
         utt = self.wavs.key(index)
         rng = np.random.default_rng((_EXAMPLE, self.seed, number, position))
         try:
             with open_audio(self.wavs.value(index)) as source:
                 step = self.posteriors.shift if self.posteriors else 1
-                total = length_at(source, self.sample_rate)
+                total = length_at(source, self.sample_rate, speed)
                 start = draw_start(total, self.crop_length, rng, step)
-                clean = read_crop_at(source, self.sample_rate, start, self.crop_length)
+                clean = read_crop_at(source, self.sample_rate, start, self.crop_length, speed)
             speech = clean if self.augment is None else self.augment(clean, rng)
-            example = {"speech": speech, "spk_labels": self.labels[index : index + 1]}
+            example = {"speech": speech, "spk_labels": self.labels[entry : entry + 1]}
             if self.posteriors:
                 example |= self.posteriors.crop(utt, start, self.crop_length)
         except SVError as e:
             return SVError(f"utterance {utt}: {e}")
-        return utt, example | ({"speech_clean": clean} if self.keep_clean else {})
+        name = self.speeds.name(at, utt)
+        return name, example | ({"speech_clean": clean} if self.keep_clean else {})
 
 
 class EmbedDataset(torch.utils.data.Dataset):

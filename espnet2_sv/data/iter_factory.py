@@ -13,6 +13,7 @@ from espnet2_sv.data.lengths import bucket, measure
 from espnet2_sv.data.loader import CheckedLoader
 from espnet2_sv.data.posteriors import PosteriorTable
 from espnet2_sv.data.sampler import SpeakerBatchSampler
+from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
@@ -45,12 +46,13 @@ class TrainIterFactory(AbsIterFactory):
         pin_memory: bool = False,
         keep_clean: bool = False,
         posteriors: PosteriorTable | None = None,
+        speeds: Speeds | None = None,
     ):
         """Set up dataset and sampler.
 
         Args:
             wav_scp: Audio per utterance; give a path (not a dictionary) where it is large.
-            spk2utt_labels: Class per speaker.
+            spk2utt_labels: Class per speaker at the original speed.
             utt2spk: Speaker per utterance; give a path where it is large.
             sample_rate: Hz.
             crop_seconds: Length of a training example.
@@ -58,13 +60,14 @@ class TrainIterFactory(AbsIterFactory):
             seed: Seed of everything random.
             augment_conf: See :class:`espnet2_sv.data.augment.Augmenter`; empty means none.
             num_workers: Loading processes.
-            num_iters_per_epoch: Steps per epoch; None means once through the corpus.
+            num_iters_per_epoch: Steps per epoch; None means once through the corpus at all speeds.
             rank: This process.
             world_size: Number of processes.
             pin_memory: As in ``DataLoader``.
             keep_clean: Give the crops before augmentation, too, as ``"speech_clean": (B, S)``.
             posteriors: Give a teacher's posteriors of the crops, too, see
                 :meth:`espnet2_sv.data.posteriors.PosteriorTable.crop`.
+            speeds: Speeds of every utterance, each with its own classes; by default the original.
 
         Raises:
             SVError: Audio and speakers that do not match, or an impossible batch size.
@@ -79,6 +82,7 @@ class TrainIterFactory(AbsIterFactory):
             augment=Augmenter(augment_conf, sample_rate) if augment_conf else None,
             keep_clean=keep_clean,
             posteriors=posteriors,
+            speeds=speeds,
         )
         self.sampler = SpeakerBatchSampler(
             self.dataset.labels, batch_size, seed, rank, world_size, num_iters_per_epoch

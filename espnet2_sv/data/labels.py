@@ -110,7 +110,7 @@ class SpeakerLabels:
         what = f"they differ in {len(only)} speakers, e.g. {only[0]}" if only else "order differs"
         raise SVError(
             f"{where}: has {len(other)} speakers where {len(self)} are due ({what}); continue "
-            "with the data that this training started with, or use another output folder"
+            "with the data and speeds that this training started with, or use another output folder"
         )
 
     def _text(self) -> str:

@@ -26,6 +26,7 @@ from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.nets.adaptor import SpeakerAdaptor
 from espnet2_sv.tasks.build import assemble, load_strictly
 from espnet2_sv.tasks.choices import loss_choices
+from espnet2_sv.tasks.class_centres import keep_class_centres
 from espnet2_sv.tasks.sv import SVTask
 
 adaptor_choices = ClassChoices(
@@ -169,5 +170,6 @@ def start_from_adaptor(task: type[SVAdaptorTask], args: argparse.Namespace) -> S
     args.head_conf = trained["head_conf"]
     args.init_sv_source = str(source)
     model = task.build_model(args)
-    load_strictly(model, load_state_dict(files.weights), where=str(files.weights))
+    state = keep_class_centres(load_state_dict(files.weights), trained, files, args)
+    load_strictly(model, state, where=str(files.weights))
     return model

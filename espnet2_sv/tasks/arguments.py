@@ -22,6 +22,14 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
     )
     data.add_argument("--sample_rate", type=int, default=16000, help="Sampling rate in Hz")
     data.add_argument("--target_duration", type=float, default=3.0, help="Crop length in seconds")
+    data.add_argument(
+        "--speed_perturb_factors",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        help="Play every utterance at each of these speeds, e.g. 0.9 1.0 1.1; each speed of a "
+        "speaker is a class of its own, and an epoch goes through all",
+    )
     data.add_argument("--noise_scp", type=str_or_none, default=None, help="wav.scp of noises")
     data.add_argument(
         "--rir_scp", type=str_or_none, default=None, help="wav.scp of room impulse responses"

@@ -15,6 +15,7 @@ from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.models.frame_backbone import FRAME_ENCODERS, build_frame_backbone
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.tasks.choices import head_choices, loss_choices, specaug_choices
+from espnet2_sv.tasks.class_centres import keep_class_centres
 
 # What a config says of the network that embeds; the loss is the training's own business.
 BACKBONE_KEYS = (
@@ -74,6 +75,7 @@ def start_from_speaker_model(args: argparse.Namespace) -> SpeakerModel:
     args.init_sv_source = str(source)
     model = build_network(args)
     state = without_branch(load_state_dict(files.weights))
+    state = keep_class_centres(state, trained, files, args)
     load_strictly(model, state, where=str(files.weights))
     logging.info(f"Started from the speaker model {source} ({files.weights})")
     return model

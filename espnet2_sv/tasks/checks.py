@@ -6,8 +6,11 @@ from pathlib import Path
 import torch
 
 from espnet2_sv.asr.checkpoint import load_config
+from espnet2_sv.data.dataset import NO_POSTERIORS
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.speeds import Speeds
+from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import require_writable
 from espnet2_sv.scoring.trials import read_trials
@@ -34,7 +37,7 @@ def wav_scp(args: argparse.Namespace, mode: str) -> str:
 
 
 def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
-    """Check options and files of a training run and return its speaker labels.
+    """Check options and files of a training run and return its classes.
 
     Raises:
         SVError: One line that names what is wrong.
@@ -63,12 +66,16 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
             "encoder_lr_factor and layer_decay to 1, or take another, such as warmuplr"
         )
     require_writable(args.output_dir)
-    train_utterances = read_two_column(wav_scp(args, "train"))
-    labels = SpeakerLabels.from_spk2utt(args.spk2utt)
-    if len(labels) < 2:
+    train_utterances = len(KaldiTable.read(wav_scp(args, "train")))
+    speakers = SpeakerLabels.from_spk2utt(args.spk2utt)
+    if len(speakers) < 2:
         raise SVError(f"{args.spk2utt}: one speaker only; a classifier needs at least two")
     if not train_utterances:
         raise SVError(f"{wav_scp(args, 'train')}: is empty")
+    speeds = Speeds(args.speed_perturb_factors)
+    if getattr(args, "teacher_posteriors", None):
+        speeds.require_original_only(NO_POSTERIORS)
+    labels = speeds.classes(speakers)
     check_validation(args)
     check_labels_of_previous_run(args, labels)
     check_network_of_previous_run(args)
@@ -98,7 +105,7 @@ def check_validation(args: argparse.Namespace) -> None:
 
 
 def check_labels_of_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
-    """Refuse to resume with another map from speakers to classes."""
+    """Refuse to resume with another map from speakers and speeds to classes."""
     saved = Path(args.output_dir) / LABELS_FILE
     if args.resume and saved.exists():
         SpeakerLabels.load(saved).require_same(labels, where=args.spk2utt)

@@ -13,6 +13,7 @@ from espnet2_sv.asr.checkpoint import load_config, load_state_dict
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.models.speaker_model import SpeakerModel
@@ -51,8 +52,7 @@ class SVTask(AbsTask):
         if args is None:
             args = cls.get_parser().parse_args(cmd)
         if not args.print_config and args.output_dir is not None:
-            labels = check_training_arguments(args)
-            args.spk_num = len(labels)
+            args.spk_num = len(check_training_arguments(args))
         super().main(args=args)
 
     @classmethod
@@ -157,9 +157,12 @@ class SVTask(AbsTask):
             "pin_memory": args.ngpu > 0,
         }
         if mode == "train":
-            labels = SpeakerLabels.from_spk2utt(args.spk2utt)
+            labels, speeds = (
+                SpeakerLabels.from_spk2utt(args.spk2utt),
+                Speeds(args.speed_perturb_factors),
+            )
             if rank == 0:
-                labels.save(Path(args.output_dir) / LABELS_FILE)
+                speeds.classes(labels).save(Path(args.output_dir) / LABELS_FILE)
             return TrainIterFactory(
                 wav_scp(args, "train"),
                 labels,
@@ -169,6 +172,7 @@ class SVTask(AbsTask):
                 seed=args.seed,
                 augment_conf=augmentation(args),
                 num_iters_per_epoch=args.num_iters_per_epoch,
+                speeds=speeds,
                 **cls.crop_options(args),
                 **shared,
             )

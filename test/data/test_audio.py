@@ -1,9 +1,13 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import soundfile
 import soxr
+from scipy.signal import resample_poly
 
-from espnet2_sv.data.audio import audio_info, read_audio
+from espnet2_sv.data.audio import audio_info, length_at, read_audio, read_section
+from espnet2_sv.data.sources import open_audio
 from espnet2_sv.errors import SVError
 
 RATES = [8000, 11025, 22050, 44100, 48000]
@@ -56,8 +60,55 @@ def test_a_part_is_a_part_of_the_whole(write_wav, noise, rate, start, duration):
     assert np.abs(part - expected).max() < 1e-5
 
 
-def test_a_part_decodes_no_more_than_it_needs(write_wav, noise, monkeypatch):
-    path = write_wav("a.flac", noise(480000), rate=48000)
+SPEEDS = [Fraction(9, 10), Fraction(11, 10), Fraction(97, 100)]
+
+
+@pytest.mark.parametrize("speed", SPEEDS)
+@pytest.mark.parametrize(("rate", "suffix"), [(16000, "wav"), (16000, "flac"), (44100, "wav")])
+def test_a_part_at_another_speed_is_a_part_of_the_whole_resampled(
+    write_wav, noise, rate, suffix, speed
+):
+    path = write_wav(f"a.{suffix}", noise(3 * rate + 17), rate=rate, subtype="PCM_16")
+    samples = soundfile.read(path, dtype="float32")[0]
+    # played faster by `speed`, a second of the recording has rate * speed samples
+    whole = soxr.resample(samples, float(rate * speed), 16000)
+    with open_audio(path) as source:
+        total = length_at(source, 16000, speed)
+        assert total == len(whole)
+        for start, stop in ((0, 8000), (12345, 28345), (total - 7000, total), (0, total)):
+            part = read_section(source, 16000, start, stop, speed=speed)
+            assert len(part) == stop - start
+            assert np.abs(part - whole[start:stop]).max() < 1e-5
+
+
+@pytest.mark.parametrize("speed", SPEEDS[:2])
+def test_speed_is_that_of_another_resampler_on_speech(an4_wavs, speed):
+    wav = an4_wavs["cen8-fcaw-b"]
+    expected = resample_poly(read_audio(wav), speed.denominator, speed.numerator)
+    with open_audio(wav) as source:
+        total = length_at(source, 16000, speed)
+        got = read_section(source, 16000, 0, total, speed=speed)
+    assert abs(len(expected) - total) <= 1
+    expected = expected[:total]
+    # the two filters differ in the last few hundred Hz only
+    assert np.mean((got[: len(expected)] - expected) ** 2) < 1e-3 * np.mean(expected**2)
+
+
+@pytest.mark.parametrize("speed", SPEEDS[:2])
+def test_tempo_and_pitch_change_together(write_wav, speed):
+    tone = np.sin(2 * np.pi * 1000 * np.arange(32000) / 16000).astype(np.float32)
+    with open_audio(write_wav("a.wav", 0.5 * tone, subtype="FLOAT")) as source:
+        total = length_at(source, 16000, speed)
+        played = read_section(source, 16000, 0, total, speed=speed)
+    assert len(played) == round(32000 / speed)
+    peak = np.abs(np.fft.rfft(played * np.hanning(total))).argmax() * 16000 / total
+    assert abs(peak - 1000 * speed) < 1
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("speed", [1, Fraction(11, 10)])
+def test_a_part_decodes_no_more_than_it_needs(write_wav, noise, monkeypatch, suffix, speed):
+    path = write_wav(f"a.{suffix}", noise(480000), rate=48000)
     decoded = []
     read = soundfile.SoundFile.read
 
@@ -66,8 +117,9 @@ def test_a_part_decodes_no_more_than_it_needs(write_wav, noise, monkeypatch):
         return read(self, frames, **kwargs)
 
     monkeypatch.setattr(soundfile.SoundFile, "read", count)
-    read_audio(path, start=4.0, duration=1.0)
-    assert 48000 <= sum(decoded) < 1.2 * 48000
+    with open_audio(path) as source:
+        read_section(source, 16000, 4 * 16000, 5 * 16000, speed=speed)
+    assert 48000 * speed <= sum(decoded) < 1.2 * 48000 * speed
 
 
 def test_real_speech_is_read_at_its_own_level(an4_wavs):

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
+import soxr
 import torch
 
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.dataset import EmbedDataset, TrainDataset, collate_embed, collate_train
 from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
@@ -29,6 +31,30 @@ def test_an_example_is_a_crop_with_the_class_of_its_speaker(corpus):
         assert classes[example["spk_labels"].item()] == utt2spk[utt]
         windows = np.lib.stride_tricks.sliding_window_view(read_audio(wavs[utt]), 8000)
         assert (windows == example["speech"]).all(axis=1).sum() == 1
+
+
+def test_every_speed_of_an_utterance_is_an_entry_with_its_own_class(corpus):
+    wavs, utt2spk = corpus
+    dataset = train_dataset(corpus, speeds=Speeds([0.9, 1.0, 1.1]))
+    speakers = sorted(set(utt2spk.values()))
+    assert len(dataset) == 3 * len(wavs)
+    for entry in range(len(dataset)):
+        k, u = divmod(entry, len(wavs))
+        prefix, speed = (("", 1.0), ("sp0.9-", 0.9), ("sp1.1-", 1.1))[k]
+        utt = list(wavs)[u]
+        name, example = dataset[entry, 1, entry]
+        assert name == prefix + utt
+        assert example["spk_labels"].item() == speakers.index(utt2spk[utt]) + len(speakers) * k
+        whole = soxr.resample(read_audio(wavs[utt]), 16000 * speed, 16000)
+        windows = np.lib.stride_tricks.sliding_window_view(whole, 8000)
+        assert np.abs(windows - example["speech"]).max(axis=1).min() < 1e-5
+
+
+def test_the_clean_crop_has_the_speed_of_the_augmented_one(corpus):
+    options = {"speeds": Speeds([0.9, 1.0]), "keep_clean": True}
+    dataset = train_dataset(corpus, augment=lambda speech, rng: 2 * speech, **options)
+    _, example = dataset[len(dataset) - 1, 1, 0]
+    assert np.array_equal(example["speech"], 2 * example["speech_clean"])
 
 
 def test_random_choices_follow_from_seed_pass_and_position_alone(corpus):

@@ -4,6 +4,7 @@ import pytest
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.errors import SVError
 
 
@@ -50,6 +51,23 @@ def test_examples_do_not_depend_on_the_number_of_ranks(an4_wavs, augment_conf):
     ]
     together = [example for pair in zip(*ranks, strict=True) for example in pair]
     assert same(whole, together)
+
+
+def test_an_epoch_has_every_utterance_at_every_speed(an4_wavs):
+    speeds = Speeds([0.9, 1.0, 1.1])
+    factory = train_factory(an4_wavs, speeds=speeds, batch_size=6)
+    utts = [utt for utt, _, _ in epoch_of(factory, 1)]
+    expected = [p + utt for utt in an4_wavs for p in ("", "sp0.9-", "sp1.1-")]
+    assert len(expected) == 24
+    assert sorted(utts) == sorted(expected)
+
+
+def test_speeds_do_not_depend_on_ranks_workers_or_earlier_epochs(an4_wavs, augment_conf):
+    options = {"speeds": Speeds([0.9, 1.0, 1.1]), "augment_conf": augment_conf}
+    whole = epoch_of(train_factory(an4_wavs, **options), 2)
+    assert same(whole, epoch_of(train_factory(an4_wavs, **options, num_workers=2), 2))
+    ranks = [epoch_of(train_factory(an4_wavs, **options, rank=r, world_size=2), 2) for r in (0, 1)]
+    assert same(whole, [example for pair in zip(*ranks, strict=True) for example in pair])
 
 
 def test_epochs_differ_and_come_back_when_repeated(an4_wavs, augment_conf):

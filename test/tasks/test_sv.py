@@ -66,6 +66,48 @@ def test_fine_tuning_starts_from_the_trained_model(train, training_command, tmp_
     assert config["encoder_conf"]["num_blocks"] == 3
 
 
+SPEEDS = ["--speed_perturb_factors", "0.9", "1.0", "1.1"]
+
+
+@pytest.fixture
+def train_at_speeds(training_command, small_network):
+    def run(folder, *more, **options):
+        SVTask.main(cmd=[*training_command(folder, **options), *small_network, *SPEEDS, *more])
+        return folder
+
+    return run
+
+
+def test_speeds_are_classes_of_their_own(train_at_speeds, tmp_path):
+    folder = train_at_speeds(tmp_path / "exp")
+    assert weights(folder)["loss.weight"].shape == (12, 8)
+    names = [line.split()[0] for line in (folder / "spk2id").read_text().splitlines()]
+    originals = [f"spk{s:02d}" for s in range(4)]
+    assert names == [p + s for p in ("", "sp0.9-", "sp1.1-") for s in originals]
+
+
+def test_speeds_can_be_given_in_a_yaml(training_command, small_network, tmp_path):
+    conf = tmp_path / "train.yaml"
+    conf.write_text("speed_perturb_factors: [0.9, 1, 1.1]\n")
+    command = [*training_command(tmp_path / "exp", config=conf), *small_network]
+    SVTask.main(cmd=command)
+    assert weights(tmp_path / "exp")["loss.weight"].shape == (12, 8)
+
+
+def test_resuming_at_speeds_equals_training_without_a_break(train_at_speeds, tmp_path):
+    straight = train_at_speeds(tmp_path / "straight", max_epoch=2)
+    broken = train_at_speeds(tmp_path / "broken", max_epoch=1)
+    train_at_speeds(broken, max_epoch=2, resume="true")
+    for name, tensor in weights(straight).items():
+        assert torch.equal(tensor, weights(broken)[name]), name
+
+
+def test_resuming_with_other_speeds_is_refused(train, train_at_speeds, tmp_path):
+    folder = train_at_speeds(tmp_path / "exp")
+    with pytest.raises(SVError, match=r"4 speakers where 12 are due.*sp0\.9-spk00"):
+        train(folder, max_epoch=2, resume="true")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -9,6 +9,7 @@ from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.dataset import TrainDataset, collate_train
 from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.data.posteriors import PosteriorTable
+from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.errors import SVError
 from espnet2_sv.tasks.distill import SVDistillTask
 
@@ -38,7 +39,7 @@ def train(training_command, corpus, asr_exp, small_network):
     return run
 
 
-def dataset(corpus, posteriors, seconds):
+def dataset(corpus, posteriors, seconds, **options):
     return TrainDataset(
         f"{corpus.root}/wav.scp",
         f"{corpus.root}/utt2spk",
@@ -46,6 +47,7 @@ def dataset(corpus, posteriors, seconds):
         sample_rate=16000,
         crop_seconds=seconds,
         posteriors=posteriors,
+        **options,
     )
 
 
@@ -102,6 +104,7 @@ def test_posteriors_of_something_else_are_refused(train, asr_exp, corpus, folder
         ({"teacher_posteriors": tmp_path}, [], "no finished posteriors"),
         ({}, ["--kd_conf", "alignment=interpolate", "--encoder_conf", "input_layer=conv2d8"],
          "stay at the teacher's 25 Hz"),
+        ({}, ["--speed_perturb_factors", "0.9", "1.0"], "factors has 0.9: .* original speed"),
     ]:  # fmt: skip
         with pytest.raises(SVError, match=message):
             train(tmp_path / "exp", network, **{"teacher_posteriors": folder} | options)
@@ -110,6 +113,17 @@ def test_posteriors_of_something_else_are_refused(train, asr_exp, corpus, folder
     path = f"{other},speech,sound"
     with pytest.raises(SVError, match="wav_scp_sha256"):
         train(tmp_path / "exp", teacher_posteriors=folder, train_data_path_and_name_and_type=path)
+
+
+def test_posteriors_at_other_speeds_are_refused_by_the_dataset_too(corpus, folder):
+    with pytest.raises(SVError, match=r"factors has 1\.1: .* original speed"):
+        dataset(corpus, PosteriorTable(folder), seconds=0.5, speeds=Speeds([1.0, 1.1]))
+
+
+def test_a_running_teacher_hears_the_speeds(train, tmp_path):
+    stats = train(tmp_path / "exp", ["--speed_perturb_factors", "0.9", "1.0", "1.1"])
+    assert np.isfinite(stats["loss_kd"])
+    assert torch.load(tmp_path / "exp/latest.pth", weights_only=True)["loss.weight"].shape[0] == 12
 
 
 def test_an_unreadable_utterance_leaves_nothing(asr_exp, tmp_path):
