@@ -106,7 +106,7 @@ calib_set=${calib_set:-${valid_set}}
 if [ -z "${sv_tag}" ]; then
     sv_tag=$(basename "${sv_config}" .yaml | sed 's/^train_sv_//')
     # e.g. "--max_epoch 2" becomes _max_epoch2
-    sv_tag+=$(echo "${sv_args}" | sed -e 's/--/_/g' -e 's/[ |=/]//g')
+    sv_tag+=$(echo "${sv_args}" | sed -e 's/--/_/g' -e 's/[][ |=/]//g')
 fi
 sv_exp=${sv_exp:-${expdir}/sv_${sv_tag}}
 if [ -z "${asr_model}" ] && [ -n "${local_asr_script}" ]; then

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The experiment of Cai & Li (2024): trains on VoxCeleb2, tests on VoxCeleb1 O, E and H (cleaned).
+# db.sh says where the corpora are. Every option of sv.sh (./sv.sh --help) can be added.
+#
+#   ./run.sh --sv_task transfer --asr_model TAG
+#   ./run.sh --sv_task adaptor --asr_model TAG
+#   ./run.sh --sv_task distill --asr_model TAG --sv_config conf/train_sv_distill_ecapa.yaml
+#   ./run.sh --sv_task scratch
+#
+# gives the row "cosine" of RESULTS.md; the same with --lmft_config conf/train_sv_lmft.yaml added
+# goes on with large-margin fine-tuning and gives the other row.
+set -e
+set -u
+set -o pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+./sv.sh \
+    --sv_task transfer \
+    --train_set voxceleb2_train \
+    --valid_set voxceleb2_valid \
+    --test_sets "voxceleb1_o voxceleb1_e voxceleb1_h" \
+    --score_norm true \
+    --cohort_set cohort \
+    --calibrate true \
+    --calib_set voxceleb2_calib \
+    "$@"
