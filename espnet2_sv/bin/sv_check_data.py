@@ -45,6 +45,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow_pipes", type=str2bool, default=False, help="run the commands in wav.scp"
     )
+    parser.add_argument(
+        "--utt2dur", metavar="F", help="write each recording's seconds, if there are no problems"
+    )
     parser.add_argument("--nj", type=int, default=1, help="processes that look at audio")
     parser.add_argument(
         "--max_listed", type=int, default=50, help="lines per kind of problem; more are counted"
@@ -65,6 +68,7 @@ def main(cmd: list[str] | None = None) -> None:
         allow_pipes=args.allow_pipes,
         nj=args.nj,
         listed=args.max_listed,
+        utt2dur=args.utt2dur,
     )
     for line in findings.warnings():
         logging.warning(line)

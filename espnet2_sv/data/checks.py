@@ -7,7 +7,7 @@ from pathlib import Path
 from espnet2_sv.data.check_audio import LEVELS, check_audio
 from espnet2_sv.data.check_trials import check_trials
 from espnet2_sv.data.findings import Findings
-from espnet2_sv.data.kaldi import read_spk2utt
+from espnet2_sv.data.kaldi import read_spk2utt, write_two_column
 from espnet2_sv.data.segments import Utterances
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
@@ -24,6 +24,7 @@ def check_data_dir(
     allow_pipes: bool = False,
     nj: int = 1,
     listed: int = 50,
+    utt2dur: str | os.PathLike | None = None,
 ) -> Findings:
     """Look for everything that would stop or spoil later stages.
 
@@ -41,6 +42,7 @@ def check_data_dir(
         allow_pipes: Whether ``wav.scp`` may hold commands; they are run.
         nj: Processes that look at audio.
         listed: Most problems of one kind that are told in full.
+        utt2dur: A file to write with each recording's seconds, if there are no problems.
 
     Returns:
         Problems and warnings.
@@ -65,7 +67,9 @@ def check_data_dir(
     for other in against:
         _check_disjoint(folder, speaker_of, Path(other), findings)
     if audio != "none" and wavs is not None:
-        check_audio(wavs, audio, allow_pipes, nj, sample_rate, findings)
+        seconds = check_audio(wavs, audio, allow_pipes, nj, sample_rate, findings)
+        if utt2dur is not None and not findings.num_problems:
+            write_two_column(utt2dur, {utt: f"{seconds[utt]:.3f}" for utt in seconds})
     return findings
 
 

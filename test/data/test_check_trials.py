@@ -44,14 +44,14 @@ def test_models_may_not_be_tested(check):
 
 
 def test_bad_lines_labels_and_repetitions_are_told_by_line(check):
-    problems, _ = check(
+    problems, warnings = check(
         "a1 a2 target\na1 b1 nontarget\na1 b2 1\na1 b2\n\na1 a2 target\na1 b1 target\n"
     )
+    assert warnings == ["line 6 lists a1 a2 again; each counts"]  # as published lists do
     assert problems == [
         "line 3 has label 1; write target or nontarget",
         "line 4 has 2 fields; write enroll_utt test_utt label",
         "line 5 has 0 fields; write enroll_utt test_utt label",
-        "line 6 lists a1 a2 again; keep one line",
         "line 7 lists a1 b1 with both labels; keep one line",
         "line 7 says target, but a1 is of speaker a and b1 of b",
     ]

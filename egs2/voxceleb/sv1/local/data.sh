@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Makes data/ of VoxCeleb, whose places db.sh names:
+#   voxceleb2_train   VoxCeleb2 dev without the speakers held out (and further ones: --extra)
+#   voxceleb2_valid   speakers held out for validation, and trials
+#   voxceleb2_calib   speakers held out for calibration, and trials, short and long in equal parts
+#   voxceleb1_o, voxceleb1_e, voxceleb1_h   the utterances of the published trials, and these
+#   cohort            some utterances of each training speaker, for score normalisation
+#   musan_music.scp, musan_noise.scp, musan_speech.scp, rirs.scp   for augmentation
+#   held_out/         lists of the speakers held out; give them to --held_out to use them again
+# Archives are unpacked into downloads/ where there are no folders.
+set -e
+set -u
+set -o pipefail
+
+. scripts/stage_functions.sh
+
+# BEGIN OPTIONS (--help prints what is between these marks)
+train_on=voxceleb2     # voxceleb2 or voxceleb1 (dev; then only --test_lists o is a fair test).
+test_lists="o e h"     # Published trial lists to prepare.
+cleaned=true           # Whether the cleaned ones.
+trial_lists=           # Folder that holds them (default: fetched from VoxCeleb's site).
+valid_speakers=50      # Training speakers held out for validation.
+valid_utterances=20    # Utterances of each of them, at most.
+valid_trials=5000      # Target trials for validation; there are as many nontarget ones.
+calib_speakers=100     # Training speakers held out for calibration.
+calib_utterances=30    # Utterances of each of them, at most.
+calib_trials=15000     # Target trials for calibration; there are as many nontarget ones.
+held_out=              # Folder with lists valid_speakers and calib_speakers to use instead.
+cohort_utterances=20   # Utterances of each training speaker in the cohort, at most.
+extra=                 # Further training speakers: a Kaldi data directory or SPEAKER/VIDEO/UTT.wav.
+extra_prefix=          # Put before their names.
+exclude=               # File of utterances to leave out, one a line, e.g. damaged ones.
+rooms="small medium"   # Simulated rooms of RIRS_NOISES: small, medium, large.
+allow_incomplete=false # Go on where speakers or files are missing.
+seed=0                 # Of all choices.
+nj=8                   # Threads that list files, processes that look at audio.
+# END OPTIONS
+
+help_message="Usage: $0 [options]
+
+Options, with their defaults (--some_option VALUE):
+$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+
+log "$0 $*"
+. utils/parse_options.sh
+[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+. ./path.sh
+. ./db.sh
+require_writable downloads "the recipe's folder"
+require_writable data "the recipe's folder"
+
+# make_trials NAME TRIALS [OPTION...]: trials of a set of speakers held out
+make_trials() {
+    local set=data/$1
+    python3 -m espnet2_sv.bin.sv_check_data "${set}" --utt2dur "${set}/utt2dur" --nj "${nj}"
+    python3 -m espnet2_sv.bin.sv_make_trials --utt2spk "${set}/utt2spk" --output "${set}/trials" \
+        --n_target "$2" --n_nontarget "$2" --seed "${seed}" "${@:3}"
+}
+
+noises=(--musan "${MUSAN}" --rirs "${RIRS}" --allow_incomplete "${allow_incomplete}")
+# shellcheck disable=SC2206
+noises+=(--rooms ${rooms})
+once data/rirs.scp "${noises[@]}" -- \
+    python3 -m espnet2_sv.bin.sv_prep_noises "${noises[@]}" --output_dir data
+
+# shellcheck disable=SC2206
+options=(--voxceleb1 "${VOXCELEB1}" --voxceleb2 "${VOXCELEB2}" --train_on "${train_on}"
+    --test_lists ${test_lists} --cleaned "${cleaned}" --trial_lists "${trial_lists}"
+    --valid_speakers "${valid_speakers}" --valid_utterances "${valid_utterances}"
+    --calib_speakers "${calib_speakers}" --calib_utterances "${calib_utterances}"
+    --held_out "${held_out}" --cohort_utterances "${cohort_utterances}"
+    --extra "${extra}" --extra_prefix "${extra_prefix}" --exclude "${exclude}"
+    --allow_incomplete "${allow_incomplete}" --seed "${seed}")
+files=("${exclude}" "${held_out}"/{valid,calib}_speakers "${extra}"/{wav.scp,utt2spk})
+once "data/${train_on}_train/wav.scp" "${options[@]}" "${files[@]}" -- \
+    python3 -m espnet2_sv.bin.sv_prep_voxceleb "${options[@]}" --output_dir data --nj "${nj}"
+
+valid=${train_on}_valid calib=${train_on}_calib
+once "data/${valid}/trials" "data/${valid}/wav.scp" "${valid_trials}" "${seed}" -- \
+    make_trials "${valid}" "${valid_trials}"
+once "data/${calib}/trials" "data/${calib}/wav.scp" "${calib_trials}" "${seed}" -- \
+    make_trials "${calib}" "${calib_trials}" --utt2dur "data/${calib}/utt2dur"

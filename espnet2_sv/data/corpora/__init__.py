@@ -1,0 +1,1 @@
+"""Corpora as they are handed out, made into Kaldi data directories."""

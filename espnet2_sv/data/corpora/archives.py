@@ -1,0 +1,141 @@
+"""Unpacking a corpus: archives of up to a million files, whole or cut in parts."""
+
+import gzip
+import io
+import logging
+import os
+import shutil
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from espnet2_sv.data.corpora.joined import JoinedFile
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write, require_writable
+
+_TAR_SUFFIXES = (".tar.gz", ".tgz")
+_BLOCK = 4096  # bytes; what a file takes on disk is a multiple of it
+_BUFFER = 1 << 20
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+class _Member(NamedTuple):
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+def unpack_once(archive: Sequence[str | os.PathLike], outdir: str | os.PathLike) -> bool:
+    """Unpack a zip or tar.gz archive into a folder, once.
+
+    Files appear under their names when they are complete, so that a call after a kill goes on
+    behind them; the last thing written is a note, by which a later call knows that all is there.
+
+    Args:
+        archive: The file, or its parts in order; they are joined as they are read.
+        outdir: May hold other things.
+
+    Returns:
+        Whether anything had to be done.
+
+    Raises:
+        SVError: The archive is damaged or incomplete, the disk too small, or a name in the
+            archive leads out of ``outdir``.
+    """
+    paths, outdir = [Path(path) for path in archive], Path(outdir)
+    note = outdir / f".{paths[0].name}.unpacked"
+    key = "".join(f"{path.name} {path.stat().st_size}\n" for path in paths)
+    if note.exists() and note.read_text(encoding="utf-8") == key:
+        return False
+    require_writable(outdir)
+    whole = paths[0] if len(paths) == 1 else f"{paths[0]} to {paths[-1].name[-6:]}"
+    logging.info(f"unpacking {whole} into {outdir}")
+    try:
+        with io.BufferedReader(JoinedFile(paths), _BUFFER) as stream:
+            is_tar = paths[0].name.endswith(_TAR_SUFFIXES)
+            members = _tar_members(stream) if is_tar else _zip_members(stream, outdir, whole)
+            for number, member in enumerate(members, 1):
+                _write(member, outdir / _safe(member.name, whole))
+                if number % 50_000 == 0:
+                    logging.info(f"{whole}: {number} files")
+    except _DAMAGED as e:
+        raise SVError(
+            f"{whole}: is damaged or incomplete ({e}), perhaps the end is missing; fetch it again"
+        ) from e
+    with atomic_write(note) as f:
+        f.write(key)
+    return True
+
+
+def _zip_members(stream: IO[bytes], outdir: Path, whole: object) -> Iterator[_Member]:
+    with zipfile.ZipFile(stream) as archive:
+        members = [member for member in archive.infolist() if not member.is_dir()]
+        for member in members:
+            if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
+                raise SVError(f"{whole}: refused, {member.filename!r} is a link, not a file")
+        _require_space(members, outdir, whole)
+        for member in members:
+            yield _Member(
+                member.filename, member.file_size, lambda member=member: archive.open(member)
+            )
+
+
+def _tar_members(stream: IO[bytes]) -> Iterator[_Member]:
+    # decompressed here, because tarfile's own streams take a cut file for a short one
+    with gzip.GzipFile(fileobj=stream) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+        for member in archive:
+            if member.isfile():
+                yield _Member(
+                    member.name, member.size, lambda member=member: archive.extractfile(member)
+                )
+
+
+def _require_space(members: list[zipfile.ZipInfo], outdir: Path, whole: object) -> None:
+    """Refuse to begin what the disk cannot hold; files that are there already count as done."""
+    needed = 0
+    for member in members:
+        path = outdir / _safe(member.filename, whole)
+        if not _is_there(path, member.file_size):
+            needed += -(-member.file_size // _BLOCK) * _BLOCK
+    free = shutil.disk_usage(outdir).free
+    if needed > free:
+        raise SVError(
+            f"{outdir}: {whole} needs {needed / 2**30:.1f} GiB more, {free / 2**30:.1f} GiB are "
+            "free; make room or choose another folder"
+        )
+
+
+def _safe(name: str, whole: object) -> str:
+    """A name that stays in its folder, e.g. ``wav/id10001/x/00001.wav`` but not ``../x.wav``."""
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
+        raise SVError(f"{whole}: refused, {name!r} leads out of the archive")
+    return str(path)
+
+
+def _is_there(path: Path, size: int) -> bool:
+    try:
+        return path.stat().st_size == size
+    except OSError:
+        return False
+
+
+def _write(member: _Member, path: Path) -> None:
+    if _is_there(path, member.size):
+        return
+    try:
+        with member.open() as source, atomic_write(path, "wb") as target:
+            shutil.copyfileobj(source, target, _BUFFER)
+    except OSError as e:
+        raise SVError(f"{path}: cannot be written ({e.strerror}); is the disk full?") from e

@@ -1,0 +1,108 @@
+"""MUSAN and RIRS_NOISES: lists of noises and room impulse responses for augmentation."""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from espnet2_sv.data.corpora.archives import unpack_once
+from espnet2_sv.data.corpora.counts import accept
+from espnet2_sv.data.kaldi import write_two_column
+from espnet2_sv.errors import SVError
+
+MUSAN_KINDS = {"music": 660, "noise": 930, "speech": 426}  # and files published of each
+# Simulated rooms; each of the three kinds has 200 rooms of 100 responses, of one channel. The real
+# responses are of up to eight channels, recorded for far-field arrays, and are left out.
+RIR_ROOMS = {"small": 20_000, "medium": 20_000, "large": 20_000}
+
+
+def prepare_noises(
+    musan: str | os.PathLike,
+    rirs: str | os.PathLike,
+    output_dir: str | os.PathLike,
+    *,
+    rooms: Sequence[str] = ("small", "medium"),
+    unpack_dir: str | os.PathLike = "downloads",
+    allow_incomplete: bool = False,
+) -> dict[str, int]:
+    """Write ``musan_music.scp``, ``musan_noise.scp``, ``musan_speech.scp`` and ``rirs.scp``.
+
+    Args:
+        musan: The folder ``musan``, or one that holds it or its archive, or the archive.
+        rirs: The folder ``RIRS_NOISES``, or one that holds it or its archive, or the archive.
+        output_dir: Where to write.
+        rooms: Of :data:`RIR_ROOMS`; small and medium ones are usual for VoxCeleb, whose speakers
+            are near the microphone.
+        unpack_dir: Where archives are unpacked to.
+        allow_incomplete: Go on where there are not as many files as were published.
+
+    Returns:
+        Files in each list, by its name.
+
+    Raises:
+        SVError: Something is not there, incomplete, or has the name of another.
+    """
+    if unknown := [room for room in rooms if room not in RIR_ROOMS]:
+        raise SVError(f"rooms {unknown[0]}: choose of {' '.join(RIR_ROOMS)}")
+    root = _find(musan, unpack_dir, "musan", "noise", ("musan.tar.gz",), "MUSAN")
+    lists = {}
+    differences: list[str] = []
+    for kind, published in MUSAN_KINDS.items():
+        files = _wavs(root / kind)
+        _compare(f"{root / kind}", len(files), published, differences)
+        lists[f"musan_{kind}.scp"] = _by_name((file.stem, file) for file in files)
+    root = _find(rirs, unpack_dir, "RIRS_NOISES", "simulated_rirs", ("rirs_noises.zip",), "RIRS")
+    entries: list[tuple[str, Path]] = []
+    for room in rooms:
+        files = _wavs(folder := root / "simulated_rirs" / f"{room}room")
+        _compare(f"{folder}", len(files), RIR_ROOMS[room], differences)
+        entries += [(f"{room}-{file.stem}", file) for file in files]  # rooms share their names
+    lists["rirs.scp"] = _by_name(entries)
+    accept(differences, allow_incomplete)
+    for name, files in lists.items():
+        write_two_column(Path(output_dir) / name, files)
+    return {name: len(files) for name, files in lists.items()}
+
+
+def _find(
+    given: str | os.PathLike,
+    unpack_dir: str | os.PathLike,
+    name: str,
+    inner: str,
+    archives: Sequence[str],
+    variable: str,
+) -> Path:
+    """The folder ``name`` that holds ``inner``; an archive is unpacked first if there is one."""
+    given, unpack_dir = Path(given), Path(unpack_dir)
+    for folder in (given, given / name):
+        if (folder / inner).is_dir():
+            return folder
+    for archive in [given, *(given / archive for archive in archives)]:
+        if archive.is_file():
+            unpack_once([archive], unpack_dir)
+    if (unpack_dir / name / inner).is_dir():
+        return unpack_dir / name
+    raise SVError(
+        f"{given}: holds neither {name}/{inner} nor {' or '.join(archives)}; set {variable} in "
+        "db.sh"
+    )
+
+
+def _wavs(folder: Path) -> list[Path]:
+    files = sorted(p for p in folder.rglob("*.wav") if not p.name.startswith("."))
+    if not files:
+        raise SVError(f"{folder}: holds no wav files; unpack the corpus again")
+    return files
+
+
+def _by_name(entries: Iterable[tuple[str, Path]]) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for name, file in entries:
+        if name in files:
+            raise SVError(f"{file}: has the name of {files[name]}, too; remove one")
+        files[name] = str(file)
+    return files
+
+
+def _compare(what: str, found: int, published: int, differences: list[str]) -> None:
+    if found != published:
+        differences.append(f"{what}: {found:,} files of {published:,} published")

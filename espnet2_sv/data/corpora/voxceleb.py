@@ -1,0 +1,152 @@
+"""VoxCeleb1 and VoxCeleb2 as they are handed out: folders, archives, numbers."""
+
+import logging
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from espnet2_sv.data.corpora.archives import unpack_once
+from espnet2_sv.data.corpora.joined import find_parts
+from espnet2_sv.data.corpora.speaker_tree import Corpus, scan_speakers
+from espnet2_sv.errors import SVError
+
+# VoxCeleb1's numbers of speakers are 10001 to 11251; those whose names begin with E are test's
+_SPEAKER = re.compile(r"id(?P<number>\d{5})")
+_VOXCELEB1, _VOXCELEB1_TEST = range(10001, 11252), range(10270, 10310)
+
+
+def is_voxceleb1_test(speaker: str) -> bool:
+    """Whether it is one of the 40 speakers of VoxCeleb1's test part."""
+    match = _SPEAKER.fullmatch(speaker)
+    return match is not None and int(match["number"]) in _VOXCELEB1_TEST
+
+
+class Share(NamedTuple):
+    """A part of VoxCeleb that is handed out on its own.
+
+    Attributes:
+        title: Its name for messages.
+        variable: What names its place in ``db.sh``.
+        trees: Where its speakers may lie below that place, preferred ones first.
+        stems: What its archives' names begin with; ``_partaa`` or ``.zip`` follow.
+        inside: Folder that it is unpacked to, so that one of ``trees`` comes about.
+        speakers: How many it has, as published.
+        utterances: How many it has, as published.
+        owns: Whether a speaker is of this share, rather than of another in the same folder.
+    """
+
+    title: str
+    variable: str
+    trees: tuple[str, ...]
+    stems: tuple[str, ...]
+    inside: str
+    speakers: int
+    utterances: int
+    owns: Callable[[str], bool]
+
+
+VOXCELEB1_DEV = Share(
+    "VoxCeleb1 dev",
+    "VOXCELEB1",
+    ("dev/wav", "wav", "dev", "."),
+    ("vox1_dev_wav",),
+    "voxceleb1/dev",
+    1211,
+    148_642,
+    lambda speaker: not is_voxceleb1_test(speaker),
+)
+VOXCELEB1_TEST = Share(
+    "VoxCeleb1 test",
+    "VOXCELEB1",
+    ("test/wav", "wav", "test", "."),
+    ("vox1_test_wav",),
+    "voxceleb1/test",
+    40,
+    4_874,
+    is_voxceleb1_test,
+)
+VOXCELEB2_DEV = Share(
+    "VoxCeleb2 dev",
+    "VOXCELEB2",
+    ("dev/wav", "dev/flac", "dev/aac", "wav", "flac", "aac", "dev", "."),
+    ("vox2_dev_aac", "vox2_aac"),
+    "voxceleb2",
+    5994,
+    1_092_009,
+    lambda speaker: True,
+)
+
+
+def find_tree(share: Share, root: str | os.PathLike, unpack_dir: str | os.PathLike) -> Path:
+    """Find the folder that holds a share's speakers; unpack its archive if there is only that.
+
+    Args:
+        share: What is wanted.
+        root: Folder of the corpus, or of its archives.
+        unpack_dir: Where archives are unpacked to.
+
+    Raises:
+        SVError: Neither is there, or the archive is damaged or incomplete.
+    """
+    root, unpacked = Path(root), Path(unpack_dir) / share.inside
+    tree, archive = _tree(share, root), _archive(share, root)
+    if tree and not (archive and tree.resolve().is_relative_to(unpacked.resolve())):
+        return tree
+    if archive and not unpack_once(archive, unpacked):
+        logging.info(f"{archive[0]}: has been unpacked to {unpacked} before")
+    if tree := _tree(share, unpacked):  # perhaps of an archive that is gone
+        return tree
+    raise SVError(
+        f"{root}: holds neither {share.title} ({share.trees[0]}/idXXXXX/VIDEO/00001.*) nor its "
+        f"archive ({share.stems[0]}.zip or _partaa ...); set {share.variable} in db.sh"
+    )
+
+
+def scan_share(share: Share, tree: Path, nj: int = 8) -> Corpus:
+    """List the recordings of a share in ``tree``, in ``nj`` threads."""
+    logging.info(f"{tree}: listing the recordings of {share.title}")
+    return scan_speakers(tree, nj, wanted=share.owns)
+
+
+def listed_speakers(share: Share, root: str | os.PathLike) -> list[str]:
+    """The speakers that a share should have, as far as that is known.
+
+    VoxCeleb2's are those of the set dev in ``vox2_meta.csv``, if that lies beside the audio.
+    """
+    if share is not VOXCELEB2_DEV:
+        return [name for name in (f"id{number}" for number in _VOXCELEB1) if share.owns(name)]
+    path = Path(root) / "vox2_meta.csv"
+    return list(_read_meta(path)) if path.is_file() else []
+
+
+def _read_meta(path: Path) -> Iterator[str]:
+    with open(path, encoding="utf-8") as f:
+        for line in f:  # e.g. "id00012 ,n000012 ,m ,dev"
+            fields = [field.strip() for field in line.replace("\t", ",").split(",")]
+            if _SPEAKER.fullmatch(fields[0]) and "dev" in fields[1:]:
+                yield fields[0]
+
+
+def _tree(share: Share, root: Path) -> Path | None:
+    return next((root / tree for tree in share.trees if _has_speakers(share, root / tree)), None)
+
+
+def _has_speakers(share: Share, folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return any(_SPEAKER.fullmatch(e.name) and share.owns(e.name) for e in entries)
+    except OSError:
+        return False
+
+
+def _archive(share: Share, root: Path) -> list[Path]:
+    """The archive of a share, whole or in parts; empty if it is not there."""
+    for folder in (root, root / "dev", root / "test"):
+        for stem in share.stems:
+            if parts := find_parts(folder, f"{stem}_"):
+                return parts
+            if (whole := folder / f"{stem}.zip").is_file():
+                return [whole]
+    return []
