@@ -48,6 +48,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--utt2dur", metavar="F", help="write each recording's seconds, if there are no problems"
     )
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="look at the I-th of N shares of the audio and nothing else, for cluster jobs; "
+        "--check_audio none looks at the rest",
+    )
     parser.add_argument("--nj", type=int, default=1, help="processes that look at audio")
     parser.add_argument(
         "--max_listed", type=int, default=50, help="lines per kind of problem; more are counted"
@@ -69,6 +75,7 @@ def main(cmd: list[str] | None = None) -> None:
         nj=args.nj,
         listed=args.max_listed,
         utt2dur=args.utt2dur,
+        shard=args.shard,
     )
     for line in findings.warnings():
         logging.warning(line)

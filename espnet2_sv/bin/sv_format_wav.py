@@ -34,6 +34,11 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--allow_pipes", type=str2bool, default=False, help="run the commands in wav.scp"
     )
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="do the I-th of N shares, for cluster jobs; a last call without it writes the tables",
+    )
     parser.add_argument("--nj", type=int, default=4, help="processes")
     return parser
 
@@ -49,12 +54,15 @@ def main(cmd: list[str] | None = None) -> None:
         convert_containers=args.convert_containers,
         allow_pipes=args.allow_pipes,
         nj=args.nj,
+        shard=args.shard,
     )
+    for line in findings.warnings():
+        logging.warning(line)
     for line in findings.problems():
         print(line)
     if findings.num_problems:
         raise SVError(f"{args.data_dir}: {findings.num_problems} problem(s), listed above")
-    logging.info("%s: done", args.output_dir)
+    logging.info("%s: %s", args.output_dir, f"share {args.shard} is done" if args.shard else "done")
 
 
 if __name__ == "__main__":

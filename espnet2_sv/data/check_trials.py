@@ -55,7 +55,7 @@ def check_trials(
                 "repeated trials", f"{where} lists {a} {b} with both labels; keep one line"
             )
         elif (a, b) in seen:  # published lists do so, and their figures count it
-            findings.warning("repeated trials", f"{where} lists {a} {b} again; each counts")
+            findings.warning("trials listed again", f"{where} lists {a} {b} again; each counts")
         seen.setdefault((a, b), same)
         if a in speaker_of and b in speaker_of and (speaker_of[a] == speaker_of[b]) != same:
             findings.problem(

@@ -25,6 +25,7 @@ def check_data_dir(
     nj: int = 1,
     listed: int = 50,
     utt2dur: str | os.PathLike | None = None,
+    shard: str | None = None,
 ) -> Findings:
     """Look for everything that would stop or spoil later stages.
 
@@ -43,6 +44,7 @@ def check_data_dir(
         nj: Processes that look at audio.
         listed: Most problems of one kind that are told in full.
         utt2dur: A file to write with each recording's seconds, if there are no problems.
+        shard: ``"i/n"`` looks at the i-th of n shares of the audio, and at nothing else.
 
     Returns:
         Problems and warnings.
@@ -52,8 +54,16 @@ def check_data_dir(
     """
     if audio not in LEVELS:
         raise SVError(f"check_audio is {audio}; choose {', '.join(LEVELS)}")
+    if utt2dur is not None and audio == "none":
+        raise SVError("check_audio none: utt2dur needs header or full")
     folder, findings = Path(folder), Findings(listed)
+    if shard is not None and (audio == "none" or utt2dur is not None):
+        raise SVError("a shard is of audio: check_audio none and utt2dur do not go with it")
     wavs = _table(folder / "wav.scp", findings)
+    if shard is not None:
+        if wavs is not None:
+            check_audio(wavs, audio, allow_pipes, nj, sample_rate, findings, shard)
+        return findings
     utts = _utterances(folder, wavs, findings)
     utt2spk = _speakers(folder, utts, train, findings)
     speaker_of = dict(utt2spk.items()) if utt2spk is not None else {}

@@ -12,15 +12,17 @@ import numpy as np
 import soundfile
 
 from espnet2_sv.data.audio import length_at, read_section
+from espnet2_sv.data.check_audio import AudioReport, is_silent, require_whole, warn
 from espnet2_sv.data.findings import Findings
 from espnet2_sv.data.segments import Piece, Utterances
+from espnet2_sv.data.shares import select_share
 from espnet2_sv.data.sources import AudioSource, open_audio
 from espnet2_sv.data.workers import in_processes
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
 AUDIO_FORMATS = ("flac", "wav")
-_CHUNK = 500  # utterances a process takes at a time, and that a kill can cost
+_CHUNK = 200  # utterances a process takes at a time, and that a kill can cost
 _MAX_NAME = 150  # bytes of an utterance id that go into a file name
 _MAX_OVERSHOOT = 0.5  # seconds that a segment may end after its recording, as in Kaldi
 
@@ -44,12 +46,10 @@ class Settings(NamedTuple):
 
 
 class Formatted(NamedTuple):
-    """Where an utterance's audio is now, and how long it is; or what is wrong with it."""
+    """What was found out about an utterance's audio, and where it is now."""
 
-    utt: str
+    report: AudioReport
     spec: str = ""
-    seconds: float = 0.0
-    problem: str = ""
 
 
 def format_data_dir(
@@ -62,6 +62,7 @@ def format_data_dir(
     allow_pipes: bool = False,
     nj: int = 1,
     listed: int = 50,
+    shard: str | None = None,
 ) -> Findings:
     """Copy a data directory, converting only the audio that needs it.
 
@@ -73,8 +74,21 @@ def format_data_dir(
     A second call after a kill keeps what was converted and goes on; a changed source (its entry,
     or its file's time of change) is converted again.
 
+    Args:
+        data_dir: Holds ``wav.scp``; what else it holds is copied.
+        output_dir: The folder to make.
+        sample_rate: Hz.
+        audio_format: Of what is converted, of :data:`AUDIO_FORMATS`.
+        convert_containers: Convert m4a and the like too.
+        allow_pipes: Whether commands may be run.
+        nj: Processes.
+        listed: Most problems of one kind that are told in full.
+        shard: ``"i/n"`` converts the i-th of n shares and writes no tables, for cluster jobs; a
+            call without it takes what they have done, does what is left, and writes the tables.
+
     Returns:
-        Problems, if any; then ``wav.scp`` is not written.
+        Problems, if any; then ``wav.scp`` is not written. Warnings of what is converted, or
+        silent.
 
     Raises:
         SVError: A wrong option, unreadable tables, or a folder that cannot be written.
@@ -96,8 +110,8 @@ def format_data_dir(
     except OSError as e:
         raise SVError(f"{output_dir}: cannot be written ({e.strerror}); choose another") from e
     findings = Findings(listed)
-    _format_parts(utts, settings, parts, nj, findings)
-    if not findings.num_problems:
+    _format_parts(utts, settings, parts, nj, findings, shard)
+    if shard is None and not findings.num_problems:
         _copy_rest(data_dir, output_dir)
         _join(parts, len(utts), output_dir)
         for unfinished in output_dir.glob(".parts.*"):
@@ -106,22 +120,33 @@ def format_data_dir(
 
 
 def _format_parts(
-    utts: Utterances, settings: Settings, parts: Path, nj: int, findings: Findings
+    utts: Utterances,
+    settings: Settings,
+    parts: Path,
+    nj: int,
+    findings: Findings,
+    shard: str | None,
 ) -> None:
     """Format chunk by chunk; a chunk without problems leaves a file in ``parts``."""
     total = len(utts)
-    missing = [start for start in range(0, total, _CHUNK) if not _part(parts, start).exists()]
+    share = select_share(range(0, total, _CHUNK), shard)
+    missing = [start for start in share if not _part(parts, start).exists()]
     chunks = (
         (settings, [utts[i] for i in range(start, min(start + _CHUNK, total))]) for start in missing
     )
     for start, chunk in zip(missing, in_processes(_format_chunk, chunks, nj), strict=True):
-        bad = [done for done in chunk if done.problem]
-        for done in bad:
-            findings.problem("audio", f"{utts.wavs.name}: utterance {done.utt}: {done.problem}")
-        if not bad:
+        reports = [done.report for done in chunk]
+        for report in reports:
+            if report.problem:
+                findings.problem(
+                    "audio", f"{utts.wavs.name}: utterance {report.utt}: {report.problem}"
+                )
+            else:
+                warn(report, utts.wavs.name, settings.sample_rate, findings)
+        if not any(report.problem for report in reports):
             with atomic_write(_part(parts, start)) as f:
-                f.writelines(f"{d.utt}\t{d.seconds:.6f}\t{d.spec}\n" for d in chunk)
-        if start // _CHUNK % 20 == 0:
+                f.writelines(f"{d.report.utt}\t{d.report.seconds:.6f}\t{d.spec}\n" for d in chunk)
+        if start // _CHUNK % 50 == 0:
             logging.info("went through %d of %d utterances", start + len(chunk), total)
 
 
@@ -151,17 +176,27 @@ def _format(piece: Piece, settings: Settings) -> Formatted:
         path = _converted_path(piece, settings)
         if _is_fresh(path, piece.spec):
             with open_audio(str(path)) as source:
-                return Formatted(piece.utt, str(path), source.frames / source.rate)
+                return _formatted(piece, str(path), source, source.frames / source.rate)
         with open_audio(piece.spec, settings.allow_pipes) as source:
             if source.frames < 1:
                 raise SVError(f"{piece.spec}: holds no samples; replace or remove it")
+            require_whole(piece.spec)
             if _stays(piece, source, settings):
-                return Formatted(piece.utt, piece.spec, source.frames / source.rate)
+                return _formatted(piece, piece.spec, source, source.frames / source.rate)
             speech = _read(piece, source, settings.sample_rate)
     except SVError as e:
-        return Formatted(piece.utt, problem=str(e))
+        return Formatted(AudioReport(piece.utt, str(e)))
     _write(path, speech, settings)  # what stops this stops the rest, too
-    return Formatted(piece.utt, str(path), len(speech) / settings.sample_rate)
+    seconds = len(speech) / settings.sample_rate
+    return _formatted(piece, str(path), source, seconds, is_silent(speech))
+
+
+def _formatted(
+    piece: Piece, spec: str, source: AudioSource, seconds: float, silent: bool = False
+) -> Formatted:
+    return Formatted(
+        AudioReport(piece.utt, "", seconds, source.rate, source.channels, silent), spec
+    )
 
 
 def _stays(piece: Piece, source: AudioSource, settings: Settings) -> bool:

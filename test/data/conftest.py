@@ -64,11 +64,15 @@ def write_wav(tmp_path, noise):
 
 @pytest.fixture
 def write_m4a(tmp_path):
-    """A function that encodes float32 samples (S,) or (S, 2) as AAC in an m4a file."""
+    """A function that encodes float32 samples (S,) or (S, 2) as AAC in an m4a file.
 
-    def write(name, samples, rate=16000):
+    ``faststart`` puts its index before the data, as for streaming.
+    """
+
+    def write(name, samples, rate=16000, faststart=False):
         layout = "mono" if samples.ndim == 1 else "stereo"
-        with av.open(str(tmp_path / name), "w") as container:
+        options = {"movflags": "faststart"} if faststart else {}
+        with av.open(str(tmp_path / name), "w", options=options) as container:
             stream = container.add_stream("aac", rate=rate, layout=layout)
             planes = np.ascontiguousarray(samples.T.reshape(-1, len(samples)))
             frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)

@@ -1,7 +1,12 @@
 import pytest
 
 from espnet2_sv.data.checks import check_data_dir
-from espnet2_sv.data.kaldi import utt2spk_to_spk2utt, write_spk2utt, write_two_column
+from espnet2_sv.data.kaldi import (
+    read_two_column,
+    utt2spk_to_spk2utt,
+    write_spk2utt,
+    write_two_column,
+)
 from espnet2_sv.errors import SVError
 
 
@@ -193,3 +198,22 @@ def test_problems_are_cut_and_counted(data_dir):
 def test_an_unknown_level_is_refused(data_dir):
     with pytest.raises(SVError, match="check_audio is some; choose none, header, full"):
         check_data_dir(data_dir, audio="some")
+
+
+def test_durations_are_written_where_all_is_well(data_dir, tmp_path):
+    assert problems_of(data_dir, utt2dur=tmp_path / "utt2dur") == []
+    seconds = read_two_column(tmp_path / "utt2dur")
+    assert list(seconds) == list(read_two_column(data_dir / "wav.scp"))
+    assert set(seconds.values()) == {"0.050"}
+    (data_dir.parent / "audio/bob-1.wav").unlink()
+    assert len(problems_of(data_dir, utt2dur=tmp_path / "none")) == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_shard_looks_at_audio_only(data_dir):
+    (data_dir.parent / "audio/bob-1.wav").unlink()
+    (data_dir / "utt2spk").unlink()
+    (line,) = problems_of(data_dir, shard="1/1")
+    assert "utterance bob-1: " in line
+    with pytest.raises(SVError, match="a shard is of audio"):
+        check_data_dir(data_dir, audio="none", shard="1/2")

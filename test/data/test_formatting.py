@@ -214,3 +214,61 @@ def test_wrong_folders_and_formats_are_refused(data_dir, out, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SVError, match="cannot be written"):
         format_data_dir(data_dir, tmp_path / "file" / "out")
+
+
+def test_shards_and_a_last_call_give_what_one_call_gives(data_dir, out, tmp_path, monkeypatch):
+    monkeypatch.setattr(formatting, "_CHUNK", 1)
+    whole = format_well(data_dir, tmp_path / "whole")
+    for i in (3, 1, 2):
+        findings = format_data_dir(data_dir, out, shard=f"{i}/3")
+        assert list(findings.problems()) == []
+        assert not (out / "wav.scp").exists()
+    audio = files_below(out / "audio")
+
+    def no_more(*args):
+        raise AssertionError(f"{args} is opened again")
+
+    monkeypatch.setattr(formatting, "open_audio", no_more)
+    joined = format_well(data_dir, out)
+    assert files_below(out / "audio") == audio
+    assert {u: p.replace(str(out), "") for u, p in joined.items()} == {
+        u: p.replace(str(tmp_path / "whole"), "") for u, p in whole.items()
+    }
+    for path in joined.values():
+        if str(out) in path:
+            twin = path.replace(str(out), str(tmp_path / "whole"))
+            assert np.array_equal(read_audio(path), read_audio(twin))
+    assert (out / "utt2dur").read_bytes() == (tmp_path / "whole/utt2dur").read_bytes()
+
+
+def test_a_last_call_does_what_a_lost_shard_left(data_dir, out, monkeypatch):
+    monkeypatch.setattr(formatting, "_CHUNK", 1)
+    format_data_dir(data_dir, out, shard="1/2")
+    assert list(format_well(data_dir, out)) == list(read_two_column(data_dir / "wav.scp"))
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "x", "1", "1/0"])
+def test_a_shard_that_is_none_is_refused(data_dir, out, shard):
+    with pytest.raises(SVError, match="is not understood; write i/n"):
+        format_data_dir(data_dir, out, shard=shard)
+
+
+def test_what_is_converted_or_silent_is_a_warning(data_dir, out, write_wav):
+    silent = write_wav("silent.wav", np.zeros(4000), rate=8000)
+    wavs = read_two_column(data_dir / "wav.scp")
+    write_two_column(data_dir / "wav.scp", wavs | {"silent": silent})
+    start = f"{data_dir}/wav.scp: utterance "
+    assert sorted(format_data_dir(data_dir, out).warnings()) == [
+        f"{start}rate/8000: is at 8000 Hz and will be converted to 16000 Hz, nothing above 4000 Hz",
+        f"{start}silent: is at 8000 Hz and will be converted to 16000 Hz, nothing above 4000 Hz",
+        f"{start}silent: is silent, all samples are zero",
+        f"{start}stereo: has 2 channels; their mean will be used",
+    ]
+
+
+def test_truncated_files_are_named_even_where_nothing_is_converted(data_dir, out, write_wav):
+    path = write_wav("short.wav", 9000)
+    os.truncate(path, 9000)
+    write_two_column(data_dir / "wav.scp", {"short": path})
+    (line,) = format_data_dir(data_dir, out).problems()
+    assert f"utterance short: {path}: is truncated, 9044 bytes are missing" in line
