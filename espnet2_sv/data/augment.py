@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from scipy.signal import fftconvolve
+from scipy.fft import irfft, next_fast_len, rfft
 
 from espnet2_sv.data.audio import length_at, read_section
 from espnet2_sv.data.crops import read_crop
@@ -11,8 +11,10 @@ from espnet2_sv.data.sources import AudioSource, open_audio
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
-_NOISE_KEYS = {"scp": None, "snr": (0.0, 15.0), "num": (1, 1), "weight": 1.0}
+_NOISE_KEYS = {"scp": None, "snr": (0.0, 15.0), "num": (1, 1), "snr_of": "sum", "weight": 1.0}
+_SNR_OF = ("sum", "each")
 _RIR_KEYS = {"scp": None, "weight": 1.0}
+_INAUDIBLE = 1e-6  # of a response's energy
 _KEYS = {"apply_prob", "noise", "rir"}
 _DEFAULT_PROBABILITY = 2 / 3  # of the paper's recipe
 
@@ -27,6 +29,8 @@ class Augmenter:
         - {scp: noise.scp, snr: [0, 15], num: [1, 1], weight: 1.0}
         - {scp: music.scp, snr: [5, 15]}
         - {scp: speech.scp, snr: [13, 20], num: [3, 8]}    # babble: 3 to 8 recordings summed
+          # snr_of: sum (default) or each: the sum of recordings has this SNR, or, as with Kaldi's
+          # and ESPnet's scripts, each of them has its own, so that their sum is louder
         rir: {scp: rirs.scp, weight: 1.0}
 
     One way is drawn by weight, then a recording of its list. SNR (dB) and number are uniform in
@@ -78,10 +82,20 @@ def reverberate(speech: np.ndarray, rir: np.ndarray) -> np.ndarray:
     The response's strongest peak, the direct path, is put at lag 0, so speech does not shift in
     time; the result has the length and the mean power of ``speech``.
     """
+    rir = audible(rir)
     direct = int(np.argmax(np.abs(rir)))
-    wet = fftconvolve(speech, rir)[direct : direct + len(speech)]
+    length = next_fast_len(len(speech) + len(rir) - 1, real=True)
+    spectrum = rfft(speech, length)
+    spectrum *= rfft(rir, length)
+    wet = irfft(spectrum, length, overwrite_x=True)[direct : direct + len(speech)]
     power = _power(wet)
     return speech if power == 0 else wet * np.float32(np.sqrt(_power(speech) / power))
+
+
+def audible(rir: np.ndarray) -> np.ndarray:
+    """Cut a response's tail where it holds less than a millionth (-60 dB) of all energy."""
+    left = np.cumsum(np.square(rir, dtype=np.float64)[::-1])
+    return rir[: len(rir) - int(np.searchsorted(left, _INAUDIBLE * left[-1]))]
 
 
 class _Noise:
@@ -93,6 +107,11 @@ class _Noise:
         self.table = _list(conf["scp"], "noise")
         self.snr = _range(conf, "snr", -100)
         self.num = _range(conf, "num", 1)
+        if conf["snr_of"] not in _SNR_OF:
+            raise SVError(
+                f"augment_conf: snr_of is {conf['snr_of']}; choose from {', '.join(_SNR_OF)}"
+            )
+        self.each = conf["snr_of"] == "each"
         self.weight = conf["weight"]
         self.sample_rate = sample_rate
 
@@ -103,7 +122,10 @@ class _Noise:
         for index in rng.choice(len(self.table), num, replace=again, shuffle=False):
             crop = _read(self.table, index, lambda s: self._crop(s, len(speech), rng))
             power = _power(crop)
-            noise += crop if power == 0 else crop / np.float32(np.sqrt(power))
+            gain = 10 ** (-rng.uniform(*self.snr) / 20) if self.each else 1.0
+            noise += crop if power == 0 else crop * np.float32(gain / np.sqrt(power))
+        if self.each:
+            return speech + noise * np.float32(np.sqrt(_power(speech)))
         return add_noise(speech, noise, rng.uniform(*self.snr))
 
     def _crop(self, source, length: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Audio in containers that libsndfile does not know (m4a, aac, webm), decoded by PyAV."""
 
+from typing import BinaryIO
+
 import numpy as np
 
 from espnet2_sv.errors import SVError
@@ -21,8 +23,10 @@ class AVSource:
 
     exact = False
 
-    def __init__(self, spec: str):
+    def __init__(self, spec: str, stream: BinaryIO | None = None):
+        """Open the file ``spec``, or ``stream``, which ``spec`` names in messages."""
         self.spec = spec
+        self._file = stream
         with self._open() as container:
             stream = self._stream(container)
             self.rate = stream.codec_context.sample_rate
@@ -65,13 +69,18 @@ class AVSource:
         return self
 
     def __exit__(self, *args) -> None:
-        """Nothing stays open between reads."""
+        """Close the stream; a file does not stay open between reads."""
+        if self._file is not None:
+            self._file.close()
 
     def _open(self):
         import av
 
         try:
-            return av.open(self.spec)
+            if self._file is None:
+                return av.open(self.spec)
+            self._file.seek(0)
+            return av.open(self._file)
         except (av.error.FFmpegError, OSError, ValueError) as e:
             raise SVError(
                 f"{self.spec}: is not audio in a known format; replace the file or remove the "

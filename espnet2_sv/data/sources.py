@@ -11,10 +11,13 @@ import numpy as np
 import soundfile
 
 from espnet2_sv.data.av_source import AVSource
+from espnet2_sv.data.pcm_source import open_pcm
 from espnet2_sv.errors import SVError
 
 # "data/wav.1.ark:2048", an offset into an archive; kaldiio also knows ":2048[0:99]", refused here
 _ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>\d+)(?P<slice>\[.*\])?")
+_ARK_MAGIC = 14  # bytes: RIFF and its size, or AUDIO, a byte and a size of up to 8
+_WAV = (".wav", ".WAV")
 # containers that libsndfile does not know
 _AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma", ".ac3"}
 
@@ -100,6 +103,8 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
 
 
 def _open_path(spec: str) -> AudioSource:
+    if spec.endswith(_WAV) and (source := open_pcm(spec, spec)):
+        return source
     if not os.path.exists(spec):
         raise SVError(f"{spec}: no such audio file; correct the path or remove the utterance")
     if os.path.isdir(spec) or os.path.getsize(spec) == 0:
@@ -116,8 +121,22 @@ def _open_stream(spec: str, stream: BinaryIO) -> AudioSource:
     try:
         return SoundFileSource(spec, stream)
     except (soundfile.SoundFileError, TypeError) as e:
+        try:
+            if _is_mp4(stream):
+                return AVSource(spec, stream)
+        except SVError:
+            stream.close()
+            raise
         stream.close()
         raise SVError(f"{spec}: is not audio in a known format ({e})") from e
+
+
+def _is_mp4(stream: BinaryIO) -> bool:
+    """Whether a stream is m4a or the like: an ``ftyp`` box comes first."""
+    stream.seek(0)
+    found = stream.read(8)[4:] == b"ftyp"
+    stream.seek(0)
+    return found
 
 
 def _open_ark(spec: str, path: str, offset: int) -> AudioSource:
@@ -126,16 +145,18 @@ def _open_ark(spec: str, path: str, offset: int) -> AudioSource:
     except OSError as e:
         raise SVError(f"{spec}: cannot be opened ({e.strerror})") from e
     ark.seek(offset)
-    magic = ark.read(8)
+    magic = ark.read(_ARK_MAGIC)
     if magic.startswith(b"RIFF"):
-        start, length = offset, 8 + int.from_bytes(magic[4:], "little")
+        start, length = offset, 8 + int.from_bytes(magic[4:8], "little")
     elif magic.startswith(b"AUDIO"):  # kaldiio: AUDIO, size of the size, size, file
         width = magic[5]
-        ark.seek(offset + 6)
-        start, length = offset + 6 + width, int.from_bytes(ark.read(width), "little")
+        start, length = offset + 6 + width, int.from_bytes(magic[6 : 6 + width], "little")
     else:
         ark.close()
         raise SVError(f"{spec}: holds no wav; features and pickles are not read as audio")
+    if source := open_pcm(spec, path, start, length):
+        ark.close()
+        return source
     return _open_stream(spec, _Slice(ark, start, length))
 
 

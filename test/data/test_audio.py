@@ -1,3 +1,4 @@
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -105,18 +106,26 @@ def test_tempo_and_pitch_change_together(write_wav, speed):
     assert abs(peak - 1000 * speed) < 1
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
 @pytest.mark.parametrize("speed", [1, Fraction(11, 10)])
-def test_a_part_decodes_no_more_than_it_needs(write_wav, noise, monkeypatch, suffix, speed):
-    path = write_wav(f"a.{suffix}", noise(480000), rate=48000)
+def test_a_part_decodes_no_more_than_it_needs(
+    write_wav, noise, monkeypatch, suffix, speed, subtype
+):
+    path = write_wav(f"a.{suffix}", noise(480000), rate=48000, subtype=subtype)
     decoded = []
-    read = soundfile.SoundFile.read
+    read, pread = soundfile.SoundFile.read, os.pread
 
     def count(self, frames, **kwargs):
         decoded.append(frames)
         return read(self, frames, **kwargs)
 
+    def count_bytes(fd, size, offset):
+        decoded.append(size // 2)
+        return pread(fd, size, offset)
+
     monkeypatch.setattr(soundfile.SoundFile, "read", count)
+    monkeypatch.setattr(os, "pread", count_bytes)
     with open_audio(path) as source:
         read_section(source, 16000, 4 * 16000, 5 * 16000, speed=speed)
     assert 48000 * speed <= sum(decoded) < 1.2 * 48000 * speed

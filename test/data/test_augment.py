@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.signal import fftconvolve
 
 from espnet2_sv.data.audio import read_audio
-from espnet2_sv.data.augment import Augmenter, add_noise, reverberate
+from espnet2_sv.data.augment import Augmenter, add_noise, audible, reverberate
 from espnet2_sv.errors import SVError
 
 
@@ -54,6 +55,30 @@ def test_reverberation_is_convolution_shifted_by_the_direct_path(noise, direct):
     assert decibel(speech, wet) == pytest.approx(0, abs=1e-3)
 
 
+def test_of_a_response_only_the_inaudible_tail_is_cut(noise):
+    decay = 10 ** (-3 * np.arange(16000) / 8000)  # 60 dB in half a second
+    rir = (noise(16000, seed=1) * decay).astype(np.float32)
+    cut = audible(rir)
+    assert 7000 < len(cut) < 9000
+    assert np.array_equal(cut, rir[: len(cut)])
+    lost = np.sum(rir[len(cut) :].astype(float) ** 2) / np.sum(rir.astype(float) ** 2)
+    assert lost < 1e-6
+    pulse = np.zeros(300, np.float32)
+    pulse[7] = -2
+    assert np.array_equal(audible(pulse), pulse[:8])
+
+
+def test_reverberation_of_seconds_is_that_of_the_whole_response(noise, an4, an4_wavs):
+    speech = read_audio(an4_wavs["cen8-mmxg-b"])
+    for path in an4.glob("rirs/*.wav"):
+        rir = read_audio(str(path))
+        direct = int(np.argmax(np.abs(rir)))
+        reference = fftconvolve(speech.astype(float), rir.astype(float))
+        reference = reference[direct : direct + len(speech)]
+        reference *= np.sqrt(np.mean(speech**2) / np.mean(reference**2))
+        assert decibel(speech, reverberate(speech, rir) - reference) > 50
+
+
 @pytest.mark.parametrize(("delay", "gain"), [(0, 1.0), (500, 0.2), (3999, -2.0)])
 def test_a_delayed_pulse_leaves_speech_in_place(noise, delay, gain):
     rir = np.zeros(4000, np.float32)
@@ -85,6 +110,21 @@ def test_snr_is_uniform_in_its_range(write_wav, noise):
     assert 14.5 < max(snrs) < 15.1
     assert abs(np.mean(snrs) - 10) < 0.6
     assert abs(np.std(snrs) - 10 / np.sqrt(12)) < 0.3
+
+
+def test_each_recording_of_a_babble_has_its_ratio_where_asked(write_wav, noise):
+    entry = {"scp": tones(write_wav, 4), "num": 4, "snr": [10, 20], "snr_of": "each"}
+    augment = Augmenter({"apply_prob": 1, "noise": [entry]}, 16000)
+    speech, ratios = noise(16000), []
+    for seed in range(100):
+        added = augment(speech, np.random.default_rng(seed)) - speech
+        amplitudes = np.abs(np.fft.rfft(added))[[200, 400, 600, 800]] / 8000
+        ratios += list(10 * np.log10(np.mean(speech**2) / (amplitudes**2 / 2)))
+    assert 9.9 < min(ratios) < 10.5
+    assert 19.5 < max(ratios) < 20.1
+    assert abs(np.mean(ratios) - 15) < 0.5
+    silence = np.zeros(16000, np.float32)
+    assert np.array_equal(augment(silence, np.random.default_rng(0)), silence)
 
 
 def test_babble_sums_different_recordings_equally_loud(write_wav, noise):
@@ -178,6 +218,7 @@ def test_an_unreadable_recording_is_named(tmp_path, noise):
         ({"noise": [{"snr": [0, 5]}]}, "a noise entry has no scp"),
         ({"noise": [{"scp": {"a": "x"}, "snr": [9, 5]}]}, r"snr is \[9, 5\]"),
         ({"noise": [{"scp": {"a": "x"}, "num": [0, 2]}]}, r"num is \[0, 2\]"),
+        ({"noise": [{"scp": {"a": "x"}, "snr_of": "all"}]}, "snr_of is all; choose from sum, each"),
         ({"noise": [{"scp": {"a": "x"}, "volume": 1}]}, "noise: unknown key volume"),
         ({"noise": [{"scp": {"a": "x"}, "weight": -1}]}, "weights must be 0 or more"),
         ({"rir": {"scp": {"a": "x"}, "weight": 0}}, "one of them above 0"),

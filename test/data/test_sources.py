@@ -1,8 +1,12 @@
+import os
+from pathlib import Path
+
 import kaldiio
 import numpy as np
 import pytest
 
 from espnet2_sv.data.audio import audio_info, read_audio
+from espnet2_sv.data.sources import _Slice
 from espnet2_sv.errors import SVError
 
 
@@ -20,6 +24,68 @@ def test_ark_entries_are_read_at_their_offsets(tmp_path, write_function):
         assert np.array_equal(read_audio(entry, 8000) * 32768, wavs[utt])
         part = read_audio(entry, 8000, start=0.01, duration=0.02)
         assert np.array_equal(part * 32768, wavs[utt][80:240])
+
+
+@pytest.fixture
+def in_ark(tmp_path):
+    """A function that puts files into an ark, as kaldiio's AUDIO records, and gives entries."""
+
+    def write(*paths):
+        entries = []
+        with open(tmp_path / "audio.ark", "wb") as ark:
+            for path in paths:
+                content = Path(path).read_bytes()
+                ark.write(b"utt ")
+                entries.append(f"{tmp_path}/audio.ark:{ark.tell()}")
+                ark.write(b"AUDIO\4" + len(content).to_bytes(4, "little") + content)
+        return entries
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.m4a"])
+def test_files_in_an_ark_are_read_as_they_are_outside(write_wav, write_m4a, noise, in_ark, name):
+    path = (write_m4a if name.endswith("m4a") else write_wav)(name, noise(48000))
+    before, entry, after = in_ark(path, path, path)
+    assert audio_info(entry) == audio_info(path)
+    for start, duration in ((0, None), (0.7, 1.1), (2.9, 0.1)):
+        expected = read_audio(path, start=start, duration=duration)
+        for spec in (before, entry, after):
+            assert np.array_equal(read_audio(spec, start=start, duration=duration), expected)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+def test_a_part_of_an_ark_entry_reads_no_more_than_it_needs(
+    write_wav, noise, in_ark, name, monkeypatch
+):
+    """Half a second in 60 s: of the file, not more than a twentieth is touched."""
+    path = write_wav(name, noise(960000), subtype="PCM_16")
+    _, entry = in_ark(path, path)
+    touched = []
+    readinto, pread = _Slice.readinto, os.pread
+
+    def count(self, buffer):
+        touched.append(readinto(self, buffer))
+        return touched[-1]
+
+    def count_bytes(fd, size, offset):
+        data = pread(fd, size, offset)
+        touched.append(len(data))
+        return data
+
+    monkeypatch.setattr(_Slice, "readinto", count)
+    monkeypatch.setattr(os, "pread", count_bytes)
+    part = read_audio(entry, start=40.0, duration=0.5)
+    assert len(part) == 8000
+    assert 8000 < sum(touched) < Path(path).stat().st_size / 20
+
+
+def test_a_truncated_m4a_in_an_ark_is_named(write_m4a, noise, in_ark, tmp_path):
+    path = Path(write_m4a("a.m4a", noise(64000)))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    (entry,) = in_ark(path)
+    with pytest.raises(SVError, match=r"audio\.ark:4: "):
+        read_audio(entry)
 
 
 @pytest.mark.parametrize("write_function", ["pickle", "numpy", None])
