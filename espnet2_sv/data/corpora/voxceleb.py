@@ -115,7 +115,7 @@ def listed_speakers(share: Share, root: str | os.PathLike) -> list[str]:
 
     VoxCeleb2's are those of the set dev in ``vox2_meta.csv``, if that lies beside the audio.
     """
-    if share is not VOXCELEB2_DEV:
+    if share.variable == VOXCELEB1_DEV.variable:
         return [name for name in (f"id{number}" for number in _VOXCELEB1) if share.owns(name)]
     path = Path(root) / "vox2_meta.csv"
     return list(_read_meta(path)) if path.is_file() else []

@@ -1,0 +1,155 @@
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from espnet2_sv.bin.sv_prep_noises import main as prep_noises
+from espnet2_sv.bin.sv_prep_voxceleb import main
+from espnet2_sv.data.checks import check_data_dir
+from espnet2_sv.data.kaldi import read_spk2utt
+
+ROOT = Path(__file__).parents[2]
+SETS = "voxceleb2_train voxceleb2_valid voxceleb2_calib cohort voxceleb1_o voxceleb1_e voxceleb1_h"
+
+
+@pytest.fixture(scope="module")
+def make_tree():
+    spec = importlib.util.spec_from_file_location("voxceleb_tree", ROOT / "test/voxceleb_tree.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def make(root, **options):
+        sizes = {"dev_speakers": 3, "test_speakers": 4, "seconds": (0.2, 0.6), "trials": 20}
+        return module.make_tree(root, 12, **(sizes | options))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def archives(make_tree, tmp_path_factory):
+    return make_tree(tmp_path_factory.mktemp("archives") / "t", archives=True)
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A copy of the recipe's folder."""
+    ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads")
+    for name in ("TEMPLATE/sv1", "voxceleb/sv1"):
+        source = ROOT / "egs2" / name
+        shutil.copytree(source, tmp_path / "egs2" / name, symlinks=True, ignore=ignored)
+    for name in ("db.sh", "path.sh", "scripts", "utils"):
+        link = tmp_path / "egs2/voxceleb/sv1" / name
+        if not link.is_symlink():
+            link.symlink_to(f"../../TEMPLATE/sv1/{name}")
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
+    return tmp_path / "egs2/voxceleb/sv1"
+
+
+def data_sh(tree, *options):
+    command = ["local/data.sh", "--trial_lists", str(tree.trial_lists), "--nj", "2"]
+    command += ["--valid_speakers", "3", "--calib_speakers", "4", "--valid_trials", "10"]
+    command += ["--calib_trials", "12", "--allow_incomplete", "true", *options]
+    places = {name.upper(): str(getattr(tree, name)) for name in ("voxceleb1", "voxceleb2")}
+    env = os.environ | places | {"MUSAN": str(tree.musan), "RIRS": str(tree.rirs)}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return {"args": command, "env": env, **streams}
+
+
+def content(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def times(folder):
+    return {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+
+
+def test_the_commands_write_the_sets(archives, tmp_path):
+    options = ["--voxceleb1", archives.voxceleb1, "--voxceleb2", archives.voxceleb2]
+    options += ["--output_dir", tmp_path / "data", "--unpack_dir", tmp_path / "u"]
+    options += ["--trial_lists", archives.trial_lists, "--test_lists", "o"]
+    options += ["--valid_speakers", 2, "--calib_speakers", 2, "--allow_incomplete", "true"]
+    main([str(option) for option in options])
+    assert len(read_spk2utt(tmp_path / "data/voxceleb2_train/spk2utt")) == 8
+    assert not (tmp_path / "data/voxceleb1_e").exists()
+
+
+def test_the_lists_of_noises_are_told(archives, tmp_path, capsys):
+    options = ["--musan", archives.musan, "--rirs", archives.rirs, "--output_dir", tmp_path / "d"]
+    options += ["--unpack_dir", tmp_path / "u", "--allow_incomplete", "true", "--rooms", "small"]
+    prep_noises([str(option) for option in options])
+    assert capsys.readouterr().out.splitlines() == [
+        "musan_music.scp: 4 files",
+        "musan_noise.scp: 4 files",
+        "musan_speech.scp: 4 files",
+        "rirs.scp: 8 files",
+    ]
+
+
+def test_an_error_is_one_line(tmp_path):
+    command = [sys.executable, "-m", "espnet2_sv.bin.sv_prep_voxceleb", "--voxceleb1", tmp_path]
+    command += ["--voxceleb2", tmp_path, "--output_dir", tmp_path, "--test_lists"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {tmp_path}: holds neither VoxCeleb2 dev (dev/wav/idXXXXX/VIDEO/00001.*) nor its "
+        "archive (vox2_dev_aac.zip or _partaa ...); set VOXCELEB2 in db.sh\n"
+    )
+
+
+def test_data_sh_goes_from_archives_to_sets_and_a_second_run_changes_nothing(recipe, archives):
+    first = subprocess.run(**data_sh(archives), cwd=recipe)
+    assert first.returncode == 0, first.stdout
+    data = recipe / "data"
+    assert {p.name for p in data.iterdir() if p.is_dir()} == {*SETS.split(), "held_out"}
+    for name in ("voxceleb2_valid", "voxceleb2_calib"):
+        trials = [line.split()[2] for line in (data / name / "trials").read_text().splitlines()]
+        assert 0 < trials.count("target") <= 12
+        assert 0 < trials.count("nontarget") <= 12
+        assert len((data / name / "utt2dur").read_text().splitlines()) >= 9
+    before = times(data) | times(recipe / "downloads")
+    second = subprocess.run(**data_sh(archives), cwd=recipe)
+    assert second.returncode == 0, second.stdout
+    assert times(data) | times(recipe / "downloads") == before
+
+
+@pytest.mark.parametrize("there", ["downloads/voxceleb2/dev", "data/voxceleb1_o/trials"])
+def test_a_killed_data_sh_is_finished_by_the_same_call(recipe, archives, tmp_path, there):
+    whole = shutil.copytree(recipe, tmp_path / "egs2/voxceleb/sv2", symlinks=True)
+    assert subprocess.run(**data_sh(archives), cwd=whole).returncode == 0
+    process = subprocess.Popen(**data_sh(archives), cwd=recipe, start_new_session=True)
+    while not (recipe / there).exists() and process.poll() is None:
+        time.sleep(0.002)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = subprocess.run(**data_sh(archives), cwd=recipe)
+    assert done.returncode == 0, done.stdout
+    ours, theirs = content(recipe / "data"), content(whole / "data")
+    assert {name: ours.get(name) for name in theirs} == theirs
+
+
+def test_damage_is_named(make_tree, recipe, tmp_path):
+    tree = make_tree(tmp_path / "t", audio="wav", damage=True)
+    damaged = {kind: utt for utt, kind in tree.bad.items()}
+    done = subprocess.run(**data_sh(tree), cwd=recipe)
+    assert done.returncode == 1
+    assert f"utterances have no recording: {damaged['missing']};" in done.stdout
+    subprocess.run(**data_sh(tree, "--test_lists", "", "--valid_utterances", "4"), cwd=recipe)
+    told = []
+    for name in ("voxceleb2_train", "voxceleb2_valid", "voxceleb2_calib"):
+        findings = check_data_dir(recipe / "data" / name, audio="full")
+        told += [*findings.problems(), *findings.warnings()]
+    for kind, message in (
+        ("truncated", "is truncated"),
+        ("empty", "is empty"),
+        ("silent", "is silent"),
+        ("8 kHz", "is at 8000 Hz"),
+        ("stereo", "has 2 channels"),
+    ):
+        assert [line for line in told if f"utterance {damaged[kind]}: " in line and message in line]
+    assert len(told) == 5
