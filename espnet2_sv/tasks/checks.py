@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import torch
+from espnet2.train.distributed_utils import get_num_nodes, get_world_size
 
 from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.data.dataset import NO_POSTERIORS
@@ -15,6 +16,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import require_writable
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.train.checkpoint import has_checkpoint
+from espnet2_sv.train.options import check_schedules
 
 LABELS_FILE = "spk2id"
 # Schedulers of ESPnet and torch that overwrite the rates of all parameter groups with one.
@@ -47,6 +49,7 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
             raise SVError(f"--{option} is required for training")
     if args.ngpu > 0 and not torch.cuda.is_available():
         raise SVError(f"--ngpu {args.ngpu}: this machine has no usable GPU; give --ngpu 0")
+    check_schedules(args)
     world_size = number_of_processes(args)
     if args.batch_size < MIN_BATCH_PER_PROCESS * world_size:
         raise SVError(
@@ -63,7 +66,7 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
     ):
         raise SVError(
             f"scheduler {args.scheduler} gives all parameters one learning rate: set "
-            "encoder_lr_factor and layer_decay to 1, or take another, such as warmuplr"
+            "encoder_lr_factor and layer_decay to 1, or take lr_schedule instead"
         )
     require_writable(args.output_dir)
     train_utterances = len(KaldiTable.read(wav_scp(args, "train")))
@@ -83,13 +86,20 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
 
 
 def number_of_processes(args: argparse.Namespace) -> int:
-    """Return how many processes will share a batch (see ``AbsTask.main``)."""
-    nodes_or_ranks = args.dist_world_size or 1
-    if args.ngpu <= 1:
-        return nodes_or_ranks
-    if not args.multiprocessing_distributed:
+    """Return how many processes will share a batch (see ``AbsTask.main``).
+
+    Launchers tell it by options (``espnet2.bin.launch``), by the environment (``torchrun``) or by
+    Slurm's and MPI's own means.
+    """
+    if args.ngpu > 1 and not args.multiprocessing_distributed:
         raise SVError(f"--ngpu {args.ngpu} needs --multiprocessing_distributed true")
-    return args.ngpu * nodes_or_ranks
+    world_size, launcher = args.dist_world_size, args.dist_launcher
+    try:
+        if args.multiprocessing_distributed:
+            return max(args.ngpu, 1) * get_num_nodes(world_size, launcher)
+        return get_world_size(world_size, launcher)
+    except RuntimeError as e:  # not started by the launcher that is named
+        raise SVError(f"--dist_launcher {launcher}: {e}") from e
 
 
 def check_validation(args: argparse.Namespace) -> None:

@@ -53,6 +53,8 @@ class SVTask(AbsTask):
             args = cls.get_parser().parse_args(cmd)
         if not args.print_config and args.output_dir is not None:
             args.spk_num = len(check_training_arguments(args))
+        if args.ngpu == 0:
+            args.dist_backend = "gloo"  # NCCL knows GPUs only
         super().main(args=args)
 
     @classmethod
@@ -157,10 +159,8 @@ class SVTask(AbsTask):
             "pin_memory": args.ngpu > 0,
         }
         if mode == "train":
-            labels, speeds = (
-                SpeakerLabels.from_spk2utt(args.spk2utt),
-                Speeds(args.speed_perturb_factors),
-            )
+            labels = SpeakerLabels.from_spk2utt(args.spk2utt)
+            speeds = Speeds(args.speed_perturb_factors)
             if rank == 0:
                 speeds.classes(labels).save(Path(args.output_dir) / LABELS_FILE)
             return TrainIterFactory(

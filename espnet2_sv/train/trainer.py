@@ -10,7 +10,7 @@ from espnet2_sv.train import checkpoint
 from espnet2_sv.train.ddp import gather_dicts, rewrap, trainable, unwrap
 from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
 from espnet2_sv.train.margin_schedule import MarginSchedule, margin_of, set_margin
-from espnet2_sv.train.options import SVTrainerOptions, add_trainer_arguments, check_schedules
+from espnet2_sv.train.options import SVTrainerOptions, add_trainer_arguments
 from espnet2_sv.train.sync_batchnorm import synchronise_batchnorm
 from espnet2_sv.train.validation import embed_batches, verification_stats
 
@@ -30,7 +30,6 @@ class SVTrainer(Trainer):
     @classmethod
     def build_options(cls, args):
         """Collect the trainer's options from the command line's."""
-        check_schedules(args)
         return build_dataclass(SVTrainerOptions, args)
 
     @classmethod
