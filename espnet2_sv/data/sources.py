@@ -15,7 +15,7 @@ from espnet2_sv.data.pcm_source import open_pcm
 from espnet2_sv.errors import SVError
 
 # "data/wav.1.ark:2048", an offset into an archive; kaldiio also knows ":2048[0:99]", refused here
-_ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>\d+)(?P<slice>\[.*\])?")
+ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>\d+)(?P<slice>\[.*\])?")
 _ARK_MAGIC = 14  # bytes: RIFF and its size, or AUDIO, a byte and a size of up to 8
 _WAV = (".wav", ".WAV")
 # containers that libsndfile does not know
@@ -95,7 +95,7 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
                 "if you trust this wav.scp"
             )
         return _open_stream(spec, io.BytesIO(_run(spec)))
-    if match := _ARK_OFFSET.fullmatch(spec):
+    if match := ARK_OFFSET.fullmatch(spec):
         if match["slice"]:
             raise SVError(f"{spec}: slices of ark entries are not supported; cut the audio first")
         return _open_ark(spec, match["path"], int(match["offset"]))
