@@ -6,6 +6,7 @@ import argparse
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+from espnet2_sv.scoring.layout import Layout, layout_markdown
 from espnet2_sv.scoring.report import results_markdown
 
 
@@ -18,7 +19,14 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--outpath", required=True, help="Markdown file to write or replace")
     parser.add_argument("--title", default="Results", help="heading of the page")
-    parser.add_argument("systems", nargs="+", metavar="NAME=metrics.json", help="rows, in order")
+    parser.add_argument(
+        "--layout",
+        metavar="F",
+        help="YAML file with sets (headings by name), protocols (title, kind, suffix), systems "
+        "(description, name, published) and notes: a table a protocol, sets side by side; NAME "
+        "is then EXPERIMENT/SET/KIND. Without it: one table, a line each",
+    )
+    parser.add_argument("systems", nargs="*", metavar="NAME=metrics.json", help="rows, in order")
     return parser
 
 
@@ -33,7 +41,12 @@ def main(cmd: list[str] | None = None) -> None:
         if name in systems:
             raise SVError(f"'{item}': the name {name} is given twice")
         systems[name] = path
-    page = results_markdown(args.title, systems)
+    if args.layout:
+        page = layout_markdown(args.title, Layout.read(args.layout), systems)
+    elif systems:
+        page = results_markdown(args.title, systems)
+    else:
+        raise SVError("give at least one NAME=DIR/metrics.json")
     with atomic_write(args.outpath) as f:
         f.write(page)
 

@@ -29,11 +29,11 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 def metrics_markdown(metrics: Mapping[str, Any], title: str) -> str:
     """Describe one system's metrics.json."""
     rows = [
-        ["EER (%), plain crossing", _with_interval(metrics, "eer")],
+        ["EER (%), plain crossing", with_interval(metrics, "eer")],
         ["EER (%), convex hull", _number(metrics["eer_rocch"])],
     ]
     for key, prior in (("p01", "0.01"), ("p05", "0.05")):
-        rows.append([f"minimum DCF, p = {prior}", _with_interval(metrics, f"mindcf_{key}")])
+        rows.append([f"minimum DCF, p = {prior}", with_interval(metrics, f"mindcf_{key}")])
         rows.append([f"actual DCF, p = {prior}", _number(metrics[f"actdcf_{key}"])])
     rows += [
         ["Cllr (bits)", _number(metrics["cllr"])],
@@ -46,7 +46,7 @@ def metrics_markdown(metrics: Mapping[str, Any], title: str) -> str:
     if metrics["n_speakers"] is not None:
         rows.append(["speakers", f"{metrics['n_speakers']:,}"])
     parts = [f"# {title}\n", metrics["list"]["note"] + "\n", markdown_table(["", "value"], rows)]
-    parts.append(_interval_note(metrics["bootstrap"]))
+    parts.append(interval_note(metrics["bootstrap"]))
     parts.append("Cllr and actual DCF take the scores as natural log-likelihood ratios.\n")
     if "compare" in metrics:
         parts.append(_comparison(metrics["compare"]))
@@ -65,9 +65,9 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
     Raises:
         SVError: A file is missing or is not a metrics.json.
     """
-    found = {name: _read_metrics(path) for name, path in systems.items()}
+    found = {name: read_metrics(path) for name, path in systems.items()}
     extras = {
-        name: _read_system(Path(path).parent / "system.json") for name, path in systems.items()
+        name: read_system(Path(path).parent / "system.json") for name, path in systems.items()
     }
     columns = [c for c in _SYSTEM_COLUMNS if any(c[0] in extra for extra in extras.values())]
     head = ["system", "trials", "EER (%)", "minDCF 0.01", "minDCF 0.05", "Cllr", "min Cllr"]
@@ -75,8 +75,8 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
         [
             name,
             _list_name(m),
-            _with_interval(m, "eer"),
-            *(_with_interval(m, f"mindcf_{p}") for p in ("p01", "p05")),
+            with_interval(m, "eer"),
+            *(with_interval(m, f"mindcf_{p}") for p in ("p01", "p05")),
             _number(m["cllr"]),
             _number(m["min_cllr"]),
         ]
@@ -87,19 +87,21 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
         for name, m in found.items()
     ]
     table = markdown_table([*head, *(heading for _, heading, _ in columns)], rows)
-    notes = dict.fromkeys(_interval_note(m["bootstrap"]) for m in found.values())
+    notes = dict.fromkeys(interval_note(m["bootstrap"]) for m in found.values())
     lists = dict.fromkeys(m["list"]["note"] + "\n" for m in found.values())
     return "\n".join([f"# {title}\n", table, *lists, *notes])
 
 
-def _read_metrics(path: str | PathLike) -> dict[str, Any]:
+def read_metrics(path: str | PathLike) -> dict[str, Any]:
+    """Read a metrics.json; raises SVError where it is none."""
     metrics = _read_json(path)
     if not isinstance(metrics, dict) or not {"eer", "bootstrap", "list"} <= metrics.keys():
         raise SVError(f"{path}: is not a metrics.json; write it with sv_metrics")
     return metrics
 
 
-def _read_system(path: Path) -> dict[str, Any]:
+def read_system(path: Path) -> dict[str, Any]:
+    """Read a system.json, which need not be there; raises SVError where it is none."""
     system = _read_json(path) if path.exists() else {}
     if not isinstance(system, dict):
         raise SVError(f"{path}: is not a JSON object")
@@ -120,7 +122,8 @@ def _list_name(metrics: Mapping[str, Any]) -> str:
     return f"{metrics['list']['name']}, {counts}" if metrics["list"]["name"] else counts
 
 
-def _interval_note(settings: Mapping[str, Any]) -> str:
+def interval_note(settings: Mapping[str, Any]) -> str:
+    """Say what the intervals of a metrics.json's ``bootstrap`` are, or why there are none."""
     if settings["reason"]:
         return f"Some intervals are missing: {settings['reason']}.\n"
     samples = f"{settings['samples']} bootstrap samples of {settings['unit']}"
@@ -161,7 +164,8 @@ def _spread(metrics: Mapping[str, Any], name: str) -> str:
     return f"{_number(mean)} ± {_number(deviation)}"
 
 
-def _with_interval(metrics: Mapping[str, Any], key: str) -> str:
+def with_interval(metrics: Mapping[str, Any], key: str) -> str:
+    """Write a metric and, in brackets, its interval."""
     ends = metrics.get(f"{key}_ci95")
     return _number(metrics[key]) + (f" {_bracket(ends)}" if ends else "")
 

@@ -43,3 +43,13 @@ def test_refuses(metrics, tmp_path):
         main(["--outpath", "x", metrics[0]])
     with pytest.raises(SVError, match="the name a is given twice"):
         main(["--outpath", "x", f"a={metrics[0]}", f"a={metrics[1]}"])
+
+
+def test_a_layout_needs_no_results_and_a_list_does(tmp_path):
+    layout = Path(__file__).parents[2] / "egs2/voxceleb/sv1/conf/results.yaml"
+    page = tmp_path / "RESULTS.md"
+    main(["--outpath", str(page), "--title", "VoxCeleb", "--layout", str(layout)])
+    # what the recipe comes with: nothing measured beside what was published
+    assert page.read_text() == (layout.parents[1] / "RESULTS.md").read_text()
+    with pytest.raises(SVError, match="at least one"):
+        main(["--outpath", str(page)])

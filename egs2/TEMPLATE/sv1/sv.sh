@@ -24,7 +24,8 @@ skip_packing=false    # Skip packing (stage 9).
 skip_upload_hf=true   # Skip uploading to a Hub repository (stage 10).
 ngpu=1                # The number of GPUs of a node ("0" uses CPU).
 num_nodes=1           # The number of nodes.
-nj=32                 # The number of parallel jobs that convert audio.
+nj=32                 # The number of processes that check and convert audio, of each job.
+format_jobs=1         # The number of parallel jobs that check and convert audio.
 gpu_inference=false   # Whether to embed on GPUs.
 inference_nj=1        # The number of parallel jobs that embed on CPUs.
 dumpdir=dump          # Directory of formatted data.
@@ -62,6 +63,7 @@ top_n=300             # Size of its cohort: the most similar speakers.
 score_norm_args=      # Further arguments for it, e.g. "--ngpu 1".
 calibrate=false       # Whether to calibrate scores to log-likelihood ratios, by durations, too.
 calib_set=            # Set whose trials train it, or give a threshold (default: valid_set).
+results_layout=       # YAML file that says how exp/RESULTS.md is laid out, see sv_results --help.
 calibrate_args=       # Further arguments for it, e.g. "--p_target 0.05".
 asr_sets=             # For adaptors: sets with a file text, recognised before and after.
 asr_decode_config=conf/decode_asr.yaml # How: options of ESPnet's beam search.
@@ -184,8 +186,9 @@ fi
 if runs 5; then
     log "Stage 5: Large-margin fine-tuning: ${sv_exp} -> ${sv_exp}_lmft"
     start=$(trained_weights "${sv_exp}")
-    train_once "${sv_exp}_lmft" "${lmft_config}" "${lmft_args}" "${start}" \
-        --init_sv "${sv_exp}"
+    init=(--init_sv "${sv_exp}")
+    [ "${sv_task}" != adaptor ] || init+=(--asr "${asr_dir}") # which it reads
+    train_once "${sv_exp}_lmft" "${lmft_config}" "${lmft_args}" "${start}" "${init[@]}"
 fi
 [ -z "${lmft_config}" ] || sv_exp+=_lmft
 
@@ -256,10 +259,10 @@ if runs 8; then
     done
     choose_threshold
     describe_system
-    write_results "${sv_exp}/RESULTS.md" "${inference_dir}" # packed with the model
+    write_results "${sv_exp}/RESULTS.md" "" "${inference_dir}" # packed with the model
     dirs=("${expdir}"/sv_*/inference*)
     [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}") # --sv_exp
-    write_results "${results}" "${dirs[@]}"
+    write_results "${results}" "${results_layout}" "${dirs[@]}"
     cat "${results}"
 fi
 

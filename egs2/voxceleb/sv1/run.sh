@@ -23,4 +23,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
     --cohort_set cohort \
     --calibrate true \
     --calib_set voxceleb2_calib \
+    --results_layout conf/results.yaml \
     "$@"

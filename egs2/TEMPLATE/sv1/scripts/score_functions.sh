@@ -164,10 +164,11 @@ describe_system() {
     done
 }
 
-# write_results FILE INFERENCE_DIR...: a table of the metrics in these folders
+# write_results FILE LAYOUT INFERENCE_DIR...: tables of the metrics in these folders; the layout
+# may be empty
 write_results() {
-    local output=$1 dir dset kind file name entries=() systems=()
-    shift
+    local output=$1 layout=$2 dir dset kind file name entries=() systems=()
+    shift 2
     for dir in "$@"; do
         for dset in "${dir}"/*/; do
             for kind in {cosine,asnorm}{,_calibrated}; do
@@ -180,7 +181,7 @@ write_results() {
             done
         done
     done
-    once "${output}" "${entries[@]}" "${entries[@]#*=}" "${systems[@]}" -- \
+    once "${output}" "${layout}" "${entries[@]}" "${entries[@]#*=}" "${systems[@]}" -- \
         "${python}" -m espnet2_sv.bin.sv_results --outpath "${output}" \
-        --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
+        ${layout:+--layout "${layout}"} --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
 }

@@ -44,15 +44,22 @@ train() {
     die "training failed; its log is ${exp}/train.log, that of its start ${exp}/launch.log"
 }
 
+# augmentation_lists CONFIG: the files that its augment_conf names, e.g. {scp: data/noise.scp, ...}
+augmentation_lists() {
+    sed -n -e 's/#.*//' -e 's/^.*[{ ]scp: *\([^ ,}]*\).*$/\1/p' "$1"
+}
+
 # train_once EXP CONFIG ARGUMENTS START INIT...: START is the file that decides what it starts from
 train_once() {
-    local exp=$1 config=$2 arguments=$3 start=$4 file
+    local exp=$1 config=$2 arguments=$3 start=$4 file files lists
     require_file "${config}" "name the training configuration with --sv_config or --lmft_config"
-    for file in "${train_files[@]}"; do
+    mapfile -t lists < <(augmentation_lists "${config}")
+    files=("${train_files[@]}" ${lists[@]+"${lists[@]}"})
+    for file in "${files[@]}"; do
         require_file "${file}" "run stages 1 to 3 first, or correct the option that names it"
     done
     begin_training "${exp}" "${config}" "task ${sv_task}" "arguments ${arguments}" "${@:5}" \
-        "files $(fingerprint "${train_files[@]}")" "start $(fingerprint "${start}")"
+        "files $(fingerprint "${files[@]}")" "start $(fingerprint "${start}")"
     once "${exp}/latest.pth" "${config}" "${arguments}" "$(cat "${exp}/.settings")" -- \
         train "${exp}" "${config}" "${arguments}" "${@:5}"
 }

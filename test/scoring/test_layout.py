@@ -1,0 +1,97 @@
+import json
+
+import pytest
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.layout import Layout, layout_markdown
+
+CONF = """
+sets: {set_o: O, set_e: E}
+protocols:
+-   {title: Plain, kind: cosine}
+-   {title: Tuned, kind: asnorm, suffix: _lmft}
+systems:
+-   name: sv_a
+    description: first
+    published: {cosine: 0.5 / 0.7}
+-   description: theirs
+    published: {asnorm: 0.4 on O}
+published: published (O / E)
+notes: [A note.]
+"""
+
+
+@pytest.fixture
+def layout(tmp_path):
+    path = tmp_path / "results.yaml"
+    path.write_text(CONF)
+    return Layout.read(path)
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """Write the metrics of an experiment's set and kind; the EER tells them apart."""
+
+    def write(name: str, eer: float) -> tuple[str, str]:
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        metrics = {"eer": eer, "eer_ci95": [eer - 0.1, eer + 0.1], "mindcf_p01": 0.25}
+        bootstrap = {"reason": None, "samples": 9, "unit": "speakers"}
+        metrics |= {"mindcf_p05": 0.125, "bootstrap": bootstrap, "list": {"name": "L", "note": ""}}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        (folder / "system.json").write_text('{"parameters": 1234, "gmac_per_second": 0.5}')
+        return name, str(folder / "metrics.json")
+
+    return write
+
+
+def tables(page: str) -> dict[str, list[list[str]]]:
+    """Cells of the rows below each heading."""
+    found = {}
+    for part in page.split("\n## ")[1:]:
+        title, _, body = part.partition("\n")
+        lines = [line for line in body.splitlines() if line.startswith("| ")][2:]
+        found[title] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    return found
+
+
+def test_what_is_not_measured_is_empty_beside_what_is_published(layout):
+    page = layout_markdown("T", layout, {})
+    found = tables(page)
+    assert found["Plain"] == [["first", *[""] * 8, "0.5 / 0.7"]]
+    assert found["Tuned"] == [["first", *[""] * 9], ["theirs", *[""] * 8, "0.4 on O"]]
+    assert "A note." in page
+
+
+def test_measured_cells_are_in_the_row_and_table_of_their_protocol(layout, measured):
+    systems = dict(
+        [
+            measured("sv_a/set_e/cosine", 2.0),
+            measured("sv_a/set_e/asnorm", 3.0),  # not fine-tuned: in neither table
+            measured("sv_a_lmft/set_o/asnorm", 1.0),
+            measured("sv_new/set_o/cosine", 4.0),
+            measured("sv_a/calib/cosine", 5.0),
+        ]
+    )
+    page = layout_markdown("T", layout, systems)
+    found = tables(page)
+    numbers = ["0.250", "0.125"]
+    size = ["1,234", "0.500"]
+    assert found["Plain"] == [
+        ["first", "", "", "", "2.000 [1.900, 2.100]", *numbers, *size, "0.5 / 0.7"],
+        ["sv_new", "4.000 [3.900, 4.100]", *numbers, "", "", "", *size, ""],
+    ]
+    assert found["Tuned"][0] == ["first", "1.000 [0.900, 1.100]", *numbers, *[""] * 3, *size, ""]
+    assert "9 bootstrap samples of speakers" in page
+
+
+@pytest.mark.parametrize(
+    "conf", ["", "sets: {}", CONF + "more: 1", CONF.replace("kind", "sort"), "a: ["]
+)
+def test_other_files_are_refused(conf, tmp_path):
+    path = tmp_path / "results.yaml"
+    path.write_text(conf)
+    with pytest.raises(SVError, match=r"results\.yaml: is no layout"):
+        Layout.read(path)
+    with pytest.raises(SVError, match="cannot be read"):
+        Layout.read(tmp_path / "none.yaml")
