@@ -18,10 +18,40 @@ def weighted_mean_std(x: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Ten
         x: Frames (B, T, C).
         weights: Non-negative weights that sum to one over T, (B, T, 1) or (B, T, C).
     """
-    mean = (weights * x).sum(dim=1)
-    # Around the mean, not E[x^2] - E[x]^2, which cancels badly in single precision.
-    variance = (weights * (x - mean[:, None]).square()).sum(dim=1)
+    mean, variance = _WeightedMoments.apply(x, weights)
     return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
+
+
+class _WeightedMoments(torch.autograd.Function):
+    """Weighted mean and variance with the gradients written out.
+
+    The frames of all blocks side by side are the widest tensor of a head, so what costs is the
+    number of passes over it: with the weights summing to one, both gradients need only x - mean,
+    where autograd would keep and revisit every intermediate product.
+    """
+
+    @staticmethod
+    def forward(ctx, x, weights):
+        scratch = weights * x
+        mean = scratch.sum(dim=1)
+        # Around the mean, not E[x^2] - E[x]^2, which cancels badly in single precision.
+        torch.sub(x, mean[:, None], out=scratch)
+        variance = scratch.square_().mul_(weights).sum(dim=1)
+        ctx.save_for_backward(x, weights, mean)
+        return mean, variance
+
+    @staticmethod
+    def backward(ctx, grad_mean, grad_variance):
+        x, weights, mean = ctx.saved_tensors
+        grad_mean, grad_variance = grad_mean[:, None], grad_variance[:, None]
+        deviation = x - mean[:, None]
+        grad_x = grad_weights = None
+        if ctx.needs_input_grad[1]:
+            grad_weights = (deviation * grad_variance).mul_(deviation).addcmul_(x, grad_mean)
+            grad_weights = grad_weights.sum_to_size(weights.shape)
+        if ctx.needs_input_grad[0]:
+            grad_x = deviation.mul_(2 * grad_variance).add_(grad_mean).mul_(weights)
+        return grad_x, grad_weights
 
 
 def statistics(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -52,9 +82,13 @@ class AttentiveStatisticsPooling(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Pool x (B, T, C) with valid lengths (B,) into (B, 2C), float32."""
-        mask = valid_mask(lengths, x.size(1))
+        # Training crops have no padding; then nothing is masked.
+        whole = int(lengths.min()) == x.size(1)
+        mask = None if whole else valid_mask(lengths, x.size(1))
         hidden = self._normalised(self._hidden(x, lengths), mask)
-        scores = self.score(hidden).float().masked_fill(~mask[..., None], float("-inf"))
+        scores = self.score(hidden).float()
+        if mask is not None:
+            scores = scores.masked_fill(~mask[..., None], float("-inf"))
         with torch.autocast(x.device.type, enabled=False):
             mean, std = weighted_mean_std(x.float(), scores.softmax(dim=1))
             return torch.cat([mean, std], dim=-1)
@@ -72,7 +106,7 @@ class AttentiveStatisticsPooling(torch.nn.Module):
         return torch.relu(per_frame + per_utterance[:, None])
 
     def _normalised(self, hidden, mask):
-        if self.training and not bool(mask.all()):
+        if self.training and mask is not None:
             frames = self.norm(hidden[mask])
             return torch.zeros_like(hidden, dtype=frames.dtype).masked_scatter(
                 mask[..., None], frames

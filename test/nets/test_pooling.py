@@ -61,3 +61,13 @@ def test_weighted_mean_std_is_exact_for_a_large_offset():
     uniform = torch.full((1, 1000, 1), 1.0e-3)
     _, std = weighted_mean_std(x.float(), uniform)
     assert std.item() == pytest.approx(x.std(correction=0).item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("width", [1, 5], ids=["a weight per frame", "a weight per channel"])
+def test_gradients_of_the_statistics_are_right(width):
+    torch.manual_seed(0)
+    x = torch.randn(2, 7, 5, dtype=torch.float64, requires_grad=True)
+    scores = torch.randn(2, 7, width, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda x, scores: weighted_mean_std(x, scores.softmax(dim=1)), (x, scores)
+    )
