@@ -3,7 +3,6 @@
 import torch
 from espnet2.legacy.nets.pytorch_backend.conformer.convolution import ConvolutionModule
 from espnet2.legacy.nets.pytorch_backend.conformer.encoder_layer import EncoderLayer
-from espnet2.legacy.nets.pytorch_backend.conformer.swish import Swish
 from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
     RelPositionMultiHeadedAttention,
 )
@@ -18,17 +17,20 @@ from espnet2_sv.nets.pooling import valid_mask
 def conformer_block(
     dim: int, heads: int, linear_units: int, kernel: int, dropout_rate: float
 ) -> EncoderLayer:
-    """Build one macaron Conformer block with relative positions; 401,280 parameters at 128-d."""
+    """Build one macaron Conformer block with relative positions; 401,280 parameters at 128-d.
+
+    As in ESPnet's encoders by default, attention weights are not dropped.
+    """
 
     def feed_forward():
-        return PositionwiseFeedForward(dim, linear_units, dropout_rate, Swish())
+        return PositionwiseFeedForward(dim, linear_units, dropout_rate, torch.nn.SiLU())
 
     return EncoderLayer(
         dim,
-        RelPositionMultiHeadedAttention(heads, dim, dropout_rate),
+        RelPositionMultiHeadedAttention(heads, dim, dropout_rate=0.0),
         feed_forward(),
         feed_forward(),
-        ConvolutionModule(dim, kernel, Swish()),
+        ConvolutionModule(dim, kernel, torch.nn.SiLU()),
         dropout_rate,
     )
 
