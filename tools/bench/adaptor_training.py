@@ -103,7 +103,7 @@ def variant(name: str, num_blocks: int, dim: int, batch: int, seconds: float) ->
     loss = loss_choices.get_class("aamsoftmax")(head.embed_dim, SPEAKERS)
     model = SpeakerModel(backbone, head, loss).train()
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4)
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)  # as in the configs
     labels = torch.arange(batch) % SPEAKERS
 
     def step() -> None:
