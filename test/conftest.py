@@ -66,8 +66,18 @@ def corpus(tmp_path_factory) -> Corpus:
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory):
     """Small random ASR models of many kinds and speaker adaptors on them."""
-    path = Path(__file__).with_name("adaptors.py")
-    spec = importlib.util.spec_from_file_location("adaptors", path)
-    adaptors = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(adaptors)
-    return adaptors.Zoo(tmp_path_factory.mktemp("zoo"))
+    return _load("adaptors").Zoo(tmp_path_factory.mktemp("zoo"))
+
+
+@pytest.fixture(scope="session")
+def voxceleb_tree():
+    """The module that makes corpora in the layout of VoxCeleb."""
+    return _load("voxceleb_tree")
+
+
+def _load(name: str):
+    """Import a module beside this file."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

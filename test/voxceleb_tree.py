@@ -153,12 +153,12 @@ def speech(voice: int, seconds: float, seed: int) -> np.ndarray:
 
 
 def write_audio(path: Path, samples: np.ndarray, rate: int = RATE, faststart: bool = False) -> None:
-    """Write float32 (S,) or (S, C); the name's ending decides: wav, flac, m4a (AAC).
+    """Write float32 (S,) or (S, C); the name's ending decides: wav, flac, or AAC in m4a.
 
     ``faststart`` puts the index of an m4a before its data, as for streaming.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix != ".m4a":
+    if path.suffix in (".wav", ".flac"):
         soundfile.write(path, samples, rate, subtype="PCM_16")
         return
     layout = "mono" if samples.ndim == 1 else "stereo"

@@ -1,4 +1,3 @@
-import importlib.util
 import os
 import shutil
 import signal
@@ -19,14 +18,10 @@ SETS = "voxceleb2_train voxceleb2_valid voxceleb2_calib cohort voxceleb1_o voxce
 
 
 @pytest.fixture(scope="module")
-def make_tree():
-    spec = importlib.util.spec_from_file_location("voxceleb_tree", ROOT / "test/voxceleb_tree.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
+def make_tree(voxceleb_tree):
     def make(root, **options):
         sizes = {"dev_speakers": 3, "test_speakers": 4, "seconds": (0.2, 0.6), "trials": 20}
-        return module.make_tree(root, 12, **(sizes | options))
+        return voxceleb_tree.make_tree(root, 12, **(sizes | options))
 
     return make
 

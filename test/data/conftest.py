@@ -4,7 +4,6 @@ import importlib.util
 import tarfile
 from pathlib import Path
 
-import av
 import hypothesis
 import numpy as np
 import pytest
@@ -63,23 +62,14 @@ def write_wav(tmp_path, noise):
 
 
 @pytest.fixture
-def write_m4a(tmp_path):
+def write_m4a(tmp_path, voxceleb_tree):
     """A function that encodes float32 samples (S,) or (S, 2) as AAC in an m4a file.
 
     ``faststart`` puts its index before the data, as for streaming.
     """
 
     def write(name, samples, rate=16000, faststart=False):
-        layout = "mono" if samples.ndim == 1 else "stereo"
-        options = {"movflags": "faststart"} if faststart else {}
-        with av.open(str(tmp_path / name), "w", options=options) as container:
-            stream = container.add_stream("aac", rate=rate, layout=layout)
-            planes = np.ascontiguousarray(samples.T.reshape(-1, len(samples)))
-            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
-            frame.sample_rate = rate
-            frame.pts = 0
-            for packet in [*stream.encode(frame), *stream.encode(None)]:
-                container.mux(packet)
+        voxceleb_tree.write_audio(tmp_path / name, samples, rate, faststart)
         return str(tmp_path / name)
 
     return write

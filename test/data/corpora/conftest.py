@@ -1,26 +1,14 @@
 """Small corpora in the official layouts."""
 
 import dataclasses
-import importlib.util
 import shutil
 import zipfile
-from pathlib import Path
 
 import pytest
 
 from espnet2_sv.data.corpora.plan import Plan
 
 SMALL = {"dev_speakers": 4, "test_speakers": 4, "seconds": (0.2, 0.3), "trials": 30, "noises": 2}
-
-
-@pytest.fixture(scope="session")
-def voxceleb_tree():
-    """The module that makes trees."""
-    path = Path(__file__).parents[2] / "voxceleb_tree.py"
-    spec = importlib.util.spec_from_file_location("voxceleb_tree", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")
