@@ -31,19 +31,29 @@ def archives(make_tree, tmp_path_factory):
     return make_tree(tmp_path_factory.mktemp("archives") / "t", archives=True)
 
 
-@pytest.fixture
-def recipe(tmp_path):
-    """A copy of the recipe's folder."""
+def copy_recipe(folder):
+    """Copy the recipe with what it links to; return its folder."""
     ignored = shutil.ignore_patterns("data", "dump", "exp", "downloads")
     for name in ("TEMPLATE/sv1", "voxceleb/sv1"):
         source = ROOT / "egs2" / name
-        shutil.copytree(source, tmp_path / "egs2" / name, symlinks=True, ignore=ignored)
-    for name in ("db.sh", "path.sh", "scripts", "utils"):
-        link = tmp_path / "egs2/voxceleb/sv1" / name
-        if not link.is_symlink():
-            link.symlink_to(f"../../TEMPLATE/sv1/{name}")
-    (tmp_path / "tools").symlink_to(ROOT / "tools")
-    return tmp_path / "egs2/voxceleb/sv1"
+        shutil.copytree(source, folder / "egs2" / name, symlinks=True, ignore=ignored)
+    (folder / "tools").symlink_to(ROOT / "tools")
+    return folder / "egs2/voxceleb/sv1"
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A copy of the recipe's folder."""
+    return copy_recipe(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(archives, tmp_path_factory):
+    """A copy in which local/data.sh has run; not to be changed."""
+    folder = copy_recipe(tmp_path_factory.mktemp("finished"))
+    done = subprocess.run(**data_sh(archives), cwd=folder)
+    assert done.returncode == 0, done.stdout
+    return folder
 
 
 def data_sh(tree, *options):
@@ -97,26 +107,22 @@ def test_an_error_is_one_line(tmp_path):
     )
 
 
-def test_data_sh_goes_from_archives_to_sets_and_a_second_run_changes_nothing(recipe, archives):
-    first = subprocess.run(**data_sh(archives), cwd=recipe)
-    assert first.returncode == 0, first.stdout
-    data = recipe / "data"
+def test_data_sh_goes_from_archives_to_sets_and_a_second_run_changes_nothing(finished, archives):
+    data = finished / "data"
     assert {p.name for p in data.iterdir() if p.is_dir()} == {*SETS.split(), "held_out"}
     for name in ("voxceleb2_valid", "voxceleb2_calib"):
         trials = [line.split()[2] for line in (data / name / "trials").read_text().splitlines()]
         assert 0 < trials.count("target") <= 12
         assert 0 < trials.count("nontarget") <= 12
         assert len((data / name / "utt2dur").read_text().splitlines()) >= 9
-    before = times(data) | times(recipe / "downloads")
-    second = subprocess.run(**data_sh(archives), cwd=recipe)
+    before = times(data) | times(finished / "downloads")
+    second = subprocess.run(**data_sh(archives), cwd=finished)
     assert second.returncode == 0, second.stdout
-    assert times(data) | times(recipe / "downloads") == before
+    assert times(data) | times(finished / "downloads") == before
 
 
 @pytest.mark.parametrize("there", ["downloads/voxceleb2/dev", "data/voxceleb1_o/trials"])
-def test_a_killed_data_sh_is_finished_by_the_same_call(recipe, archives, tmp_path, there):
-    whole = shutil.copytree(recipe, tmp_path / "egs2/voxceleb/sv2", symlinks=True)
-    assert subprocess.run(**data_sh(archives), cwd=whole).returncode == 0
+def test_a_killed_data_sh_is_finished_by_the_same_call(finished, recipe, archives, there):
     process = subprocess.Popen(**data_sh(archives), cwd=recipe, start_new_session=True)
     while not (recipe / there).exists() and process.poll() is None:
         time.sleep(0.002)
@@ -124,7 +130,7 @@ def test_a_killed_data_sh_is_finished_by_the_same_call(recipe, archives, tmp_pat
     process.communicate()
     done = subprocess.run(**data_sh(archives), cwd=recipe)
     assert done.returncode == 0, done.stdout
-    ours, theirs = content(recipe / "data"), content(whole / "data")
+    ours, theirs = content(recipe / "data"), content(finished / "data")
     assert {name: ours.get(name) for name in theirs} == theirs
 
 

@@ -3,9 +3,8 @@
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 from espnet2_sv.errors import SVError
@@ -62,28 +61,6 @@ def scan_speakers(
     if twice:
         logging.info(f"{root}: {twice} utterances are there in several formats; one is taken")
     return corpus
-
-
-def merge(corpora: Iterable[Corpus]) -> Corpus:
-    """Put corpora together.
-
-    Raises:
-        SVError: They share a speaker.
-    """
-    merged: Corpus = {}
-    for corpus in corpora:
-        for speaker, utterances in corpus.items():
-            if merged.get(speaker) and utterances:
-                raise SVError(
-                    f"speaker {speaker} is in {_folder(merged[speaker])} and in "
-                    f"{_folder(utterances)}; remove or rename one"
-                )
-            merged[speaker] = utterances or merged.get(speaker, [])
-    return {speaker: merged[speaker] for speaker in sorted(merged)}
-
-
-def _folder(utterances: list[tuple[str, str]]) -> Path:
-    return Path(utterances[0][1]).parents[1]
 
 
 def _in_threads(root: str, names: list[str], prefix: str, nj: int) -> Iterator[_Speaker]:
