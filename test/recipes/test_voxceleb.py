@@ -1,0 +1,176 @@
+"""The VoxCeleb recipe on generated trees of the official layouts; its configs, made small."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.recipe, pytest.mark.timeout(900)]
+
+SPEAKERS = 200  # of VoxCeleb2; VoxCeleb1 adds 12
+DATA = (
+    "--valid_speakers 8 --calib_speakers 10 --valid_trials 60 --calib_trials 80"
+    " --nj 2 --allow_incomplete true --trial_lists "
+)
+SHORT = "--max_epoch 2 --num_iters_per_epoch 6 --batch_size 16 --num_workers 0"
+SHORT += " --target_duration 1.0 --use_amp false --lr_schedule warmup_steps=2"
+SMALL = {
+    "transfer": f"{SHORT} --freeze_encoder_epochs 1",
+    "adaptor": f"{SHORT} --head_conf adaptor_dim=16 --head_conf linear_units=32",
+    "distill": f"{SHORT} --encoder_conf ndim=16 --encoder_conf output_size=32"
+    " --branch_conf dim=16 --head_conf embed_dim=16",
+    "scratch": f"{SHORT} --encoder_conf output_size=16 --encoder_conf num_blocks=2"
+    " --encoder_conf linear_units=32",
+}
+CONFIG = {"distill": "distill_ecapa", "scratch": "scratch_small"}
+ALL_SETS = ("voxceleb1_o", "voxceleb1_e", "voxceleb1_h")
+LMFT_SHORT = "--max_epoch 1 --num_iters_per_epoch 4 --batch_size 8 --num_workers 0"
+LMFT_SHORT += " --target_duration 1.5 --use_amp false"
+LMFT = ("--lmft_config", "conf/train_sv_lmft.yaml", "--lmft_args", LMFT_SHORT)
+
+
+@pytest.fixture(scope="module")
+def archives(voxceleb_tree, tmp_path_factory):
+    """The corpora as they are handed out: m4a in parts of an archive, and so on."""
+    root = tmp_path_factory.mktemp("corpora") / "t"
+    return voxceleb_tree.make_tree(root, SPEAKERS, archives=True, trials=120)
+
+
+@pytest.fixture(scope="module")
+def voxceleb(copied_recipe):
+    """Return a function from a tree to a copy of the recipe that finds it."""
+
+    def copy(tree):
+        recipe = copied_recipe("voxceleb/sv1")
+        places = {name.upper(): getattr(tree, name) for name in ("voxceleb1", "voxceleb2")}
+        places |= {"MUSAN": tree.musan, "RIRS": tree.rirs}
+        recipe.env |= {name: str(place) for name, place in places.items()}
+        recipe.trial_lists = str(tree.trial_lists)
+        return recipe
+
+    return copy
+
+
+def command(recipe, task: str, asr, *options: str, sets=("voxceleb1_o",)) -> tuple[str, ...]:
+    """The call of run.sh for one way of training, small."""
+    name = CONFIG.get(task, task)
+    call = ("./run.sh", "--sv_task", task, "--sv_config", f"conf/train_sv_{name}.yaml")
+    call += ("--sv_tag", name, "--sv_args", SMALL[task], "--test_sets", " ".join(sets))
+    call += ("--local_data_opts", DATA + recipe.trial_lists, "--ngpu", "0", "--nj", "1")
+    call += ("--format_jobs", "2", "--format_args", "--convert_containers true", "--top_n", "50")
+    return (*call, *(() if task == "scratch" else ("--asr_model", str(asr))), *options)
+
+
+@pytest.fixture(scope="module")
+def finished(voxceleb, archives, zoo):
+    """The recipe after an uninterrupted run of each way; the tests add to it."""
+    recipe = voxceleb(archives)
+    calls = [command(recipe, "transfer", zoo.asr("ctc"), *LMFT, sets=ALL_SETS)]
+    calls.append(command(recipe, "adaptor", zoo.asr("ctc")))
+    for task in ("distill", "scratch"):
+        calls.append(command(recipe, task, zoo.asr("ctc"), "--score_norm", "false"))
+    for call in calls:
+        done = recipe.run(*call)
+        assert done.returncode == 0, done.stdout
+    return recipe
+
+
+def rows(page: str) -> dict[str, list[list[str]]]:
+    """Cells of RESULTS.md's rows by their first; a row is in one table or in both."""
+    found: dict[str, list[list[str]]] = {}
+    for line in page.splitlines():
+        if line.startswith("| "):
+            first, *cells = (cell.strip() for cell in line.split("|")[1:-1])
+            found.setdefault(first, []).append(cells)
+    return found
+
+
+def test_every_way_fills_its_cells_and_is_packed(finished):
+    found = rows(finished.read("exp/RESULTS.md"))
+    empty, tuned = found["transfer, 18 x 512"]
+    assert not any(empty[:11])  # its cosine row is that of a run without fine-tuning
+    assert all(tuned[:11])
+    assert tuned[11].startswith("0.43 / 0.66 / 1.35")
+    for system in ("adaptor, 18 x 512", "distillation, ECAPA-TDNN", "from scratch, 16 x 176"):
+        cosine = found[system][0]
+        assert all(cosine[:3])
+        assert not any(cosine[3:9])  # O only was asked for
+        assert all(cosine[9:11])
+    for name in ("transfer_lmft", "adaptor", "distill_ecapa", "scratch_small"):
+        packed = finished.folder / f"exp/sv_{name}/sv_{name}.zip"
+        assert zipfile.ZipFile(packed).testzip() is None
+
+
+def test_each_speed_of_each_training_speaker_is_a_class_until_fine_tuning(finished, zoo):
+    stage = ("--stage", "5", "--stop_stage", "5")
+    done = finished.run(*command(finished, "adaptor", zoo.asr("ctc"), *LMFT, *stage))
+    assert done.returncode == 0, done.stdout
+    for name in ("transfer", "adaptor"):
+        classes = finished.read(f"exp/sv_{name}/spk2id").splitlines()
+        tuned = finished.read(f"exp/sv_{name}_lmft/spk2id").splitlines()
+        assert len(classes) == 3 * len(tuned) == 3 * (SPEAKERS - 8 - 10)
+
+
+def test_a_run_that_is_killed_in_every_stage_ends_with_the_same_result(
+    voxceleb, archives, zoo, finished
+):
+    recipe = voxceleb(archives)
+    call = command(recipe, "transfer", zoo.asr("ctc"), *LMFT, "--format_jobs", "1")
+    before, tuned = "exp/sv_transfer", "exp/sv_transfer_lmft"
+    moments = [
+        "downloads/*",  # 1: unpacking
+        "data/voxceleb1_o",  # 1: writing the sets
+        "exp/.pretrained_*.part",  # 2: putting the ASR model in place
+        "dump/raw/voxceleb2_train",  # 3: formatting
+        f"{before}/checkpoint.safe.pth",  # 4: training, second epoch
+        f"{tuned}/config.yaml",  # 5: fine-tuning
+        f"{tuned}/inference/trials/embed.log",  # 6: embedding
+        f"{tuned}/inference/voxceleb2_calib/cosine/score.log",  # 7: scoring
+        f"{tuned}/inference/voxceleb1_o/asnorm/metrics.log",  # 8: metrics
+        f"{tuned}/pack.log",  # 9: packing
+    ]
+    for moment in moments:
+        recipe.kill_when(moment, *call)
+    done = recipe.run(*call)
+    assert done.returncode == 0, done.stdout
+    assert "resumed" in recipe.read(f"{before}/train.log")
+    assert zipfile.ZipFile(recipe.folder / tuned / "sv_transfer_lmft.zip").testzip() is None
+    for kind in ("cosine", "asnorm_calibrated"):
+        folder = f"{tuned}/inference/voxceleb1_o/{kind}"
+        found, expected = (scores(r.folder / folder / "scores") for r in (recipe, finished))
+        assert found.keys() == expected.keys()
+        for trial, score in found.items():
+            assert score == pytest.approx(expected[trial], abs=1e-4)
+        eer, known = (json.loads(r.read(f"{folder}/metrics.json")) for r in (recipe, finished))
+        assert eer["eer"] == pytest.approx(known["eer"], abs=0.01)
+
+
+def scores(path: Path) -> dict[tuple[str, str], float]:
+    lines = (line.split() for line in path.read_text().splitlines())
+    return {(enroll, test): float(score) for enroll, test, score in lines}
+
+
+def test_what_is_wrong_with_a_tree_is_named(voxceleb_tree, voxceleb, tmp_path, zoo):
+    tree = voxceleb_tree.make_tree(tmp_path / "t", 30, damage=True, trials=40)
+    bad = {kind: utterance for utterance, kind in tree.bad.items()}
+    recipe = voxceleb(tree)
+    call = command(recipe, "transfer", zoo.asr("ctc"), "--stop_stage", "3")
+    refused = recipe.run(*call)
+    assert refused.returncode == 1
+    assert bad["missing"] in refused.stdout.splitlines()[-1]
+
+    speaker, video, number = bad["missing"][:7], bad["missing"][8:-6], bad["missing"][-5:]
+    found = next((tree.voxceleb1 / "test/wav").glob("*/*/*.wav"))
+    folder = tree.voxceleb1 / "test/wav" / speaker / video
+    (folder / f"{number}.wav").write_bytes(found.read_bytes())
+    refused = recipe.run(*call)
+    assert refused.returncode == 1
+    assert all(bad[kind] in refused.stdout for kind in ("truncated", "empty"))
+
+    (tmp_path / "exclude").write_text(f"{bad['truncated']}\n{bad['empty']}\n")
+    recipe.trial_lists += f" --exclude {tmp_path}/exclude"
+    done = recipe.run(*command(recipe, "transfer", zoo.asr("ctc"), "--stop_stage", "3"))
+    assert done.returncode == 0, done.stdout
+    for kind in ("silent", "8 kHz", "stereo"):
+        assert bad[kind] in done.stdout, kind
