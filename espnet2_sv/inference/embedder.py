@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet2_sv.data.kaldi import read_two_column
+from espnet2_sv.data.shares import select_share
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.inference.extractors import (
@@ -23,7 +24,7 @@ from espnet2_sv.inference.loading import check_device
 from espnet2_sv.inference.parts import merge_parts
 from espnet2_sv.inference.pool import run_processes
 from espnet2_sv.inference.progress import progress_bar
-from espnet2_sv.inference.shards import Shard, make_shards, select_shards
+from espnet2_sv.inference.shards import Shard, make_shards
 from espnet2_sv.inference.worker import Job, embed_shards
 
 OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed")
@@ -169,7 +170,7 @@ def process_wav_scp(
     if shard is None and stamp.is_current():
         logging.info(f"{output_dir}: up to date, nothing to do")
         return _finish(stamp.counts(), 0, skip_bad, output_dir)
-    share = select_shards(shards, shard)
+    share = list(select_share(shards, shard))
     pending = [s for s in share if not job.part_path(s).exists()]
     _embed(job, pending, share, ngpu, nj)
     new = sum(len(s.utterances) for s in pending)

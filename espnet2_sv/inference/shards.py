@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from espnet2_sv.errors import SVError
@@ -41,21 +40,6 @@ def make_shards(wavs: dict[str, str], size: int, settings: dict) -> list[Shard]:
         text = json.dumps([settings, described], sort_keys=True)
         shards.append(Shard(part, hashlib.sha256(text.encode()).hexdigest()))
     return shards
-
-
-def select_shards(shards: Sequence[Shard], select: str | None) -> list[Shard]:
-    """Return every n-th shard, for jobs of a cluster.
-
-    Args:
-        shards: All of them.
-        select: ``"i/n"`` with i from 1 to n; None for all.
-    """
-    if select is None:
-        return list(shards)
-    index, _, count = select.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise SVError(f"shard {select!r} is not understood; write i/n, for example 3/8")
-    return list(shards[int(index) - 1 :: int(count)])
 
 
 def _stat(audio: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ def test_none_is_all():
     assert list(select_share([1, 2], None)) == [1, 2]
 
 
-def test_what_is_no_share_is_refused():
-    with pytest.raises(SVError, match="'2' is not understood; write i/n, for example 3/8"):
-        select_share([], "2")
+@pytest.mark.parametrize("share", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])
+def test_what_is_no_share_is_refused(share):
+    with pytest.raises(SVError, match=f"{share}' is not understood; write i/n, for example 3/8"):
+        select_share([], share)

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.shards import make_shards, select_shards
+from espnet2_sv.inference.shards import make_shards
 
 
 @pytest.fixture
@@ -45,19 +45,6 @@ def test_a_changed_ark_is_noticed(wavs, tmp_path):
     before = keys(only)
     (tmp_path / "0.wav").write_bytes(b"other")
     assert keys(only) != before
-
-
-def test_shares_cover_everything_once(wavs):
-    shards = make_shards(wavs, 2, {})
-    shares = [select_shards(shards, f"{i}/3") for i in (1, 2, 3)]
-    assert sorted(s.key for share in shares for s in share) == sorted(s.key for s in shards)
-    assert select_shards(shards, None) == shards
-
-
-@pytest.mark.parametrize("select", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])
-def test_a_wrong_share_is_refused(select):
-    with pytest.raises(SVError, match="i/n"):
-        select_shards([], select)
 
 
 def test_a_wrong_size_is_refused(wavs):
