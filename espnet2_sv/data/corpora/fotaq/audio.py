@@ -74,7 +74,8 @@ def extract_clips(
     seconds: list[float] = []
     for chunk in in_processes(_extract, tasks, nj):
         seconds += chunk
-        logging.info(f"{outdir}: {len(seconds):,} of {len(places):,} clips")
+        if len(seconds) % 1000 == 0 or len(seconds) == len(places):
+            logging.info(f"{outdir}: {len(seconds):,} of {len(places):,} clips")
     return {
         clip.utt: Recording(path, length)
         for clip, (_, _, path), length in zip(clips, places, seconds, strict=True)
