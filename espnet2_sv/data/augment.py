@@ -73,7 +73,9 @@ def add_noise(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
     if speech_power == 0 or noise_power == 0:
         return speech
     gain = np.sqrt(speech_power / noise_power * 10 ** (-snr / 10))
-    return speech + np.float32(gain) * noise
+    noisy = np.float32(gain) * noise
+    noisy += speech
+    return noisy
 
 
 def reverberate(speech: np.ndarray, rir: np.ndarray) -> np.ndarray:
@@ -84,12 +86,21 @@ def reverberate(speech: np.ndarray, rir: np.ndarray) -> np.ndarray:
     """
     rir = audible(rir)
     direct = int(np.argmax(np.abs(rir)))
-    length = next_fast_len(len(speech) + len(rir) - 1, real=True)
+    length = _fft_length(len(speech) + len(rir) - 1)
     spectrum = rfft(speech, length)
     spectrum *= rfft(rir, length)
     wet = irfft(spectrum, length, overwrite_x=True)[direct : direct + len(speech)]
     power = _power(wet)
-    return speech if power == 0 else wet * np.float32(np.sqrt(_power(speech) / power))
+    if power == 0:
+        return speech
+    wet *= np.float32(np.sqrt(_power(speech) / power))
+    return wet
+
+
+def _fft_length(least: int) -> int:
+    """Return a length of which most factors are 2: quicker than the next that is smooth at all."""
+    unit = 2048 if least > 16 * 2048 else 1
+    return unit * next_fast_len(-(-least // unit), real=True)
 
 
 def audible(rir: np.ndarray) -> np.ndarray:
@@ -123,9 +134,12 @@ class _Noise:
             crop = _read(self.table, index, lambda s: self._crop(s, len(speech), rng))
             power = _power(crop)
             gain = 10 ** (-rng.uniform(*self.snr) / 20) if self.each else 1.0
-            noise += crop if power == 0 else crop * np.float32(gain / np.sqrt(power))
+            if power > 0:
+                noise += np.float32(gain / np.sqrt(power)) * crop
         if self.each:
-            return speech + noise * np.float32(np.sqrt(_power(speech)))
+            noise *= np.float32(np.sqrt(_power(speech)))
+            noise += speech
+            return noise
         return add_noise(speech, noise, rng.uniform(*self.snr))
 
     def _crop(self, source, length: int, rng: np.random.Generator) -> np.ndarray:

@@ -6,6 +6,7 @@ import struct
 import numpy as np
 
 _HEADER = 4096  # bytes that the header is looked for in
+_SCALE = np.float32(1 / 32768)
 _PCM = 1  # the format tag of integer samples
 
 
@@ -37,9 +38,7 @@ class PCMSource:
         ):
             data += more
         samples = np.frombuffer(data, "<i2", len(data) // width * self.channels)
-        samples = samples.astype(np.float32)
-        samples *= np.float32(1 / 32768)
-        return samples.reshape(-1, self.channels)
+        return np.multiply(samples, _SCALE, dtype=np.float32).reshape(-1, self.channels)
 
     def __enter__(self) -> "PCMSource":
         return self

@@ -1,3 +1,6 @@
+import sys
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -68,6 +71,47 @@ def test_speeds_do_not_depend_on_ranks_workers_or_earlier_epochs(an4_wavs, augme
     assert same(whole, epoch_of(train_factory(an4_wavs, **options, num_workers=2), 2))
     ranks = [epoch_of(train_factory(an4_wavs, **options, rank=r, world_size=2), 2) for r in (0, 1)]
     assert same(whole, [example for pair in zip(*ranks, strict=True) for example in pair])
+
+
+def set_up(folder, utterances):
+    """Write tables and set up an epoch of three speeds; give calls made, bytes at most, factory."""
+    utts = [f"id{i % 100:05d}-{i:016d}" for i in range(utterances)]
+    (folder / "wav.scp").write_text("".join(f"{u} /data/vox2/dev/aac/{u}.m4a\n" for u in utts))
+    (folder / "utt2spk").write_text("".join(f"{u} {u[:7]}\n" for u in utts))
+    labels = SpeakerLabels.from_names({u[:7] for u in utts})
+    calls = 0
+
+    def count(frame, event, argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    tracemalloc.start()
+    sys.setprofile(count)
+    factory = TrainIterFactory(
+        folder / "wav.scp",
+        labels,
+        folder / "utt2spk",
+        sample_rate=16000,
+        crop_seconds=3.0,
+        batch_size=64,
+        seed=0,
+        speeds=Speeds([0.9, 1.0, 1.1]),
+    )
+    batches = factory.sampler.generate(1)
+    sys.setprofile(None)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(factory.dataset) == 3 * utterances
+    assert len(batches) == -(-3 * utterances // 64)
+    return calls, most
+
+
+def test_a_large_corpus_starts_without_work_or_objects_for_each_utterance(tmp_path):
+    """At 1.1 million utterances, 600 bytes for each are 0.6 GiB beside what imports take."""
+    few_calls, few_bytes = set_up(tmp_path, 10_000)
+    many_calls, many_bytes = set_up(tmp_path, 30_000)
+    assert many_calls < few_calls + 1000
+    assert many_bytes - few_bytes < 600 * 20_000
 
 
 def test_epochs_differ_and_come_back_when_repeated(an4_wavs, augment_conf):

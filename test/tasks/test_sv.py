@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.tasks.sv import SVTask
+from espnet2_sv.tasks.sv import SVTask, augmentation
 
 
 def weights(folder, name="latest.pth"):
@@ -146,6 +146,26 @@ def test_resuming_with_another_network_is_refused_and_nothing_is_lost(train, tmp
     with pytest.raises(SVError, match="head_conf"):
         train(folder, head_conf="embed_dim=9", resume="true", max_epoch=2)
     assert (folder / "config.yaml").read_text() == config
+
+
+def test_each_noise_entry_may_have_a_list_of_its_own():
+    cmd = ["--output_dir", "x", "--noise_scp", "musan.scp", "--rir_scp", "rirs.scp"]
+    args = SVTask.get_parser().parse_args(cmd)
+    args.augment_conf = {
+        "noise": [{"snr": [0, 15]}, {"scp": "music.scp"}, {"scp": "speech.scp", "num": [3, 8]}],
+        "rir": {"weight": 2},
+    }
+    assert augmentation(args) == {
+        "noise": [
+            {"scp": "musan.scp", "snr": [0, 15]},
+            {"scp": "music.scp"},
+            {"scp": "speech.scp", "num": [3, 8]},
+        ],
+        "rir": {"scp": "rirs.scp", "weight": 2},
+    }
+    assert "scp" not in args.augment_conf["noise"][0]
+    args.rir_scp, args.augment_conf = None, {"rir": {"scp": "own.scp"}}
+    assert augmentation(args) == {"noise": [{"scp": "musan.scp"}], "rir": {"scp": "own.scp"}}
 
 
 def test_unknown_trial_utterance_is_named(train, tmp_path):
