@@ -107,11 +107,11 @@ def set_up(folder, utterances):
 
 
 def test_a_large_corpus_starts_without_work_or_objects_for_each_utterance(tmp_path):
-    """At 1.1 million utterances, 600 bytes for each are 0.6 GiB beside what imports take."""
-    few_calls, few_bytes = set_up(tmp_path, 10_000)
-    many_calls, many_bytes = set_up(tmp_path, 30_000)
+    """At 1.1 million utterances, 300 bytes for each are 0.3 GiB beside what imports take."""
+    few_calls, few_bytes = set_up(tmp_path, 100_000)
+    many_calls, many_bytes = set_up(tmp_path, 200_000)
     assert many_calls < few_calls + 1000
-    assert many_bytes - few_bytes < 600 * 20_000
+    assert many_bytes - few_bytes < 300 * 100_000
 
 
 def test_epochs_differ_and_come_back_when_repeated(an4_wavs, augment_conf):
