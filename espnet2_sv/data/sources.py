@@ -1,10 +1,10 @@
 """Opening whatever a ``wav.scp`` entry points at: files, ark offsets, pipes."""
 
+import contextlib
 import io
 import os
 import re
 import subprocess
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -47,6 +47,13 @@ class AudioSource(Protocol):
     def __exit__(self, *args) -> None: ...
 
 
+class _OneWay(soundfile.SoundFile):
+    """Lets us seek, but does not by itself seek again after each read, which in flac decodes."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class SoundFileSource:
     """Anything that libsndfile reads: wav, flac, mp3, ogg, sph, aiff, ..."""
 
@@ -55,7 +62,7 @@ class SoundFileSource:
     def __init__(self, spec: str, stream: BinaryIO | str):
         self.spec = spec
         self._stream = stream
-        self._file = soundfile.SoundFile(stream)
+        self._file = _OneWay(stream)
         self.frames = self._file.frames
         self.rate = self._file.samplerate
         self.channels = self._file.channels
@@ -64,7 +71,8 @@ class SoundFileSource:
         """Samples ``start <= n < stop`` as float32 (n, channels); integers scaled to [-1, 1)."""
         try:
             self._file.seek(start)
-            return self._file.read(stop - start, dtype="float32", always_2d=True)
+            frames = max(min(stop, self.frames) - start, 0)
+            return self._file.read(frames, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as e:
             raise SVError(f"{self.spec}: cannot be decoded ({e}); replace the file") from e
 
@@ -105,16 +113,15 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
 def _open_path(spec: str) -> AudioSource:
     if spec.endswith(_WAV) and (source := open_pcm(spec, spec)):
         return source
+    if os.path.splitext(spec)[1].lower() not in _AV_SUFFIXES:
+        # what is wrong with a file is looked for only where it does not open
+        with contextlib.suppress(soundfile.SoundFileError, TypeError):  # .raw without a format
+            return SoundFileSource(spec, spec)
     if not os.path.exists(spec):
         raise SVError(f"{spec}: no such audio file; correct the path or remove the utterance")
     if os.path.isdir(spec) or os.path.getsize(spec) == 0:
         raise SVError(f"{spec}: is empty; replace the file or remove the utterance")
-    if Path(spec).suffix.lower() in _AV_SUFFIXES:
-        return AVSource(spec)
-    try:
-        return SoundFileSource(spec, spec)
-    except (soundfile.SoundFileError, TypeError):  # TypeError: .raw without a format
-        return AVSource(spec)
+    return AVSource(spec)
 
 
 def _open_stream(spec: str, stream: BinaryIO) -> AudioSource:

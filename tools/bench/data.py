@@ -47,6 +47,7 @@ from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.data.speeds import Speeds
 
 SECONDS = 3.0
+BATCH = 20
 WAYS = {  # signal-to-noise ratios in dB and numbers of recordings, as in Kaldi's VoxCeleb recipe
     "noise": ([0, 15], [1, 1]),
     "music": ([5, 15], [1, 1]),
@@ -73,7 +74,7 @@ def main() -> None:
         print("| utt/s from | stock | here | ratio | stock, 3 speeds | here, 3 speeds | ratio |")
         print("|---|---:|---:|---:|---:|---:|---:|")
         for suffix in ("wav", "flac"):
-            corpus = make_corpus(root / suffix, args.utterances, suffix)
+            corpus = make_corpus(root / suffix, args.utterances // BATCH * BATCH, suffix)
             print(throughput(suffix, corpus, lists, args.repeats), flush=True)
         print("\n| mean (standard deviation) in dB | stock | here |\n|---|---:|---:|")
         for row in statistics_rows(root / "wav", lists, args.draws):
@@ -114,19 +115,24 @@ def own_conf(lists: dict[str, Path], ways=(*WAYS, "rir"), probability: float = P
     return {"apply_prob": probability, "noise": noise, "rir": rir}
 
 
-def own_epoch(corpus: Path, lists: dict[str, Path], speeds) -> Callable[[], int]:
-    """Return a function that goes through the next epoch and counts its utterances."""
-    factory = TrainIterFactory(
+def own_factory(corpus: Path, speeds, batch_size: int, conf: dict | None) -> TrainIterFactory:
+    """Return what makes the epochs of a training."""
+    return TrainIterFactory(
         corpus / "wav.scp",
         SpeakerLabels.from_spk2utt(corpus / "spk2utt"),
         corpus / "utt2spk",
         sample_rate=RATE,
         crop_seconds=SECONDS,
-        batch_size=20,
+        batch_size=batch_size,
         seed=0,
-        augment_conf=own_conf(lists),
+        augment_conf=conf,
         speeds=Speeds(speeds),
     )
+
+
+def own_epoch(corpus: Path, lists: dict[str, Path], speeds) -> Callable[[], int]:
+    """Return a function that goes through the next epoch and counts its utterances."""
+    factory = own_factory(corpus, speeds, BATCH, own_conf(lists))
     epochs = iter(range(1, 1_000_000))
     return lambda: sum(len(utts) for utts, _ in factory.build_iter(next(epochs)))
 
@@ -167,7 +173,7 @@ def stock_epoch(corpus: Path, lists: dict[str, Path], speeds) -> Callable[[], in
     utts = [line.split()[0] for line in (corpus / "utt2spk").read_text().splitlines()]
 
     def epoch() -> int:
-        batches = rng.permutation(utts).reshape(-1, 20).tolist()
+        batches = rng.permutation(utts).reshape(-1, BATCH).tolist()
         loader = torch.utils.data.DataLoader(
             dataset, batch_sampler=batches, collate_fn=CommonCollateFn()
         )
@@ -249,16 +255,7 @@ def set_up(folder: Path) -> tuple[float, float, float, int]:
     import espnet2_sv.tasks.sv  # noqa: F401 (what a training process has in memory)
 
     start = time.perf_counter()
-    factory = TrainIterFactory(
-        folder / "wav.scp",
-        SpeakerLabels.from_spk2utt(folder / "spk2utt"),
-        folder / "utt2spk",
-        sample_rate=RATE,
-        crop_seconds=SECONDS,
-        batch_size=512,
-        seed=0,
-        speeds=Speeds(SPEEDS),
-    )
+    factory = own_factory(folder, SPEEDS, 512, None)
     next(iter(factory.sampler.generate(1)))
     seconds = time.perf_counter() - start
     status = Path("/proc/self/status").read_text(encoding="utf-8")
