@@ -25,7 +25,7 @@ from espnet2_sv.fileio import atomic_write
 _CHUNK = 200  # clips that a process takes at a time
 # how far what is decoded may fall behind the decoder's first estimate: for whole clips, 0.5 %
 _TOLERANCE = 0.02
-_TOLERATED_FRAMES = 2 * 1152
+_TOLERATED_SAMPLES = 2 * 1152  # of two frames
 
 
 class Recording(NamedTuple):
@@ -59,7 +59,7 @@ def extract_clips(
         The recording of each utterance.
 
     Raises:
-        SVError: A clip cannot be decoded, or breaks off.
+        SVError: A clip, or a part of it, cannot be decoded.
     """
     outdir = Path(outdir)
     _clear_others(outdir, f"{archive.sha256()} {rate}\n")
@@ -134,12 +134,12 @@ def _convert(task: _Task, name: str, place: Entry, path: str) -> float:
             samples, expected, found = clip.read(dtype="float32"), clip.frames, clip.samplerate
     except soundfile.SoundFileError as e:
         raise SVError(
-            f"{task.archive}: clip {name} cannot be decoded ({e}); fetch the archive again"
+            f"{task.archive}: clip {name} cannot be decoded; fetch the archive again"
         ) from e
-    if len(samples) < expected * (1 - _TOLERANCE) - _TOLERATED_FRAMES:
+    if len(samples) < expected * (1 - _TOLERANCE) - _TOLERATED_SAMPLES:
         raise SVError(
-            f"{task.archive}: clip {name} breaks off after {len(samples) / found:.2f} of about "
-            f"{expected / found:.2f} s; fetch the archive again"
+            f"{task.archive}: clip {name} is damaged, {len(samples) / found:.2f} of about "
+            f"{expected / found:.2f} s can be decoded; fetch the archive again"
         )
     return _write(path, soxr.resample(samples, found, task.rate), task.rate)
 
