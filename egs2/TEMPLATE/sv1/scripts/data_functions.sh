@@ -27,7 +27,7 @@ format_set() {
     fi
     run_job "${train_cmd} --num-threads ${nj}" "${data_feats}/logs/format_$1.log" "${command[@]}"
     # what was odd and is used all the same: silence, other rates, several channels
-    sed -n 's/^.* WARNING: //p' "${data_feats}/logs/format_$1"{,.*}.log 2> /dev/null | sort -u
+    sed -n 's/^.* WARNING: //p' "${data_feats}/logs/format_$1."*log | sort -u
 }
 
 # check_set NAME OPTION...: stops with a list of what is wrong with data/NAME
