@@ -1,5 +1,6 @@
 """The embedded default recipe, from one command to RESULTS.md and a packed model."""
 
+import argparse
 import json
 import os
 import shutil
@@ -11,11 +12,18 @@ import zipfile
 import kaldiio
 import numpy as np
 import pytest
+import torch
+import yaml
+
+from espnet2_sv.data.audio import read_audio
+from espnet2_sv.tasks.distill import SVDistillTask
 
 pytestmark = [pytest.mark.recipe, pytest.mark.timeout(1800)]
 
 TRANSFER = ("env", "tasks=transfer", "./run.sh")
 LMFT = ("--lmft_config", "conf/train_sv_lmft.yaml", "--stage", "4")
+FIRST_BLOCKS = ("--sv_config", "conf/train_sv_distill_transfer.yaml", "--sv_tag", "first_blocks")
+EPOCHS = 6  # of that training
 SECONDS_FOR_NOTHING = 30  # both variants when all is done; a few seconds on an idle machine
 EMBED = """
 import sys
@@ -71,6 +79,26 @@ def test_packed_model_gives_the_recipe_s_embedding_elsewhere(finished, tmp_path)
     line = next(line for line in scp.read_text().splitlines() if line.split()[0] == name)
     stored = kaldiio.load_mat(str(finished.folder / line.split()[1]))
     np.testing.assert_allclose(np.array(printed.split(), float), stored, atol=1e-6, rtol=1e-5)
+
+
+def test_a_student_comes_to_say_what_the_teacher_says_of_held_out_clips(finished, monkeypatch):
+    keep_all = ("--sv_args", f"--keep_nbest_models {EPOCHS}")
+    only_training = ("--stage", "4", "--stop_stage", "4")
+    done = finished.run(
+        "env", "tasks=distill", "./run.sh", *FIRST_BLOCKS, *keep_all, *only_training
+    )
+    assert done.returncode == 0, done.stdout
+    monkeypatch.chdir(finished.folder)  # paths in the configuration are from there
+    config = yaml.safe_load(finished.read("exp/sv_first_blocks/config.yaml"))
+    model = SVDistillTask.build_model(argparse.Namespace(**config | {"resume": False})).eval()
+    # Segments of training speakers that only the teacher has heard; speakers that neither has.
+    for name in ("valid", "test"):
+        first, last = (
+            _divergence(model, f"exp/sv_first_blocks/{epoch}epoch.pth", f"data/{name}/wav.scp")
+            for epoch in (1, EPOCHS)
+        )
+        assert last["kl"] < 0.5 * first["kl"], name
+        assert last["agreement"] > first["agreement"], name
 
 
 def test_second_call_does_nothing_and_is_quick(finished):
@@ -149,6 +177,21 @@ def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(copie
     assert "resumed" in recipe.read(f"{sv}/train.log")
     assert "sv_transfer/test/cosine" in recipe.read("exp/RESULTS.md")
     assert zipfile.ZipFile(recipe.folder / sv / "sv_transfer.zip").testzip() is None
+
+
+def _divergence(model, weights: str, wav_scp: str) -> dict[str, float]:
+    """KL(teacher || student) per frame of whole recordings, and the share of frames that agree."""
+    model.load_state_dict(torch.load(weights, weights_only=True))
+    sums = []
+    with open(wav_scp) as recordings, torch.no_grad():
+        for line in recordings:
+            speech = torch.from_numpy(read_audio(line.split()[1]))[None]
+            samples = torch.tensor([speech.size(1)])
+            blocks, lengths = model.backbone(speech, samples)
+            found = model.distill(blocks[model.layer - 1], lengths, speech, samples)
+            sums.append(torch.stack([found.loss, found.weight, found.agreeing, found.frames]))
+    loss, weight, agreeing, frames = torch.stack(sums).sum(dim=0).tolist()
+    return {"kl": loss / weight, "agreement": agreeing / frames}
 
 
 def _told(process) -> list[str]:
