@@ -66,10 +66,10 @@ def command(recipe, task: str, asr, *options: str, sets=("voxceleb1_o",)) -> tup
 def finished(voxceleb, archives, zoo):
     """The recipe after an uninterrupted run of each way; the tests add to it."""
     recipe = voxceleb(archives)
-    calls = [command(recipe, "transfer", zoo.asr("ctc"), *LMFT, sets=ALL_SETS)]
-    calls.append(command(recipe, "adaptor", zoo.asr("ctc")))
-    for task in ("distill", "scratch"):
-        calls.append(command(recipe, task, zoo.asr("ctc"), "--score_norm", "false"))
+    asr = zoo.asr("ctc")
+    calls = [command(recipe, "transfer", asr, *LMFT), command(recipe, "adaptor", asr)]
+    calls.append(command(recipe, "distill", asr, "--score_norm", "false"))
+    calls.append(command(recipe, "scratch", asr, "--score_norm", "false", sets=ALL_SETS))
     for call in calls:
         done = recipe.run(*call)
         assert done.returncode == 0, done.stdout
@@ -88,15 +88,19 @@ def rows(page: str) -> dict[str, list[list[str]]]:
 
 def test_every_way_fills_its_cells_and_is_packed(finished):
     found = rows(finished.read("exp/RESULTS.md"))
-    empty, tuned = found["transfer, 18 x 512"]
-    assert not any(empty[:11])  # its cosine row is that of a run without fine-tuning
-    assert all(tuned[:11])
+    cosine, tuned = found["transfer, 18 x 512"]
+    assert not any(cosine[:11])  # that is the row of a run without fine-tuning
+    assert all(tuned[:3])
+    assert not any(tuned[3:9])  # O only was asked for
     assert tuned[11].startswith("0.43 / 0.66 / 1.35")
-    for system in ("adaptor, 18 x 512", "distillation, ECAPA-TDNN", "from scratch, 16 x 176"):
+    for system, sets in (
+        ("adaptor, 18 x 512", 1),
+        ("distillation, ECAPA-TDNN", 1),
+        ("from scratch, 16 x 176", 3),
+    ):
         cosine = found[system][0]
-        assert all(cosine[:3])
-        assert not any(cosine[3:9])  # O only was asked for
-        assert all(cosine[9:11])
+        assert [bool(cell) for cell in cosine[:9]] == [True] * 3 * sets + [False] * 3 * (3 - sets)
+        assert all(cosine[9:11])  # parameters and compute
     for name in ("transfer_lmft", "adaptor", "distill_ecapa", "scratch_small"):
         packed = finished.folder / f"exp/sv_{name}/sv_{name}.zip"
         assert zipfile.ZipFile(packed).testzip() is None
