@@ -1,0 +1,143 @@
+"""The data of the recipe fotaq, from a generated archive and from a package that is fetched."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.recipe, pytest.mark.timeout(600)]
+
+SMALL = "--allow_incomplete true --test_utterances 8"
+PACKAGE = "flight-of-the-amazon-queen"
+
+
+@pytest.fixture(scope="module")
+def queen(tmp_path_factory):
+    path = Path(__file__).parents[1] / "queen_archive.py"
+    spec = importlib.util.spec_from_file_location("queen_archive", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.make_queen(tmp_path_factory.mktemp("queen") / "queen.1c").path
+
+
+@pytest.fixture
+def recipe(copied_recipe):
+    """A fresh copy of the recipe; its apt-get says that it is not connected."""
+    recipe = copied_recipe("fotaq/sv1")
+    set_apt_get(recipe, "echo 'E: Unable to fetch' 1>&2; exit 100")
+    return recipe
+
+
+def set_apt_get(recipe, script: str) -> None:
+    """Put an apt-get before the real one."""
+    programs = recipe.folder / "home/bin"
+    programs.mkdir(exist_ok=True)
+    (programs / "apt-get").write_text(f"#!/bin/sh\n{script}\n")
+    (programs / "apt-get").chmod(0o755)
+    recipe.env["PATH"] = f"{programs}:{os.environ['PATH']}"
+
+
+def hide_apt_get(recipe) -> None:
+    """Leave no apt-get on the PATH: a folder that has one is replaced by links to the rest."""
+    path = []
+    for i, folder in enumerate(map(Path, os.environ["PATH"].split(":"))):
+        path.append(folder)
+        if (folder / "apt-get").exists():
+            path[-1] = recipe.folder / f"home/programs{i}"
+            path[-1].mkdir()
+            for program in folder.iterdir():
+                if program.name != "apt-get":
+                    (path[-1] / program.name).symlink_to(program)
+    recipe.env["PATH"] = ":".join(map(str, path))
+
+
+@pytest.fixture(scope="module")
+def package(queen, tmp_path_factory):
+    """A package that holds the archive where Debian's has it."""
+    folder = tmp_path_factory.mktemp("package")
+    inside = folder / "root/usr/share/scummvm" / PACKAGE
+    inside.mkdir(parents=True)
+    shutil.copy(queen, inside)
+    (folder / "root/DEBIAN").mkdir()
+    control = f"Package: {PACKAGE}\nVersion: 1-1\nArchitecture: all\n"
+    control += "Maintainer: Nobody <nobody@localhost>\nDescription: a test\n"
+    (folder / "root/DEBIAN/control").write_text(control)
+    (folder / "root").chmod(0o755)
+    deb = folder / f"{PACKAGE}_1-1_all.deb"
+    subprocess.run(["dpkg-deb", "--build", folder / "root", deb], check=True, capture_output=True)
+    return deb
+
+
+def tables(recipe) -> dict[str, str]:
+    """All that was made but audio, notes about stages, and what a kill left half-written."""
+    return {
+        str(path.relative_to(recipe.folder)): path.read_text()
+        for path in (recipe.folder / "data").rglob("*")
+        if path.is_file() and path.suffix not in (".flac", ".done", ".part")
+    }
+
+
+def test_data_of_all_folds_are_made_checked_and_not_made_again(recipe, queen):
+    call = ("./run.sh", "--stop_stage", "3", "--local_data_opts", f"{SMALL} --fotaq {queen}")
+    done = recipe.run(*call)
+    assert done.returncode == 0, done.stdout
+    for fold in (1, 2, 3):
+        for kind in ("train", "valid", "test", "test4"):
+            assert f"data/fold{fold}_{kind}: no problems found" in done.stdout
+            formatted = recipe.read(f"dump/raw/fold{fold}_{kind}/wav.scp")
+            assert formatted == recipe.read(f"data/fold{fold}_{kind}/wav.scp")  # nothing converted
+    assert "Warning" not in done.stdout  # of training speakers in a test set, for one
+    before = {p: p.stat().st_mtime_ns for p in (recipe.folder / "data").rglob("*")}
+    again = recipe.run(*call)
+    assert again.returncode == 0, again.stdout
+    assert "data/about/characters: done before" in again.stdout
+    assert {p: p.stat().st_mtime_ns for p in (recipe.folder / "data").rglob("*")} == before
+
+
+def test_the_package_is_fetched_once_and_a_kill_is_made_good(recipe, package, queen):
+    set_apt_get(recipe, f'echo "$@" >> "$HOME/calls"; cp {package} .')
+    call = ("local/data.sh", *SMALL.split())
+    for moment in ("downloads/*.deb", "data/clips/BOB/*.flac", "data/fold2_train/wav.scp"):
+        recipe.kill_when(moment, *call)
+    done = recipe.run(*call)
+    assert done.returncode == 0, done.stdout
+    assert recipe.read("home/calls") == f"download {PACKAGE}\n"
+    assert (recipe.folder / "downloads/queen.1c").read_bytes() == queen.read_bytes()
+    assert {p.name for p in (recipe.folder / "downloads").iterdir()} == {
+        package.name,
+        "queen.1c",
+        ".queen.1c.done",
+        ".fetch.log",
+    }
+    resumed = tables(recipe)
+    shutil.rmtree(recipe.folder / "data")
+    done = recipe.run(*call, "--fotaq", str(package))
+    assert done.returncode == 0, done.stdout
+    assert tables(recipe) == resumed
+
+
+def test_what_is_missing_or_damaged_is_told_in_the_last_line(recipe, package, queen, tmp_path):
+    def refused(*options: str) -> str:
+        done = recipe.run("local/data.sh", *options)
+        assert done.returncode == 1, done.stdout
+        assert not (recipe.folder / "data/about/characters").exists()
+        return done.stdout.splitlines()[-1]
+
+    told = refused()
+    assert f"apt-get cannot fetch {PACKAGE} (E: Unable to fetch); run apt-get update" in told
+    hide_apt_get(recipe)
+    assert "there is no apt-get" in refused()
+
+    assert "nowhere: is not there; correct --fotaq" in refused("--fotaq", "nowhere")
+    cut = tmp_path / "queen.1c"
+    cut.write_bytes(queen.read_bytes()[:-5000])
+    assert f"error: {cut}: is truncated" in refused("--fotaq", str(cut))
+    assert f"error: {queen}: " in (told := refused("--fotaq", str(queen)))
+    assert "clips, not 4,548" in told
+    deb = tmp_path / package.name
+    deb.write_bytes(package.read_bytes()[:-5000])
+    assert f"{deb}: cannot be unpacked (" in refused("--fotaq", str(deb))
+    assert not (recipe.folder / "downloads/queen.1c").exists()
