@@ -75,6 +75,12 @@ def voxceleb_tree():
     return _load("voxceleb_tree")
 
 
+@pytest.fixture(scope="session")
+def queen_archive():
+    """The module that makes archives of the game whose voices fotaq takes."""
+    return _load("queen_archive")
+
+
 def _load(name: str):
     """Import a module beside this file."""
     spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))

@@ -1,7 +1,5 @@
-import importlib.util
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -9,12 +7,8 @@ from espnet2_sv.bin.sv_prep_fotaq import main
 
 
 @pytest.fixture(scope="module")
-def queen(tmp_path_factory):
-    path = Path(__file__).parents[1] / "queen_archive.py"
-    spec = importlib.util.spec_from_file_location("queen_archive", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.make_queen(tmp_path_factory.mktemp("queen") / "queen.1c", lines=6).path
+def queen(queen_archive, tmp_path_factory):
+    return queen_archive.make_queen(tmp_path_factory.mktemp("queen") / "queen.1c", lines=6).path
 
 
 def test_options_reach_the_preparation(queen, tmp_path):
@@ -25,7 +19,7 @@ def test_options_reach_the_preparation(queen, tmp_path):
     assert sum(line.endswith(" target") for line in trials) == 2 * 9
     assert sum(line.endswith("nontarget") for line in trials) == 9 * 8 / 2 - 1  # LOU and SPARKY
     assert (tmp_path / "data/fold2_test2/enroll_spk2utt").exists()
-    assert (tmp_path / "data/joined_3s").is_dir()
+    assert (tmp_path / "data/clips/joined_3s").is_dir()
     assert (tmp_path / "data/clips/source").read_text().endswith(" 8000\n")
 
 

@@ -1,6 +1,5 @@
 """The data of the recipe fotaq, from a generated archive and from a package that is fetched."""
 
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,12 +14,8 @@ PACKAGE = "flight-of-the-amazon-queen"
 
 
 @pytest.fixture(scope="module")
-def queen(tmp_path_factory):
-    path = Path(__file__).parents[1] / "queen_archive.py"
-    spec = importlib.util.spec_from_file_location("queen_archive", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.make_queen(tmp_path_factory.mktemp("queen") / "queen.1c").path
+def queen(queen_archive, tmp_path_factory):
+    return queen_archive.make_queen(tmp_path_factory.mktemp("queen") / "queen.1c").path
 
 
 @pytest.fixture

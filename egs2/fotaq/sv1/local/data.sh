@@ -9,8 +9,8 @@
 #   foldF_asr_train        training characters' clips and their text; without those of
 #   foldF_asr_dev, foldF_asr_test_seen   further texts of training characters
 #   foldF_asr_test_unseen  test characters' clips, of texts not in foldF_asr_train
-# and clips/ and joined_*/ (audio), about/characters (clips, seconds, texts used, test fold) and
-# about/dropped (texts not used, and why).
+# and clips/ (audio), about/characters (clips, seconds, texts used, test fold) and about/dropped
+# (texts not used, and why).
 set -e
 set -u
 set -o pipefail

@@ -37,7 +37,7 @@ def prepare_fotaq(queen: str | os.PathLike, output_dir: str | os.PathLike, plan:
     For each fold F these are ``foldF_train``, ``foldF_valid``, ``foldF_test`` (utterance against
     utterance), ``foldF_test4`` (models of several utterances), and with a file ``text``
     ``foldF_asr_train``, ``foldF_asr_dev``, ``foldF_asr_test_seen``, ``foldF_asr_test_unseen``.
-    Audio goes to ``clips`` and ``joined_*``; ``about/dropped`` says which texts are not used, and
+    Audio goes to ``clips``; ``about/dropped`` says which texts are not used, and
     why; ``about/characters`` is written last. The same plan on the same archive writes the same.
 
     Args:
@@ -65,7 +65,7 @@ def prepare_fotaq(queen: str | os.PathLike, output_dir: str | os.PathLike, plan:
     recordings = extract_clips(archive, clips, output_dir / "clips", plan.sample_rate, plan.nj)
     transcripts = _check_texts(clips, recordings, plan)
     write_two_column(output_dir / "about" / "dropped", transcripts.dropped)
-    joined = output_dir / f"joined_{plan.shortest:g}s"
+    joined = output_dir / "clips" / f"joined_{plan.shortest:g}s"  # goes where its clips go
     speech = Speech(clips, recordings, joined, plan.shortest)
     for number, fold in FOLDS.items():
         _write_speaker_sets(output_dir / f"fold{number}", fold, characters, speech, plan)

@@ -62,10 +62,6 @@ class Speech:
         """A character's utterances, by name."""
         return self._utterances[character]
 
-    def minutes(self, utts: Mapping[str, Iterable[str]]) -> float:
-        """How long utterances of characters last together."""
-        return sum(self[c][u].recording.seconds for c, names in utts.items() for u in names) / 60
-
     def choose(self, characters: Iterable[str], most: int, seed: int) -> dict[str, list[str]]:
         """Choose utterances of those characters that are there, at most ``most`` of each."""
         return {c: sorted(rank(self[c], seed)[:most]) for c in characters if c in self}

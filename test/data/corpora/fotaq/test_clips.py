@@ -5,21 +5,23 @@ from espnet2_sv.data.corpora.fotaq.clips import Clip, list_clips
 from espnet2_sv.errors import SVError
 
 
-def test_every_voice_clip_has_its_character_and_text(queens, queen):
+def test_every_voice_clip_has_its_character_and_text(queen_archive, queen):
     clips = list_clips(QueenArchive(queen.path))
     assert {clip.entry for clip in clips} == queen.seconds.keys()
     assert {clip.entry: clip.text for clip in clips if clip.text} == queen.texts
-    assert {clip.character for clip in clips} == {"JOE", *queens.CHARACTERS} - {queens.SILENT}
+    assert {clip.character for clip in clips} == {"JOE", *queen_archive.CHARACTERS} - {
+        queen_archive.SILENT
+    }
     for clip in clips:
         joe = clip.entry.startswith("JOE") or clip.entry[6] == "J"
         assert (clip.character == "JOE") == joe
         assert clip.utt == f"{clip.character}-{clip.entry.removesuffix('.SB')}"
         if not joe:
-            assert clip.character == queens.CHARACTERS[int(clip.entry[:2]) - 2]
+            assert clip.character == queen_archive.CHARACTERS[int(clip.entry[:2]) - 2]
     assert clips == sorted(clips)
 
 
-def test_texts_belong_to_the_parts_with_words(queens, pack):
+def test_texts_belong_to_the_parts_with_words(queen_archive, pack):
     lines = [
         (6, "*01One.*00*02Three."),
         (7, "*09" * 10 + "Eleven."),
@@ -28,7 +30,7 @@ def test_texts_belong_to_the_parts_with_words(queens, pack):
     ]
     names = "050006P2 050006P4 050007PB 050008P1 050008P2 050008P3 050009P1 05XXXXP1 05000FP1"
     entries = {f"{name}.SB": b"" for name in names.split()}
-    archive = pack({"BOB12.DOG": queens.pack_dialogue(5, [], lines), **entries})
+    archive = pack({"BOB12.DOG": queen_archive.pack_dialogue(5, [], lines), **entries})
     assert list_clips(archive) == [
         Clip("BOB-050006P2", "050006P2.SB", "BOB", "One."),
         Clip("BOB-050006P4", "050006P4.SB", "BOB", "Three."),
@@ -41,8 +43,8 @@ def test_texts_belong_to_the_parts_with_words(queens, pack):
     ]
 
 
-def test_a_clip_of_no_talk_and_a_damaged_talk_are_named(queens, pack):
+def test_a_clip_of_no_talk_and_a_damaged_talk_are_named(queen_archive, pack):
     with pytest.raises(SVError, match=r"queen.1c: 770006P1.SB is of talk 77, which has no .DOG"):
         list_clips(pack({"770006P1.SB": b"x"}))
     with pytest.raises(SVError, match=r"queen.1c: BOB1.DOG: is damaged"):
-        list_clips(pack({"BOB1.DOG": queens.pack_dialogue(5, [(1, "Hi.")], [])[:-30]}))
+        list_clips(pack({"BOB1.DOG": queen_archive.pack_dialogue(5, [(1, "Hi.")], [])[:-30]}))

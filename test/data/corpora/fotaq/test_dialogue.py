@@ -8,8 +8,8 @@ PERSON = [(0, "0"), (6, "Oh,*01it's you!*00"), (7, ""), (6, "Said never.")]
 
 
 @pytest.mark.parametrize("levels", [0, 1, -5, 17])
-def test_lines_come_back_by_their_ids(queens, levels):
-    dialogue = read_dialogue(queens.pack_dialogue(42, JOE, PERSON, levels), "X.DOG")
+def test_lines_come_back_by_their_ids(queen_archive, levels):
+    dialogue = read_dialogue(queen_archive.pack_dialogue(42, JOE, PERSON, levels), "X.DOG")
     assert dialogue.talk_key == 42
     assert dialogue.joe == dict(JOE)
     assert dialogue.person == {
@@ -35,8 +35,8 @@ def test_a_line_is_cut_at_its_commands(line, parts):
     assert split_line(line) == parts
 
 
-def test_a_damaged_entry_is_named(queens):
-    data = queens.pack_dialogue(42, JOE, PERSON)
+def test_a_damaged_entry_is_named(queen_archive):
+    data = queen_archive.pack_dialogue(42, JOE, PERSON)
     shifted = bytearray(data)
     shifted[20 + 32 + 96 * 2 + 4] += 4  # a line's length
     for bad in (b"", data[:50], data[:300], data[:-40], bytes(shifted)):

@@ -142,6 +142,14 @@ def test_another_seed_chooses_others_of_the_same_characters(made, queen, tmp_pat
         assert speakers(made, 1, kind) == speakers(tmp_path / "b", 1, kind)
 
 
+def test_no_audio_of_another_rate_is_left(queen, tmp_path):
+    prepare_fotaq(queen.path, tmp_path / "data", PLAN)
+    prepare_fotaq(queen.path, tmp_path / "data", dataclasses.replace(PLAN, sample_rate=8000))
+    wavs = read_two_column(tmp_path / "data/fold1_train/wav.scp")
+    assert any("-x" in utt for utt in wavs)  # joined ones, too
+    assert {soundfile.info(path).samplerate for path in wavs.values()} == {8000}
+
+
 def test_other_counts_stop_unless_allowed(queen, tmp_path, monkeypatch, caplog):
     strict = dataclasses.replace(PLAN, allow_incomplete=False)
     clips = len(queen.seconds)
@@ -170,11 +178,11 @@ def test_texts_of_other_clips_stop_unless_allowed(queen, own_queen, tmp_path, mo
     assert not (tmp_path / "data/about").exists()
 
 
-def test_an_archive_without_a_fold_s_characters_is_too_little(queens, tmp_path):
-    small = queens.Queen(tmp_path / "queen.1c")
+def test_an_archive_without_a_fold_s_characters_is_too_little(queen_archive, tmp_path):
+    small = queen_archive.Queen(tmp_path / "queen.1c")
     line = [(6, "Hello there, who are you?")]
-    small.entries["BOB1.DOG"] = queens.pack_dialogue(5, [], line)
-    small.entries["050006P1.SB"] = queens.encode(100, 2.2)
+    small.entries["BOB1.DOG"] = queen_archive.pack_dialogue(5, [], line)
+    small.entries["050006P1.SB"] = queen_archive.encode(100, 2.2)
     small.write()
     with pytest.raises(SVError, match="fold1_valid: too little speech for it is there"):
         prepare_fotaq(small.path, tmp_path / "data", PLAN)
