@@ -57,12 +57,12 @@ class _OneWay(soundfile.SoundFile):
 class SoundFileSource:
     """Anything that libsndfile reads: wav, flac, mp3, ogg, sph, aiff, ..."""
 
-    exact = True
-
     def __init__(self, spec: str, stream: BinaryIO | str):
         self.spec = spec
         self._stream = stream
         self._file = _OneWay(stream)
+        # An mp3 without a header of its encoder's does not say how much of it is padding.
+        self.exact = self._file.format != "MP3"
         self.frames = self._file.frames
         self.rate = self._file.samplerate
         self.channels = self._file.channels
