@@ -57,6 +57,12 @@ def make_corpus(root: Path, speakers: int, utterances: int, seconds=(0.9, 1.4)) 
     return Corpus(root)
 
 
+@pytest.fixture(autouse=True)
+def no_options_of_pytest(monkeypatch):
+    """ESPnet's tasks read sys.argv when asked for their defaults."""
+    monkeypatch.setattr("sys.argv", ["pytest"])
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> Corpus:
     """Four speakers of three utterances, about one second each, 16 kHz."""
