@@ -15,7 +15,12 @@ from espnet2_sv.nets.pooling import valid_mask
 
 
 def conformer_block(
-    dim: int, heads: int, linear_units: int, kernel: int, dropout_rate: float
+    dim: int,
+    heads: int,
+    linear_units: int,
+    kernel: int,
+    dropout_rate: float,
+    hidden_dropout_rate: float,
 ) -> EncoderLayer:
     """Build one macaron Conformer block with relative positions; 401,280 parameters at 128-d.
 
@@ -23,7 +28,7 @@ def conformer_block(
     """
 
     def feed_forward():
-        return PositionwiseFeedForward(dim, linear_units, dropout_rate, torch.nn.SiLU())
+        return PositionwiseFeedForward(dim, linear_units, hidden_dropout_rate, torch.nn.SiLU())
 
     return EncoderLayer(
         dim,
@@ -44,7 +49,9 @@ class LightConformer(torch.nn.Module):
         heads: Attention heads.
         linear_units: Hidden units of the feed-forward layers.
         kernel: Frames that the depthwise convolution sees.
-        dropout_rate: Dropout in the blocks.
+        dropout_rate: Dropout of what each part of a block adds.
+        hidden_dropout_rate: Dropout of the hidden units of the feed-forward layers; as
+            ``dropout_rate`` if not given.
     """
 
     def __init__(
@@ -55,11 +62,13 @@ class LightConformer(torch.nn.Module):
         linear_units: int = 512,
         kernel: int = 31,
         dropout_rate: float = 0.1,
+        hidden_dropout_rate: float | None = None,
     ):
         super().__init__()
+        hidden = dropout_rate if hidden_dropout_rate is None else hidden_dropout_rate
         self.positions = RelPositionalEncoding(dim, dropout_rate)
         self.blocks = torch.nn.ModuleList(
-            conformer_block(dim, heads, linear_units, kernel, dropout_rate)
+            conformer_block(dim, heads, linear_units, kernel, dropout_rate, hidden)
             for _ in range(num_blocks)
         )
 
