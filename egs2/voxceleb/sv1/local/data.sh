@@ -45,9 +45,20 @@ log "$0 $*"
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
 . ./path.sh
+. ./cmd.sh
 . ./db.sh
 require_writable downloads "the recipe's folder"
 require_writable data "the recipe's folder"
+
+# tell_job NAME COMMAND...: runs the command as a job and shows all that it tells
+tell_job() {
+    local logfile=downloads/logs/$1.log status=0
+    mkdir -p downloads/logs
+    # shellcheck disable=SC2086
+    ${train_cmd} --num-threads "${nj}" "${logfile}" "${@:2}" || status=1
+    grep -v '^# ' "${logfile}" || true
+    return "${status}"
+}
 
 # make_trials NAME TRIALS [OPTION...]: trials of a set of speakers held out
 make_trials() {
@@ -60,8 +71,9 @@ make_trials() {
 noises=(--musan "${MUSAN}" --rirs "${RIRS}" --allow_incomplete "${allow_incomplete}")
 # shellcheck disable=SC2206
 noises+=(--rooms ${rooms})
-once data/rirs.scp "${noises[@]}" -- \
-    python3 -m espnet2_sv.bin.sv_prep_noises "${noises[@]}" --output_dir data
+once data/rirs.scp "${noises[@]}" -- tell_job prep_noises \
+    python3 -m espnet2_sv.bin.sv_prep_noises "${noises[@]}" --output_dir data &
+noises_job=$!
 
 # shellcheck disable=SC2206
 options=(--voxceleb1 "${VOXCELEB1}" --voxceleb2 "${VOXCELEB2}" --train_on "${train_on}"
@@ -72,8 +84,14 @@ options=(--voxceleb1 "${VOXCELEB1}" --voxceleb2 "${VOXCELEB2}" --train_on "${tra
     --extra "${extra}" --extra_prefix "${extra_prefix}" --exclude "${exclude}"
     --allow_incomplete "${allow_incomplete}" --seed "${seed}")
 files=("${exclude}" "${held_out}"/{valid,calib}_speakers "${extra}"/{wav.scp,utt2spk})
-once "data/${train_on}_train/wav.scp" "${options[@]}" "${files[@]}" -- \
-    python3 -m espnet2_sv.bin.sv_prep_voxceleb "${options[@]}" --output_dir data --nj "${nj}"
+once "data/${train_on}_train/wav.scp" "${options[@]}" "${files[@]}" -- tell_job prep_voxceleb \
+    python3 -m espnet2_sv.bin.sv_prep_voxceleb "${options[@]}" --output_dir data --nj "${nj}" &
+voxceleb_job=$!
+
+failed=
+wait "${noises_job}" || failed=true
+wait "${voxceleb_job}" || failed=true
+[ -z "${failed}" ] || exit 1 # what went wrong has been told
 
 valid=${train_on}_valid calib=${train_on}_calib
 once "data/${valid}/trials" "data/${valid}/wav.scp" "${valid_trials}" "${seed}" -- \
