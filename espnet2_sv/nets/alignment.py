@@ -113,7 +113,7 @@ def pooling(fast: float, slow: float, lengths: torch.Tensor) -> tuple[torch.Tens
     start = torch.arange(int(filled.max()), dtype=torch.float64, device=device)[:, None] * ratio
     frame = torch.arange(longest, dtype=torch.float64, device=device)[None]
     overlap = torch.minimum(start + ratio, frame + 1) - torch.maximum(start, frame)
-    return (overlap.clamp(min=0.0) / ratio).float(), filled
+    return _without_rounding(overlap / ratio), filled
 
 
 def interpolation(
@@ -131,4 +131,9 @@ def interpolation(
     middle = torch.arange(int(covered.max()), dtype=torch.float64, device=device)[:, None] + 0.5
     frame = torch.arange(longest, dtype=torch.float64, device=device)[None]
     place = (middle * ratio - 0.5).clamp(min=0.0, max=longest - 1)
-    return (1.0 - (place - frame).abs()).clamp(min=0.0).float(), covered
+    return _without_rounding(1.0 - (place - frame).abs()), covered
+
+
+def _without_rounding(weights: torch.Tensor) -> torch.Tensor:
+    """Weights in float32; frames that only rounding makes overlap, padding among them, get none."""
+    return weights.masked_fill(weights < _ROUNDING, 0.0).float()

@@ -18,7 +18,7 @@ def test_parameter_count(num_blocks, block_dim, published):
 
 
 def test_light_block_parameter_count():
-    assert count(conformer_block(128, 4, 512, 31, 0.1)) == 401_280
+    assert count(conformer_block(128, 4, 512, 31, 0.1, 0.0)) == 401_280
 
 
 def test_layer_norm_adds_a_thousandth():
