@@ -62,6 +62,16 @@ def draw_trials(labels: np.ndarray) -> Draw:
     return draw
 
 
+def draw_lists(draws: Sequence[Draw]) -> Draw:
+    """Weights of lists put end to end, each drawn by itself: no speaker is in two of them."""
+
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        drawn = [draw_one(rng) for draw_one in draws]
+        return tuple(np.concatenate(weights) for weights in zip(*drawn, strict=True))
+
+    return draw
+
+
 class WeightedRoc:
     """EER and minimum costs of one system when each trial has a weight."""
 
@@ -90,6 +100,10 @@ class WeightedRoc:
         p_fa = false_alarms[self._corner_false_alarms] / false_alarms[-1]
         costs = [np.min(miss * p_miss + fa * p_fa) for miss, fa in self._weights]
         return np.array([self._crossing(hits, false_alarms), *costs])
+
+    def unweighted(self) -> np.ndarray:
+        """The same figures when each trial counts once."""
+        return self(np.ones(self._hits[-1]), np.ones(self._false_alarms[-1]))
 
     def _crossing(self, hits: np.ndarray, false_alarms: np.ndarray) -> float:
         def point(i: int) -> tuple[float, float]:

@@ -16,8 +16,8 @@ from espnet2_sv.scoring.bootstrap import (
 from espnet2_sv.scoring.metrics import P_TARGETS
 from espnet2_sv.scoring.speakers import Speakers
 
-_NAMES = ("eer", *(f"mindcf_{key}" for key in P_TARGETS))
-_SCALES = np.array([100.0] + [1.0] * len(P_TARGETS))  # EER in percent
+FIGURES = ("eer", *(f"mindcf_{key}" for key in P_TARGETS))
+SCALES = np.array([100.0] + [1.0] * len(P_TARGETS))  # EER in percent
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def with_intervals(
     """
     unit = "speakers" if speakers else "trials"
     settings = {"unit": unit, "samples": resampling.samples, "seed": resampling.seed}
-    none = {f"{name}_ci95": None for name in _NAMES}
+    none = {f"{name}_ci95": None for name in FIGURES}
     # In falling order of score, the resampling runs through memory from end to end.
     order = np.argsort(-scores)
     labels = labels[order]
@@ -64,9 +64,8 @@ def with_intervals(
         for s in (scores, other)
         if s is not None
     ]
-    once = (np.ones(np.count_nonzero(labels)), np.ones(np.count_nonzero(~labels)))
-    estimates = np.array([system(*once) for system in systems])
-    units = speakers.count if speakers else min(len(ones) for ones in once)
+    estimates = np.array([system.unweighted() for system in systems])
+    units = speakers.count if speakers else min(np.bincount(labels, minlength=2))
     values = None
     try:
         if resampling.samples < 2:
@@ -76,47 +75,68 @@ def with_intervals(
     except SVError as e:
         result = none | {"bootstrap": settings | {"reason": str(e)}}
     else:
-        found, reasons = _intervals(estimates[0], values[:, 0], units, len(labels))
+        found, reasons = find_intervals(estimates[0], values[:, 0], units, len(labels))
         result = found | {"bootstrap": settings | {"reason": "; ".join(reasons) or None}}
     if other is not None:
-        result["compare"] = _compare(estimates, values, units)
+        result["compare"] = compare_figures(estimates, values, units)
     return result
 
 
-def _intervals(
+def find_intervals(
     estimates: np.ndarray, values: np.ndarray, units: int, n_trials: int
 ) -> tuple[dict[str, list[float] | None], list[str]]:
+    """95 % intervals of one system, in the units of the metrics.
+
+    Args:
+        estimates: (figures,) what was measured, in the order of :data:`FIGURES`, as fractions.
+        values: (samples, figures) what the resamplings gave.
+        units: Number of speakers (or trials) that were resampled.
+        n_trials: Number of trials; rates are kept half a trial from 0 and 1.
+
+    Returns:
+        ``FIGURE_ci95`` (``[low, high]`` or None) of each figure, and why those of None are so.
+    """
     ends = interval(estimates, values, units, smallest=0.5 / n_trials)
     found: dict[str, list[float] | None] = {}
     reasons = []
-    for i, name in enumerate(_NAMES):
+    for i, name in enumerate(FIGURES):
         found[f"{name}_ci95"] = None
         if estimates[i] == 0:
             reasons.append(f"{name} is 0, and without errors there is nothing to resample")
         elif np.ptp(values[:, i]) == 0:
             reasons.append(f"{name} is the same in all resamplings")
         else:
-            found[f"{name}_ci95"] = (ends[:, i] * _SCALES[i]).tolist()
+            found[f"{name}_ci95"] = (ends[:, i] * SCALES[i]).tolist()
     return found, reasons
 
 
-def _compare(estimates: np.ndarray, values: np.ndarray | None, units: int) -> dict[str, Any]:
-    """Differences "other minus this": positive where this system is better."""
+def compare_figures(estimates: np.ndarray, values: np.ndarray | None, units: int) -> dict[str, Any]:
+    """Differences "other minus this": positive where this system is better.
+
+    Args:
+        estimates: (2, figures) of this system and of the other, as fractions.
+        values: (samples, 2, figures) of the same resamplings of both; None for no intervals.
+        units: Number of speakers (or trials) that were resampled.
+
+    Returns:
+        For each of :data:`FIGURES`: ``other``, ``difference``, ``difference_ci95`` and
+        ``p_better``, the share of resamplings where this system is better, a tie being half.
+    """
     from scipy.special import stdtrit
 
     result: dict[str, Any] = {}
-    for i, name in enumerate(_NAMES):
+    for i, name in enumerate(FIGURES):
         middle = estimates[1, i] - estimates[0, i]
         result[name] = {
-            "other": float(estimates[1, i] * _SCALES[i]),
-            "difference": float(middle * _SCALES[i]),
+            "other": float(estimates[1, i] * SCALES[i]),
+            "difference": float(middle * SCALES[i]),
             "difference_ci95": None,
             "p_better": None,
         }
         if values is not None:
             difference = values[:, 1, i] - values[:, 0, i]
             reach = stdtrit(units - 1, 0.975) * difference.std(ddof=1)
-            ends = (middle + np.array([-reach, reach])) * _SCALES[i]
+            ends = (middle + np.array([-reach, reach])) * SCALES[i]
             better = np.mean((difference > 0) + (difference == 0) / 2)
             result[name] |= {"difference_ci95": ends.tolist(), "p_better": float(better)}
     return result

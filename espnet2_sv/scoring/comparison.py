@@ -1,0 +1,238 @@
+"""Many systems, each trained from several seeds, on trial lists that are pooled.
+
+The trials of all parts, e.g. the folds of a cross-validation, make one list with one threshold. A
+system's figure is the mean over its runs. Resamplings draw the speakers of each part, alike for
+all runs, and the runs of each system by themselves, so that an interval has both in it: that other
+speakers are tested, and that training starts from other seeds.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.bootstrap import Draw, WeightedRoc, bootstrap, draw_lists, draw_speakers
+from espnet2_sv.scoring.intervals import (
+    FIGURES,
+    SCALES,
+    Resampling,
+    compare_figures,
+    find_intervals,
+)
+from espnet2_sv.scoring.metrics import P_TARGETS
+from espnet2_sv.scoring.plan import Part, Plan, System
+from espnet2_sv.scoring.report import read_system
+from espnet2_sv.scoring.roc import roc_points
+from espnet2_sv.scoring.scores import align_scores, read_scores
+from espnet2_sv.scoring.speakers import Speakers, read_joined, speakers_of
+from espnet2_sv.scoring.trials import Trials, read_trials
+
+SYSTEM_KEYS = ("parameters", "trained_parameters", "gmac_per_second", "training_minutes")
+
+
+@dataclass(frozen=True)
+class _List:
+    """A part as read, with the names of the speakers in it."""
+
+    name: str
+    trials: Trials
+    speakers: Speakers
+    speaker_names: frozenset[str]
+
+
+def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
+    """Compute all figures of a plan.
+
+    Returns:
+        The content of comparison.json, plain data: ``parts``, ``n_target``, ``n_nontarget``,
+        ``n_speakers``, ``bootstrap`` (samples, seed), ``systems`` by name and ``comparisons``.
+        EER in percent, costs as they are; in ``comparisons``, ``other`` is the figure of
+        ``against`` and differences are positive where ``system`` is better.
+
+    Raises:
+        SVError: A file is missing or malformed, a trial has no score or no speaker, a part has
+            too few speakers or lacks a class; part and system are named.
+    """
+    lists = [_read_list(part) for part in plan.parts]
+    _warn_of_shared_speakers(lists)
+    draw = None
+    if resampling.samples >= 2:
+        draw = draw_lists([_draw_part(part) for part in lists])
+    labels = np.concatenate([part.trials.labels for part in lists])
+    n_speakers = sum(part.speakers.count for part in lists)
+    extras = [_describe(system) for system in plan.systems]
+    runs, by_part = [], []
+    for system in plan.systems:
+        scores = [_read_run(system, number, lists) for number in range(len(system.runs))]
+        runs.append([WeightedRoc(np.concatenate(s), labels, [*P_TARGETS.values()]) for s in scores])
+        by_part.append(np.array([_eer_by_part(s, lists) for s in scores]))
+    measured = [np.array([run.unweighted() for run in system]) for system in runs]
+    estimates = np.array([of_runs.mean(axis=0) for of_runs in measured])
+    values = None
+    if draw is not None:
+        values = resample_means(runs, draw, resampling.samples, resampling.seed)
+    systems = {}
+    for i, system in enumerate(plan.systems):
+        systems[system.name] = {"description": system.description, "n_runs": len(runs[i])}
+        systems[system.name] |= extras[i] | _in_units(estimates[i])
+        drawn = None if values is None else values[:, i]
+        systems[system.name] |= _intervals(estimates[i], drawn, n_speakers, len(labels))
+        systems[system.name] |= {
+            "eer_by_part": _by_name(lists, by_part[i].mean(axis=0)),
+            "runs": [
+                _in_units(figures) | {"eer_by_part": _by_name(lists, eers)}
+                for figures, eers in zip(measured[i], by_part[i], strict=True)
+            ],
+        }
+    comparisons = []
+    numbers = {name: i for i, name in enumerate(systems)}
+    for pair in plan.comparisons:
+        rows = [numbers[pair.system], numbers[pair.against]]
+        drawn = None if values is None else values[:, rows]
+        figures = compare_figures(estimates[rows], drawn, n_speakers)
+        comparisons.append(asdict(pair) | figures)
+    return {
+        "parts": [
+            {"name": part.name} | _counts(part.trials.labels, part.speakers.count) for part in lists
+        ],
+        **_counts(labels, n_speakers),
+        "bootstrap": {"unit": "speakers", "samples": resampling.samples, "seed": resampling.seed},
+        "systems": systems,
+        "comparisons": comparisons,
+    }
+
+
+def resample_means(
+    systems: Sequence[Sequence[WeightedRoc]], draw: Draw, samples: int, seed: int
+) -> np.ndarray:
+    """Resample speakers, alike for all runs, and each system's runs.
+
+    Of R > 1 runs, R - 1 are drawn with replacement: their mean then varies as much as the mean of
+    R seeds does, where R of R would vary less by (R - 1) / R, which is much for few runs (the
+    rescaling bootstrap of Rao and Wu, 1988, in its simplest case).
+
+    Args:
+        systems: The runs of each system, all on the same trials.
+        draw: Of the trials' weights.
+        samples: Number of resamplings.
+        seed: The same seed gives the same numbers.
+
+    Returns:
+        (samples, systems, figures) means over the drawn runs.
+    """
+    values = bootstrap([run for runs in systems for run in runs], draw, samples, seed)
+    means, start = [], 0
+    for number, runs in enumerate(systems, 1):
+        of_runs = values[:, start : start + len(runs)]
+        start += len(runs)
+        if len(runs) > 1:
+            rng = np.random.default_rng((seed, number))
+            drawn = rng.integers(len(runs), size=(samples, len(runs) - 1))
+            drawn.sort(axis=1)  # the same runs have the same mean, to the last bit: ties are ties
+            of_runs = np.take_along_axis(of_runs, drawn[:, :, None], axis=1)
+        means.append(of_runs.mean(axis=1))
+    return np.stack(means, axis=1)
+
+
+def _read_list(part: Part) -> _List:
+    try:
+        trials, known = read_trials(part.trials), read_joined(part.utt2spk)
+        speakers = speakers_of(trials, known, part.trials)
+    except SVError as e:
+        raise SVError(f"part {part.name}: {e}") from e
+    names = frozenset(known[name] for name in (*trials.enroll_names, *trials.test_names))
+    return _List(part.name, trials, speakers, names)
+
+
+def _draw_part(part: _List) -> Draw:
+    try:
+        return draw_speakers(part.speakers, part.trials.labels)
+    except SVError as e:
+        raise SVError(f"part {part.name}: {e}") from e
+
+
+def _warn_of_shared_speakers(lists: Sequence[_List]) -> None:
+    for one, other in combinations(lists, 2):
+        shared = one.speaker_names & other.speaker_names
+        if shared:
+            logging.warning(
+                f"parts {one.name} and {other.name} both have speaker {min(shared)} "
+                f"({len(shared)} such speakers): each part's speakers count as people of their own"
+            )
+
+
+def _read_run(system: System, number: int, lists: Sequence[_List]) -> list[np.ndarray]:
+    """The scores of each part, in the order of its list."""
+    scores = []
+    for part in lists:
+        path = system.runs[number][part.name]
+        try:
+            scores.append(align_scores(part.trials, read_scores(path), path))
+        except SVError as e:
+            raise SVError(f"system {system.name}, run {number + 1}, part {part.name}: {e}") from e
+    return scores
+
+
+def _eer_by_part(scores: Sequence[np.ndarray], lists: Sequence[_List]) -> list[float]:
+    eers = []
+    for of_part, part in zip(scores, lists, strict=True):
+        try:
+            eers.append(roc_points(of_part, part.trials.labels).crossing()[0])
+        except SVError as e:
+            raise SVError(f"part {part.name}: {e}") from e
+    return eers
+
+
+def _describe(system: System) -> dict[str, float]:
+    """The mean of each key over the system.json files."""
+    found = []
+    for path in system.system:
+        if not Path(path).is_file():
+            raise SVError(f"system {system.name}: {path}: is missing; write it with sv_describe")
+        found.append(read_system(Path(path)))
+    means = {}
+    for key in SYSTEM_KEYS:
+        values = [extra.get(key) for extra in found]
+        if all(value is None for value in values):
+            continue
+        for path, value in zip(system.system, values, strict=True):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise SVError(
+                    f"system {system.name}: {path}: {key} is {value!r}, not a number; all "
+                    "system.json files of a system need it, or none"
+                )
+        means[key] = float(np.mean(values))
+    return means
+
+
+def _intervals(
+    estimates: np.ndarray, values: np.ndarray | None, n_speakers: int, n_trials: int
+) -> dict[str, Any]:
+    """Intervals, and the reason where there are none."""
+    if values is None:
+        found = {f"{name}_ci95": None for name in FIGURES}
+        return found | {"reason": "no resampling was asked for"}
+    found, reasons = find_intervals(estimates, values, n_speakers, n_trials)
+    return found | {"reason": "; ".join(reasons) or None}
+
+
+def _in_units(values: np.ndarray) -> dict[str, float]:
+    return dict(zip(FIGURES, (values * SCALES).tolist(), strict=True))
+
+
+def _by_name(lists: Sequence[_List], eers: np.ndarray) -> dict[str, float]:
+    return {part.name: float(100 * eer) for part, eer in zip(lists, eers, strict=True)}
+
+
+def _counts(labels: np.ndarray, n_speakers: int) -> dict[str, int]:
+    n_target = int(np.count_nonzero(labels))
+    return {
+        "n_target": n_target,
+        "n_nontarget": len(labels) - n_target,
+        "n_speakers": n_speakers,
+    }
