@@ -76,6 +76,8 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         note += ", drawn within each part" if n_parts > 1 else ""
         note += ", and of the seeds of each system that has several" if several else ""
         notes.append(note + ".\n")
+    else:
+        notes.append("There are no intervals, because no resampling was asked for.\n")
     if comparison["comparisons"]:
         notes.append(
             "Differences are those of the other system minus this one: positive where the first "
@@ -89,6 +91,7 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
             "the intervals and comparisons of such a system, which are therefore too narrow.\n"
         )
     missing = [f"{_line(s['description'])}: {s['reason']}" for s in systems if s["reason"]]
+    missing = missing if samples >= 2 else []
     return notes + [f"Some intervals are missing, {why}.\n" for why in missing]
 
 

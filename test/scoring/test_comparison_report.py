@@ -105,5 +105,7 @@ def test_what_there_is_not_is_left_out(comparison):
     assert "parts" not in page
     assert "of the seeds" not in page
     comparison["bootstrap"]["samples"] = 0
+    comparison["systems"]["b"]["reason"] = "no resampling was asked for"
     page = comparison_markdown(comparison, "T")
     assert "bootstrap" not in page
+    assert page.count("no resampling was asked for") == 1
