@@ -18,7 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 for sv_task in ${tasks:-transfer adaptor distill scratch}; do
     ./sv.sh \
         --sv_task "${sv_task}" \
-        --local_asr_script local/pretrain_asr.sh \
+        --local_asr_script scripts/pretrain_asr.sh \
         --ngpu 0 \
         --nj 2 \
         --train_set train \

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Trains an ASR model with ESPnet's own commands and packs it as a model-zoo archive, for corpora
+# that are to start from their own speech. Its folder of training is beside the archive. A killed
+# training goes on with its last finished epoch.
+#
+#   scripts/pretrain_asr.sh [options] ARCHIVE.zip
+set -e
+set -u
+set -o pipefail
+
+. scripts/stage_functions.sh
+
+# BEGIN OPTIONS (--help prints what is between these marks)
+asr_config=conf/train_asr.yaml
+train_data=data/asr_train # wav.scp and text of training; all characters are taken from it
+valid_data=               # wav.scp and text that choose the epoch (default: train_data)
+model_file=valid.acc.best.pth # Which of the weights that training leaves are packed
+seed=                     # Of weights and order (default: what the configuration says)
+ngpu=0
+# END OPTIONS
+
+help_message="Usage: $0 [options] ARCHIVE.zip
+
+Options, with their defaults (--some_option VALUE):
+$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+
+. utils/parse_options.sh
+[ $# -eq 1 ] || die "give the archive to write, e.g. exp/asr_local/asr.zip"
+archive=$1
+valid_data=${valid_data:-${train_data}}
+. ./path.sh
+. ./cmd.sh
+
+dir=$(dirname "${archive}")
+tokens=${dir}/tokens.txt
+statistics=${dir}/stats/train/feats_stats.npz
+for file in "${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text}; do
+    require_file "${file}" "the ASR model is trained on it"
+done
+inputs=("${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text})
+inputs+=("seed ${seed}")
+
+tokenize() {
+    run_job "${train_cmd}" "${dir}/tokenize.log" \
+        python3 -m espnet2.bin.tokenize_text --token_type char --field 2- \
+        --input "${train_data}/text" --output "${tokens}.part" --write_vocabulary true \
+        --add_symbol "<blank>:0" --add_symbol "<unk>:1" --add_symbol "<sos/eos>:-1"
+    mv "${tokens}.part" "${tokens}"
+}
+
+# asr_train OUTPUT_DIR ARGUMENT...: ESPnet's ASR training, also for collecting statistics
+asr_train() {
+    local output=$1
+    shift
+    run_job "${cuda_cmd} --gpu ${ngpu}" "${output}.log" \
+        python3 -m espnet2.bin.asr_train --config "${asr_config}" --output_dir "${output}" \
+        --ngpu "${ngpu}" ${seed:+--seed "${seed}"} --token_type char --token_list "${tokens}" \
+        --train_data_path_and_name_and_type "${train_data}/wav.scp,speech,sound" \
+        --train_data_path_and_name_and_type "${train_data}/text,text,text" \
+        --valid_data_path_and_name_and_type "${valid_data}/wav.scp,speech,sound" \
+        --valid_data_path_and_name_and_type "${valid_data}/text,text,text" "$@"
+}
+
+collect_statistics() {
+    asr_train "${dir}/stats" --collect_stats true \
+        --train_shape_file "${train_data}/wav.scp" --valid_shape_file "${valid_data}/wav.scp"
+}
+
+# train: from the start where the folder is of other settings, or its checkpoint was cut by a kill
+train() {
+    local key
+    key=$(fingerprint "${inputs[@]}" "${tokens}" "${statistics}")
+    if [ "$(cat "${dir}/train/.key" 2> /dev/null)" != "${key}" ] || ! python3 -c \
+        'import sys, torch; torch.load(sys.argv[1], "cpu", weights_only=False)' \
+        "${dir}/train/checkpoint.pth" 2> /dev/null; then
+        rm -rf "${dir}/train"
+        mkdir -p "${dir}/train"
+        echo "${key}" > "${dir}/train/.key"
+    fi
+    asr_train "${dir}/train" --resume true \
+        --train_shape_file "${dir}/stats/train/speech_shape" \
+        --valid_shape_file "${dir}/stats/valid/speech_shape" \
+        --normalize global_mvn --normalize_conf "stats_file=${statistics}"
+}
+
+pack() {
+    run_job "${train_cmd}" "${dir}/pack.log" \
+        python3 -m espnet2.bin.pack asr --asr_train_config "${dir}/train/config.yaml" \
+        --asr_model_file "${dir}/train/${model_file}" --option "${statistics}" \
+        --outpath "${archive}.part.zip"
+    mv "${archive}.part.zip" "${archive}"
+}
+
+log "ASR model: ${archive}; logs: ${dir}/*.log"
+once "${tokens}" "${inputs[@]}" -- tokenize
+once "${statistics}" "${inputs[@]}" "${tokens}" -- collect_statistics
+once "${dir}/train/${model_file}" "${inputs[@]}" "${tokens}" -- train
+once "${archive}" "${dir}/train/config.yaml" "${dir}/train/${model_file}" -- pack
