@@ -1,6 +1,9 @@
-"""The data of the recipe fotaq, from a generated archive and from a package that is fetched."""
+"""The recipe fotaq on a generated archive: data, also of a package, and a short experiment."""
 
+import importlib.util
+import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +14,29 @@ pytestmark = [pytest.mark.recipe, pytest.mark.timeout(600)]
 
 SMALL = "--allow_incomplete true --test_utterances 8"
 PACKAGE = "flight-of-the-amazon-queen"
+FEW = """
+systems:
+- {name: slow, description: slow, task: transfer, config: transfer, asr: trained, seeds: 1,
+   args: "--encoder_lr_factor 0.1"}
+- {name: fast, description: fast, task: transfer, config: transfer, asr: trained, seeds: 1}
+- {name: transfer, description: the better one, best_of: [slow, fast], seeds: 2}
+- {name: adaptor, description: all blocks, task: adaptor, config: adaptor, asr: trained, seeds: 1,
+   release: true}
+- {name: adaptor_last, description: last block, task: adaptor, config: adaptor, asr: trained,
+   seeds: 1, args: "--head_conf read_blocks=[8]"}
+- {name: adaptor_given, description: published, task: adaptor, config: adaptor, asr: given,
+   seeds: 1}
+comparisons:
+- {system: adaptor, against: adaptor_last, title: all or last}
+"""
+SHORT = (
+    *("--folds", "1", "--seeds", "0 1", "--systems", "few.yaml", "--resemblyzer", "false"),
+    "--asr_args",
+    "--max_epoch 2 --num_iters_per_epoch 2 --scheduler_conf total_steps=4 --num_workers 0",
+    "--sv_args",
+    "--max_epoch 1 --num_iters_per_epoch 2 --batch_size 4 --num_workers 0"
+    " --lr_schedule warmup_steps=1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +76,17 @@ def hide_apt_get(recipe) -> None:
 
 
 @pytest.fixture(scope="module")
+def published_asr(tmp_path_factory):
+    """A packed ASR model with the settings of a published one, small and with random weights."""
+    path = Path(__file__).parents[1] / "asr/conftest.py"
+    spec = importlib.util.spec_from_file_location("asr_fixtures", path)
+    fixtures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fixtures)
+    settings = fixtures.published("librispeech_conformer_hop160")
+    return fixtures.train(tmp_path_factory.mktemp("published"), settings).pack(with_stats=True)
+
+
+@pytest.fixture(scope="module")
 def package(queen, tmp_path_factory):
     """A package that holds the archive where Debian's has it."""
     folder = tmp_path_factory.mktemp("package")
@@ -76,7 +113,7 @@ def tables(recipe) -> dict[str, str]:
 
 
 def test_data_of_all_folds_are_made_checked_and_not_made_again(recipe, queen):
-    call = ("./run.sh", "--stop_stage", "3", "--local_data_opts", f"{SMALL} --fotaq {queen}")
+    call = ("./run.sh", "--stop_stage", "1", "--local_data_opts", f"{SMALL} --fotaq {queen}")
     done = recipe.run(*call)
     assert done.returncode == 0, done.stdout
     for fold in (1, 2, 3):
@@ -136,3 +173,66 @@ def test_what_is_missing_or_damaged_is_told_in_the_last_line(recipe, package, qu
     deb.write_bytes(package.read_bytes()[:-5000])
     assert f"{deb}: cannot be unpacked (" in refused("--fotaq", str(deb))
     assert not (recipe.folder / "downloads/queen.1c").exists()
+
+
+def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(recipe, queen):
+    (recipe.folder / "few.yaml").write_text(FEW)
+    call = ("./run.sh", *SHORT, "--local_data_opts", f"{SMALL} --fotaq {queen}")
+    recipe.kill_when("exp/fold1/sv_fast_seed0/checkpoint.pth", *call, timeout=600)
+    done = recipe.run(*call)
+    assert done.returncode == 0, done.stdout
+    told = re.search("transfer is (slow|fast) .validation: slow (.*) %, fast (.*) %", done.stdout)
+    chosen = os.readlink(recipe.folder / "exp/fold1/sv_transfer_seed0")
+    assert chosen == f"sv_{told[1]}_seed0"
+    assert told[1] == ("slow" if float(told[2]) <= float(told[3]) else "fast")
+    again = recipe.read("exp/fold1/sv_transfer_seed1/config.yaml")
+    assert f"encoder_lr_factor: {'0.1' if told[1] == 'slow' else '1.0'}" in again
+
+    page = recipe.read("exp/RESULTS.md")
+    for row in (
+        "| slow | 1 ",
+        "| fast | 1 ",
+        "| the better one | 2 ",
+        "| all or last |",
+        "| fold 1 |",
+    ):
+        assert row in page, page
+    assert "published" not in page and "lacks" not in page
+    pictures = re.findall(r"[(](results/.*[.]png)[)]", page)
+    assert len(pictures) == 2
+    for picture in pictures:
+        assert (recipe.folder / "exp" / picture).read_bytes()[:4] == b"\x89PNG"
+    rates = json.loads(recipe.read("exp/fold1/recognition/recognition.json"))
+    for decoders in rates.values():
+        for rate in decoders.values():
+            assert rate["alone"] == rate["joint"]
+            assert rate["equal_texts"] == rate["texts"] > 0
+
+    trained = {p: p.stat().st_mtime_ns for p in recipe.folder.glob("exp/fold1/*/checkpoint.pth")}
+    assert len(trained) == 5 + 1  # one is seen by two names
+    assert recipe.run(*call).returncode == 0
+    for path, time in trained.items():
+        assert path.stat().st_mtime_ns == time
+
+    enroll, test = (
+        line.split()[1] for line in recipe.read("data/fold1_test/wav.scp").splitlines()[:2]
+    )
+    told = recipe.run(
+        *("bash", "-c", '. ./path.sh && python3 -m espnet2_sv.bin.sv_verify "$@"', "bash"),
+        *("--model", "exp/fold1/sv_adaptor_seed0/sv_adaptor_seed0.zip"),
+        *("--enroll", enroll, "--test", test),
+    )
+    assert told.returncode == 0, told.stdout
+    assert json.loads(told.stdout.splitlines()[-1])["decision"] in (True, False)
+
+
+def test_an_adaptor_is_attached_to_a_published_model(recipe, queen, published_asr):
+    (recipe.folder / "few.yaml").write_text(FEW)
+    done = recipe.run(
+        *("./run.sh", *SHORT, "--local_data_opts", f"{SMALL} --fotaq {queen}"),
+        *("--seeds", "0", "--asr_model", str(published_asr)),
+    )
+    assert done.returncode == 0, done.stdout
+    page = recipe.read("exp/RESULTS.md")
+    assert "| published | 1 " in page
+    assert not list(recipe.folder.glob("exp/fold1/asr*"))

@@ -1,25 +1,140 @@
 #!/usr/bin/env bash
-# Speaker verification on the voices of "Flight of the Amazon Queen": 3.2 hours of real acted speech
-# of 30 characters, which Debian's package gives to anyone in a minute (local/data.sh). Each of
-# three folds tests characters that it has not trained on; its results are in exp/foldF/RESULTS.md.
+# ASR pretraining, transfer, adaptor and distillation compared, with their controls, on the voices
+# of "Flight of the Amazon Queen": 3.2 hours of real acted speech of 30 characters, which Debian's
+# package gives to anyone in a minute (local/data.sh). In each of three folds the tested characters
+# are unseen by all that is trained, ASR models included. Needs a CPU and no GPU.
 #
-#   ./run.sh                                all folds, a small Conformer from random weights; CPU
-#   ./run.sh --stop_stage 3                 only prepares and checks the data
-#   folds=1 ./run.sh                        one fold; every option of sv.sh (./sv.sh --help) can be
-#                                           added
+#   ./run.sh --quick true                   one fold, one seed, half the ASR training
+#   ./run.sh                                all of it: hours, see RESULTS.md
+#   ./run.sh --asr_model TAG_OR_ZIP         only an adaptor on that ASR model
+#
+# Stages: 1 data, 2 ASR models, 3 speaker networks, 4 recognition, block probes and Resemblyzer,
+# 5 results. A call that was killed is finished by the same call; and pieces can be run one by one,
+# e.g. --stage 3 --stop_stage 3 --folds 2 --seeds "0" --only "scratch adaptor".
 set -e
 set -u
 set -o pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
-for fold in ${folds:-1 2 3}; do
-    ./sv.sh \
-        --sv_task scratch \
-        --expdir "exp/fold${fold}" \
-        --ngpu 0 \
-        --nj 2 \
-        --train_set "fold${fold}_train" \
-        --valid_set "fold${fold}_valid" \
-        --test_sets "fold${fold}_test fold${fold}_test4" \
-        "$@"
-done
+. scripts/stage_functions.sh
+
+SECONDS=0
+
+# BEGIN OPTIONS (--help prints what is between these marks)
+stage=1
+stop_stage=5
+quick=false               # One fold, one seed, ASR training of half the length.
+folds=                    # Default: "1 2 3"; with --quick "1".
+seeds=                    # Default: "0 1 2"; with --quick "0". The first one is chosen with.
+only=                     # Names in conf/systems.yaml (default: all).
+jobs=2                    # Trainings at the same time, of one thread each.
+expdir=                   # Default: exp; with --quick exp/quick.
+asr_model=                # An ASR model to attach adaptors to, instead of all the rest.
+asr_config=conf/train_asr.yaml
+asr_args=                 # Further arguments of ASR training; with --quick, half of it.
+systems=conf/systems.yaml # What is trained and compared.
+sv_args=                  # Further arguments of every speaker training, e.g. "--max_epoch 2".
+local_data_opts=          # Options given to local/data.sh.
+resemblyzer=true          # Whether to test Resemblyzer, which is fetched from PyPI.
+# END OPTIONS
+
+help_message="$(sed -n '/^# ASR/,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p;}' run.sh)
+
+Options, with their defaults (--some_option VALUE):
+$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' run.sh)"
+
+log "$0 $*"
+. utils/parse_options.sh
+[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+. ./path.sh || die "there is no Python environment (see above)"
+# One heap of huge pages that is kept: a tenth less time for training on a CPU, where glibc is used
+heap=glibc.malloc
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${heap}.hugetlb=1:${heap}.arena_max=1:${heap}.mmap_threshold=2000000000:${heap}.trim_threshold=8000000000:${heap}.top_pad=500000000}
+
+if "${quick}"; then
+    folds=${folds:-1} seeds=${seeds:-0} expdir=${expdir:-exp/quick}
+    asr_args=${asr_args:---max_epoch 20 --scheduler_conf total_steps=2000}
+fi
+folds=${folds:-1 2 3} seeds=${seeds:-0 1 2} expdir=${expdir:-exp}
+if [ -n "${asr_model}" ]; then
+    only=adaptor_given
+elif [ -z "${only}" ]; then
+    only=$(local/systems.py names --systems "${systems}")
+fi
+
+# in_parallel COMMAND...: runs it once for each line of its input, whose words are further
+# arguments; the jobs share the cores evenly
+in_parallel() {
+    local lines count threads
+    mapfile -t lines
+    count=${#lines[@]}
+    [ "${count}" -gt 0 ] || return 0
+    [ "${count}" -lt "${jobs}" ] || count=${jobs}
+    threads=$(($(nproc) / count))
+    printf '%s\n' "${lines[@]}" | OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) \
+        xargs -P "${jobs}" -L 1 "$@" || die "a job has failed (see above); call again to go on"
+}
+
+# run_systems KIND OPTION...: runs the stages of sv.sh that are among the options for the networks of
+# all folds that local/systems.py tells, seed by seed
+run_systems() {
+    # shellcheck disable=SC2086
+    for fold in ${folds}; do
+        local/systems.py jobs --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
+            --seeds ${seeds} --only ${only} --kind "$1"
+    done | sort -s -k 2,2n | sed "s|\$|${sv_args:+ ${sv_args}}|" \
+        | in_parallel local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" "${@:2}"
+}
+
+if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ]; then
+    log "Stage 1: Data"
+    for fold in ${folds}; do
+        ./sv.sh --stop_stage 3 --expdir "${expdir}/fold${fold}" --sv_task scratch --nj 2 \
+            --train_set "fold${fold}_train" --valid_set "fold${fold}_valid" \
+            --test_sets "fold${fold}_test fold${fold}_test4" --local_data_opts "${local_data_opts}"
+    done
+fi
+
+if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
+    log "Stage 2: ASR models: ${expdir}/foldF/asr"
+    if [ -n "${asr_model}" ]; then
+        for fold in ${folds}; do
+            local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" --stage 2 \
+                --stop_stage 2 "${fold}" 0 asr_given adaptor adaptor given
+        done
+    else
+        # shellcheck disable=SC2086
+        printf -- '--fold %s\n' ${folds} | in_parallel local/asr_models.sh --expdir "${expdir}" \
+            --asr_config "${asr_config}" --asr_args "${asr_args}" --seeds "${seeds}"
+    fi
+fi
+
+if [ "${stage}" -le 3 ] && [ "${stop_stage}" -ge 3 ]; then
+    log "Stage 3: Speaker networks: ${expdir}/foldF/sv_*"
+    run_systems first --stage 4
+    for fold in ${folds}; do
+        # shellcheck disable=SC2086
+        local/systems.py choose --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
+            --seeds ${seeds} --only ${only} --trials "dump/raw/fold${fold}_valid/trials"
+    done
+    run_systems chosen --stage 4
+    run_systems release --stage 8 --stop_stage 9
+fi
+
+if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; then
+    log "Stage 4: Recognition, block probes and Resemblyzer: ${expdir}/foldF/{recognition,probe,resemblyzer}"
+    for fold in ${folds}; do
+        ! "${resemblyzer}" || echo "local/resemblyzer.sh --optional true --fold ${fold}"
+        echo "local/probe.sh --fold ${fold}"
+        echo "local/recognise.sh --fold ${fold} --model ${expdir}/fold${fold}/sv_adaptor_seed${seeds%% *}"
+    done | sed "s|\$| --expdir ${expdir}|" | in_parallel env
+fi
+
+if [ "${stage}" -le 5 ] && [ "${stop_stage}" -ge 5 ]; then
+    log "Stage 5: Results: ${expdir}/RESULTS.md"
+    # shellcheck disable=SC2086
+    local/results.py --systems "${systems}" --expdir "${expdir}" --folds ${folds} --seeds ${seeds} \
+        --only ${only}
+fi
+
+log "Successfully finished. [elapsed=${SECONDS}s]"

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""Put what the folds have given into one page, RESULTS.md: tables over the pooled folds.
+
+Systems that lack a fold or a seed are left out of the tables and named.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import yaml
+from systems import System, exp_dir, read_systems
+
+from espnet2_sv.bin.cli import run
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+from espnet2_sv.inference.description import describe
+from espnet2_sv.scoring.comparison import compare
+from espnet2_sv.scoring.comparison_report import comparison_markdown
+from espnet2_sv.scoring.intervals import Resampling
+from espnet2_sv.scoring.plan import Pair, Part, Plan
+from espnet2_sv.scoring.plan import System as Row
+from espnet2_sv.scoring.report import markdown_table
+
+RESEMBLYZER = "Resemblyzer 0.1.4 (thousands of speakers, other data)"
+HEAD = """# Transfer, adaptor and distillation on fotaq
+
+{folds} of 3 folds, {seeds} of 3 seeds. In each fold the tested characters are heard by nothing that
+is trained, and every choice is made on the fold's own validation characters.
+"""
+PICTURES = (("Learning curves", "curves"), ("What the blocks know of speakers", "probe"))
+# trial lists by the ending of their names, and kinds of scores
+TABLES = {
+    ("test", "cosine"): "Utterance against utterance, cosine",
+    ("test", "asnorm"): "Utterance against utterance, AS-norm",
+    ("test4", "cosine"): "Enrolled by four utterances, cosine",
+    ("test4", "asnorm"): "Enrolled by four utterances, AS-norm",
+}
+
+
+def epochs(folder: Path) -> dict[int, dict]:
+    """What ESPnet's trainer has noted of each epoch, by its number."""
+    import torch
+
+    return torch.load(folder / "checkpoint.pth", "cpu", weights_only=False)["reporter"]["stats"]
+
+
+def training_minutes(folder: Path) -> float:
+    """Minutes of all epochs, validation included."""
+    phases = (phase for epoch in epochs(folder).values() for phase in epoch.values())
+    return sum(phase["time"]["__timedelta_seconds__"] for phase in phases) / 60
+
+
+def write_description(folder: Path) -> Path:
+    """Write system.json, what the network holds, computes and took to train; return its path."""
+    path = folder / "system.json"
+    if not path.exists():
+        found = describe(folder) | {"training_minutes": training_minutes(folder)}
+        with atomic_write(path) as f:
+            f.write(json.dumps(found, indent=2) + "\n")
+    return path
+
+
+def score_files(folder: Path, folds: list[str], ending: str, kind: str) -> dict[str, str]:
+    """Scores of each fold; ``{}`` in ``folder`` is the fold."""
+    return {
+        f"fold{fold}": str(
+            Path(str(folder).format(fold)) / f"fold{fold}_{ending}" / kind / "scores"
+        )
+        for fold in folds
+    }
+
+
+def system_runs(
+    system: System, expdir: str, folds: list[str], seeds: list[str], ending: str, kind: str
+) -> list[dict[str, str]]:
+    """Score files of each seed."""
+    runs = []
+    for seed in seeds[: system.seeds]:
+        folder = Path(expdir) / "fold{}" / f"sv_{system.name}_seed{seed}" / "inference"
+        runs.append(score_files(folder, folds, ending, kind))
+    return runs
+
+
+def missing(runs: list[dict[str, str]]) -> list[str]:
+    """Files that are not there."""
+    return [path for scores in runs for path in scores.values() if not Path(path).exists()]
+
+
+def make_rows(
+    systems: dict[str, System], expdir: str, folds: list[str], seeds: list[str], table
+) -> tuple[list[Row], list[str]]:
+    """The systems that are complete, and what the others lack."""
+    rows, lacks = [], []
+    for system in systems.values():
+        runs = system_runs(system, expdir, folds, seeds, *table)
+        if absent := missing(runs):
+            lacks.append(f"{system.name} lacks {absent[0]}")
+            continue
+        descriptions = [
+            str(write_description(folder))
+            for fold in folds
+            for folder in [exp_dir(expdir, fold, system.name, seed) for seed in seeds[: len(runs)]]
+        ]
+        rows.append(Row(system.name, system.description, runs, descriptions))
+    runs = [score_files(Path(expdir) / "fold{}" / "resemblyzer", folds, *table)]
+    if not missing(runs):
+        system = Path(expdir) / f"fold{folds[0]}" / "resemblyzer/system.json"
+        rows.append(Row("resemblyzer", RESEMBLYZER, runs, [str(system)]))
+    return rows, lacks
+
+
+def asr_table(expdir: str, folds: list[str]) -> str:
+    """The folds' ASR models: size of training, error rates of characters and words."""
+    rows = []
+    for fold in folds:
+        folder = Path(expdir) / f"fold{fold}"
+        notes = epochs(folder / "asr/train")
+        rates = [100 * notes[epoch]["valid"]["cer_ctc"] for epoch in sorted(notes)]
+        row = [f"fold {fold}", f"{training_minutes(folder / 'asr/train'):.0f}"]
+        row += [f"{rates[(len(rates) + 1) // 2 - 1]:.1f}", f"{min(rates):.1f}"]
+        path = folder / "recognition/recognition.json"
+        found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        for dset in ("asr_test_seen", "asr_test_unseen"):
+            for decode in ("greedy", "beam"):
+                rate = found.get(f"fold{fold}_{dset}", {}).get(decode)
+                row.append(_rates(rate) if rate else "")
+        rows.append(row)
+    head = ["", "training (min)", "dev CER (%), half-trained", "dev CER (%)"]
+    for name in ("seen characters", "unseen characters"):
+        head += [f"{name}: CER / WER (%), greedy", f"{name}: CER / WER (%), beam"]
+    used = [i for i in range(len(head)) if any(row[i] for row in rows) or i == 0]
+    return markdown_table([head[i] for i in used], [[row[i] for i in used] for row in rows])
+
+
+def _rates(found: dict) -> str:
+    alone, joint = ("{cer:.1f} / {wer:.1f}".format(**found[side]) for side in ("alone", "joint"))
+    same = "the same" if alone == joint else joint
+    return f"{alone}; beside the adaptor {same} ({found['equal_texts']} of {found['texts']} texts)"
+
+
+def section(title: str, expdir: str, plan: Plan, resampling: Resampling, name: str) -> str:
+    """Compare the systems of a plan; what was found is also written as JSON."""
+    found = compare(plan, resampling)
+    with atomic_write(Path(expdir) / "results" / f"{name}.json") as f:
+        f.write(json.dumps(found, indent=2) + "\n")
+    lines = comparison_markdown(found, title).splitlines(keepends=True)
+    return "".join("#" + line if line.startswith("#") else line for line in lines)
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--systems", default="conf/systems.yaml")
+    parser.add_argument("--expdir", default="exp")
+    parser.add_argument("--folds", nargs="+", required=True)
+    parser.add_argument("--seeds", nargs="+", required=True)
+    parser.add_argument("--only", nargs="*", default=[], help="names of those that are wanted")
+    parser.add_argument("--bootstrap_samples", type=int, default=1000)
+    args = parser.parse_args(cmd)
+    systems = {n: system for n, system in read_systems(args.systems).items() if n in args.only}
+    wanted = yaml.safe_load(Path(args.systems).read_text(encoding="utf-8"))["comparisons"]
+    (Path(args.expdir) / "results").mkdir(exist_ok=True)
+    page = [HEAD.format(folds=len(args.folds), seeds=len(args.seeds))]
+    lacking: dict[str, None] = {}
+    for (ending, kind), title in TABLES.items():
+        rows, lacks = make_rows(systems, args.expdir, args.folds, args.seeds, (ending, kind))
+        lacking |= dict.fromkeys(lacks)
+        if not rows:
+            raise SVError(f"{args.expdir}: no system is complete ({lacks[0]}); run stage 3 first")
+        names = {row.name for row in rows}
+        pairs = [Pair(**pair) for pair in wanted if {pair["system"], pair["against"]} <= names]
+        parts = [
+            Part(
+                f"fold{fold}",
+                f"{dump}/trials",
+                [str(path) for path in sorted(dump.glob("*utt2spk"))],
+            )
+            for fold in args.folds
+            for dump in [Path(f"dump/raw/fold{fold}_{ending}")]
+        ]
+        resampling = Resampling(args.bootstrap_samples)
+        plan = Plan(parts, rows, pairs)
+        page.append(section(title, args.expdir, plan, resampling, f"{ending}_{kind}"))
+    if lacking:
+        page.append("Not in the tables: " + "; ".join(lacking) + ".\n")
+    if (Path(args.expdir) / f"fold{args.folds[0]}/asr/train").exists():
+        page += ["## ASR models\n", asr_table(args.expdir, args.folds)]
+    page += [text for name in PICTURES for text in _picture(Path(args.expdir), *name)]
+    with atomic_write(Path(args.expdir) / "RESULTS.md") as f:
+        f.write("\n".join(page))
+    print("\n".join(page))
+
+
+def _picture(expdir: Path, title: str, name: str) -> list[str]:
+    text = expdir / f"results/{name}.md"
+    picture = expdir / f"results/{name}.png"
+    return [
+        *([f"## {title}\n"] if text.exists() or picture.exists() else []),
+        *([f"![{title}](results/{name}.png)\n"] if picture.exists() else []),
+        *([text.read_text(encoding="utf-8")] if text.exists() else []),
+    ]
+
+
+if __name__ == "__main__":
+    run(main)

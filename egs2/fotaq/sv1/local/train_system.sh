@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Trains and scores one speaker network of conf/systems.yaml in one fold, by the stages of sv.sh.
+#
+#   local/train_system.sh [--expdir D] FOLD SEED NAME TASK CONFIG ASR [ARGUMENT]...
+set -e
+set -u
+set -o pipefail
+
+. scripts/stage_functions.sh
+
+expdir=exp
+asr_model= # what ASR "given" means
+stage=2
+stop_stage=7
+
+. utils/parse_options.sh
+[ $# -ge 6 ] || die "give fold, seed, name, task, configuration and kind of ASR model"
+fold=$1 seed=$2 name=$3 task=$4 config=$5 asr=$6
+shift 6
+
+dir=${expdir}/fold${fold}
+exp=${dir}/sv_${name}_seed${seed}
+case "${asr}" in
+    trained) model=${dir}/asr/asr.zip ;;
+    half) model=${dir}/asr_half/asr.zip ;;
+    random) model=${dir}/asr_random/seed${seed}.zip ;;
+    *) model=${asr_model} ;;
+esac
+mkdir -p "${dir}/logs"
+log=${dir}/logs/${name}_seed${seed}.log
+
+start=${SECONDS}
+# each with a folder of its own for the unpacked ASR model: several of these run at once
+./sv.sh --stage "${stage}" --stop_stage "${stop_stage}" --skip_stages 3 \
+    --expdir "${dir}" --sv_exp "${exp}" --sv_task "${task}" \
+    --sv_config "conf/train_sv_${config}.yaml" --sv_args "$* --seed ${seed}" \
+    --asr_model "${model}" --ngpu 0 --nj 1 \
+    --train_set "fold${fold}_train" --valid_set "fold${fold}_valid" \
+    --test_sets "fold${fold}_test fold${fold}_test4" \
+    --score_norm true --top_n 200 --score_norm_args "--cohort_by utterance" \
+    --results_layout "" > "${log}" 2>&1 || {
+    tail -n 2 "${log}" 1>&2
+    echo "train_system.sh: error: fold ${fold}, ${name}, seed ${seed} failed; its log is ${log}" 1>&2
+    exit 255 # xargs then starts no other
+}
+echo "$(date '+%Y-%m-%dT%H:%M:%S') fold ${fold}, seed ${seed}: ${name} ($((SECONDS - start)) s)"
