@@ -51,14 +51,20 @@ def training_minutes(folder: Path) -> float:
     return sum(phase["time"]["__timedelta_seconds__"] for phase in phases) / 60
 
 
-def write_description(folder: Path) -> Path:
-    """Write system.json, what the network holds, computes and took to train; return its path."""
-    path = folder / "system.json"
-    if not path.exists():
-        found = describe(folder) | {"training_minutes": training_minutes(folder)}
-        with atomic_write(path) as f:
-            f.write(json.dumps(found, indent=2) + "\n")
-    return path
+def write_descriptions(folders: list[Path]) -> list[str]:
+    """Write system.json into trainings of one system; return their paths.
+
+    What the network holds and computes is counted once, what training took in each.
+    """
+    sizes = None
+    paths = [folder / "system.json" for folder in folders]
+    for folder, path in zip(folders, paths, strict=True):
+        if not path.exists():
+            sizes = sizes or describe(folder)
+            found = sizes | {"training_minutes": training_minutes(folder)}
+            with atomic_write(path) as f:
+                f.write(json.dumps(found, indent=2) + "\n")
+    return list(map(str, paths))
 
 
 def score_files(folder: Path, folds: list[str], ending: str, kind: str) -> dict[str, str]:
@@ -97,11 +103,9 @@ def make_rows(
         if absent := missing(runs):
             lacks.append(f"{system.name} lacks {absent[0]}")
             continue
-        descriptions = [
-            str(write_description(folder))
-            for fold in folds
-            for folder in [exp_dir(expdir, fold, system.name, seed) for seed in seeds[: len(runs)]]
-        ]
+        descriptions = write_descriptions(
+            [exp_dir(expdir, fold, system.name, s) for fold in folds for s in seeds[: len(runs)]]
+        )
         rows.append(Row(system.name, system.description, runs, descriptions))
     runs = [score_files(Path(expdir) / "fold{}" / "resemblyzer", folds, *table)]
     if not missing(runs):
@@ -137,6 +141,26 @@ def _rates(found: dict) -> str:
     alone, joint = ("{cer:.1f} / {wer:.1f}".format(**found[side]) for side in ("alone", "joint"))
     same = "the same" if alone == joint else joint
     return f"{alone}; beside the adaptor {same} ({found['equal_texts']} of {found['texts']} texts)"
+
+
+def hours(expdir: str, folds: list[str]) -> str:
+    """How long all trainings took together, those that later ones have replaced left out."""
+    asr, speakers = (
+        sum(training_minutes(path.parent) for path in found) / 60
+        for found in (
+            [Path(expdir) / f"fold{fold}/asr/train/checkpoint.pth" for fold in folds],
+            [
+                path
+                for fold in folds
+                for path in Path(expdir).glob(f"fold{fold}/sv_*/checkpoint.pth")
+                if not path.parent.is_symlink()
+            ],
+        )
+    )
+    return (
+        f"Training took {asr + speakers:.1f} hours of one core each: {asr:.1f} for the ASR models, "
+        f"{speakers:.1f} for the speaker networks.\n"
+    )
 
 
 def section(title: str, expdir: str, plan: Plan, resampling: Resampling, name: str) -> str:
@@ -186,6 +210,7 @@ def main(cmd: list[str] | None = None) -> None:
         page.append("Not in the tables: " + "; ".join(lacking) + ".\n")
     if (Path(args.expdir) / f"fold{args.folds[0]}/asr/train").exists():
         page += ["## ASR models\n", asr_table(args.expdir, args.folds)]
+        page.append(hours(args.expdir, args.folds))
     page += [text for name in PICTURES for text in _picture(Path(args.expdir), *name)]
     with atomic_write(Path(args.expdir) / "RESULTS.md") as f:
         f.write("\n".join(page))
