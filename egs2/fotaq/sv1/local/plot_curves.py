@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Draws learning curves: the ASR models' error rates, and the speaker networks' on validation.
+
+    plot_curves.py --expdir exp --folds 1 2 3 --output exp/curves.png
+
+On the left, each fold's character error rate of its asr_dev set (greedy CTC) by epoch. On the
+right, equal error rates of validation trials by epoch: means over folds and seeds, and a band of
+one standard deviation. A --panel names the systems of one picture; those that are not trained are
+left out.
+"""
+
+import argparse
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from espnet2_sv.bin.cli import run
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+
+PANELS = [
+    ["scratch", "transfer", "adaptor", "distill"],
+    ["adaptor", "adaptor_random", "adaptor_last", "transfer_half", "student"],
+]
+# Okabe and Ito's colours, which colour-blind people tell apart (https://jfly.uni-koeln.de/color/);
+# the lines differ, too.
+STYLES = [
+    ("#0072B2", "o-"),
+    ("#D55E00", "s--"),
+    ("#009E73", "^-."),
+    ("#CC79A7", "D:"),
+    ("#E69F00", "v-"),
+    ("#56B4E9", "P--"),
+    ("#000000", "x-."),
+    ("#777777", "+:"),
+]
+
+
+def read_curve(exp: Path, key: str) -> np.ndarray:
+    """Read a value of validation by epoch (E,) from what a training has left.
+
+    Args:
+        exp: Folder with ESPnet's checkpoint.pth.
+        key: Name of the value, e.g. ``eer``.
+
+    Raises:
+        SVError: There is no such file or value.
+    """
+    path = exp / "checkpoint.pth"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        stats = state["reporter"]["stats"]
+        return np.array([stats[epoch]["valid"][key] for epoch in sorted(stats)], float)
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read; train the model first") from e
+    except (KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as e:
+        raise SVError(f"{path}: tells no {key} of validation; it is of another training") from e
+
+
+def read_system(expdir: Path, folds: Sequence[str], name: str) -> np.ndarray:
+    """Read the equal error rates of a system's trainings (N, E), E epochs that all have done."""
+    exps = sorted(e for f in folds for e in (expdir / f"fold{f}").glob(f"sv_{name}_seed[0-9]*"))
+    curves = [read_curve(exp, "eer") for exp in exps]
+    epochs = min(map(len, curves), default=0)
+    return np.array([curve[:epochs] for curve in curves]).reshape(len(curves), epochs)
+
+
+def draw_asr(axes: Axes, curves: dict[str, np.ndarray]) -> None:
+    """Draw character error rates (E,), of 1, by fold."""
+    for (fold, curve), (color, style) in zip(curves.items(), STYLES, strict=False):
+        epochs = np.arange(1, len(curve) + 1)
+        axes.plot(epochs, 100 * curve, style, color=color, markersize=3, label=f"fold {fold}")
+    axes.set(title="ASR models", ylabel="CER (%) of held-out texts", ylim=(0, None))
+
+
+def draw_systems(
+    axes: Axes, systems: dict[str, np.ndarray], styles: dict[str, tuple[str, str]]
+) -> None:
+    """Draw equal error rates (N, E) by system, in its colour and line."""
+    for name, curves in systems.items():
+        color, style = styles[name]
+        epochs, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
+        spread = curves.std(axis=0)
+        axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.12, lw=0)
+        axes.plot(epochs, mean, style, color=color, markersize=4, label=f"{name} ({len(curves)})")
+    axes.set(title="Speaker networks (and trainings)", ylabel="EER (%) of validation")
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--expdir", type=Path, default=Path("exp"))
+    parser.add_argument("--folds", nargs="+", default=["1", "2", "3"])
+    parser.add_argument("--output", required=True, type=Path, help="PNG to write")
+    parser.add_argument(
+        "--panel",
+        action="append",
+        nargs="+",
+        metavar="SYSTEM",
+        help=f"at most {len(STYLES)} in all; default: {', and '.join(map(' '.join, PANELS))}",
+    )
+    args = parser.parse_args(cmd)
+    panels = args.panel or PANELS
+    asr = {f: read_curve(args.expdir / f"fold{f}/asr/train", "cer_ctc") for f in args.folds}
+    names = list(dict.fromkeys(name for panel in panels for name in panel))
+    if len(names) > len(STYLES):
+        raise SVError(f"--panel names {len(names)} systems, which is more than {len(STYLES)}")
+    styles = dict(zip(names, STYLES, strict=False))
+    found = {name: read_system(args.expdir, args.folds, name) for name in names}
+    panels = [{name: found[name] for name in panel if found[name].size} for panel in panels]
+    panels = [panel for panel in panels if panel]
+    figure = Figure(figsize=(4.4 * (1 + len(panels)), 4.2), dpi=150, layout="constrained")
+    first, *others = figure.subplots(1, 1 + len(panels), squeeze=False)[0]
+    draw_asr(first, asr)
+    for axes, panel in zip(others, panels, strict=True):
+        draw_systems(axes, panel, styles)
+        if axes is not others[0]:
+            axes.sharey(others[0])
+    for axes in (first, *others):
+        axes.set(xlabel="epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(color="0.9")
+        axes.legend()
+    with atomic_write(args.output, "wb") as stream:
+        figure.savefig(stream, format="png")
+
+
+if __name__ == "__main__":
+    run(main)

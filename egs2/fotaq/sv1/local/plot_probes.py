@@ -1,0 +1,101 @@
+#!/usr/bin/env python3
+"""Draws what local/probe.sh has found in all folds: equal error rate by block of the ASR encoder.
+
+    plot_probes.py --expdir exp --folds 1 2 3 --output exp/probes.png
+
+Thick lines are means over folds, thin ones the folds. The means are also written as a table, to
+the same name with .md.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from espnet2_sv.bin.cli import run
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+from espnet2_sv.scoring.report import markdown_table
+
+# Folder in foldF/probe: its name, and how it is drawn. The colours are Okabe and Ito's, which
+# colour-blind people tell apart (https://jfly.uni-koeln.de/color/).
+KINDS = {
+    "asr": ("ASR model", "#0072B2", "o-"),
+    "asr_half": ("half-trained ASR model", "#E69F00", "s--"),
+    "asr_random": ("untrained encoder", "#555555", "^:"),
+}
+
+
+def read_probes(expdir: Path, folds: list[str]) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read the reports.
+
+    Args:
+        expdir: Directory of experiments.
+        folds: Their numbers.
+
+    Returns:
+        Names of the L blocks, and by kind the equal error rates in percent (folds, L).
+
+    Raises:
+        SVError: A report is missing, or has other blocks than the others.
+    """
+    names, rates = None, {}
+    for kind in KINDS:
+        rows = []
+        for fold in folds:
+            path = expdir / f"fold{fold}" / "probe" / kind / "layer_probe.json"
+            try:
+                layers = json.loads(path.read_text(encoding="utf-8"))["layers"]
+            except OSError as e:
+                raise SVError(f"{path}: cannot be read; run local/probe.sh --fold {fold}") from e
+            found = [layer["name"] for layer in layers]
+            names = names or found
+            if found != names:
+                raise SVError(f"{path}: has other blocks than those before; make all anew")
+            rows.append([layer["eer"] for layer in layers])
+        rates[kind] = np.array(rows)
+    return names, rates
+
+
+def table(names: list[str], rates: dict[str, np.ndarray]) -> str:
+    """Lay out the means over folds."""
+    means = [values.mean(axis=0) for values in rates.values()]
+    rows = [[name, *(f"{m[i]:.1f}" for m in means)] for i, name in enumerate(names)]
+    return markdown_table(["EER (%) of", *(KINDS[kind][0] for kind in rates)], rows)
+
+
+def draw(names: list[str], rates: dict[str, np.ndarray]) -> Figure:
+    """Draw the lines."""
+    figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    blocks = np.arange(1, len(names) + 1)
+    for kind, values in rates.items():
+        label, color, style = KINDS[kind]
+        axes.plot(blocks, values.T, style[1:], color=color, linewidth=0.8, alpha=0.45)
+        axes.plot(blocks, values.mean(axis=0), style, color=color, linewidth=2.2, label=label)
+    axes.set_xticks(blocks, [name.removeprefix("block ") for name in names])
+    axes.set(xlabel="block of the encoder", ylabel="EER (%)", ylim=(0, None))
+    axes.set_title("Unseen speakers, told apart by a block's mean and deviation", fontsize=11)
+    axes.grid(color="0.9")
+    axes.legend(title=f"mean of {len(values)} folds; thin: each", loc="lower right")
+    return figure
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--expdir", type=Path, default=Path("exp"))
+    parser.add_argument("--folds", nargs="+", default=["1", "2", "3"])
+    parser.add_argument("--output", required=True, type=Path, help="PNG to write")
+    args = parser.parse_args(cmd)
+    found = read_probes(args.expdir, args.folds)
+    with atomic_write(args.output, "wb") as stream:
+        draw(*found).savefig(stream, format="png")
+    with atomic_write(args.output.with_suffix(".md")) as stream:
+        stream.write(table(*found))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# How well each block of a fold's ASR encoder tells test characters apart without any training, and
+# the same of that encoder half-trained and untrained: sv_layer_probe's reports in
+# <expdir>/foldF/probe/{asr,asr_half,asr_random}. local/plot_probes.py draws all folds.
+set -e
+set -u
+set -o pipefail
+
+. scripts/stage_functions.sh
+
+# BEGIN OPTIONS (--help prints what is between these marks)
+fold=1              # 1, 2 or 3
+asr=                # The ASR model (<expdir>/foldF/asr/asr.zip).
+asr_half=           # The half-trained one (<expdir>/foldF/asr_half/asr.zip).
+asr_random=         # The untrained one (<expdir>/foldF/asr_random/seed0.zip).
+expdir=exp          # Directory of experiments.
+dumpdir=dump        # Directory of formatted data.
+bootstrap_samples=0 # Resamplings of speakers for each fold's own intervals; 0: none.
+# END OPTIONS
+
+help_message="Usage: $0 --fold F [options]
+
+Options, with their defaults (--some_option VALUE):
+$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+
+log "$0 $*"
+. utils/parse_options.sh
+[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+. ./path.sh
+. ./cmd.sh
+
+dir=${expdir}/fold${fold}
+asr=${asr:-${dir}/asr/asr.zip}
+asr_half=${asr_half:-${dir}/asr_half/asr.zip}
+asr_random=${asr_random:-${dir}/asr_random/seed0.zip}
+test_set=${dumpdir}/raw/fold${fold}_test
+train_set=${dumpdir}/raw/fold${fold}_train
+for file in "${test_set}"/{wav.scp,trials,utt2spk} "${train_set}/wav.scp" \
+    "${asr}" "${asr_half}" "${asr_random}"; do
+    require_file "${file}" "run.sh makes it; is --fold ${fold} right?"
+done
+
+log "Block probes of fold ${fold}: ${dir}/probe"
+for kind in asr asr_half asr_random; do
+    to=${dir}/probe/${kind}
+    # the training characters' statistics standardise those of the test characters
+    once "${to}/layer_probe.json" "${!kind}" "${test_set}"/{wav.scp,trials,utt2spk} \
+        "${train_set}/wav.scp" "${bootstrap_samples}" -- \
+        run_job "${decode_cmd}" "${to}.log" python3 -m espnet2_sv.bin.sv_layer_probe \
+        --asr "${!kind}" --wav_scp "${test_set}/wav.scp" --trials "${test_set}/trials" \
+        --utt2spk "${test_set}/utt2spk" --norm_wav_scp "${train_set}/wav.scp" \
+        --bootstrap_samples "${bootstrap_samples}" --title "Fold ${fold}: blocks of ${kind}" \
+        --output_dir "${to}"
+done
