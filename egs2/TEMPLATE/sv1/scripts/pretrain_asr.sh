@@ -15,7 +15,7 @@ asr_config=conf/train_asr.yaml
 train_data=data/asr_train # wav.scp and text of training; all characters are taken from it
 valid_data=               # wav.scp and text that choose the epoch (default: train_data)
 model_file=valid.acc.best.pth # Which of the weights that training leaves are packed
-seed=                     # Of weights and order (default: what the configuration says)
+asr_args=                 # Further arguments of training, e.g. "--max_epoch 20 --seed 1"
 ngpu=0
 # END OPTIONS
 
@@ -38,7 +38,7 @@ for file in "${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.
     require_file "${file}" "the ASR model is trained on it"
 done
 inputs=("${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text})
-inputs+=("seed ${seed}")
+inputs+=("seed ${asr_args}")
 
 tokenize() {
     run_job "${train_cmd}" "${dir}/tokenize.log" \
@@ -52,13 +52,14 @@ tokenize() {
 asr_train() {
     local output=$1
     shift
+    # shellcheck disable=SC2086
     run_job "${cuda_cmd} --gpu ${ngpu}" "${output}.log" \
         python3 -m espnet2.bin.asr_train --config "${asr_config}" --output_dir "${output}" \
-        --ngpu "${ngpu}" ${seed:+--seed "${seed}"} --token_type char --token_list "${tokens}" \
+        --ngpu "${ngpu}" --token_type char --token_list "${tokens}" \
         --train_data_path_and_name_and_type "${train_data}/wav.scp,speech,sound" \
         --train_data_path_and_name_and_type "${train_data}/text,text,text" \
         --valid_data_path_and_name_and_type "${valid_data}/wav.scp,speech,sound" \
-        --valid_data_path_and_name_and_type "${valid_data}/text,text,text" "$@"
+        --valid_data_path_and_name_and_type "${valid_data}/text,text,text" "$@" ${asr_args}
 }
 
 collect_statistics() {
