@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Compares the text of an ASR model alone with that of the same model beside an adaptor.
+
+    error_rates.py --output recognition.json --compare SET DECODE REFERENCE ALONE JOINT ...
+
+REFERENCE, ALONE and JOINT are Kaldi's text. For each SET and DECODE it writes error rates in
+percent, the reference's numbers of characters and words by which they can be averaged, and how
+many texts there are and are equal:
+    {SET: {DECODE: {"alone": {"cer": 9.1, "wer": 31.0}, "joint": {...}, "characters": 3000,
+                    "words": 600, "equal_texts": 104, "texts": 104}}}
+"""
+
+import argparse
+import json
+
+import editdistance
+
+from espnet2_sv.bin.cli import run
+from espnet2_sv.data.kaldi import read_two_column
+from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+
+
+def compare(reference: str, alone: str, joint: str) -> dict:
+    """Return what is written for one set and one way to decode; the arguments are files.
+
+    Raises:
+        SVError: There is no reference, or an utterance of it has no text.
+    """
+    references = read_two_column(reference)
+    sides = {}
+    for side, path in (("alone", alone), ("joint", joint)):
+        texts = sides[side] = read_two_column(path, allow_empty_values=True)
+        missing = next((name for name in references if name not in texts), None)
+        if missing:
+            raise SVError(f"{path}: has no {missing} of {reference}; remove it and run again")
+    characters = sum(map(len, references.values()))
+    words = sum(len(text.split()) for text in references.values())
+    if not words:
+        raise SVError(f"{reference}: holds no text")
+    errors = {
+        side: {
+            "cer": _percent(((text, texts[name]) for name, text in references.items()), characters),
+            "wer": _percent(
+                ((text.split(), texts[name].split()) for name, text in references.items()), words
+            ),
+        }
+        for side, texts in sides.items()
+    }
+    equal = sum(sides["alone"][name] == sides["joint"][name] for name in references)
+    counts = {"equal_texts": equal, "texts": len(references)}
+    return {**errors, "characters": characters, "words": words, **counts}
+
+
+def _percent(pairs, total: int) -> float:
+    return 100 * sum(editdistance.eval(wanted, given) for wanted, given in pairs) / total
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = ("SET", "DECODE", "REFERENCE", "ALONE", "JOINT")
+    parser.add_argument("--compare", required=True, action="append", nargs=5, metavar=names)
+    parser.add_argument("--output", required=True, help="JSON to write")
+    args = parser.parse_args(cmd)
+    results: dict[str, dict] = {}
+    for dset, decode, *files in args.compare:
+        results.setdefault(dset, {})[decode] = compare(*files)
+    with atomic_write(args.output) as stream:
+        stream.write(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Recognition with a fold's ASR model alone and with a speaker adaptor beside it, which must not
+# change it. Character and word error rates of training characters' clips (asr_test_seen) and of
+# test characters' (asr_test_unseen), in <expdir>/foldF/recognition/recognition.json:
+#   greedy   the best token of each frame, on both sets
+#   beam     ESPnet's beam search with the ASR model's decoder, which takes long
+set -e
+set -u
+set -o pipefail
+
+. scripts/stage_functions.sh
+. scripts/train_functions.sh
+
+# BEGIN OPTIONS (--help prints what is between these marks)
+fold=1                   # 1, 2 or 3
+model=                   # Folder of the adaptor's training (<expdir>/foldF/sv_adaptor_seed0).
+asr=                     # The ASR model that it reads (<expdir>/foldF/asr/asr.zip).
+expdir=exp               # Directory of experiments.
+clips=400                # Of each set, at most: some of all characters.
+beam_sets=asr_test_seen  # Sets for beam search.
+beam_size=3              # Width of beam search.
+ctc_weight=0.5           # Share of CTC in its scores.
+# END OPTIONS
+
+help_message="Usage: $0 --fold F --model SV_EXP [options]
+
+Options, with their defaults (--some_option VALUE):
+$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+
+log "$0 $*"
+. utils/parse_options.sh
+[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+. ./path.sh
+. ./cmd.sh
+
+model=${model:-${expdir}/fold${fold}/sv_adaptor_seed0}
+asr=${asr:-${expdir}/fold${fold}/asr/asr.zip}
+require_file "${asr}" "run.sh makes it; is --fold ${fold} right?"
+inference_model=
+weights=$(trained_weights "${model}")
+dir=${expdir}/fold${fold}/recognition
+beam=(--beam_size "${beam_size}" --ctc_weight "${ctc_weight}" --maxlenratio 1.0)
+
+# choose_clips SET: the set's wav.scp and text, or as many lines as are wanted from all over it
+choose_clips() {
+    local from=data/fold${fold}_$1 to=${dir}/$1 name
+    mkdir -p "${to}"
+    awk -v most="${clips}" -v all="$(wc -l < "${from}/wav.scp")" \
+        'all <= most || int(NR * most / all) > int((NR - 1) * most / all)' \
+        "${from}/wav.scp" > "${to}/wav.scp"
+    awk 'NR == FNR { chosen[$1]; next } $1 in chosen' "${to}/wav.scp" "${from}/text" \
+        > "${to}/text.part"
+    mv "${to}/text.part" "${to}/text"
+}
+
+# alone_greedy SET, alone_beam SET, joint SET DECODE OPTION...: a text each
+alone_greedy() {
+    run_job "${decode_cmd}" "${dir}/$1/greedy/alone.log" python3 local/greedy_asr.py \
+        --asr "${dir}/asr" --wav_scp "${dir}/$1/wav.scp" --output "${dir}/$1/greedy/alone/text"
+}
+
+alone_beam() {
+    run_job "${decode_cmd}" "${dir}/$1/beam/alone.log" python3 -m espnet2.bin.asr_inference \
+        --ngpu 0 --output_dir "${dir}/$1/beam/alone" "${beam[@]}" \
+        --asr_train_config "${dir}/asr/config.yaml" --asr_model_file "${dir}/asr/model.pth" \
+        --data_path_and_name_and_type "${dir}/$1/wav.scp,speech,sound" \
+        --key_file "${dir}/$1/wav.scp"
+    mv "${dir}/$1/beam/alone/1best_recog/text" "${dir}/$1/beam/alone/text"
+}
+
+joint() { # batches of one clip, as on the other side: sums are then rounded alike
+    run_job "${decode_cmd}" "${dir}/$1/$2/joint.log" python3 -m espnet2_sv.bin.sv_joint \
+        --model "${model}" --asr "${dir}/asr" --decode "$2" "${@:3}" --batch_seconds 0.01 \
+        --wav_scp "${dir}/$1/wav.scp" --output_dir "${dir}/$1/$2/joint"
+}
+
+log "Recognition in fold ${fold}: ${dir}"
+once "${dir}/asr" "${asr}" -- \
+    run_job "${train_cmd}" "${dir}/resolve.log" python3 -m espnet2_sv.bin.asr_resolve \
+    --asr "${asr}" --outdir "${dir}/asr"
+compared=()
+for dset in asr_test_seen asr_test_unseen; do
+    require_file "data/fold${fold}_${dset}/text" "local/data.sh makes it"
+    choose_clips "${dset}"
+    for decode in greedy beam; do
+        [ "${decode}" = greedy ] || [[ " ${beam_sets} " == *" ${dset} "* ]] || continue
+        options=()
+        [ "${decode}" = greedy ] || options=("${beam[@]}")
+        texts=("${dir}/${dset}/text" "${dir}/${dset}/${decode}"/{alone,joint}/text)
+        once "${texts[1]}" "${asr}" "${dir}/${dset}/wav.scp" "${options[*]-}" -- \
+            "alone_${decode}" "${dset}"
+        once "${texts[2]}" "${asr}" "${weights}" "${dir}/${dset}/wav.scp" "${options[*]-}" -- \
+            joint "${dset}" "${decode}" ${options[@]+"${options[@]}"}
+        compared+=(--compare "${dset}" "${decode}" "${texts[@]}")
+    done
+done
+python3 local/error_rates.py "${compared[@]}" --output "${dir}/recognition.json"
