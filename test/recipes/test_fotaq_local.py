@@ -2,14 +2,24 @@
 
 import contextlib
 import importlib.util
+import json
+import os
+import subprocess
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from espnet2.bin.pack import main as espnet_pack
+from espnet2.train.reporter import Reporter
 
 from espnet2_sv.asr import load_asr_bundle
+from espnet2_sv.bin import sv_joint
 from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.embeddings import read_embeddings
 
 LOCAL = Path(__file__).resolve().parents[2] / "egs2/fotaq/sv1/local"
 
@@ -22,14 +32,19 @@ def local(name: str):
     return module
 
 
+def options(**values) -> list[str]:
+    """Command-line options; a list is several words."""
+    lists = {k: v if isinstance(v, list) else [v] for k, v in values.items()}
+    return [str(word) for name, words in lists.items() for word in (f"--{name}", *words)]
+
+
 @pytest.fixture(scope="module")
 def packed_asr(zoo) -> Path:
     """A packed ASR model with a decoder."""
     exp, archive = zoo.asr("attention"), zoo.root / "attention" / "asr.zip"
-    files = ("--asr_train_config", exp / "config.yaml")
-    files += ("--asr_model_file", exp / "valid.acc.ave.pth", "--outpath", archive)
+    files = {"asr_train_config": exp / "config.yaml", "asr_model_file": exp / "valid.acc.ave.pth"}
     with contextlib.chdir(zoo.root / "attention"):
-        espnet_pack(["asr", *map(str, files)])
+        espnet_pack(["asr", *options(**files, outpath=archive)])
     return archive
 
 
@@ -39,9 +54,7 @@ def test_an_untrained_twin_differs_in_all_weights_and_in_nothing_else(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     archives = [tmp_path / name for name in ("0.zip", "0_again.zip", "1.zip")]
     for archive, seed in zip(archives, "001", strict=True):
-        local("random_asr").main(
-            ["--asr", str(packed_asr), "--output", str(archive), "--seed", seed]
-        )
+        local("random_asr").main(options(asr=packed_asr, output=archive, seed=seed))
     assert archives[0].read_bytes() == archives[1].read_bytes()
     trained, first, _, second = map(load_asr_bundle, (packed_asr, *archives))
     assert first.summary() == trained.summary()
@@ -59,4 +72,175 @@ def test_an_untrained_twin_differs_in_all_weights_and_in_nothing_else(
 
 def test_only_a_packed_model_has_a_twin(zoo, tmp_path):
     with pytest.raises(SVError, match="is not a packed model; pack it with"):
-        local("random_asr").main(["--asr", str(zoo.asr()), "--output", str(tmp_path / "x.zip")])
+        local("random_asr").main(options(asr=zoo.asr(), output=tmp_path / "x.zip"))
+
+
+def write(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return str(path)
+
+
+def test_error_rates_are_those_counted_by_hand(tmp_path):
+    reference = write(tmp_path / "text", "a HE SAID NO\nb YES\n")
+    alone = write(tmp_path / "alone", "a HE SAD NO NO\nb\n")  # 1 - and 3 + characters, then 3 -
+    joint = write(tmp_path / "joint", "b YES\na HE SAD NO NO\n")
+    output = tmp_path / "recognition.json"
+    pairs = {"greedy": alone, "beam": joint}
+    call = [options(compare=["seen", d, reference, pairs[d], joint]) for d in pairs]
+    local("error_rates").main([*sum(call, []), *options(output=output)])
+    found = json.loads(output.read_text())["seen"]
+    assert found["greedy"]["alone"] == {
+        "cer": pytest.approx(100 * 7 / 13),
+        "wer": pytest.approx(100 * 3 / 4),
+    }
+    assert found["greedy"]["joint"] == {"cer": pytest.approx(400 / 13), "wer": pytest.approx(50.0)}
+    assert found["greedy"]["characters"] == 13
+    assert found["greedy"]["words"] == 4
+    assert [found[d]["equal_texts"] for d in ("greedy", "beam")] == [1, 2]
+    short = write(tmp_path / "short", "a HE\n")
+    with pytest.raises(SVError, match="short: has no b of"):
+        local("error_rates").compare(reference, short, joint)
+
+
+def test_greedy_texts_are_those_of_sv_joint(zoo, corpus, tmp_path):
+    wavs = options(wav_scp=corpus.root / "wav.scp")
+    local("greedy_asr").main([*options(asr=zoo.asr(), output=tmp_path / "text"), *wavs])
+    joint = options(model=zoo.adaptor(), decode="greedy", batch_seconds=0.01)
+    sv_joint.main([*joint, *wavs, *options(output_dir=tmp_path / "joint")])
+    text = (tmp_path / "text").read_text()
+    assert text == (tmp_path / "joint/text").read_text()
+    assert len({line.split(maxsplit=1)[1] for line in text.splitlines()}) > 1
+
+
+def probe(exp: Path, fold: int, kind: str, rates: dict[str, float]) -> None:
+    layers = [{"name": name, "eer": rate, "eer_ci95": None} for name, rate in rates.items()]
+    write(exp / f"fold{fold}/probe/{kind}/layer_probe.json", json.dumps({"layers": layers}))
+
+
+def test_probes_are_averaged_over_folds(tmp_path):
+    for fold, rate in ((1, 20.0), (3, 30.0)):
+        for shift, kind in enumerate(("asr", "asr_half", "asr_random")):
+            probe(tmp_path, fold, kind, {"block 1": rate + shift, "block 2": rate + 2 * shift})
+    call = [
+        "--expdir",
+        str(tmp_path),
+        "--output",
+        str(tmp_path / "probes.png"),
+        "--folds",
+        "1",
+        "3",
+    ]
+    local("plot_probes").main(call)
+    rows = (tmp_path / "probes.md").read_text().splitlines()
+    assert rows[2:] == ["| block 1 | 25.0 | 26.0 | 27.0 |", "| block 2 | 25.0 | 27.0 | 29.0 |"]
+    assert (tmp_path / "probes.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SVError, match=r"run local/probe.sh --fold 2"):
+        local("plot_probes").main([*call, "2"])
+    probe(tmp_path, 3, "asr_half", {"block 1": 20.0})
+    with pytest.raises(SVError, match=r"asr_half.* has other blocks"):
+        local("plot_probes").main(call)
+
+
+def checkpoint(exp: Path, key: str, values: list[float]) -> None:
+    """What ESPnet's reporter leaves of a training."""
+    reporter = Reporter()
+    for value in values:
+        reporter.set_epoch(reporter.get_epoch() + 1)
+        with reporter.observe("valid") as sub:
+            sub.register({key: value})
+            sub.next()
+    exp.mkdir(parents=True)
+    torch.save({"model": {}, "reporter": reporter.state_dict()}, exp / "checkpoint.pth")
+
+
+def test_curves_are_those_of_all_trainings_of_a_system(tmp_path):
+    module = local("plot_curves")
+    for fold in (1, 2):
+        checkpoint(tmp_path / f"fold{fold}/asr/train", "cer_ctc", [0.9, 0.5])
+        checkpoint(tmp_path / f"fold{fold}/sv_adaptor_last_seed0", "eer", [50.0])
+        for seed in (0, 1):
+            rates = [40.0, 30 + fold + 2.0 * seed, 20.0][: 2 + seed]
+            checkpoint(tmp_path / f"fold{fold}/sv_adaptor_seed{seed}", "eer", rates)
+    curves = module.read_system(tmp_path, ["1", "2"], "adaptor")
+    assert curves.tolist() == [[40, 31], [40, 33], [40, 32], [40, 34]]
+    assert module.read_system(tmp_path, ["1", "2"], "student").size == 0
+    picture = tmp_path / "curves.png"
+    module.main(options(expdir=tmp_path, folds=[1, 2], output=picture))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(SVError, match=r"fold3/asr/train/checkpoint.pth: cannot be read"):
+        module.main(options(expdir=tmp_path, output=picture))
+
+
+class Voice:
+    """Stands for Resemblyzer's encoder, which is fetched from PyPI: of its shapes."""
+
+    def __init__(self, *args, **kwargs):
+        self.lstm = torch.nn.LSTM(40, 256, 3)
+        self.linear = torch.nn.Linear(256, 256)
+
+    def named_parameters(self):
+        parts = {"lstm": self.lstm, "linear": self.linear}
+        return [(f"{k}.{n}", p) for k, part in parts.items() for n, p in part.named_parameters()]
+
+    def compute_partial_slices(self, samples, rate, min_coverage):
+        starts = range(0, samples // 160 - 159, round(100 / rate))
+        return None, [slice(start, start + 160) for start in starts]
+
+    def embed_utterance(self, speech, rate, min_coverage):
+        return np.array([speech.mean(), speech.std()], np.float32)
+
+
+@pytest.fixture
+def resemblyzer(monkeypatch):
+    module = types.ModuleType("resemblyzer")
+    module.VoiceEncoder, module.sampling_rate = Voice, 16000
+    module.preprocess_wav = lambda speech: speech[np.abs(speech) > 0]
+    monkeypatch.setitem(sys.modules, "resemblyzer", module)
+    return local("embed_resemblyzer")
+
+
+def test_resemblyzer_embeds_in_kaldi_s_format_and_is_counted(resemblyzer, corpus, tmp_path):
+    wavs = options(wav_scp=corpus.root / "wav.scp", output_dir=tmp_path)
+    resemblyzer.main([*wavs, *options(system=tmp_path / "system.json")])
+    names, vectors = read_embeddings(tmp_path / "xvector.scp")
+    assert [f"{name} {corpus.root}/wav/{name}.wav" for name in names] == (
+        (corpus.root / "wav.scp").read_text().splitlines()
+    )
+    speech, _ = soundfile.read(corpus.root / "wav" / f"{names[5]}.wav")
+    np.testing.assert_allclose(vectors[5], [speech.mean(), speech.std()], rtol=1e-4, atol=1e-6)
+    system = json.loads((tmp_path / "system.json").read_text())
+    assert system["parameters"] == sum(p.numel() for _, p in Voice().named_parameters())
+    # a frame: gates of three layers, each of its input and its state; a window: 160 frames, 256^2
+    frame = 4 * 256 * (40 + 256 + 4 * 256)
+    windows = 11  # of 1.6 s, which start every 0.77 s in 10 s
+    assert system["gmac_per_second"] == pytest.approx(windows * (160 * frame + 256**2) / 1e10)
+
+
+def test_a_clip_without_voice_is_named(resemblyzer, tmp_path):
+    soundfile.write(tmp_path / "still.wav", np.zeros(16000), 16000)
+    scp = write(tmp_path / "wav.scp", f"still {tmp_path}/still.wav\n")
+    with pytest.raises(SVError, match="hears no voice in still"):
+        resemblyzer.main(options(wav_scp=scp, output_dir=tmp_path))
+
+
+def run_script(script: str, *options: str, **env: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [LOCAL / script, *options],
+        cwd=LOCAL.parent,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("script", ["resemblyzer.sh", "recognise.sh", "probe.sh"])
+def test_scripts_explain_themselves_and_tell_in_one_line_what_is_missing(script, tmp_path):
+    shown = run_script(script, "--help")
+    assert shown.returncode == 0
+    assert "expdir=exp" in shown.stdout
+    refused = run_script(script, "--fold", "9", "--expdir", str(tmp_path / "exp"))
+    assert refused.returncode == 1
+    assert len(refused.stderr.splitlines()) == 1
+    assert "run.sh makes it; is --fold 9 right?" in refused.stderr

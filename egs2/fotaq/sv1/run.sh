@@ -83,7 +83,8 @@ run_systems() {
         local/systems.py jobs --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
             --seeds ${seeds} --only ${only} --kind "$1"
     done | sort -s -k 2,2n | sed "s|\$|${sv_args:+ ${sv_args}}|" \
-        | in_parallel local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" "${@:2}"
+        | in_parallel local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" \
+            --norm_seed "${seeds%% *}" "${@:2}"
 }
 
 if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ]; then
@@ -122,16 +123,25 @@ if [ "${stage}" -le 3 ] && [ "${stop_stage}" -ge 3 ]; then
 fi
 
 if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; then
-    log "Stage 4: Recognition, block probes and Resemblyzer: ${expdir}/foldF/{recognition,probe,resemblyzer}"
+    log "Stage 4: ${expdir}/foldF/recognition, probe and resemblyzer"
     for fold in ${folds}; do
         ! "${resemblyzer}" || echo "local/resemblyzer.sh --optional true --fold ${fold}"
-        echo "local/probe.sh --fold ${fold}"
-        echo "local/recognise.sh --fold ${fold} --model ${expdir}/fold${fold}/sv_adaptor_seed${seeds%% *}"
+        dir=${expdir}/fold${fold} first=seed${seeds%% *}
+        echo "local/probe.sh --fold ${fold} --asr_random ${dir}/asr_random/${first}.zip"
+        echo "local/recognise.sh --fold ${fold} --model ${dir}/sv_adaptor_${first}"
     done | sed "s|\$| --expdir ${expdir}|" | in_parallel env
 fi
 
 if [ "${stage}" -le 5 ] && [ "${stop_stage}" -ge 5 ]; then
     log "Stage 5: Results: ${expdir}/RESULTS.md"
+    mkdir -p "${expdir}/results"
+    # shellcheck disable=SC2086
+    if [ -z "${asr_model}" ]; then
+        local/plot_curves.py --expdir "${expdir}" --folds ${folds} \
+            --output "${expdir}/results/curves.png"
+        local/plot_probes.py --expdir "${expdir}" --folds ${folds} \
+            --output "${expdir}/results/probes.png"
+    fi
     # shellcheck disable=SC2086
     local/results.py --systems "${systems}" --expdir "${expdir}" --folds ${folds} --seeds ${seeds} \
         --only ${only}

@@ -28,7 +28,7 @@ HEAD = """# Transfer, adaptor and distillation on fotaq
 {folds} of 3 folds, {seeds} of 3 seeds. In each fold the tested characters are heard by nothing that
 is trained, and every choice is made on the fold's own validation characters.
 """
-PICTURES = (("Learning curves", "curves"), ("What the blocks know of speakers", "probe"))
+PICTURES = (("Learning curves", "curves"), ("What the blocks know of speakers", "probes"))
 # trial lists by the ending of their names, and kinds of scores
 TABLES = {
     ("test", "cosine"): "Utterance against utterance, cosine",
@@ -80,9 +80,9 @@ def score_files(folder: Path, folds: list[str], ending: str, kind: str) -> dict[
 def system_runs(
     system: System, expdir: str, folds: list[str], seeds: list[str], ending: str, kind: str
 ) -> list[dict[str, str]]:
-    """Score files of each seed."""
+    """Score files of each seed; AS-norm is of the first seed only."""
     runs = []
-    for seed in seeds[: system.seeds]:
+    for seed in seeds[: 1 if kind == "asnorm" else system.seeds]:
         folder = Path(expdir) / "fold{}" / f"sv_{system.name}_seed{seed}" / "inference"
         runs.append(score_files(folder, folds, ending, kind))
     return runs
@@ -127,7 +127,7 @@ def asr_table(expdir: str, folds: list[str]) -> str:
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         for dset in ("asr_test_seen", "asr_test_unseen"):
             for decode in ("greedy", "beam"):
-                rate = found.get(f"fold{fold}_{dset}", {}).get(decode)
+                rate = found.get(dset, {}).get(decode)
                 row.append(_rates(rate) if rate else "")
         rows.append(row)
     head = ["", "training (min)", "dev CER (%), half-trained", "dev CER (%)"]
