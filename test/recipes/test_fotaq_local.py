@@ -86,9 +86,9 @@ def test_error_rates_are_those_counted_by_hand(tmp_path):
     alone = write(tmp_path / "alone", "a HE SAD NO NO\nb\n")  # 1 - and 3 + characters, then 3 -
     joint = write(tmp_path / "joint", "b YES\na HE SAD NO NO\n")
     output = tmp_path / "recognition.json"
-    pairs = {"greedy": alone, "beam": joint}
-    call = [options(compare=["seen", d, reference, pairs[d], joint]) for d in pairs]
-    local("error_rates").main([*sum(call, []), *options(output=output)])
+    greedy = options(compare=["seen", "greedy", reference, alone, joint])
+    beam = options(compare=["seen", "beam", reference, joint, joint])
+    local("error_rates").main([*greedy, *beam, *options(output=output)])
     found = json.loads(output.read_text())["seen"]
     assert found["greedy"]["alone"] == {
         "cer": pytest.approx(100 * 7 / 13),
