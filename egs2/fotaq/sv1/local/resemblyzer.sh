@@ -40,24 +40,26 @@ score_norm_args="--cohort_by utterance" # 14 training voices would be no cohort
 # Without their dependencies: those that are used, librosa and scipy, are here; and in place of
 # webrtcvad, which has to be compiled, the same module already compiled.
 packages="resemblyzer==0.1.4 webrtcvad-wheels==2.0.14.post1"
-site=downloads/resemblyzer/site
+installed="${packages} for $(python3 -V)"
+site=downloads/resemblyzer/$(echo "${installed}" | tr ' =' '_')
 
-# install: gets the packages; says what to do where it cannot
+# install: gets the packages, as may another fold's call at the same time; says what to do where
+# it cannot
 install() {
-    local part=downloads/resemblyzer/.part pip_log=downloads/resemblyzer/pip.log reason
+    local part=downloads/resemblyzer/.part.$$ reason
     require_writable downloads/resemblyzer "the recipe's folder"
-    rm -rf "${part}"
     # shellcheck disable=SC2086
     if ! python3 -m pip install --retries 1 --timeout 30 --no-deps --target "${part}" ${packages} \
-        > "${pip_log}" 2>&1; then
-        reason="pip cannot install ${packages} ($(tail -n 1 "${pip_log}"))"
+        > "${part}.log" 2>&1; then
+        reason="pip cannot install ${packages} ($(tail -n 1 "${part}.log"))"
+        rm -rf "${part}" "${part}.log"
         "${optional}" || die "${reason}; check the network, or go on without: --optional true"
         log "Warning: ${reason}; there will be no row for Resemblyzer"
         exit 0
     fi
-    echo "${installed}" > "${part}/.installed"
-    rm -rf "${site}"
-    mv "${part}" "${site}"
+    mv -T "${part}" "${site}" 2> /dev/null || true # fails where another call was quicker
+    rm -rf "${part}" "${part}.log"
+    require_file "${site}/resemblyzer/pretrained.pt" "Resemblyzer's weights belong there"
 }
 
 # embed NAME WAV_SCP ARGUMENT...: embeddings in ${inference_dir}/NAME
@@ -73,8 +75,7 @@ for dset in ${test_sets} "${cohort_set}"; do
     require_file "${data_feats}/${dset}/wav.scp" "run.sh makes it; is --fold ${fold} right?"
     sources+=("${data_feats}/${dset}/wav.scp")
 done
-installed="${packages} for $(python3 -V)"
-[ "$(cat "${site}/.installed" 2> /dev/null)" = "${installed}" ] || install
+[ -d "${site}" ] || install
 
 log "Resemblyzer on fold ${fold}: ${inference_dir}"
 mkdir -p "${inference_dir}/trials"
