@@ -84,11 +84,10 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
             "named is better. Both are resampled with the same speakers; the probability is the "
             "share of resamplings in which the first named is better.\n"
         )
-    single = [_line(s["description"]) for s in systems if s["n_runs"] == 1]
-    if single and samples >= 2:
+    if samples >= 2 and any(s["n_runs"] == 1 for s in systems):
         notes.append(
-            f"Of one seed only: {', '.join(single)}. How much results vary between seeds is not in "
-            "the intervals and comparisons of such a system, which are therefore too narrow.\n"
+            "Where a system has one seed, how much results vary between seeds is not in its "
+            "intervals and comparisons, which are therefore too narrow.\n"
         )
     missing = [f"{_line(s['description'])}: {s['reason']}" for s in systems if s["reason"]]
     missing = missing if samples >= 2 else []

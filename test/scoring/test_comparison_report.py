@@ -89,7 +89,7 @@ def test_notes_say_what_intervals_hold(comparison):
     page = comparison_markdown(comparison, "T")
     assert "1,200 target and 3,400 nontarget trials of 30 speakers, in 2 parts" in page
     assert "1,000 bootstrap samples of speakers, drawn within each part, and of the seeds" in page
-    assert "Of one seed only: from ASR | tuned." in page
+    assert "Where a system has one seed, how much results vary" in page
     comparison["systems"]["b"]["reason"] = "eer is 0"
     assert "missing, from ASR | tuned: eer is 0" in comparison_markdown(comparison, "T")
 

@@ -6,6 +6,7 @@ Systems that lack a fold or a seed are left out of the tables and named.
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 import yaml
@@ -22,19 +23,19 @@ from espnet2_sv.scoring.plan import Pair, Part, Plan
 from espnet2_sv.scoring.plan import System as Row
 from espnet2_sv.scoring.report import markdown_table
 
-RESEMBLYZER = "Resemblyzer 0.1.4 (thousands of speakers, other data)"
+RESEMBLYZER = "Resemblyzer 0.1.4, trained on thousands of other speakers"
 HEAD = """# Transfer, adaptor and distillation on fotaq
 
 {folds} of 3 folds, {seeds} of 3 seeds. In each fold the tested characters are heard by nothing that
 is trained, and every choice is made on the fold's own validation characters.
 """
 PICTURES = (("Learning curves", "curves"), ("What the blocks know of speakers", "probes"))
-# trial lists by the ending of their names, and kinds of scores
+# ending of the trial lists' names, kind of scores: heading; the first one is told in full
 TABLES = {
-    ("test", "cosine"): "Utterance against utterance, cosine",
-    ("test", "asnorm"): "Utterance against utterance, AS-norm",
-    ("test4", "cosine"): "Enrolled by four utterances, cosine",
-    ("test4", "asnorm"): "Enrolled by four utterances, AS-norm",
+    ("test", "cosine"): "cosine",
+    ("test", "asnorm"): "AS-norm",
+    ("test4", "cosine"): "enrolled by 4, cosine",
+    ("test4", "asnorm"): "enrolled by 4, AS-norm",
 }
 
 
@@ -95,13 +96,13 @@ def missing(runs: list[dict[str, str]]) -> list[str]:
 
 def make_rows(
     systems: dict[str, System], expdir: str, folds: list[str], seeds: list[str], table
-) -> tuple[list[Row], list[str]]:
-    """The systems that are complete, and what the others lack."""
-    rows, lacks = [], []
+) -> tuple[list[Row], dict[str, str]]:
+    """The systems that are complete, and a file that each of the others lacks."""
+    rows, lacks = [], {}
     for system in systems.values():
         runs = system_runs(system, expdir, folds, seeds, *table)
         if absent := missing(runs):
-            lacks.append(f"{system.name} lacks {absent[0]}")
+            lacks[system.name] = absent[0]
             continue
         descriptions = write_descriptions(
             [exp_dir(expdir, fold, system.name, s) for fold in folds for s in seeds[: len(runs)]]
@@ -163,13 +164,19 @@ def hours(expdir: str, folds: list[str]) -> str:
     )
 
 
-def section(title: str, expdir: str, plan: Plan, resampling: Resampling, name: str) -> str:
-    """Compare the systems of a plan; what was found is also written as JSON."""
-    found = compare(plan, resampling)
-    with atomic_write(Path(expdir) / "results" / f"{name}.json") as f:
-        f.write(json.dumps(found, indent=2) + "\n")
-    lines = comparison_markdown(found, title).splitlines(keepends=True)
-    return "".join("#" + line if line.startswith("#") else line for line in lines)
+def eer_table(found: dict[str, dict]) -> str:
+    """EER in percent of every system by table."""
+    names = {n: s["description"] for table in found.values() for n, s in table["systems"].items()}
+    rows = []
+    for name, description in names.items():
+        systems = [table["systems"].get(name) for table in found.values()]
+        rows.append([description, *(_eer(system) if system else "" for system in systems)])
+    return markdown_table(["system", *found], rows)
+
+
+def _eer(system: dict) -> str:
+    ends = system["eer_ci95"]
+    return f"{system['eer']:.2f}" + (f" [{ends[0]:.2f}, {ends[1]:.2f}]" if ends else "")
 
 
 def main(cmd: list[str] | None = None) -> None:
@@ -186,28 +193,30 @@ def main(cmd: list[str] | None = None) -> None:
     wanted = yaml.safe_load(Path(args.systems).read_text(encoding="utf-8"))["comparisons"]
     (Path(args.expdir) / "results").mkdir(exist_ok=True)
     page = [HEAD.format(folds=len(args.folds), seeds=len(args.seeds))]
-    lacking: dict[str, None] = {}
+    found, lacking = {}, {}
     for (ending, kind), title in TABLES.items():
         rows, lacks = make_rows(systems, args.expdir, args.folds, args.seeds, (ending, kind))
-        lacking |= dict.fromkeys(lacks)
-        if not rows:
-            raise SVError(f"{args.expdir}: no system is complete ({lacks[0]}); run stage 3 first")
+        lacking = lacks | lacking
         names = {row.name for row in rows}
+        if not names & set(systems):
+            raise SVError(f"{args.expdir}: no system is complete; run stage 3 first")
         pairs = [Pair(**pair) for pair in wanted if {pair["system"], pair["against"]} <= names]
         parts = [
-            Part(
-                f"fold{fold}",
-                f"{dump}/trials",
-                [str(path) for path in sorted(dump.glob("*utt2spk"))],
-            )
+            Part(f"fold{fold}", f"{dump}/trials", sorted(map(str, dump.glob("*utt2spk"))))
             for fold in args.folds
             for dump in [Path(f"dump/raw/fold{fold}_{ending}")]
         ]
-        resampling = Resampling(args.bootstrap_samples)
-        plan = Plan(parts, rows, pairs)
-        page.append(section(title, args.expdir, plan, resampling, f"{ending}_{kind}"))
+        found[title] = compare(Plan(parts, rows, pairs), Resampling(args.bootstrap_samples))
+        with atomic_write(Path(args.expdir) / "results" / f"{ending}_{kind}.json") as f:
+            f.write(json.dumps(found[title], indent=2) + "\n")
+        if len(found) == 1:
+            text = comparison_markdown(found[title], "Utterance against utterance, cosine")
+            page.append(re.sub("^#", "##", text, flags=re.MULTILINE))
+    page += ["## EER (%) by scores and enrolment\n", eer_table(found)]
+    page.append("AS-norm: the first seed, 200 training utterances as cohort.\n")
     if lacking:
-        page.append("Not in the tables: " + "; ".join(lacking) + ".\n")
+        told = "; ".join(f"{name} lacks {path}" for name, path in lacking.items())
+        page.append(f"Not in the tables: {told}.\n")
     if (Path(args.expdir) / f"fold{args.folds[0]}/asr/train").exists():
         page += ["## ASR models\n", asr_table(args.expdir, args.folds)]
         page.append(hours(args.expdir, args.folds))
