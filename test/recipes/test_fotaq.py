@@ -17,8 +17,9 @@ PACKAGE = "flight-of-the-amazon-queen"
 FEW = """
 systems:
 - {name: slow, description: slow, task: transfer, config: transfer, asr: trained, seeds: 1,
-   args: "--encoder_lr_factor 0.1"}
-- {name: fast, description: fast, task: transfer, config: transfer, asr: trained, seeds: 1}
+   args: "--freeze_encoder_epochs 0 --encoder_lr_factor 0.1"}
+- {name: fast, description: fast, task: transfer, config: transfer, asr: trained, seeds: 1,
+   args: "--freeze_encoder_epochs 0 --encoder_lr_factor 1.0"}
 - {name: transfer, description: the better one, best_of: [slow, fast], seeds: 2}
 - {name: adaptor, description: all blocks, task: adaptor, config: adaptor, asr: trained, seeds: 1,
    release: true}
@@ -175,6 +176,7 @@ def test_what_is_missing_or_damaged_is_told_in_the_last_line(recipe, package, qu
     assert not (recipe.folder / "downloads/queen.1c").exists()
 
 
+@pytest.mark.timeout(1500)
 def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(recipe, queen):
     (recipe.folder / "few.yaml").write_text(FEW)
     call = ("./run.sh", *SHORT, "--local_data_opts", f"{SMALL} --fotaq {queen}")
@@ -226,6 +228,7 @@ def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(recip
     assert json.loads(told.stdout.splitlines()[-1])["decision"] in (True, False)
 
 
+@pytest.mark.timeout(1500)
 def test_an_adaptor_is_attached_to_a_published_model(recipe, queen, published_asr):
     (recipe.folder / "few.yaml").write_text(FEW)
     done = recipe.run(
