@@ -162,9 +162,9 @@ def test_curves_are_those_of_all_trainings_of_a_system(tmp_path):
         for seed in (0, 1):
             rates = [40.0, 30 + fold + 2.0 * seed, 20.0][: 2 + seed]
             checkpoint(tmp_path / f"fold{fold}/sv_adaptor_seed{seed}", "eer", rates)
-    curves = module.read_system(tmp_path, ["1", "2"], "adaptor")
+    curves = module.read_system(tmp_path, ["1", "2"], "adaptor", ["0", "1", "2"])
     assert curves.tolist() == [[40, 31], [40, 33], [40, 32], [40, 34]]
-    assert module.read_system(tmp_path, ["1", "2"], "student").size == 0
+    assert module.read_system(tmp_path, ["1", "2"], "student", ["0"]).size == 0
     picture = tmp_path / "curves.png"
     module.main(options(expdir=tmp_path, folds=[1, 2], output=picture))
     assert picture.read_bytes().startswith(b"\x89PNG")

@@ -137,7 +137,7 @@ if [ "${stage}" -le 5 ] && [ "${stop_stage}" -ge 5 ]; then
     mkdir -p "${expdir}/results"
     # shellcheck disable=SC2086
     if [ -z "${asr_model}" ]; then
-        local/plot_curves.py --expdir "${expdir}" --folds ${folds} \
+        local/plot_curves.py --expdir "${expdir}" --folds ${folds} --seeds ${seeds} \
             --output "${expdir}/results/curves.png"
         local/plot_probes.py --expdir "${expdir}" --folds ${folds} \
             --output "${expdir}/results/probes.png"

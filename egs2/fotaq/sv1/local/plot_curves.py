@@ -63,10 +63,10 @@ def read_curve(exp: Path, key: str) -> np.ndarray:
         raise SVError(f"{path}: tells no {key} of validation; it is of another training") from e
 
 
-def read_system(expdir: Path, folds: Sequence[str], name: str) -> np.ndarray:
+def read_system(expdir: Path, folds: Sequence[str], name: str, seeds: Sequence[str]) -> np.ndarray:
     """Read the equal error rates of a system's trainings (N, E), E epochs that all have done."""
-    exps = sorted(e for f in folds for e in (expdir / f"fold{f}").glob(f"sv_{name}_seed[0-9]*"))
-    curves = [read_curve(exp, "eer") for exp in exps]
+    exps = [expdir / f"fold{fold}" / f"sv_{name}_seed{seed}" for fold in folds for seed in seeds]
+    curves = [read_curve(exp, "eer") for exp in exps if (exp / "checkpoint.pth").exists()]
     epochs = min(map(len, curves), default=0)
     return np.array([curve[:epochs] for curve in curves]).reshape(len(curves), epochs)
 
@@ -97,6 +97,7 @@ def main(cmd: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--expdir", type=Path, default=Path("exp"))
     parser.add_argument("--folds", nargs="+", default=["1", "2", "3"])
+    parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
     parser.add_argument("--output", required=True, type=Path, help="PNG to write")
     parser.add_argument(
         "--panel",
@@ -112,7 +113,7 @@ def main(cmd: list[str] | None = None) -> None:
     if len(names) > len(STYLES):
         raise SVError(f"--panel names {len(names)} systems, which is more than {len(STYLES)}")
     styles = dict(zip(names, STYLES, strict=False))
-    found = {name: read_system(args.expdir, args.folds, name) for name in names}
+    found = {name: read_system(args.expdir, args.folds, name, args.seeds) for name in names}
     panels = [{name: found[name] for name in panel if found[name].size} for panel in panels]
     panels = [panel for panel in panels if panel]
     figure = Figure(figsize=(4.4 * (1 + len(panels)), 4.2), dpi=150, layout="constrained")
