@@ -164,13 +164,14 @@ def hours(expdir: str, folds: list[str]) -> str:
     )
 
 
-def eer_table(found: dict[str, dict]) -> str:
-    """EER in percent of every system by table."""
+def eer_table(found: dict[str, dict], unmeasured: list[str]) -> str:
+    """EER in percent of every system by table; empty rows for those that wait for somebody."""
     names = {n: s["description"] for table in found.values() for n, s in table["systems"].items()}
     rows = []
     for name, description in names.items():
         systems = [table["systems"].get(name) for table in found.values()]
         rows.append([description, *(_eer(system) if system else "" for system in systems)])
+    rows += [[description, *[""] * len(found)] for description in unmeasured]
     return markdown_table(["system", *found], rows)
 
 
@@ -189,7 +190,9 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--only", nargs="*", default=[], help="names of those that are wanted")
     parser.add_argument("--bootstrap_samples", type=int, default=1000)
     args = parser.parse_args(cmd)
-    systems = {n: system for n, system in read_systems(args.systems).items() if n in args.only}
+    known = read_systems(args.systems)
+    systems = {name: system for name, system in known.items() if name in args.only}
+    waiting = [s.description for n, s in known.items() if s.asr == "given" and n not in args.only]
     wanted = yaml.safe_load(Path(args.systems).read_text(encoding="utf-8"))["comparisons"]
     (Path(args.expdir) / "results").mkdir(exist_ok=True)
     page = [HEAD.format(folds=len(args.folds), seeds=len(args.seeds))]
@@ -212,7 +215,7 @@ def main(cmd: list[str] | None = None) -> None:
         if len(found) == 1:
             text = comparison_markdown(found[title], "Utterance against utterance, cosine")
             page.append(re.sub("^#", "##", text, flags=re.MULTILINE))
-    page += ["## EER (%) by scores and enrolment\n", eer_table(found)]
+    page += ["## EER (%) by scores and enrolment\n", eer_table(found, waiting)]
     page.append("AS-norm: the first seed, 200 training utterances as cohort.\n")
     if lacking:
         told = "; ".join(f"{name} lacks {path}" for name, path in lacking.items())
