@@ -44,3 +44,25 @@ YAML
     run bash call.sh augmentation_lists train.yaml
     [ "$output" = "$(printf 'data/%s.scp\n' noise music rirs)" ]
 }
+
+@test "a training that was killed in an epoch is not mixed with other settings" {
+    mkdir exp
+    echo "lr: 1" > conf.yaml
+    bash call.sh begin_training exp conf.yaml
+    echo weights > exp/checkpoint.safe.pth # of the first epoch; the second was under way
+    echo "lr: 2" > conf.yaml
+    run bash call.sh begin_training exp conf.yaml
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"exp was begun with other settings"* ]]
+}
+
+@test "a training that was killed in its first epoch can be begun with other settings" {
+    mkdir exp
+    echo "lr: 1" > conf.yaml
+    bash call.sh begin_training exp conf.yaml
+    : > exp/checkpoint.safe.pth
+    echo half > exp/checkpoint.pth
+    echo "lr: 2" > conf.yaml
+    bash call.sh begin_training exp conf.yaml
+    [[ "$(cat exp/.settings)" == *"lr: 2"* ]]
+}

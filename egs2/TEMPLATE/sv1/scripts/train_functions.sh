@@ -11,11 +11,20 @@ training_settings() {
     printf '%s\n' "${@:2}" | sed -e "s/--\(${may_change}\)[ =][^ ]*//g"
 }
 
+# has_begun EXP: whether an epoch has ended; see espnet2_sv/train/checkpoint.py for the file names
+has_begun() {
+    if [ -e "$1/checkpoint.safe.pth" ]; then # an epoch was under way when the training was killed
+        [ -s "$1/checkpoint.safe.pth" ]
+    else
+        [ -e "$1/checkpoint.pth" ]
+    fi
+}
+
 # begin_training EXP CONFIG WORD...: notes the settings; stops if EXP holds a model of others
 begin_training() {
     mkdir -p "$1"
     training_settings "${@:2}" > "$1/.settings.new"
-    if [ -e "$1/checkpoint.pth" ] && ! cmp -s "$1/.settings" "$1/.settings.new"; then
+    if has_begun "$1" && ! cmp -s "$1/.settings" "$1/.settings.new"; then
         diff "$1/.settings" "$1/.settings.new" | grep '^[<>]' | head -n 4 1>&2 || true
         die "$1 was begun with other settings or data (see above): give --sv_tag NAME, or remove it"
     fi
