@@ -60,7 +60,7 @@ YAML
     mkdir exp
     echo "lr: 1" > conf.yaml
     bash call.sh begin_training exp conf.yaml
-    : > exp/checkpoint.safe.pth
+    : > exp/checkpoint.first_epoch
     echo half > exp/checkpoint.pth
     echo "lr: 2" > conf.yaml
     bash call.sh begin_training exp conf.yaml

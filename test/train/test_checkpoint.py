@@ -39,7 +39,7 @@ def test_a_kill_in_the_first_epoch_leaves_nothing_to_resume(tmp_path, what_the_k
         checkpoint.write_text(what_the_kill_left)
     assert not has_checkpoint(tmp_path)
     put_back(tmp_path)
-    assert not checkpoint.exists()
+    assert list(tmp_path.iterdir()) == []
     set_aside(tmp_path)
     checkpoint.write_text("epoch 1")
     set_aside(tmp_path)

@@ -13,11 +13,8 @@ training_settings() {
 
 # has_begun EXP: whether an epoch has ended; see espnet2_sv/train/checkpoint.py for the file names
 has_begun() {
-    if [ -e "$1/checkpoint.safe.pth" ]; then # an epoch was under way when the training was killed
-        [ -s "$1/checkpoint.safe.pth" ]
-    else
-        [ -e "$1/checkpoint.pth" ]
-    fi
+    [ -e "$1/checkpoint.safe.pth" ] \
+        || { [ -e "$1/checkpoint.pth" ] && [ ! -e "$1/checkpoint.first_epoch" ]; }
 }
 
 # begin_training EXP CONFIG WORD...: notes the settings; stops if EXP holds a model of others
