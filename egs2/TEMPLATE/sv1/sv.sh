@@ -79,8 +79,7 @@ hf_repo=              # ORGANISATION/NAME
 
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAME NAME\"
 
-Options, with their defaults (--some_option VALUE):
-$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+$(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh

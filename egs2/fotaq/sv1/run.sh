@@ -40,8 +40,7 @@ resemblyzer=true          # Whether to test Resemblyzer, which is fetched from P
 
 help_message="$(sed -n '/^# ASR/,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p;}' run.sh)
 
-Options, with their defaults (--some_option VALUE):
-$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' run.sh)"
+$(describe_options run.sh)"
 
 log "$0 $*"
 . utils/parse_options.sh

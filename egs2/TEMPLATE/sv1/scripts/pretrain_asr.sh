@@ -21,8 +21,7 @@ ngpu=0
 
 help_message="Usage: $0 [options] ARCHIVE.zip
 
-Options, with their defaults (--some_option VALUE):
-$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+$(describe_options "$0")"
 
 . utils/parse_options.sh
 [ $# -eq 1 ] || die "give the archive to write, e.g. exp/asr_local/asr.zip"

@@ -11,6 +11,12 @@ die() { # one line that says what is wrong and what to do
     exit 1
 }
 
+# describe_options SCRIPT: for its --help, the lines between its marks BEGIN OPTIONS and END OPTIONS
+describe_options() {
+    echo "Options, with their defaults (--some_option VALUE):"
+    sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$1"
+}
+
 # require_file FILE ADVICE: stops with the advice if the file is not there
 require_file() {
     [ -s "$1" ] || die "$1 is missing or empty: $2"

@@ -17,8 +17,7 @@ asr_args=                     # Further arguments of training.
 
 help_message="Usage: $0 [options]
 
-Options, with their defaults (--some_option VALUE):
-$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+$(describe_options "$0")"
 
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"

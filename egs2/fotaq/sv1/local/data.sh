@@ -33,8 +33,7 @@ nj=2                   # Processes that decode.
 
 help_message="Usage: $0 [options]
 
-Options, with their defaults (--some_option VALUE):
-$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+$(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh

@@ -24,8 +24,7 @@ ctc_weight=0.5           # Share of CTC in its scores.
 
 help_message="Usage: $0 --fold F --model SV_EXP [options]
 
-Options, with their defaults (--some_option VALUE):
-$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+$(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh

@@ -20,8 +20,7 @@ optional=false  # Where PyPI gives no Resemblyzer, say so and end as if all were
 
 help_message="Usage: $0 --fold F [options]
 
-Options, with their defaults (--some_option VALUE):
-$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+$(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh

@@ -38,8 +38,7 @@ nj=8                   # Threads that list files, processes that look at audio.
 
 help_message="Usage: $0 [options]
 
-Options, with their defaults (--some_option VALUE):
-$(sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$0")"
+$(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh
