@@ -13,12 +13,11 @@ many texts there are and are equal:
 import argparse
 import json
 
-import editdistance
-
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+from espnet2_sv.inference.description import error_rate
 
 
 def compare(reference: str, alone: str, joint: str) -> dict:
@@ -40,20 +39,14 @@ def compare(reference: str, alone: str, joint: str) -> dict:
         raise SVError(f"{reference}: holds no text")
     errors = {
         side: {
-            "cer": _percent(((text, texts[name]) for name, text in references.items()), characters),
-            "wer": _percent(
-                ((text.split(), texts[name].split()) for name, text in references.items()), words
-            ),
+            "cer": error_rate(references, texts, list),
+            "wer": error_rate(references, texts, str.split),
         }
         for side, texts in sides.items()
     }
     equal = sum(sides["alone"][name] == sides["joint"][name] for name in references)
     counts = {"equal_texts": equal, "texts": len(references)}
     return {**errors, "characters": characters, "words": words, **counts}
-
-
-def _percent(pairs, total: int) -> float:
-    return 100 * sum(editdistance.eval(wanted, given) for wanted, given in pairs) / total
 
 
 def main(cmd: list[str] | None = None) -> None:
