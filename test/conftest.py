@@ -76,6 +76,12 @@ def zoo(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def asr_fixtures():
+    """The module that makes ASR models with the settings of published ones."""
+    return _load("adaptors").asr_fixtures
+
+
+@pytest.fixture(scope="session")
 def voxceleb_tree():
     """The module that makes corpora in the layout of VoxCeleb."""
     return _load("voxceleb_tree")

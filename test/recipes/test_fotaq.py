@@ -1,6 +1,5 @@
 """The recipe fotaq on a generated archive: data, also of a package, and a short experiment."""
 
-import importlib.util
 import json
 import os
 import re
@@ -77,14 +76,10 @@ def hide_apt_get(recipe) -> None:
 
 
 @pytest.fixture(scope="module")
-def published_asr(tmp_path_factory):
+def published_asr(asr_fixtures, tmp_path_factory):
     """A packed ASR model with the settings of a published one, small and with random weights."""
-    path = Path(__file__).parents[1] / "asr/conftest.py"
-    spec = importlib.util.spec_from_file_location("asr_fixtures", path)
-    fixtures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fixtures)
-    settings = fixtures.published("librispeech_conformer_hop160")
-    return fixtures.train(tmp_path_factory.mktemp("published"), settings).pack(with_stats=True)
+    settings = asr_fixtures.published("librispeech_conformer_hop160")
+    return asr_fixtures.train(tmp_path_factory.mktemp("published"), settings).pack(with_stats=True)
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,22 @@ STYLES = [
 ]
 
 
+def read_epochs(exp: Path) -> dict[int, dict]:
+    """Read what ESPnet's trainer has noted of each epoch, by its number.
+
+    Raises:
+        SVError: There is no checkpoint.pth, or it has no such notes.
+    """
+    path = exp / "checkpoint.pth"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return state["reporter"]["stats"]
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read; train the model first") from e
+    except (KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as e:
+        raise SVError(f"{path}: has no notes of ESPnet's trainer; it is of another training") from e
+
+
 def read_curve(exp: Path, key: str) -> np.ndarray:
     """Read a value of validation by epoch (E,) from what a training has left.
 
@@ -52,14 +68,11 @@ def read_curve(exp: Path, key: str) -> np.ndarray:
     Raises:
         SVError: There is no such file or value.
     """
-    path = exp / "checkpoint.pth"
+    stats = read_epochs(exp)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        stats = state["reporter"]["stats"]
         return np.array([stats[epoch]["valid"][key] for epoch in sorted(stats)], float)
-    except OSError as e:
-        raise SVError(f"{path}: cannot be read; train the model first") from e
-    except (KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as e:
+    except (KeyError, TypeError) as e:
+        path = exp / "checkpoint.pth"
         raise SVError(f"{path}: tells no {key} of validation; it is of another training") from e
 
 

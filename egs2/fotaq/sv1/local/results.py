@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import yaml
+from plot_curves import read_curve, read_epochs
 from systems import System, exp_dir, read_systems
 
 from espnet2_sv.bin.cli import run
@@ -39,16 +40,9 @@ TABLES = {
 }
 
 
-def epochs(folder: Path) -> dict[int, dict]:
-    """What ESPnet's trainer has noted of each epoch, by its number."""
-    import torch
-
-    return torch.load(folder / "checkpoint.pth", "cpu", weights_only=False)["reporter"]["stats"]
-
-
 def training_minutes(folder: Path) -> float:
     """Minutes of all epochs, validation included."""
-    phases = (phase for epoch in epochs(folder).values() for phase in epoch.values())
+    phases = (phase for epoch in read_epochs(folder).values() for phase in epoch.values())
     return sum(phase["time"]["__timedelta_seconds__"] for phase in phases) / 60
 
 
@@ -68,13 +62,11 @@ def write_descriptions(folders: list[Path]) -> list[str]:
     return list(map(str, paths))
 
 
-def score_files(folder: Path, folds: list[str], ending: str, kind: str) -> dict[str, str]:
-    """Scores of each fold; ``{}`` in ``folder`` is the fold."""
+def score_files(folders: dict[str, Path], ending: str, kind: str) -> dict[str, str]:
+    """Scores of each fold, by its part of the plan; ``folders`` are those of the folds."""
     return {
-        f"fold{fold}": str(
-            Path(str(folder).format(fold)) / f"fold{fold}_{ending}" / kind / "scores"
-        )
-        for fold in folds
+        f"fold{fold}": str(folder / f"fold{fold}_{ending}" / kind / "scores")
+        for fold, folder in folders.items()
     }
 
 
@@ -84,8 +76,8 @@ def system_runs(
     """Score files of each seed; AS-norm is of the first seed only."""
     runs = []
     for seed in seeds[: 1 if kind == "asnorm" else system.seeds]:
-        folder = Path(expdir) / "fold{}" / f"sv_{system.name}_seed{seed}" / "inference"
-        runs.append(score_files(folder, folds, ending, kind))
+        folders = {f: exp_dir(expdir, f, system.name, seed) / "inference" for f in folds}
+        runs.append(score_files(folders, ending, kind))
     return runs
 
 
@@ -108,9 +100,10 @@ def make_rows(
             [exp_dir(expdir, fold, system.name, s) for fold in folds for s in seeds[: len(runs)]]
         )
         rows.append(Row(system.name, system.description, runs, descriptions))
-    runs = [score_files(Path(expdir) / "fold{}" / "resemblyzer", folds, *table)]
+    folders = {fold: Path(expdir) / f"fold{fold}" / "resemblyzer" for fold in folds}
+    runs = [score_files(folders, *table)]
     if not missing(runs):
-        system = Path(expdir) / f"fold{folds[0]}" / "resemblyzer/system.json"
+        system = folders[folds[0]] / "system.json"
         rows.append(Row("resemblyzer", RESEMBLYZER, runs, [str(system)]))
     return rows, lacks
 
@@ -120,8 +113,7 @@ def asr_table(expdir: str, folds: list[str]) -> str:
     rows = []
     for fold in folds:
         folder = Path(expdir) / f"fold{fold}"
-        notes = epochs(folder / "asr/train")
-        rates = [100 * notes[epoch]["valid"]["cer_ctc"] for epoch in sorted(notes)]
+        rates = 100 * read_curve(folder / "asr/train", "cer_ctc")
         row = [f"fold {fold}", f"{training_minutes(folder / 'asr/train'):.0f}"]
         row += [f"{rates[(len(rates) + 1) // 2 - 1]:.1f}", f"{min(rates):.1f}"]
         path = folder / "recognition/recognition.json"
