@@ -25,6 +25,8 @@ _ATTEMPTS = 100  # draws until both classes are there
 
 # (random generator) -> weights of the target trials and of the nontarget trials
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
+# these weights -> (figures,), some of them NaN where a figure needs a class that weighs nothing
+Figures = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def draw_speakers(speakers: Speakers, labels: np.ndarray) -> Draw:
@@ -122,17 +124,17 @@ class WeightedRoc:
         return fa0 + part * (fa1 - fa0)
 
 
-def bootstrap(systems: Sequence[WeightedRoc], draw: Draw, samples: int, seed: int) -> np.ndarray:
+def bootstrap(systems: Sequence[Figures], draw: Draw, samples: int, seed: int) -> np.ndarray:
     """Resample the trials, the same way for every system.
 
     Args:
-        systems: One or several systems on the same trials.
+        systems: One or several systems on the same trials, e.g. a :class:`WeightedRoc` each.
         draw: From :func:`draw_speakers` or :func:`draw_trials`.
         samples: Number of resamplings.
         seed: The same seed gives the same numbers, on any number of threads.
 
     Returns:
-        (samples, systems, 1 + priors) EER and minimum costs.
+        (samples, systems, figures) what each system has given.
 
     Raises:
         SVError: Some resamplings lack targets or nontargets, try as one may.
@@ -145,9 +147,9 @@ def bootstrap(systems: Sequence[WeightedRoc], draw: Draw, samples: int, seed: in
             rng = np.random.default_rng(streams[i])
             for _ in range(_ATTEMPTS):
                 weights = draw(rng)
-                if weights[0].any() and weights[1].any():
+                results[i] = [system(*weights) for system in systems]
+                if not np.isnan(results[i]).any():
                     break
-            results[i] = [system(*weights) for system in systems]
 
     for_each_chunk(work, samples, 8)
     values = np.array(results)

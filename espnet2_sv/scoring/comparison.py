@@ -1,6 +1,8 @@
 """Many systems, each trained from several seeds, on trial lists that are pooled.
 
-The trials of all parts, e.g. the folds of a cross-validation, make one list with one threshold. A
+The trials of all parts, e.g. the folds of a cross-validation, make one list with one threshold.
+Where each part was scored by a network of its own, and their scores are spread differently, that
+threshold suits none of them; so the mean of the parts' EERs, a threshold for each, is given too. A
 system's figure is the mean over its runs. Resamplings draw the speakers of each part, alike for
 all runs, and the runs of each system by themselves, so that an interval has both in it: that other
 speakers are tested, and that training starts from other seeds.
@@ -16,10 +18,16 @@ from typing import Any
 import numpy as np
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.bootstrap import Draw, WeightedRoc, bootstrap, draw_lists, draw_speakers
+from espnet2_sv.scoring.bootstrap import (
+    Draw,
+    Figures,
+    WeightedRoc,
+    bootstrap,
+    draw_lists,
+    draw_speakers,
+)
 from espnet2_sv.scoring.intervals import (
     FIGURES,
-    SCALES,
     Resampling,
     compare_figures,
     find_intervals,
@@ -27,11 +35,12 @@ from espnet2_sv.scoring.intervals import (
 from espnet2_sv.scoring.metrics import P_TARGETS
 from espnet2_sv.scoring.plan import Part, Plan, System
 from espnet2_sv.scoring.report import read_system
-from espnet2_sv.scoring.roc import roc_points
 from espnet2_sv.scoring.scores import align_scores, read_scores
 from espnet2_sv.scoring.speakers import Speakers, read_joined, speakers_of
 from espnet2_sv.scoring.trials import Trials, read_trials
 
+# those of the pooled trials, and the mean over the parts
+NAMES = FIGURES | {"eer_part_mean": FIGURES["eer"]}
 SYSTEM_KEYS = ("parameters", "trained_parameters", "gmac_per_second", "training_minutes")
 
 
@@ -45,14 +54,52 @@ class _List:
     speaker_names: frozenset[str]
 
 
+class _Run:
+    """The figures of one run, in the order of :data:`NAMES`, when each trial has a weight."""
+
+    def __init__(self, scores: Sequence[np.ndarray], lists: Sequence[_List]):
+        """``scores`` (K,) of each part, in the order of its list."""
+        labels = [part.trials.labels for part in lists]
+        self._parts = [_part_roc(*part) for part in zip(scores, lists, strict=True)]
+        self._pooled = WeightedRoc(
+            np.concatenate(scores), np.concatenate(labels), list(P_TARGETS.values())
+        )
+        n_target = np.array([np.count_nonzero(of_part) for of_part in labels])
+        self._target_ends = np.cumsum(n_target)
+        self._nontarget_ends = np.cumsum([*map(len, labels)] - n_target)
+
+    def __call__(self, target: np.ndarray, nontarget: np.ndarray) -> np.ndarray:
+        targets = np.split(target, self._target_ends[:-1])
+        nontargets = np.split(nontarget, self._nontarget_ends[:-1])
+        parts = zip(self._parts, targets, nontargets, strict=True)
+        eers = [roc(*of_part)[0] for roc, *of_part in parts]
+        return np.append(self._pooled(target, nontarget), np.mean(eers))
+
+    def unweighted(self) -> np.ndarray:
+        """The figures when each trial counts once."""
+        return self(np.ones(self._target_ends[-1]), np.ones(self._nontarget_ends[-1]))
+
+    def eer_by_part(self) -> list[float]:
+        """EER of each part by itself, a fraction."""
+        return [part.unweighted()[0] for part in self._parts]
+
+
+def _part_roc(scores: np.ndarray, part: _List) -> WeightedRoc:
+    try:
+        return WeightedRoc(scores, part.trials.labels, [])
+    except SVError as e:
+        raise SVError(f"part {part.name}: {e}") from e
+
+
 def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
     """Compute all figures of a plan.
 
     Returns:
         The content of comparison.json, plain data: ``parts``, ``n_target``, ``n_nontarget``,
         ``n_speakers``, ``bootstrap`` (samples, seed), ``systems`` by name and ``comparisons``.
-        EER in percent, costs as they are; in ``comparisons``, ``other`` is the figure of
-        ``against`` and differences are positive where ``system`` is better.
+        EER in percent (``eer`` of the pooled trials, ``eer_part_mean``, and ``eer_by_part``),
+        costs as they are; in ``comparisons``, ``other`` is the figure of ``against`` and
+        differences are positive where ``system`` is better.
 
     Raises:
         SVError: A file is missing or malformed, a trial has no score or no speaker, a part has
@@ -66,11 +113,11 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
     labels = np.concatenate([part.trials.labels for part in lists])
     n_speakers = sum(part.speakers.count for part in lists)
     extras = [_describe(system) for system in plan.systems]
-    runs, by_part = [], []
-    for system in plan.systems:
-        scores = [_read_run(system, number, lists) for number in range(len(system.runs))]
-        runs.append([WeightedRoc(np.concatenate(s), labels, [*P_TARGETS.values()]) for s in scores])
-        by_part.append(np.array([_eer_by_part(s, lists) for s in scores]))
+    runs = [
+        [_Run(_read_run(system, number, lists), lists) for number in range(len(system.runs))]
+        for system in plan.systems
+    ]
+    by_part = [np.array([run.eer_by_part() for run in system]) for system in runs]
     measured = [np.array([run.unweighted() for run in system]) for system in runs]
     estimates = np.array([of_runs.mean(axis=0) for of_runs in measured])
     values = None
@@ -94,7 +141,7 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
     for pair in plan.comparisons:
         rows = [numbers[pair.system], numbers[pair.against]]
         drawn = None if values is None else values[:, rows]
-        figures = compare_figures(estimates[rows], drawn, n_speakers)
+        figures = compare_figures(estimates[rows], drawn, n_speakers, NAMES)
         comparisons.append(asdict(pair) | figures)
     return {
         "parts": [
@@ -108,7 +155,7 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
 
 
 def resample_means(
-    systems: Sequence[Sequence[WeightedRoc]], draw: Draw, samples: int, seed: int
+    systems: Sequence[Sequence[Figures]], draw: Draw, samples: int, seed: int
 ) -> np.ndarray:
     """Resample speakers, alike for all runs, and each system's runs.
 
@@ -178,16 +225,6 @@ def _read_run(system: System, number: int, lists: Sequence[_List]) -> list[np.nd
     return scores
 
 
-def _eer_by_part(scores: Sequence[np.ndarray], lists: Sequence[_List]) -> list[float]:
-    eers = []
-    for of_part, part in zip(scores, lists, strict=True):
-        try:
-            eers.append(roc_points(of_part, part.trials.labels).crossing()[0])
-        except SVError as e:
-            raise SVError(f"part {part.name}: {e}") from e
-    return eers
-
-
 def _describe(system: System) -> dict[str, float]:
     """The mean of each key over the system.json files."""
     found = []
@@ -215,14 +252,14 @@ def _intervals(
 ) -> dict[str, Any]:
     """Intervals, and the reason where there are none."""
     if values is None:
-        found = {f"{name}_ci95": None for name in FIGURES}
+        found = {f"{name}_ci95": None for name in NAMES}
         return found | {"reason": "no resampling was asked for"}
-    found, reasons = find_intervals(estimates, values, n_speakers, n_trials)
+    found, reasons = find_intervals(estimates, values, n_speakers, n_trials, NAMES)
     return found | {"reason": "; ".join(reasons) or None}
 
 
 def _in_units(values: np.ndarray) -> dict[str, float]:
-    return dict(zip(FIGURES, (values * SCALES).tolist(), strict=True))
+    return {n: float(x * scale) for (n, scale), x in zip(NAMES.items(), values, strict=True)}
 
 
 def _by_name(lists: Sequence[_List], eers: np.ndarray) -> dict[str, float]:

@@ -11,7 +11,7 @@ _SYSTEM_COLUMNS = (
     ("gmac_per_second", "GMAC/s", "{:.3f}"),
     ("training_minutes", "training (min)", "{:.1f}"),
 )
-_DIGITS = {"eer": 2, "mindcf_p01": 3, "mindcf_p05": 3}
+_DIGITS = {"eer": 2, "eer_part_mean": 2, "mindcf_p01": 3, "mindcf_p05": 3}
 
 
 def comparison_markdown(comparison: Mapping[str, Any], title: str) -> str:
@@ -20,13 +20,13 @@ def comparison_markdown(comparison: Mapping[str, Any], title: str) -> str:
     parts = [part["name"] for part in comparison["parts"]]
     page = [f"# {title}\n", _systems_table(systems)]
     if len(parts) > 1:
-        rows = [
-            [_line(s["description"]), *(f"{s['eer_by_part'][part]:.2f}" for part in parts)]
-            for s in systems
-        ]
-        page += ["## EER (%) by part\n", markdown_table(["system", *parts], rows)]
+        page += ["## EER (%) by part\n", _parts_table(systems, parts)]
     if comparison["comparisons"]:
-        page += ["## Paired comparisons\n", _comparisons_table(comparison["comparisons"])]
+        figures = {"eer": "EER (%)", "mindcf_p05": "minDCF 0.05"}
+        if len(parts) > 1:
+            figures = {"eer": "EER (%)", "eer_part_mean": "mean of the parts' EER (%)"} | figures
+        table = _comparisons_table(comparison["comparisons"], figures)
+        page += ["## Paired comparisons\n", table]
     return "\n".join([*page, *_notes(comparison)])
 
 
@@ -47,14 +47,27 @@ def _systems_table(systems: Sequence[Mapping[str, Any]]) -> str:
     return markdown_table(head, rows)
 
 
-def _comparisons_table(comparisons: Sequence[Mapping[str, Any]]) -> str:
+def _parts_table(systems: Sequence[Mapping[str, Any]], parts: Sequence[str]) -> str:
+    rows = [
+        [
+            _line(system["description"]),
+            *(f"{system['eer_by_part'][part]:.2f}" for part in parts),
+            _with_interval(system, "eer_part_mean"),
+        ]
+        for system in systems
+    ]
+    return markdown_table(["system", *parts, "mean"], rows)
+
+
+def _comparisons_table(comparisons: Sequence[Mapping[str, Any]], figures: Mapping[str, str]) -> str:
+    """``figures``: the headings of those to compare, by their names."""
     head = ["comparison"]
-    for name in ("EER (%)", "minDCF 0.05"):
+    for name in figures.values():
         head += [f"difference in {name}", "probability better"]
     rows = []
     for pair in comparisons:
         row = [_line(pair["title"])]
-        for key in ("eer", "mindcf_p05"):
+        for key in figures:
             found = pair[key]
             row.append(_with_interval(found, "difference", _DIGITS[key], sign="+"))
             row.append("-" if found["p_better"] is None else f"{100 * found['p_better']:.1f} %")
@@ -68,7 +81,8 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
     trials = f"{comparison['n_target']:,} target and {comparison['n_nontarget']:,} nontarget trials"
     note = f"{trials} of {comparison['n_speakers']:,} speakers"
     if n_parts > 1:
-        note += f", in {n_parts} parts that are pooled under one threshold"
+        note += f", in {n_parts} parts that are pooled under one threshold; the mean of the parts' "
+        note += "EER lets each part have its own"
     notes = [note + "; " + "figures are means over training seeds.\n" if several else note + ".\n"]
     samples = comparison["bootstrap"]["samples"]
     if samples >= 2:

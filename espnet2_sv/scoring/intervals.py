@@ -1,5 +1,6 @@
 """The resampled part of the metrics: intervals, and one system against another."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,8 @@ from espnet2_sv.scoring.bootstrap import (
 from espnet2_sv.scoring.metrics import P_TARGETS
 from espnet2_sv.scoring.speakers import Speakers
 
-FIGURES = ("eer", *(f"mindcf_{key}" for key in P_TARGETS))
-SCALES = np.array([100.0] + [1.0] * len(P_TARGETS))  # EER in percent
+# name of each figure, and what one is in the metrics' units: EER is told in percent
+FIGURES = {"eer": 100.0} | {f"mindcf_{key}": 1.0 for key in P_TARGETS}
 
 
 @dataclass(frozen=True)
@@ -83,15 +84,20 @@ def with_intervals(
 
 
 def find_intervals(
-    estimates: np.ndarray, values: np.ndarray, units: int, n_trials: int
+    estimates: np.ndarray,
+    values: np.ndarray,
+    units: int,
+    n_trials: int,
+    names: Mapping[str, float] = FIGURES,
 ) -> tuple[dict[str, list[float] | None], list[str]]:
     """95 % intervals of one system, in the units of the metrics.
 
     Args:
-        estimates: (figures,) what was measured, in the order of :data:`FIGURES`, as fractions.
+        estimates: (figures,) what was measured, in the order of ``names``, as fractions.
         values: (samples, figures) what the resamplings gave.
         units: Number of speakers (or trials) that were resampled.
         n_trials: Number of trials; rates are kept half a trial from 0 and 1.
+        names: The figures' names and scales.
 
     Returns:
         ``FIGURE_ci95`` (``[low, high]`` or None) of each figure, and why those of None are so.
@@ -99,44 +105,50 @@ def find_intervals(
     ends = interval(estimates, values, units, smallest=0.5 / n_trials)
     found: dict[str, list[float] | None] = {}
     reasons = []
-    for i, name in enumerate(FIGURES):
+    for i, (name, scale) in enumerate(names.items()):
         found[f"{name}_ci95"] = None
         if estimates[i] == 0:
             reasons.append(f"{name} is 0, and without errors there is nothing to resample")
         elif np.ptp(values[:, i]) == 0:
             reasons.append(f"{name} is the same in all resamplings")
         else:
-            found[f"{name}_ci95"] = (ends[:, i] * SCALES[i]).tolist()
+            found[f"{name}_ci95"] = (ends[:, i] * scale).tolist()
     return found, reasons
 
 
-def compare_figures(estimates: np.ndarray, values: np.ndarray | None, units: int) -> dict[str, Any]:
+def compare_figures(
+    estimates: np.ndarray,
+    values: np.ndarray | None,
+    units: int,
+    names: Mapping[str, float] = FIGURES,
+) -> dict[str, Any]:
     """Differences "other minus this": positive where this system is better.
 
     Args:
         estimates: (2, figures) of this system and of the other, as fractions.
         values: (samples, 2, figures) of the same resamplings of both; None for no intervals.
         units: Number of speakers (or trials) that were resampled.
+        names: The figures' names and scales.
 
     Returns:
-        For each of :data:`FIGURES`: ``other``, ``difference``, ``difference_ci95`` and
+        For each of ``names``: ``other``, ``difference``, ``difference_ci95`` and
         ``p_better``, the share of resamplings where this system is better, a tie being half.
     """
     from scipy.special import stdtrit
 
     result: dict[str, Any] = {}
-    for i, name in enumerate(FIGURES):
+    for i, (name, scale) in enumerate(names.items()):
         middle = estimates[1, i] - estimates[0, i]
         result[name] = {
-            "other": float(estimates[1, i] * SCALES[i]),
-            "difference": float(middle * SCALES[i]),
+            "other": float(estimates[1, i] * scale),
+            "difference": float(middle * scale),
             "difference_ci95": None,
             "p_better": None,
         }
         if values is not None:
             difference = values[:, 1, i] - values[:, 0, i]
             reach = stdtrit(units - 1, 0.975) * difference.std(ddof=1)
-            ends = (middle + np.array([-reach, reach])) * SCALES[i]
+            ends = (middle + np.array([-reach, reach])) * scale
             better = np.mean((difference > 0) + (difference == 0) / 2)
             result[name] |= {"difference_ci95": ends.tolist(), "p_better": float(better)}
     return result

@@ -14,6 +14,7 @@ from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
 from espnet2_sv.scoring.plan import Pair, Part, Plan, System
 
 PRIORS = {"mindcf_p01": 0.01, "mindcf_p05": 0.05}
+FIGURES = ("eer", *PRIORS, "eer_part_mean")
 SAMPLES = 60
 
 
@@ -62,6 +63,10 @@ class World:
         labels = np.concatenate([self.labels["f1"], self.labels["f2"]])
         return [np.concatenate(arrays) for arrays in self.scores[name]], labels
 
+    def part_numbers(self):
+        """The part of each pooled trial."""
+        return np.repeat([0, 1], [len(self.labels[part]) for part in ("f1", "f2")])
+
     def brute_force(self, names, seed):
         """Resample by repeating trials as often as they are drawn: (samples, systems, figures)."""
         values = []
@@ -84,16 +89,19 @@ class World:
             for name in names:
                 runs, labels = self.pooled(name)
                 drawn = drawn_runs[name][sample] if len(runs) > 1 else [0]
-                y = np.repeat(labels, times)
-                row.append(np.mean([figures(np.repeat(runs[r], times), y) for r in drawn], axis=0))
+                trials = np.repeat(labels, times), np.repeat(self.part_numbers(), times)
+                of_runs = [figures(np.repeat(runs[r], times), *trials) for r in drawn]
+                row.append(np.mean(of_runs, axis=0))
             values.append(row)
         return np.array(values)
 
 
-def figures(scores, labels):
+def figures(scores, labels, parts):
+    eers = [equal_error_rate(scores[parts == k], labels[parts == k]).eer for k in np.unique(parts)]
     return [
         100 * equal_error_rate(scores, labels).eer,
         *(min_dcf(scores, labels, p)[0] for p in PRIORS.values()),
+        100 * np.mean(eers),
     ]
 
 
@@ -106,10 +114,10 @@ def test_figures_are_those_of_the_concatenated_trials(world):
     plan = Plan(world.parts, [world.system("a", [1, 2, 3], shift=1.0)], [])
     found = compare(plan, Resampling(samples=0))
     runs, labels = world.pooled("a")
-    expected = np.array([figures(scores, labels) for scores in runs])
+    expected = np.array([figures(scores, labels, world.part_numbers()) for scores in runs])
     system = found["systems"]["a"]
     assert system["n_runs"] == 3
-    for i, name in enumerate(("eer", *PRIORS)):
+    for i, name in enumerate(FIGURES):
         assert system[name] == pytest.approx(expected[:, i].mean())
         assert [run[name] for run in system["runs"]] == pytest.approx(expected[:, i])
         assert system[f"{name}_ci95"] is None
@@ -121,6 +129,7 @@ def test_figures_are_those_of_the_concatenated_trials(world):
         ]
         assert system["eer_by_part"][part] == pytest.approx(np.mean(eers))
         assert [run["eer_by_part"][part] for run in system["runs"]] == pytest.approx(eers)
+    assert system["eer_part_mean"] == pytest.approx(np.mean([*system["eer_by_part"].values()]))
     assert system["eer"] > max(system["eer_by_part"].values())  # one threshold for both parts
     counts = {"n_target": int(labels.sum()), "n_nontarget": int((~labels).sum())}
     assert found | counts | {"n_speakers": 14} == found
@@ -133,15 +142,19 @@ def test_intervals_and_comparisons_agree_with_brute_force(world):
     pair = Pair("several", "one", "more against fewer")
     found = compare(Plan(world.parts, systems, [pair]), Resampling(SAMPLES, seed=5))
     values = world.brute_force(names, seed=5)
+    parts = world.part_numbers()
     estimates = np.array(
-        [np.mean([figures(s, y) for s in runs], axis=0) for runs, y in map(world.pooled, names)]
+        [
+            np.mean([figures(scores, labels, parts) for scores in runs], axis=0)
+            for runs, labels in map(world.pooled, names)
+        ]
     )
     reach = student.ppf(0.975, 14 - 1)
     (comparison,) = found["comparisons"]
     assert (comparison["system"], comparison["against"]) == ("several", "one")
     assert comparison["title"] == "more against fewer"
-    for i, key in enumerate(("eer", *PRIORS)):
-        scale = 100 if key == "eer" else 1
+    for i, key in enumerate(FIGURES):
+        scale = 100 if key.startswith("eer") else 1
         for k, name in enumerate(names):
             smallest = 0.5 / len(world.pooled(name)[1])
             clip = lambda x: logit(np.clip(x / scale, smallest, 1 - smallest))  # noqa: B023, E731
@@ -187,7 +200,7 @@ def test_a_system_is_as_good_as_its_copy(world, seeds):
     systems = [world.system("a", seeds), world.system("b", seeds)]
     plan = Plan(world.parts, systems, [Pair("a", "b", "a, b")])
     found = compare(plan, Resampling(200))["comparisons"][0]
-    for key in ("eer", *PRIORS):
+    for key in FIGURES:
         assert found[key]["difference"] == 0
         if len(seeds) == 1:
             assert found[key]["p_better"] == 0.5

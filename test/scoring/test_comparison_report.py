@@ -5,6 +5,8 @@ from espnet2_sv.scoring.comparison_report import comparison_markdown
 RATES = {
     "eer": 12.3456,
     "eer_ci95": [10.0, 15.125],
+    "eer_part_mean": 12.228,
+    "eer_part_mean_ci95": [9.0, 14.5],
     "mindcf_p01": 0.95,
     "mindcf_p01_ci95": None,
     "mindcf_p05": 0.61,
@@ -46,6 +48,7 @@ def comparison():
                 "system": "b",
                 "against": "a",
                 "eer": difference | {"p_better": 0.9875},
+                "eer_part_mean": difference | {"difference": 0.25, "p_better": 0.5},
                 "mindcf_p05": difference | {"p_better": None, "difference_ci95": None},
             }
         ],
@@ -75,11 +78,13 @@ def test_tables(comparison):
         ["from scratch", "3", "1,234,567", "12.3", rates[0], "12.00-13.00", *rates[1:]],
         ["from ASR / tuned", "1", "", "", rates[0], "", *rates[1:]],
     ]
-    assert found["EER (%) by part"][1] == ["from scratch", "11.00", "13.46"]
+    assert found["EER (%) by part"][1] == ["from scratch", "11.00", "13.46", "12.23 [9.00, 14.50]"]
     assert found["Paired comparisons"][1] == [
         "ASR helps",
         "+7.65 [-1.00, +16.30]",
         "98.8 %",
+        "+0.25 [-1.00, +16.30]",
+        "50.0 %",
         "+7.654",
         "-",
     ]
