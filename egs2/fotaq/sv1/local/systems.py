@@ -35,6 +35,7 @@ class System:
     best_of: tuple[str, ...] = ()
     like: str = ""
     release: bool = False
+    quick: bool = True
 
 
 def read_systems(path: str | Path) -> dict[str, System]:
@@ -144,13 +145,15 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--fold")
     parser.add_argument("--seeds", nargs="+", help="the first is chosen with")
     parser.add_argument("--kind", default="first", choices=("first", "chosen", "release"))
+    parser.add_argument("--quick", default="false", choices=("true", "false"), help="names only")
     parser.add_argument("--trials", type=Path, help="validation trials, to choose by")
     args = parser.parse_args(cmd)
     systems = read_systems(args.systems)
     if unknown := set(args.only) - set(systems):
         raise SVError(f"{min(unknown)}: is no system of {args.systems}: {', '.join(systems)}")
     if args.what == "names":  # those that need nothing from outside
-        print(*(name for name, system in systems.items() if system.asr != "given"))
+        rows = [row for row in systems.values() if row.quick or args.quick == "false"]
+        print(*(row.name for row in rows if row.asr != "given"))
     elif args.what == "choose":
         choose(systems, args.only, args.expdir, args.fold, args.seeds[0], args.trials)
     else:
