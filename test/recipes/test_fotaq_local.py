@@ -244,3 +244,13 @@ def test_scripts_explain_themselves_and_tell_in_one_line_what_is_missing(script,
     assert refused.returncode == 1
     assert len(refused.stderr.splitlines()) == 1
     assert "run.sh makes it; is --fold 9 right?" in refused.stderr
+
+
+def test_a_quick_run_leaves_out_what_says_so_and_all_runs_what_is_not_published(tmp_path):
+    rows = ["{name: a, quick: false}", "{name: b}", "{name: c, asr: given}"]
+    lines = [f"- {row[:-1]}, description: x, seeds: 1}}" for row in rows]
+    file = tmp_path / "systems.yaml"
+    file.write_text("\n".join(["systems:", *lines, ""]))
+    for quick, names in (("true", "b\n"), ("false", "a b\n")):
+        told = run_script("systems.py", "names", "--systems", str(file), "--quick", quick)
+        assert told.stdout == names, told.stderr
