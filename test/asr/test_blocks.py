@@ -149,8 +149,11 @@ def test_utterance_does_not_depend_on_its_batch(name, shorter, train_asr):
     assert lengths[1] == alone_lengths[0]
     for i in range(3):
         valid = together[i][1:, : lengths[1]]
-        torch.testing.assert_close(valid, alone[i], rtol=0, atol=1e-5)
-        torch.testing.assert_close(together[i][:1], longest[i], rtol=0, atol=1e-5)
+        # Relative to the largest output: rounding grows with it, and differs between processors.
+        torch.testing.assert_close(valid, alone[i], rtol=0, atol=1e-5 * alone[i].abs().max())
+        torch.testing.assert_close(
+            together[i][:1], longest[i], rtol=0, atol=1e-5 * longest[i].abs().max()
+        )
 
 
 def test_audio_beyond_an_utterance_is_never_heard(train_asr, small_conformer):
