@@ -70,9 +70,13 @@ make_trials() {
 noises=(--musan "${MUSAN}" --rirs "${RIRS}" --allow_incomplete "${allow_incomplete}")
 # shellcheck disable=SC2206
 noises+=(--rooms ${rooms})
+told=$(mktemp -d) # what the two jobs, which run at the same time, have to say
+trap 'rm -rf "${told}"' EXIT
+declare -A jobs
 once data/rirs.scp "${noises[@]}" -- tell_job prep_noises \
-    python3 -m espnet2_sv.bin.sv_prep_noises "${noises[@]}" --output_dir data &
-noises_job=$!
+    python3 -m espnet2_sv.bin.sv_prep_noises "${noises[@]}" --output_dir data \
+    > "${told}/noises" 2>&1 &
+jobs[noises]=$!
 
 # shellcheck disable=SC2206
 options=(--voxceleb1 "${VOXCELEB1}" --voxceleb2 "${VOXCELEB2}" --train_on "${train_on}"
@@ -84,13 +88,21 @@ options=(--voxceleb1 "${VOXCELEB1}" --voxceleb2 "${VOXCELEB2}" --train_on "${tra
     --allow_incomplete "${allow_incomplete}" --seed "${seed}")
 files=("${exclude}" "${held_out}"/{valid,calib}_speakers "${extra}"/{wav.scp,utt2spk})
 once "data/${train_on}_train/wav.scp" "${options[@]}" "${files[@]}" -- tell_job prep_voxceleb \
-    python3 -m espnet2_sv.bin.sv_prep_voxceleb "${options[@]}" --output_dir data --nj "${nj}" &
-voxceleb_job=$!
+    python3 -m espnet2_sv.bin.sv_prep_voxceleb "${options[@]}" --output_dir data --nj "${nj}" \
+    > "${told}/voxceleb" 2>&1 &
+jobs[voxceleb]=$!
 
-failed=
-wait "${noises_job}" || failed=true
-wait "${voxceleb_job}" || failed=true
-[ -z "${failed}" ] || exit 1 # what went wrong has been told
+# What went wrong is told last, whichever job ends first
+succeeded=() failed=()
+for job in noises voxceleb; do
+    if wait "${jobs[${job}]}"; then
+        succeeded+=("${told}/${job}")
+    else
+        failed+=("${told}/${job}")
+    fi
+done
+cat /dev/null "${succeeded[@]}" "${failed[@]}"
+[ ${#failed[@]} -eq 0 ] || exit 1
 
 valid=${train_on}_valid calib=${train_on}_calib
 once "data/${valid}/trials" "data/${valid}/wav.scp" "${valid_trials}" "${seed}" -- \
