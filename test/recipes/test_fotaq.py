@@ -228,9 +228,11 @@ def test_an_adaptor_is_attached_to_a_published_model(recipe, queen, published_as
     (recipe.folder / "few.yaml").write_text(FEW)
     done = recipe.run(
         *("./run.sh", *SHORT, "--local_data_opts", f"{SMALL} --fotaq {queen}"),
-        *("--seeds", "0", "--asr_model", str(published_asr)),
+        *("--seeds", "0", "--asr_model", str(published_asr), "--score_norm", "false"),
     )
     assert done.returncode == 0, done.stdout
     page = recipe.read("exp/RESULTS.md")
     assert "| published | 1 " in page
+    assert "AS-norm" not in page
+    assert not list(recipe.folder.glob("exp/fold1/*/inference/*/asnorm"))
     assert not list(recipe.folder.glob("exp/fold1/asr*"))

@@ -254,3 +254,23 @@ def test_a_quick_run_leaves_out_what_says_so_and_all_runs_what_is_not_published(
     for quick, names in (("true", "b\n"), ("false", "a b\n")):
         told = run_script("systems.py", "names", "--systems", str(file), "--quick", quick)
         assert told.stdout == names, told.stderr
+
+
+def test_the_candidate_of_the_lowest_error_rate_on_validation_is_chosen(tmp_path):
+    rows = ["name: slow, quick: false", "name: fast", "name: plain"]
+    rows.append("name: x, best_of: [slow, fast, plain]")
+    lines = [f"- {{{row}, description: x, seeds: 1}}" for row in rows]
+    file, trials = tmp_path / "systems.yaml", tmp_path / "valid/trials"
+    write(file, "\n".join(["systems:", *lines, ""]))
+    labels = ["target", "target", "nontarget", "nontarget"]
+    write(trials, "".join(f"a{i} b{i} {label}\n" for i, label in enumerate(labels)))
+    scores = {"slow": [3, 2, 1, 0], "fast": [0, 1, 2, 3], "plain": [3, 1, 2, 0]}  # 0, 100, 50 %
+    for name, values in scores.items():
+        text = "".join(f"a{i} b{i} {value}\n" for i, value in enumerate(values))
+        write(tmp_path / f"exp/fold1/sv_{name}_seed0/inference/valid/cosine/scores", text)
+    options = ["--systems", file, "--expdir", tmp_path / "exp", "--fold", "1", "--seeds", "0"]
+    options += ["--trials", trials, "--only", "x"]
+    for names, best in (([], "slow"), (["slow", "fast"], "slow"), (["fast", "plain"], "plain")):
+        told = run_script("systems.py", "choose", *map(str, options), *names)
+        assert f"fold 1: x is {best} (" in told.stdout, told.stderr
+        assert os.readlink(tmp_path / "exp/fold1/sv_x_seed0") == f"sv_{best}_seed0"

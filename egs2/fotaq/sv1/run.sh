@@ -23,12 +23,13 @@ SECONDS=0
 # BEGIN OPTIONS (--help prints what is between these marks)
 stage=1
 stop_stage=5
-quick=false               # One fold, one seed, 12 of 42 epochs of ASR training.
+quick=false               # One fold, one seed, 12 of 42 epochs of ASR training, no AS-norm.
 folds=                    # Default: "1 2 3"; with --quick "1".
 seeds=                    # Default: "0 1 2"; with --quick "0". The first one is chosen with.
 only=                     # Names in conf/systems.yaml (default: all; with --quick, see there).
 jobs=2                    # Trainings at the same time, of one thread each.
 expdir=                   # Default: exp; with --quick exp/quick.
+score_norm=               # Whether to do AS-norm, too. Default: true; with --quick false.
 asr_model=                # An ASR model to attach adaptors to, instead of all the rest.
 asr_config=conf/train_asr.yaml
 asr_args=                 # Further arguments of ASR training.
@@ -52,9 +53,12 @@ export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${heap}.hugetlb=1:${heap}.arena_max=1:${
 
 if "${quick}"; then
     folds=${folds:-1} seeds=${seeds:-0} expdir=${expdir:-exp/quick}
+    score_norm=${score_norm:-false}
     asr_args=${asr_args:---max_epoch 12 --scheduler_conf total_steps=1200}
 fi
 folds=${folds:-1 2 3} seeds=${seeds:-0 1 2} expdir=${expdir:-exp}
+score_norm=${score_norm:-true} norm_seed=
+! "${score_norm}" || norm_seed=${seeds%% *}
 if [ -n "${asr_model}" ]; then
     only=adaptor_given
 elif [ -z "${only}" ]; then
@@ -83,7 +87,7 @@ run_systems() {
             --seeds ${seeds} --only ${only} --kind "$1"
     done | sort -s -k 2,2n | sed "s|\$|${sv_args:+ ${sv_args}}|" \
         | in_parallel local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" \
-            --norm_seed "${seeds%% *}" "${@:2}"
+            --norm_seed "${norm_seed}" "${@:2}"
 }
 
 if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ]; then
@@ -127,7 +131,8 @@ if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; t
         dir=${expdir}/fold${fold} first=seed${seeds%% *}
         echo "local/recognise.sh --fold ${fold} --model ${dir}/sv_adaptor_${first}" # the longest
         echo "local/probe.sh --fold ${fold} --asr_random ${dir}/asr_random/${first}.zip"
-        ! "${resemblyzer}" || echo "local/resemblyzer.sh --optional true --fold ${fold}"
+        ! "${resemblyzer}" || echo "local/resemblyzer.sh --optional true --fold ${fold}" \
+            "--score_norm ${score_norm}"
     done | sed "s|\$| --expdir ${expdir}|" | in_parallel env
 fi
 
@@ -143,7 +148,7 @@ if [ "${stage}" -le 5 ] && [ "${stop_stage}" -ge 5 ]; then
     fi
     # shellcheck disable=SC2086
     local/results.py --systems "${systems}" --expdir "${expdir}" --folds ${folds} --seeds ${seeds} \
-        --only ${only}
+        --only ${only} --score_norm "${score_norm}"
 fi
 
 log "Successfully finished. [elapsed=${SECONDS}s]"

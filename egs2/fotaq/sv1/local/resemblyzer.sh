@@ -14,6 +14,7 @@ set -o pipefail
 fold=1          # 1, 2 or 3
 expdir=exp      # Directory of experiments.
 dumpdir=dump    # Directory of formatted data.
+score_norm=true # Whether to do AS-norm, too.
 top_n=200       # Size of AS-norm's cohort: the most similar training utterances.
 optional=false  # Where PyPI gives no Resemblyzer, say so and end as if all were well.
 # END OPTIONS
@@ -82,10 +83,10 @@ union_of_wav_scp "${sources[@]:0:2}" > "${inference_dir}/trials/wav.scp"
 once "${inference_dir}/trials/xvector.scp" "${installed}" "${inference_dir}/trials/wav.scp" \
     local/embed_resemblyzer.py -- \
     embed trials "${inference_dir}/trials/wav.scp" --system "${inference_dir}/system.json"
-once "${inference_dir}/cohort/xvector.scp" "${installed}" "${sources[2]}" \
+! "${score_norm}" || once "${inference_dir}/cohort/xvector.scp" "${installed}" "${sources[2]}" \
     local/embed_resemblyzer.py -- \
     embed cohort "${sources[2]}"
 for dset in ${test_sets}; do
     score "${dset}"
-    normalise_scores "${dset}"
+    ! "${score_norm}" || normalise_scores "${dset}"
 done

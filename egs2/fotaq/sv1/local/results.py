@@ -180,6 +180,7 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--folds", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", required=True)
     parser.add_argument("--only", nargs="*", default=[], help="names of those that are wanted")
+    parser.add_argument("--score_norm", default="true", choices=("true", "false"))
     parser.add_argument("--bootstrap_samples", type=int, default=1000)
     args = parser.parse_args(cmd)
     known = read_systems(args.systems)
@@ -190,6 +191,8 @@ def main(cmd: list[str] | None = None) -> None:
     page = [HEAD.format(folds=len(args.folds), seeds=len(args.seeds))]
     found, lacking = {}, {}
     for (ending, kind), title in TABLES.items():
+        if kind == "asnorm" and args.score_norm == "false":
+            continue
         rows, lacks = make_rows(systems, args.expdir, args.folds, args.seeds, (ending, kind))
         lacking = lacks | lacking
         names = {row.name for row in rows}
@@ -208,7 +211,8 @@ def main(cmd: list[str] | None = None) -> None:
             text = comparison_markdown(found[title], "Utterance against utterance, cosine")
             page.append(re.sub("^#", "##", text, flags=re.MULTILINE))
     page += ["## EER (%) by scores and enrolment\n", eer_table(found, waiting)]
-    page.append("AS-norm: the first seed, 200 training utterances as cohort.\n")
+    if args.score_norm == "true":
+        page.append("AS-norm: the first seed, 200 training utterances as cohort.\n")
     if lacking:
         told = "; ".join(f"{name} lacks {path}" for name, path in lacking.items())
         page.append(f"Not in the tables: {told}.\n")

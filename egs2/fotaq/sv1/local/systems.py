@@ -114,11 +114,14 @@ def jobs(
 def choose(
     systems: dict[str, System], only: list[str], expdir: str, fold: str, seed: str, trials: Path
 ) -> None:
-    """Link each ``best_of`` to its candidate of the lowest equal error rate on ``trials``."""
+    """Link each ``best_of`` to its candidate of the lowest equal error rate on ``trials``.
+
+    Candidates are those that are wanted (``only``); all where none is, as they were trained before.
+    """
     valid = read_trials(trials)
     for system in (systems[name] for name in only if systems[name].best_of):
         rates = {}
-        for candidate in system.best_of:
+        for candidate in [c for c in system.best_of if c in only] or system.best_of:
             folder = exp_dir(expdir, fold, candidate, seed)
             path = folder / "inference" / trials.parent.name / "cosine/scores"
             scores = align_scores(valid, read_scores(path), path)

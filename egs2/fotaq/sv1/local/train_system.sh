@@ -10,7 +10,7 @@ set -o pipefail
 
 expdir=exp
 asr_model=  # what ASR "given" means
-norm_seed=0 # AS-norm takes as long as half a short training: only of this seed
+norm_seed=  # AS-norm takes as long as half a short training: only of this seed
 stage=2
 stop_stage=7
 
