@@ -11,6 +11,8 @@ from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
+LABELS_FILE = "spk2id"  # its name beside a model
+
 
 class SpeakerLabels:
     """An ordered list of speakers; a speaker's class is its place in it.

@@ -14,7 +14,7 @@ from espnet2_sv.asr.download import looks_like_a_path
 from espnet2_sv.asr.resolve import CONFIG, WEIGHTS, write_model
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.cleaning import clean_settings
-from espnet2_sv.tasks.adaptor import find_asr, load_on
+from espnet2_sv.tasks.adaptor_model import find_asr, load_on
 
 FORMATS = ("sv", "joint", "adaptor")
 ASR_FOLDER = "asr"  # in the archive

@@ -8,7 +8,7 @@ from espnet2_sv.asr.archive import ModelFiles, file_sha256, find_model_files
 from espnet2_sv.inference.joint import JointRecogniser, find_joint_asr, load_joint
 from espnet2_sv.inference.loading import load_from_files, task_name
 from espnet2_sv.inference.waveforms import WaveformEmbedder
-from espnet2_sv.tasks.adaptor import find_asr
+from espnet2_sv.tasks.adaptor_model import find_asr
 
 
 @dataclass(frozen=True)

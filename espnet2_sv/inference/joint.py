@@ -11,7 +11,7 @@ from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.loading import check_device, task_name
 from espnet2_sv.inference.waveforms import Outcome, WaveformEmbedder
-from espnet2_sv.tasks.adaptor import find_asr, load_on
+from espnet2_sv.tasks.adaptor_model import find_asr, load_on
 
 
 class JointRecogniser(WaveformEmbedder):
@@ -81,7 +81,7 @@ def load_joint(
 
 
 def find_joint_asr(config: str | Path, asr: str | Path | None = None) -> ModelFiles:
-    """Find the ASR model of a speaker adaptor, see :func:`espnet2_sv.tasks.adaptor.find_asr`.
+    """Find the ASR model of a speaker adaptor, see :func:`espnet2_sv.tasks.adaptor_model.find_asr`.
 
     Raises:
         SVError: There is none, or the speaker model is of a kind that does not read one.

@@ -8,7 +8,8 @@ import torch
 from espnet2_sv.asr.archive import find_model_files
 from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.errors import SVError
-from espnet2_sv.tasks import get_task
+from espnet2_sv.tasks import check_task_name
+from espnet2_sv.tasks.rebuild import rebuild, rebuild_adaptor
 
 
 def load_speaker_model(
@@ -53,8 +54,11 @@ def load_from_files(
     name = task_name(config)
     if asr is not None and name != "adaptor":
         raise SVError(f"{config}: sv_task {name} needs no ASR model in use; leave asr out")
-    options = {"asr": asr} if name == "adaptor" else {}
-    model, args = get_task(name).build_model_from_file(config, weights, device, **options)
+    check_task_name(name)
+    if name == "adaptor":
+        model, args = rebuild_adaptor(config, weights, device, asr)
+    else:
+        model, args = rebuild(config, weights, device)
     return model.eval(), args
 
 

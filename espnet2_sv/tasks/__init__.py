@@ -1,4 +1,4 @@
-"""ESPnet task classes; ``sv_task`` in a training config names the one that rebuilds its model."""
+"""ESPnet task classes; ``sv_task`` in a training config names the one that trained its model."""
 
 import importlib
 
@@ -14,7 +14,12 @@ _TASKS = {
 
 def get_task(name: str):
     """Return the task class of a ``sv_task`` value such as ``"transfer"``."""
-    if name not in _TASKS:
-        raise SVError(f"sv_task {name!r} is unknown; known are {', '.join(_TASKS)}")
+    check_task_name(name)
     module, attribute = _TASKS[name]
     return getattr(importlib.import_module(module), attribute)
+
+
+def check_task_name(name: str) -> None:
+    """Refuse an unknown ``sv_task``, without importing any task."""
+    if name not in _TASKS:
+        raise SVError(f"sv_task {name!r} is unknown; known are {', '.join(_TASKS)}")

@@ -9,7 +9,7 @@ from espnet2.train.distributed_utils import get_num_nodes, get_world_size
 from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.data.dataset import NO_POSTERIORS
 from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
@@ -18,7 +18,6 @@ from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.train.checkpoint import has_checkpoint
 from espnet2_sv.train.options import check_schedules
 
-LABELS_FILE = "spk2id"
 # Schedulers of ESPnet and torch that overwrite the rates of all parameter groups with one.
 ONE_RATE_SCHEDULERS = (
     "cosineannealingwarmuprestarts",

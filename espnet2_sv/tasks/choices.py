@@ -8,7 +8,9 @@ from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.asr.specaug.specaug import SpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.layers.utterance_mvn import UtteranceMVN
-from espnet2.tasks.spk import loss_choices
+from espnet2.spk.loss.aamsoftmax import AAMSoftmax
+from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import ArcMarginProduct_intertopk_subcenter
+from espnet2.spk.loss.softmax import Softmax
 from espnet2.train.class_choices import ClassChoices
 
 from espnet2_sv.asr.mvn import StoredMVN
@@ -39,6 +41,16 @@ encoder_choices = ClassChoices(
 )
 head_choices = ClassChoices(
     "head", {"mfa": MFAHead, "pooled": PooledHead}, type_check=torch.nn.Module, default="mfa"
+)
+# As in espnet2.tasks.spk, whose import would take seconds
+loss_choices = ClassChoices(
+    "loss",
+    {
+        "aamsoftmax": AAMSoftmax,
+        "aamsoftmax_sc_topk": ArcMarginProduct_intertopk_subcenter,
+        "softmax": Softmax,
+    },
+    default="aamsoftmax",
 )
 
 ALL_CHOICES = [

@@ -6,10 +6,9 @@ import logging
 import torch
 
 from espnet2_sv.asr.archive import ModelFiles
-from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.errors import SVError
-from espnet2_sv.tasks.checks import LABELS_FILE
 
 _OF_THE_LOSS = "loss."
 

@@ -9,19 +9,18 @@ import torch
 from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 
-from espnet2_sv.asr.checkpoint import load_config, load_state_dict
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
-from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.tasks.arguments import add_sv_arguments
-from espnet2_sv.tasks.build import build_network, load_strictly, start_from_speaker_model
-from espnet2_sv.tasks.checks import LABELS_FILE, check_training_arguments, wav_scp
+from espnet2_sv.tasks.build import build_network, start_from_speaker_model
+from espnet2_sv.tasks.checks import check_training_arguments, wav_scp
 from espnet2_sv.tasks.choices import ALL_CHOICES
+from espnet2_sv.tasks.rebuild import rebuild
 from espnet2_sv.train.param_groups import parameter_groups
 from espnet2_sv.train.trainer import SVTrainer
 
@@ -82,28 +81,12 @@ class SVTask(AbsTask):
     def build_model_from_file(
         cls, config_file=None, model_file=None, device: str = "cpu", **changed
     ):
-        """Rebuild a trained model from its own config and weights alone.
+        """Rebuild a trained model from its own config and weights alone, see :func:`rebuild`.
 
-        Unlike ESPnet's, every tensor must be there and fit. What only training needs, an ASR
-        branch and its teacher, is left out.
-
-        Args:
-            config_file: The config.yaml of training; by default the one beside the weights.
-            model_file: The weights; random ones if not given.
-            device: Where the model goes.
-            changed: Settings that replace those of the config.
-
-        Returns:
-            (model, training arguments).
+        Unlike ESPnet's, every tensor must be there and fit.
         """
         config_file = Path(config_file or Path(model_file).parent / "config.yaml")
-        args = argparse.Namespace(**(load_config(config_file) | changed))
-        args.init = None  # the weights come from the file
-        model = build_network(args)
-        if model_file is not None:
-            state = without_branch(load_state_dict(model_file))
-            load_strictly(model, state, where=str(model_file))
-        return model.to(device), args
+        return rebuild(config_file, model_file, device, **changed)
 
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: SpeakerModel):

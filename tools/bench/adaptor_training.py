@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from espnet2.tasks.spk import loss_choices
 from networks import asr_bundle, in_turn, machine, median_ratio, parser, speech
 
 from espnet2_sv.asr.frozen import FrozenBackbone
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.nets.adaptor import SpeakerAdaptor
 from espnet2_sv.nets.mfa import MFAHead
+from espnet2_sv.tasks.choices import loss_choices
 
 SPEAKERS = 5994  # VoxCeleb2's development set
 VARIANTS = ("forward", "adaptor", "everything")

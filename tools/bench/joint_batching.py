@@ -17,7 +17,8 @@ from espnet2_sv.asr.archive import ModelFiles
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.inference.joint import JointRecogniser
 from espnet2_sv.inference.waveforms import Outcome
-from espnet2_sv.tasks.adaptor import SVAdaptorTask, build_on
+from espnet2_sv.tasks.adaptor import SVAdaptorTask
+from espnet2_sv.tasks.adaptor_model import build_on
 
 # Spoken commands to read sentences: median 2.5 s, nine tenths between 0.9 and 7 s.
 MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 2.5, 0.62, 0.5, 15.0
