@@ -131,8 +131,8 @@ class Zoo:
         folder = self.root / kind / "exp" / "sv_adaptor"
         return folder if folder.exists() else make_adaptor(folder, self.asr(kind))
 
-    def stock(self, kind: str, **options) -> Speech2Text:
-        """ESPnet's own recogniser, made from the files of training as they are."""
+    def absolute_config(self, kind: str) -> Path:
+        """The configuration of an ASR model that names its files by their full paths."""
         files = find_model_files(self.asr(kind), "asr")
         conf = yaml.safe_load(files.config.read_text())
         root = files.root.parents[1]
@@ -141,5 +141,11 @@ class Zoo:
             conf["bpemodel"] = str(root / conf["bpemodel"])
         config = root / "absolute.yaml"
         config.write_text(yaml.safe_dump(conf))
+        return config
+
+    def stock(self, kind: str, **options) -> Speech2Text:
+        """ESPnet's own recogniser, made from the files of training as they are."""
+        config = self.absolute_config(kind)
+        weights = find_model_files(self.asr(kind), "asr").weights
         with asr_fixtures.any_transducer_loss():
-            return Speech2Text(str(config), str(files.weights), **options)
+            return Speech2Text(str(config), str(weights), **options)

@@ -1,6 +1,5 @@
 """The pieces of the recipe fotaq: its controls, comparisons and pictures."""
 
-import contextlib
 import importlib.util
 import json
 import os
@@ -13,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from espnet2.bin.pack import main as espnet_pack
+import yaml
+from espnet2.tasks.asr import ASRTask
 from espnet2.train.reporter import Reporter
 
-from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.bin import sv_joint
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.embeddings import read_embeddings
@@ -38,41 +37,52 @@ def options(**values) -> list[str]:
     return [str(word) for name, words in lists.items() for word in (f"--{name}", *words)]
 
 
-@pytest.fixture(scope="module")
-def packed_asr(zoo) -> Path:
-    """A packed ASR model with a decoder."""
-    exp, archive = zoo.asr("attention"), zoo.root / "attention" / "asr.zip"
-    files = {"asr_train_config": exp / "config.yaml", "asr_model_file": exp / "valid.acc.ave.pth"}
-    with contextlib.chdir(zoo.root / "attention"):
-        espnet_pack(["asr", *options(**files, outpath=archive)])
-    return archive
+def espnet_start(config: Path, corpus, folder: Path, seed: int) -> dict[str, torch.Tensor]:
+    """The weights of an ESPnet ASR training that has learned nothing: its learning rate is 0."""
+    names = [line.split()[0] for line in (corpus.root / "wav.scp").read_text().splitlines()]
+    text = write(folder / "text", "".join(f"{name} AB\n" for name in names))
+    known = ASRTask.get_default_config()
+    settings = yaml.safe_load(config.read_text()).items()
+    config = write(folder / "a.yaml", yaml.safe_dump({k: v for k, v in settings if k in known}))
+    call = options(config=config, output_dir=folder, ngpu=0, seed=seed, num_workers=0)
+    call += options(optim="sgd", optim_conf="lr=0", scheduler="none", max_epoch=1)
+    call += options(num_att_plot=0, use_matplotlib="false", use_tensorboard="false")
+    call += options(num_iters_per_epoch=1, batch_type="unsorted", batch_size=4)
+    for part in ("train", "valid"):
+        call += options(**{f"{part}_shape_file": corpus.root / "wav.scp"})
+        for data in (f"{corpus.root}/wav.scp,speech,sound", f"{text},text,text"):
+            call += options(**{f"{part}_data_path_and_name_and_type": data})
+    program = [sys.executable, "-m", "espnet2.bin.asr_train"]
+    subprocess.run([*program, *call], check=True, capture_output=True)
+    return torch.load(folder / "1epoch.pth", weights_only=True)
 
 
-def test_an_untrained_twin_differs_in_all_weights_and_in_nothing_else(
-    packed_asr, tmp_path, monkeypatch
-):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    archives = [tmp_path / name for name in ("0.zip", "0_again.zip", "1.zip")]
-    for archive, seed in zip(archives, "001", strict=True):
-        local("random_asr").main(options(asr=packed_asr, output=archive, seed=seed))
-    assert archives[0].read_bytes() == archives[1].read_bytes()
-    trained, first, _, second = map(load_asr_bundle, (packed_asr, *archives))
-    assert first.summary() == trained.summary()
-    assert first.args == trained.args
-    states = [bundle.model.state_dict() for bundle in (trained, first, second)]
-    assert states[0].keys() == states[1].keys()
-    drawn = {key for key, value in first.model.named_parameters() if value.ndim > 1}
-    assert len(drawn) > 30
-    for key, *values in ((key, *(s[key] for s in states)) for key in states[0]):
-        if key.startswith("normalize."):
-            assert torch.equal(values[0], values[1])
-        elif key in drawn:
-            assert len({tuple(v.flatten().tolist()) for v in values}) == 3, key
+def test_untrained_weights_are_those_that_espnet_s_training_starts_from(zoo, corpus, tmp_path):
+    config = zoo.absolute_config("attention")
+    drawn = {}
+    for name, seed in (("0", 0), ("0_again", 0), ("1", 1)):
+        output = tmp_path / f"{name}.pth"
+        local("random_asr").main(options(config=config, output=output, seed=seed))
+        drawn[name] = torch.load(output, weights_only=True)
+    assert (tmp_path / "0.pth").read_bytes() == (tmp_path / "0_again.pth").read_bytes()
+    start = espnet_start(config, corpus, tmp_path / "espnet", 1)
+    assert start.keys() == drawn["1"].keys()
+    for key, value in start.items():
+        if "running_" not in key and "num_batches" not in key:  # one batch has been seen
+            assert torch.equal(drawn["1"][key], value), key
+    differs = [key for key, value in start.items() if not torch.equal(drawn["0"][key], value)]
+    assert len(differs) > 30
+    assert not any(key.startswith("normalize.") for key in differs)
 
 
-def test_only_a_packed_model_has_a_twin(zoo, tmp_path):
-    with pytest.raises(SVError, match="is not a packed model; pack it with"):
-        local("random_asr").main(options(asr=zoo.asr(), output=tmp_path / "x.zip"))
+def test_a_configuration_that_does_not_fit_is_named(tmp_path):
+    random_asr = local("random_asr")
+    for text, told in ((None, "cannot be read"), ("a: b", "is no configuration of an ASR")):
+        config = tmp_path / "config.yaml"
+        if text:
+            config.write_text(text)
+        with pytest.raises(SVError, match=f"config.yaml: {told}"):
+            random_asr.main(options(config=config, output=tmp_path / "x.pth"))
 
 
 def write(path: Path, text: str) -> str:
@@ -140,6 +150,16 @@ def test_probes_are_averaged_over_folds(tmp_path):
     probe(tmp_path, 3, "asr_half", {"block 1": 20.0})
     with pytest.raises(SVError, match=r"asr_half.* has other blocks"):
         local("plot_probes").main(call)
+
+
+def test_a_half_trained_model_that_no_fold_has_is_left_out(tmp_path):
+    for kind in ("asr", "asr_random"):
+        probe(tmp_path, 2, kind, {"block 1": 20.0})
+    picture = tmp_path / "probes.png"
+    local("plot_probes").main(options(expdir=tmp_path, output=picture, folds=2))
+    header, _, row = (tmp_path / "probes.md").read_text().splitlines()
+    assert "half" not in header
+    assert row == "| block 1 | 20.0 | 20.0 |"
 
 
 def checkpoint(exp: Path, key: str, values: list[float]) -> None:
@@ -254,6 +274,20 @@ def test_a_quick_run_leaves_out_what_says_so_and_all_runs_what_is_not_published(
     for quick, names in (("true", "b\n"), ("false", "a b\n")):
         told = run_script("systems.py", "names", "--systems", str(file), "--quick", quick)
         assert told.stdout == names, told.stderr
+
+
+def test_what_starts_from_no_trained_asr_model_can_be_trained_early(tmp_path):
+    kinds = {"a": "trained", "b": "random", "c": "none", "d": "half"}
+    rows = [f"name: {name}, asr: {asr}, task: t, config: c" for name, asr in kinds.items()]
+    rows.append("name: e, asr: random, best_of: [b, c]")
+    lines = [f"- {{{row}, description: x, seeds: 2}}" for row in rows]
+    file = tmp_path / "systems.yaml"
+    file.write_text("\n".join(["systems:", *lines, ""]))
+    options = ("--systems", str(file), "--fold", "3", "--seeds", "5", "6", "--only", *"abcde")
+    told = run_script("systems.py", "jobs", "--kind", "early", *options)
+    assert told.stdout == "".join(
+        f"3 {seed} {name} t c {kinds[name]}\n" for seed in (5, 6) for name in "bc"
+    )
 
 
 def test_the_candidate_of_the_lowest_error_rate_on_validation_is_chosen(tmp_path):

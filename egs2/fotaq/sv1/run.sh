@@ -8,8 +8,8 @@
 #   ./run.sh                                all of it: hours, see RESULTS.md
 #   ./run.sh --asr_model TAG_OR_ZIP         only an adaptor on that ASR model
 #
-# Stages: 1 data, 2 ASR models, 3 speaker networks, 4 recognition, block probes and Resemblyzer,
-# 5 results. A call that was killed is finished by the same call; and pieces can be run one by one,
+# Stages: 1 data, 2 ASR models and, beside them, the speaker networks that start from none, 3 the
+# other speaker networks, 4 recognition, block probes and Resemblyzer, 5 results. A call that was killed is finished by the same call; and pieces can be run one by one,
 # e.g. --stage 3 --stop_stage 3 --folds 2 --seeds "0" --only "scratch adaptor".
 set -e
 set -u
@@ -23,13 +23,15 @@ SECONDS=0
 # BEGIN OPTIONS (--help prints what is between these marks)
 stage=1
 stop_stage=5
-quick=false               # One fold, one seed, 12 of 42 epochs of ASR training, no AS-norm.
+quick=false               # One fold, one seed, 12 of 42 epochs of ASR training; see the defaults.
 folds=                    # Default: "1 2 3"; with --quick "1".
 seeds=                    # Default: "0 1 2"; with --quick "0". The first one is chosen with.
 only=                     # Names in conf/systems.yaml (default: all; with --quick, see there).
 jobs=2                    # Trainings at the same time, of one thread each.
 expdir=                   # Default: exp; with --quick exp/quick.
 score_norm=               # Whether to do AS-norm, too. Default: true; with --quick false.
+half_trained=             # Whether a half-trained ASR model is packed and probed. Likewise.
+clips=                    # To recognise, of each set. Default: 400; with --quick 60.
 asr_model=                # An ASR model to attach adaptors to, instead of all the rest.
 asr_config=conf/train_asr.yaml
 asr_args=                 # Further arguments of ASR training.
@@ -53,11 +55,11 @@ export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${heap}.hugetlb=1:${heap}.arena_max=1:${
 
 if "${quick}"; then
     folds=${folds:-1} seeds=${seeds:-0} expdir=${expdir:-exp/quick}
-    score_norm=${score_norm:-false}
+    score_norm=${score_norm:-false} half_trained=${half_trained:-false} clips=${clips:-60}
     asr_args=${asr_args:---max_epoch 12 --scheduler_conf total_steps=1200}
 fi
 folds=${folds:-1 2 3} seeds=${seeds:-0 1 2} expdir=${expdir:-exp}
-score_norm=${score_norm:-true} norm_seed=
+score_norm=${score_norm:-true} half_trained=${half_trained:-true} clips=${clips:-400} norm_seed=
 ! "${score_norm}" || norm_seed=${seeds%% *}
 if [ -n "${asr_model}" ]; then
     only=adaptor_given
@@ -78,16 +80,16 @@ in_parallel() {
         xargs -P "${jobs}" -L 1 "$@" || die "a job has failed (see above); call again to go on"
 }
 
-# run_systems KIND OPTION...: runs the stages of sv.sh that are among the options for the networks of
-# all folds that local/systems.py tells, seed by seed
-run_systems() {
+# tell_systems KIND OPTION...: a command for each network of that kind that local/systems.py tells of
+# the folds, seed by seed; it runs the stages of sv.sh that are among the options
+tell_systems() {
+    local command="local/train_system.sh --expdir ${expdir} --asr_model '${asr_model}'"
+    command+=" --norm_seed '${norm_seed}' ${*:2}"
     # shellcheck disable=SC2086
     for fold in ${folds}; do
         local/systems.py jobs --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
             --seeds ${seeds} --only ${only} --kind "$1"
-    done | sort -s -k 2,2n | sed "s|\$|${sv_args:+ ${sv_args}}|" \
-        | in_parallel local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" \
-            --norm_seed "${norm_seed}" "${@:2}"
+    done | sort -s -k 2,2n | sed "s|^|${command} |; s|\$|${sv_args:+ ${sv_args}}|"
 }
 
 if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ]; then
@@ -107,30 +109,41 @@ if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
                 --stop_stage 2 "${fold}" 0 asr_given adaptor adaptor given
         done
     else
+        # each of one thread: two threads train such a small model hardly faster than one
+        make_models=(local/asr_models.sh --expdir "${expdir}" --asr_config "${asr_config}"
+            --asr_args "${asr_args}" --seeds "${seeds}" --half "${half_trained}")
         # shellcheck disable=SC2086
-        printf -- '--fold %s\n' ${folds} | in_parallel local/asr_models.sh --expdir "${expdir}" \
-            --asr_config "${asr_config}" --asr_args "${asr_args}" --seeds "${seeds}"
+        printf -- '--fold %s\n' ${folds} | in_parallel "${make_models[@]}" --kind untrained
+        {
+            for fold in ${folds}; do
+                printf "'%s' " "${make_models[@]}"
+                echo "--kind trained --fold ${fold}"
+            done
+            tell_systems early --stage 4
+        } | in_parallel env
     fi
 fi
 
 if [ "${stage}" -le 3 ] && [ "${stop_stage}" -ge 3 ]; then
     log "Stage 3: Speaker networks: ${expdir}/foldF/sv_*"
-    run_systems first --stage 4
+    tell_systems first --stage 4 | in_parallel env
     for fold in ${folds}; do
         # shellcheck disable=SC2086
         local/systems.py choose --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
             --seeds ${seeds} --only ${only} --trials "dump/raw/fold${fold}_valid/trials"
     done
-    run_systems chosen --stage 4
-    run_systems release --stage 8 --stop_stage 9
+    tell_systems chosen --stage 4 | in_parallel env
+    tell_systems release --stage 8 --stop_stage 9 | in_parallel env
 fi
 
 if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; then
     log "Stage 4: ${expdir}/foldF/recognition, probe and resemblyzer"
     for fold in ${folds}; do
         dir=${expdir}/fold${fold} first=seed${seeds%% *}
-        echo "local/recognise.sh --fold ${fold} --model ${dir}/sv_adaptor_${first}" # the longest
-        echo "local/probe.sh --fold ${fold} --asr_random ${dir}/asr_random/${first}.zip"
+        echo "local/recognise.sh --fold ${fold} --model ${dir}/sv_adaptor_${first}" \
+            "--clips ${clips}" # the longest
+        echo "local/probe.sh --fold ${fold} --asr_random ${dir}/asr_random/${first}.zip" \
+            "--half ${half_trained}"
         ! "${resemblyzer}" || echo "local/resemblyzer.sh --optional true --fold ${fold}" \
             "--score_norm ${score_norm}"
     done | sed "s|\$| --expdir ${expdir}|" | in_parallel env

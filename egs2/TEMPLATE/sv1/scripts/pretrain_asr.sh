@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Trains an ASR model with ESPnet's own commands and packs it as a model-zoo archive, for corpora
 # that are to start from their own speech. Its folder of training is beside the archive. A killed
-# training goes on with its last finished epoch.
+# training goes on with its last finished epoch. With --config_only true it ends before training, and
+# leaves the configuration that training will have in untrained/config.yaml beside the archive.
 #
 #   scripts/pretrain_asr.sh [options] ARCHIVE.zip
 set -e
@@ -16,6 +17,7 @@ train_data=data/asr_train # wav.scp and text of training; all characters are tak
 valid_data=               # wav.scp and text that choose the epoch (default: train_data)
 model_file=valid.acc.best.pth # Which of the weights that training leaves are packed
 asr_args=                 # Further arguments of training, e.g. "--max_epoch 20 --seed 1"
+config_only=false         # Tokens, statistics and configuration; no training
 ngpu=0
 # END OPTIONS
 
@@ -66,6 +68,13 @@ collect_statistics() {
         --train_shape_file "${train_data}/wav.scp" --valid_shape_file "${valid_data}/wav.scp"
 }
 
+# asr_train_on_statistics OUTPUT_DIR ARGUMENT...
+asr_train_on_statistics() {
+    asr_train "$@" --train_shape_file "${dir}/stats/train/speech_shape" \
+        --valid_shape_file "${dir}/stats/valid/speech_shape" \
+        --normalize global_mvn --normalize_conf "stats_file=${statistics}"
+}
+
 # train: from the start where the folder is of other settings, or its checkpoint was cut by a kill
 train() {
     local key
@@ -77,10 +86,7 @@ train() {
         mkdir -p "${dir}/train"
         echo "${key}" > "${dir}/train/.key"
     fi
-    asr_train "${dir}/train" --resume true \
-        --train_shape_file "${dir}/stats/train/speech_shape" \
-        --valid_shape_file "${dir}/stats/valid/speech_shape" \
-        --normalize global_mvn --normalize_conf "stats_file=${statistics}"
+    asr_train_on_statistics "${dir}/train" --resume true
 }
 
 pack() {
@@ -94,5 +100,10 @@ pack() {
 log "ASR model: ${archive}; logs: ${dir}/*.log"
 once "${tokens}" "${inputs[@]}" -- tokenize
 once "${statistics}" "${inputs[@]}" "${tokens}" -- collect_statistics
+if "${config_only}"; then
+    once "${dir}/untrained/config.yaml" "${inputs[@]}" "${tokens}" "${statistics}" -- \
+        asr_train_on_statistics "${dir}/untrained" --dry_run true
+    exit 0
+fi
 once "${dir}/train/${model_file}" "${inputs[@]}" "${tokens}" -- train
 once "${archive}" "${dir}/train/config.yaml" "${dir}/train/${model_file}" -- pack

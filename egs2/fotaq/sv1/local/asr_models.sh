@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a fold's ASR models: exp/foldF/asr/asr.zip, trained on the fold's training characters;
-# asr_half/asr.zip, in the middle of that training; asr_random/seedS.zip, before it.
+# Makes a fold's ASR models: exp/foldF/asr_random/seedS.zip, before any training; asr/asr.zip, trained
+# on the fold's training characters; asr_half/asr.zip, in the middle of that training.
 set -e
 set -u
 set -o pipefail
@@ -9,7 +9,9 @@ set -o pipefail
 
 # BEGIN OPTIONS (--help prints what is between these marks)
 fold=1
-seeds="0 1 2"                 # Of the random models.
+kind=all                      # untrained, trained (all it takes but the untrained ones) or all.
+half=true                     # Whether the half-trained one is wanted.
+seeds="0 1 2"                 # Of the untrained ones.
 expdir=exp
 asr_config=conf/train_asr.yaml
 asr_args=                     # Further arguments of training.
@@ -25,31 +27,29 @@ $(describe_options "$0")"
 . ./cmd.sh
 
 dir=${expdir}/fold${fold}
-trained=${dir}/asr/asr.zip
-scripts/pretrain_asr.sh --asr_config "${asr_config}" --asr_args "${asr_args}" \
-    --train_data "data/fold${fold}_asr_train" --valid_data "data/fold${fold}_asr_dev" \
-    --model_file valid.cer_ctc.best.pth "${trained}"
 
-# pack_half ARCHIVE CHECKPOINT
-pack_half() {
-    run_job "${train_cmd}" "${dir}/asr_half/pack.log" python3 -m espnet2.bin.pack asr \
-        --asr_train_config "${dir}/asr/train/config.yaml" --asr_model_file "$2" \
+pretrain() {
+    scripts/pretrain_asr.sh --asr_config "${asr_config}" --asr_args "${asr_args}" \
+        --train_data "data/fold${fold}_asr_train" --valid_data "data/fold${fold}_asr_dev" \
+        --model_file valid.cer_ctc.best.pth "$@" "${dir}/asr/asr.zip"
+}
+
+# pack ARCHIVE CONFIG WEIGHTS
+pack() {
+    run_job "${train_cmd}" "${1%.zip}.pack.log" python3 -m espnet2.bin.pack asr \
+        --asr_train_config "$2" --asr_model_file "$3" \
         --option "${dir}/asr/stats/train/feats_stats.npz" --outpath "$1.part.zip"
     mv "$1.part.zip" "$1"
 }
 
-# keep_nbest_models of the configuration is as large as max_epoch, so that this one is there
-epochs=$(sed -n 's/^max_epoch: //p' "${dir}/asr/train/config.yaml")
-half=${dir}/asr/train/$(((epochs + 1) / 2))epoch.pth
-require_file "${half}" "keep_nbest_models of ${asr_config} must keep all epochs"
-once "${dir}/asr_half/asr.zip" "${half}" "${trained}" -- \
-    pack_half "${dir}/asr_half/asr.zip" "${half}"
-
-for seed in ${seeds}; do
-    once "${dir}/asr_random/seed${seed}.zip" "${trained}" "${seed}" -- \
-        run_job "${train_cmd}" "${dir}/asr_random/seed${seed}.log" python3 local/random_asr.py \
-        --asr "${trained}" --output "${dir}/asr_random/seed${seed}.zip" --seed "${seed}"
-done
+# pack_random ARCHIVE CONFIG SEED
+pack_random() {
+    local weights=${1%.zip}.pth
+    run_job "${train_cmd}" "${1%.zip}.log" \
+        python3 local/random_asr.py --config "$2" --seed "$3" --output "${weights}"
+    pack "$1" "$2" "${weights}"
+    rm "${weights}"
+}
 
 # unpack MODEL: for the trainings that start from it, several of which run at once
 unpack() {
@@ -58,6 +58,29 @@ unpack() {
     touch "$1.unpacked"
 }
 
-for model in "${trained}" "${dir}/asr_half/asr.zip" "${dir}"/asr_random/seed*.zip; do
+models=()
+if [ "${kind}" != trained ]; then
+    pretrain --config_only true
+    config=${dir}/asr/untrained/config.yaml
+    for seed in ${seeds}; do
+        models+=("${dir}/asr_random/seed${seed}.zip")
+        once "${models[-1]}" "${config}" "${seed}" -- pack_random "${models[-1]}" "${config}" "${seed}"
+    done
+fi
+if [ "${kind}" != untrained ]; then
+    models+=("${dir}/asr/asr.zip")
+    pretrain
+    if "${half}"; then
+        # keep_nbest_models of the configuration is as large as max_epoch, so that this one is there
+        config=${dir}/asr/train/config.yaml
+        epochs=$(sed -n 's/^max_epoch: //p' "${config}")
+        weights=${dir}/asr/train/$(((epochs + 1) / 2))epoch.pth
+        require_file "${weights}" "keep_nbest_models of ${asr_config} must keep all epochs"
+        models+=("${dir}/asr_half/asr.zip")
+        once "${models[-1]}" "${weights}" "${dir}/asr/asr.zip" -- \
+            pack "${models[-1]}" "${config}" "${weights}"
+    fi
+fi
+for model in "${models[@]}"; do
     once "${model}.unpacked" "${model}" -- unpack "${model}"
 done

@@ -36,13 +36,15 @@ def read_probes(expdir: Path, folds: list[str]) -> tuple[list[str], dict[str, np
         folds: Their numbers.
 
     Returns:
-        Names of the L blocks, and by kind the equal error rates in percent (folds, L).
+        Names of the L blocks, and by kind the equal error rates in percent (folds, L). The
+        half-trained model is left out where no fold has it.
 
     Raises:
         SVError: A report is missing, or has other blocks than the others.
     """
     names, rates = None, {}
-    for kind in KINDS:
+    half = any((expdir / f"fold{fold}" / "probe/asr_half").exists() for fold in folds)
+    for kind in KINDS if half else [kind for kind in KINDS if kind != "asr_half"]:
         rows = []
         for fold in folds:
             path = expdir / f"fold{fold}" / "probe" / kind / "layer_probe.json"

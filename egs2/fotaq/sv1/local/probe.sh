@@ -11,6 +11,7 @@ set -o pipefail
 # BEGIN OPTIONS (--help prints what is between these marks)
 fold=1              # 1, 2 or 3
 asr=                # The ASR model (<expdir>/foldF/asr/asr.zip).
+half=true           # Whether to probe the half-trained one, too.
 asr_half=           # The half-trained one (<expdir>/foldF/asr_half/asr.zip).
 asr_random=         # The untrained one (<expdir>/foldF/asr_random/seed0.zip).
 expdir=exp          # Directory of experiments.
@@ -34,13 +35,18 @@ asr_half=${asr_half:-${dir}/asr_half/asr.zip}
 asr_random=${asr_random:-${dir}/asr_random/seed0.zip}
 test_set=${dumpdir}/raw/fold${fold}_test
 train_set=${dumpdir}/raw/fold${fold}_train
-for file in "${test_set}"/{wav.scp,trials,utt2spk} "${train_set}/wav.scp" \
-    "${asr}" "${asr_half}" "${asr_random}"; do
+kinds=(asr asr_half asr_random)
+"${half}" || kinds=(asr asr_random)
+files=("${test_set}"/{wav.scp,trials,utt2spk} "${train_set}/wav.scp")
+for kind in "${kinds[@]}"; do
+    files+=("${!kind}")
+done
+for file in "${files[@]}"; do
     require_file "${file}" "run.sh makes it; is --fold ${fold} right?"
 done
 
 log "Block probes of fold ${fold}: ${dir}/probe"
-for kind in asr asr_half asr_random; do
+for kind in "${kinds[@]}"; do
     to=${dir}/probe/${kind}
     # the training characters' statistics standardise those of the test characters
     once "${to}/layer_probe.json" "${!kind}" "${test_set}"/{wav.scp,trials,utt2spk} \

@@ -20,6 +20,9 @@ from espnet2_sv.scoring.roc import roc_points
 from espnet2_sv.scoring.scores import align_scores, read_scores
 from espnet2_sv.scoring.trials import read_trials
 
+KINDS = ("early", "first", "chosen", "release")  # of trainings; see jobs
+UNTRAINED = ("none", "random")  # kinds of ASR models that are there before any training
+
 
 @dataclass(frozen=True)
 class System:
@@ -95,8 +98,9 @@ def jobs(
         expdir: Folder of experiments.
         fold: Number of the fold.
         seeds: The first is the one that is chosen with.
-        kind: ``first``: what can be trained before anything is chosen; ``chosen``: the rest;
-            ``release``: what is to be packed, of the first seed.
+        kind: ``first``: what can be trained before anything is chosen; ``early``: what of it needs
+            no trained ASR model; ``chosen``: the rest; ``release``: what is to be packed, of the
+            first seed.
     """
     for number, seed in enumerate(seeds):
         for system in (systems[name] for name in systems if name in only):
@@ -106,6 +110,7 @@ def jobs(
             else:
                 # the first seed of best_of is one of the candidates
                 wanted = chosen == (kind == "chosen") and not (system.best_of and number == 0)
+                wanted = wanted and (kind != "early" or system.asr in UNTRAINED)
             if wanted and number < system.seeds:
                 found = settings(systems, system.name, expdir, fold, seeds[0])
                 yield f"{seed} {system.name} {found.task} {found.config} {found.asr} {found.args}"
@@ -147,7 +152,7 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--expdir", default="exp")
     parser.add_argument("--fold")
     parser.add_argument("--seeds", nargs="+", help="the first is chosen with")
-    parser.add_argument("--kind", default="first", choices=("first", "chosen", "release"))
+    parser.add_argument("--kind", default="first", choices=KINDS)
     parser.add_argument("--quick", default="false", choices=("true", "false"), help="names only")
     parser.add_argument("--trials", type=Path, help="validation trials, to choose by")
     args = parser.parse_args(cmd)
