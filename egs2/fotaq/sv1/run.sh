@@ -23,7 +23,7 @@ SECONDS=0
 # BEGIN OPTIONS (--help prints what is between these marks)
 stage=1
 stop_stage=5
-quick=false               # One fold, one seed, 12 of 42 epochs of ASR training; see the defaults.
+quick=false               # One fold, one seed, 8 of 42 epochs of ASR training; see the defaults.
 folds=                    # Default: "1 2 3"; with --quick "1".
 seeds=                    # Default: "0 1 2"; with --quick "0". The first one is chosen with.
 only=                     # Names in conf/systems.yaml (default: all; with --quick, see there).
@@ -56,7 +56,7 @@ export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${heap}.hugetlb=1:${heap}.arena_max=1:${
 if "${quick}"; then
     folds=${folds:-1} seeds=${seeds:-0} expdir=${expdir:-exp/quick}
     score_norm=${score_norm:-false} half_trained=${half_trained:-false} clips=${clips:-60}
-    asr_args=${asr_args:---max_epoch 12 --scheduler_conf total_steps=1200}
+    asr_args=${asr_args:---max_epoch 8 --scheduler_conf total_steps=800}
 fi
 folds=${folds:-1 2 3} seeds=${seeds:-0 1 2} expdir=${expdir:-exp}
 score_norm=${score_norm:-true} half_trained=${half_trained:-true} clips=${clips:-400} norm_seed=
