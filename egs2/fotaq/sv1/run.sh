@@ -4,12 +4,13 @@
 # package gives to anyone in a minute (local/data.sh). In each of three folds the tested characters
 # are unseen by all that is trained, ASR models included. Needs a CPU and no GPU.
 #
-#   ./run.sh --quick true                   one fold, one seed, less ASR training: half an hour
+#   ./run.sh --quick true                   one fold, one seed, less ASR training: 30 to 40 minutes
 #   ./run.sh                                all of it: hours, see RESULTS.md
 #   ./run.sh --asr_model TAG_OR_ZIP         only an adaptor on that ASR model
 #
 # Stages: 1 data, 2 ASR models and, beside them, the speaker networks that start from none, 3 the
-# other speaker networks, 4 recognition, block probes and Resemblyzer, 5 results. A call that was killed is finished by the same call; and pieces can be run one by one,
+# other speaker networks, 4 recognition, block probes and Resemblyzer, 5 results. A call that was
+# killed is finished by the same call; and pieces can be run one by one,
 # e.g. --stage 3 --stop_stage 3 --folds 2 --seeds "0" --only "scratch adaptor".
 set -e
 set -u

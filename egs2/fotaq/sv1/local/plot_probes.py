@@ -81,7 +81,8 @@ def draw(names: list[str], rates: dict[str, np.ndarray]) -> Figure:
     axes.set(xlabel="block of the encoder", ylabel="EER (%)", ylim=(0, None))
     axes.set_title("Unseen speakers, told apart by a block's mean and deviation", fontsize=11)
     axes.grid(color="0.9")
-    axes.legend(title=f"mean of {len(values)} folds; thin: each", loc="lower right")
+    title = f"mean of {len(values)} folds; thin: each" if len(values) > 1 else None
+    axes.legend(title=title, loc="lower right")
     return figure
 
 
