@@ -23,7 +23,7 @@ class Recipe:
         self.folder = folder
         self.env = os.environ | {"HOME": str(folder / "home")}
 
-    def run(self, *command: str, timeout: float = 900) -> subprocess.CompletedProcess:
+    def run(self, *command: str, timeout: float = 1800) -> subprocess.CompletedProcess:
         """Run to the end; what it prints is in ``stdout``."""
         return subprocess.run(
             command,
@@ -37,7 +37,7 @@ class Recipe:
             check=False,
         )
 
-    def kill_when(self, there: str, *command: str, timeout: float = 300) -> None:
+    def kill_when(self, there: str, *command: str, timeout: float = 900) -> None:
         """Start a command and kill all its processes once a file or folder is there."""
         process = subprocess.Popen(
             command,

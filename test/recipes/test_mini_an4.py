@@ -18,7 +18,7 @@ import yaml
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.tasks.distill import SVDistillTask
 
-pytestmark = [pytest.mark.recipe, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
 TRANSFER = ("env", "tasks=transfer", "./run.sh")
 LMFT = ("--lmft_config", "conf/train_sv_lmft.yaml", "--stage", "4")

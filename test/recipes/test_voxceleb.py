@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.recipe, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
 SPEAKERS = 200  # of VoxCeleb2; VoxCeleb1 adds 12
 DATA = (
