@@ -68,8 +68,7 @@ elif [ -z "${only}" ]; then
     only=$(local/systems.py names --systems "${systems}" --quick "${quick}")
 fi
 
-# in_parallel COMMAND...: runs it once for each line of its input, whose words are further
-# arguments; the jobs share the cores evenly
+# in_parallel: runs the commands that are the lines of its input; the jobs share the cores evenly
 in_parallel() {
     local lines count threads
     mapfile -t lines
@@ -78,19 +77,37 @@ in_parallel() {
     [ "${count}" -lt "${jobs}" ] || count=${jobs}
     threads=$(($(nproc) / count))
     printf '%s\n' "${lines[@]}" | OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) \
-        xargs -P "${jobs}" -L 1 "$@" || die "a job has failed (see above); call again to go on"
+        xargs -P "${jobs}" -L 1 env || die "a job has failed (see above); call again to go on"
+}
+
+# quoted WORD...: as in_parallel reads them; no blank at the end, which xargs takes for a longer line
+quoted() {
+    printf " '%s'" "$@"
+}
+
+# tell_asr_models KIND: a command for each fold that makes its ASR models of that kind
+tell_asr_models() {
+    for fold in ${folds}; do
+        quoted local/asr_models.sh --kind "$1" --fold "${fold}" --expdir "${expdir}" \
+            --asr_config "${asr_config}" --asr_args "${asr_args}" --seeds "${seeds}" \
+            --half "${half_trained}"
+        echo
+    done
 }
 
 # tell_systems KIND OPTION...: a command for each network of that kind that local/systems.py tells of
 # the folds, seed by seed; it runs the stages of sv.sh that are among the options
 tell_systems() {
-    local command="local/train_system.sh --expdir ${expdir} --asr_model '${asr_model}'"
-    command+=" --norm_seed '${norm_seed}' ${*:2}"
+    local command job
+    command=$(quoted local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" \
+        --norm_seed "${norm_seed}" "${@:2}")
     # shellcheck disable=SC2086
     for fold in ${folds}; do
         local/systems.py jobs --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
             --seeds ${seeds} --only ${only} --kind "$1"
-    done | sort -s -k 2,2n | sed "s|^|${command} |; s|\$|${sv_args:+ ${sv_args}}|"
+    done | sort -s -k 2,2n | while read -r job; do
+        echo "${command} ${job}${sv_args:+ ${sv_args}}"
+    done
 }
 
 if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ]; then
@@ -110,31 +127,25 @@ if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
                 --stop_stage 2 "${fold}" 0 asr_given adaptor adaptor given
         done
     else
-        # each of one thread: two threads train such a small model hardly faster than one
-        make_models=(local/asr_models.sh --expdir "${expdir}" --asr_config "${asr_config}"
-            --asr_args "${asr_args}" --seeds "${seeds}" --half "${half_trained}")
-        # shellcheck disable=SC2086
-        printf -- '--fold %s\n' ${folds} | in_parallel "${make_models[@]}" --kind untrained
+        # networks beside the ASR models: two threads train so small a model hardly faster than one
+        tell_asr_models untrained | in_parallel
         {
-            for fold in ${folds}; do
-                printf "'%s' " "${make_models[@]}"
-                echo "--kind trained --fold ${fold}"
-            done
+            tell_asr_models trained
             tell_systems early --stage 4
-        } | in_parallel env
+        } | in_parallel
     fi
 fi
 
 if [ "${stage}" -le 3 ] && [ "${stop_stage}" -ge 3 ]; then
     log "Stage 3: Speaker networks: ${expdir}/foldF/sv_*"
-    tell_systems first --stage 4 | in_parallel env
+    tell_systems first --stage 4 | in_parallel
     for fold in ${folds}; do
         # shellcheck disable=SC2086
         local/systems.py choose --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
             --seeds ${seeds} --only ${only} --trials "dump/raw/fold${fold}_valid/trials"
     done
-    tell_systems chosen --stage 4 | in_parallel env
-    tell_systems release --stage 8 --stop_stage 9 | in_parallel env
+    tell_systems chosen --stage 4 | in_parallel
+    tell_systems release --stage 8 --stop_stage 9 | in_parallel
 fi
 
 if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; then
@@ -147,7 +158,7 @@ if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; t
             "--half ${half_trained}"
         ! "${resemblyzer}" || echo "local/resemblyzer.sh --optional true --fold ${fold}" \
             "--score_norm ${score_norm}"
-    done | sed "s|\$| --expdir ${expdir}|" | in_parallel env
+    done | sed "s|\$| --expdir ${expdir}|" | in_parallel
 fi
 
 if [ "${stage}" -le 5 ] && [ "${stop_stage}" -ge 5 ]; then
