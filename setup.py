@@ -39,6 +39,7 @@ setup(
         "test": [
             "pytest",
             "pytest-timeout",
+            "pytest-xdist",
             "hypothesis",
             "scikit-learn",
             "ruff",

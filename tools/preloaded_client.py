@@ -1,0 +1,91 @@
+"""The python3 that preloaded_python.py puts on PATH: hands its command over and waits for it.
+
+Started without site-packages, as `python3 -IS`, since it has to start in milliseconds. What the
+server cannot stand in for goes to the real interpreter: other options than those below, variables
+that act when an interpreter or its libraries start, and PLAIN_PYTHON=1.
+"""
+
+import marshal
+import os
+import signal
+import sys
+from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
+
+INTERPRETER = sys.executable
+OPTIONS = ("-P", "-u")
+AT_START = ("PLAIN_PYTHON", "PYTHONHASHSEED", "PYTHONWARNINGS", "PYTHONHOME", "PYTHONOPTIMIZE")
+AT_START += ("PYTHONSAFEPATH", "LD_PRELOAD", "MALLOC_")
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+def parse(args: list[str]) -> dict | None:
+    """Take a command line of Python apart: options, kind (c, m, file), target, further words."""
+    options = []
+    while args and args[0] in OPTIONS:
+        options.append(args.pop(0))
+    if not args:
+        return None
+    if args[0] in ("-c", "-m") and len(args) > 1:
+        kind, target, *rest = args
+        return {"options": options, "kind": kind[1], "target": target, "args": rest}
+    if args[0].startswith("-") or not os.path.isfile(args[0]):
+        return None
+    return {"options": options, "kind": "file", "target": args[0], "args": args[1:]}
+
+
+def open_descriptors() -> list[int]:
+    """What this process was started with: Python's own are not passed on."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if os.get_inheritable(int(name)):
+                found.append(int(name))
+        except OSError:  # that of the listing
+            pass
+    return found
+
+
+def receive(server: socket, size: int) -> int | None:
+    """A whole number of so many bytes, or nothing where the server has gone."""
+    data = b""
+    while len(data) < size:
+        part = server.recv(size - len(data))
+        if not part:
+            return None
+        data += part
+    return int.from_bytes(data, "little", signed=True)
+
+
+def main() -> None:
+    """Run the command line; end as it ends."""
+    words = sys.argv[1:]
+    command = parse(list(words))
+    if command is None or any(name.startswith(AT_START) for name in os.environ):
+        os.execv(INTERPRETER, [INTERPRETER, *words])
+    descriptors = open_descriptors()
+    umask = os.umask(0)
+    os.umask(umask)
+    command |= {"env": dict(os.environ), "cwd": os.getcwd(), "umask": umask, "pid": os.getpid()}
+    command |= {"program": os.path.abspath(sys.argv[0]), "descriptors": descriptors}
+    message = marshal.dumps(command)
+
+    server = socket(AF_UNIX, SOCK_STREAM)
+    server.connect(os.path.join(os.path.dirname(os.path.realpath(__file__)), "socket"))
+    rights = b"".join(number.to_bytes(4, "little") for number in descriptors)
+    server.sendmsg([len(message).to_bytes(8, "little")], [(SOL_SOCKET, SCM_RIGHTS, rights)])
+    server.sendall(message)
+    child = receive(server, 8)
+    for number in FORWARDED if child else ():
+        signal.signal(number, lambda number, frame: os.kill(child, number))
+    status = receive(server, 8) if child else None
+    if status is None:
+        os.write(2, b"preloaded_python.py: the server has gone\n")
+        os._exit(1)
+    if status < 0:  # ended by a signal
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,280 @@
+#!/usr/bin/env python3
+"""Runs a command with a python3 first on PATH that starts in a tenth of a second.
+
+    preloaded_python.py COMMAND ARG...
+
+Importing torch and ESPnet takes 5 to 25 s of processor time, and the tests start some hundreds of
+Python processes. Here one process, the server, imports them once; `python3` and `python` are small
+programs (preloaded_client.py) that let it fork a child for each command line. The child takes over
+the client's open files, working directory, environment, limits and signals, so it looks like an
+interpreter that was started in place; it is ended when its client is. Nothing of this project is
+imported in advance: it is read anew by every child. PLAIN_PYTHON=1 in the environment starts a real
+interpreter instead, for tests of what is imported or of memory.
+"""
+
+import contextlib
+import fcntl
+import gc
+import importlib
+import marshal
+import os
+import resource
+import runpy
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+import types
+from pathlib import Path
+
+MODULES = (
+    "av",
+    "espnet2.bin.asr_inference",
+    "espnet2.bin.asr_train",
+    "espnet2.bin.launch",
+    "espnet2.bin.pack",
+    "espnet2.bin.tokenize_text",
+    "espnet2.tasks.spk",
+    "kaldiio",
+    "matplotlib.pyplot",
+    "pyarrow.compute",
+    "pyarrow.csv",
+    "sentencepiece",
+    "sklearn.metrics",
+    "soundfile",
+    "soxr",
+    "torch._dynamo",
+    "torch.distributed.run",
+    "torch.utils.flop_counter",
+    "torch.utils.tensorboard",
+    "torchaudio",
+    "yaml",
+)
+# One thread, or forking is unsafe: neither OpenMP nor pyarrow's allocator may start another. CUDA
+# must not be touched before forking, so whether there is a GPU is asked of its driver's library.
+SERVER = {
+    "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+}
+LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+
+
+def become(command: dict, received: list[int]) -> None:
+    """Take over what the client was started with."""
+    os.setsid()  # ended together with what it starts
+    # The client's open files under their own numbers, and none of the server's
+    above = max(command["descriptors"], default=2) + 1
+    moved = [fcntl.fcntl(number, fcntl.F_DUPFD, above) for number in received]
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in moved:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+    for number, target in zip(moved, command["descriptors"], strict=True):
+        os.dup2(number, target, inheritable=True)
+        os.close(number)
+    os.chdir(command["cwd"])
+    os.umask(command["umask"])
+    for limit in LIMITS:
+        resource.setrlimit(limit, resource.prlimit(command["pid"], limit))
+    os.environ.clear()
+    os.environ.update(command["env"])
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        sys.modules["torch"].set_num_threads(int(threads))
+    sys.modules["numpy"].random.seed()
+    sys.executable = command["program"]
+    multiprocessing_spawn = importlib.import_module("multiprocessing.spawn")
+    multiprocessing_spawn.set_executable(sys.executable)
+
+    buffering = 0 if "-u" in command["options"] else -1
+    sys.stdin = sys.__stdin__ = text_stream(0, "rb", -1, "surrogateescape")
+    sys.stdout = sys.__stdout__ = text_stream(1, "wb", buffering, "surrogateescape")
+    sys.stderr = sys.__stderr__ = text_stream(2, "wb", buffering, "backslashreplace", True)
+
+
+def text_stream(number: int, mode: str, buffering: int, errors: str, by_line: bool = False):
+    """One of the three standard streams, or None where it is closed."""
+    import io
+
+    try:
+        raw = open(number, mode, buffering, closefd=False)  # noqa: SIM115
+    except OSError:
+        return None
+    return io.TextIOWrapper(
+        raw, "utf-8", errors, line_buffering=by_line or raw.isatty(), write_through=buffering == 0
+    )
+
+
+def run_as_main(command: dict) -> None:
+    """Run code, a module or a file as Python does."""
+    kind, target, safe = command["kind"], command["target"], "-P" in command["options"]
+    main = sys.modules["__main__"] = types.ModuleType("__main__")
+    main.__builtins__ = sys.modules["builtins"]
+    first = {"c": "", "m": os.getcwd(), "file": os.path.dirname(os.path.realpath(target))}[kind]
+    further = [p for p in os.environ.get("PYTHONPATH", "").split(":") if p]
+    sys.path[:0] = further if safe else [first, *further]
+    sys.argv = ["-c" if kind == "c" else target, *command["args"]]
+    sys.orig_argv = [sys.executable, *sys.argv]
+    importlib.invalidate_caches()
+    if kind == "m":
+        runpy._run_module_as_main(target)
+    elif kind == "c":
+        exec(compile(target, "<string>", "exec"), main.__dict__)
+    else:
+        main.__file__ = target
+        exec(compile(Path(target).read_bytes(), target, "exec"), main.__dict__)
+
+
+def child(command: dict, received: list[int]) -> None:
+    """Run the command and end the process, as Python ends."""
+    status = 1
+    try:
+        become(command, received)
+        run_as_main(command)
+        status = 0
+    except SystemExit as e:
+        status = e.code if isinstance(e.code, int) else int(e.code is not None)
+        if status and not isinstance(e.code, int):
+            print(e.code, file=sys.stderr)
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        status = 130
+    except BaseException:
+        traceback.print_exc()
+    with contextlib.suppress(BaseException):
+        threading._shutdown()
+    importlib.import_module("atexit")._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(status & 0xFF)
+
+
+class Server:
+    """Forks a child for every client, and ends it when the client has gone."""
+
+    def __init__(self, listener: socket.socket):
+        self.listener = listener
+        self.clients: dict[int, socket.socket] = {}  # by the child's process id
+        self.wakeup, end = os.pipe()
+        os.set_blocking(end, False)
+        signal.set_wakeup_fd(end, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self.ready = selectors.DefaultSelector()
+        self.ready.register(self.listener, selectors.EVENT_READ, self.accept)
+        self.ready.register(self.wakeup, selectors.EVENT_READ, self.reap)
+
+    def serve(self) -> None:
+        """Serve for as long as the process lives."""
+        while True:
+            for key, _ in self.ready.select():
+                key.data()
+
+    def accept(self) -> None:
+        """Fork a child for a new client."""
+        client, _ = self.listener.accept()
+        size, received, _, _ = socket.recv_fds(client, 8, 253)
+        message = b""
+        while size and len(message) < int.from_bytes(size, "little"):
+            part = client.recv(1 << 20)
+            if not part:
+                size = b""
+            message += part
+        process = os.fork() if size else None
+        if process == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            child(marshal.loads(message), received)
+        for number in received:
+            os.close(number)
+        if process is None:
+            client.close()
+            return
+        self.clients[process] = client
+        self.ready.register(client, selectors.EVENT_READ, lambda: self.end(process))
+        with contextlib.suppress(OSError):
+            client.sendall(process.to_bytes(8, "little"))
+
+    def end(self, process: int) -> None:
+        """End a child whose client has gone."""
+        self.forget(process)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # before it leads a group
+            os.kill(process, signal.SIGKILL)
+
+    def forget(self, process: int) -> socket.socket | None:
+        """The client of a child, which is no longer listened to."""
+        client = self.clients.pop(process, None)
+        if client:
+            self.ready.unregister(client)
+        return client
+
+    def reap(self) -> None:
+        """Tell clients how their children ended."""
+        os.read(self.wakeup, 4096)
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                process, status = found
+                if client := self.forget(process):
+                    code = os.waitstatus_to_exitcode(status)
+                    with contextlib.suppress(OSError):
+                        client.sendall(code.to_bytes(8, "little", signed=True))
+                    client.close()
+
+
+def serve(listener: socket.socket) -> None:
+    """Import everything, then serve; who connects meanwhile waits."""
+    for name in MODULES:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    Server(listener).serve()
+
+
+def install(folder: Path) -> None:
+    """Write the programs python3 and python into the folder."""
+    client = Path(__file__).with_name("preloaded_client.py").read_text(encoding="utf-8")
+    for name in ("python3", "python"):
+        (folder / name).write_text(f"#!{sys.executable} -IS\n{client}", encoding="utf-8")
+        (folder / name).chmod(0o755)
+        if not os.access(folder / name, os.X_OK):
+            raise PermissionError(f"{folder} is on a file system whose programs cannot be run")
+
+
+def main(command: list[str]) -> int:
+    """Run the command with the server, and give its exit status."""
+    if not command:
+        print(__doc__)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="python-") as folder:
+        try:
+            install(Path(folder))
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(f"{folder}/socket")
+        except OSError as e:
+            print(f"preloaded_python.py: {e}; continuing without: it is only slower", file=sys.stderr)
+            return subprocess.call(command)
+        listener.listen(64)
+        server_env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | SERVER
+        serving = [sys.executable, "-P", __file__, "--serve", str(listener.fileno())]
+        server = subprocess.Popen(serving, env=server_env, pass_fds=[listener.fileno()])
+        listener.close()
+        env = {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHON_EXEC": f"{folder}/python3"}
+        try:
+            return subprocess.call(command, env=os.environ | env)
+        finally:
+            server.kill()
+            server.wait()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--serve"]:
+        serve(socket.socket(fileno=int(sys.argv[2])))
+    sys.exit(main(sys.argv[1:]))
