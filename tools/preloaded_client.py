@@ -12,7 +12,7 @@ import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 
 INTERPRETER = sys.executable
-OPTIONS = ("-P", "-u")
+OPTIONS = ("-B", "-P", "-u")
 AT_START = ("PLAIN_PYTHON", "PYTHONHASHSEED", "PYTHONWARNINGS", "PYTHONHOME", "PYTHONOPTIMIZE")
 AT_START += ("PYTHONSAFEPATH", "LD_PRELOAD", "MALLOC_")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
@@ -49,7 +49,10 @@ def receive(server: socket, size: int) -> int | None:
     """A whole number of so many bytes, or nothing where the server has gone."""
     data = b""
     while len(data) < size:
-        part = server.recv(size - len(data))
+        try:
+            part = server.recv(size - len(data))
+        except ConnectionError:
+            return None
         if not part:
             return None
         data += part
@@ -70,7 +73,10 @@ def main() -> None:
     message = marshal.dumps(command)
 
     server = socket(AF_UNIX, SOCK_STREAM)
-    server.connect(os.path.join(os.path.dirname(os.path.realpath(__file__)), "socket"))
+    try:
+        server.connect(os.path.join(os.path.dirname(os.path.realpath(__file__)), "socket"))
+    except OSError:  # the server has ended, or is another machine's
+        os.execv(INTERPRETER, [INTERPRETER, *words])
     rights = b"".join(number.to_bytes(4, "little") for number in descriptors)
     server.sendmsg([len(message).to_bytes(8, "little")], [(SOL_SOCKET, SCM_RIGHTS, rights)])
     server.sendall(message)

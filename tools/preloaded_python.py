@@ -87,6 +87,8 @@ def become(command: dict, received: list[int]) -> None:
     if threads := os.environ.get("OMP_NUM_THREADS"):
         sys.modules["torch"].set_num_threads(int(threads))
     sys.modules["numpy"].random.seed()
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    sys.dont_write_bytecode |= "-B" in command["options"]
     sys.executable = command["program"]
     multiprocessing_spawn = importlib.import_module("multiprocessing.spawn")
     multiprocessing_spawn.set_executable(sys.executable)
@@ -231,6 +233,7 @@ class Server:
 
 def serve(listener: socket.socket) -> None:
     """Import everything, then serve; who connects meanwhile waits."""
+    sys.path.pop(0)  # this file's folder
     for name in MODULES:
         importlib.import_module(name)
     gc.collect()
@@ -263,7 +266,7 @@ def main(command: list[str]) -> int:
             return subprocess.call(command)
         listener.listen(64)
         server_env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | SERVER
-        serving = [sys.executable, "-P", __file__, "--serve", str(listener.fileno())]
+        serving = [sys.executable, __file__, "--serve", str(listener.fileno())]
         server = subprocess.Popen(serving, env=server_env, pass_fds=[listener.fileno()])
         listener.close()
         env = {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHON_EXEC": f"{folder}/python3"}

@@ -47,7 +47,8 @@ def test_every_speed_of_an_utterance_is_an_entry_with_its_own_class(corpus):
         assert example["spk_labels"].item() == speakers.index(utt2spk[utt]) + len(speakers) * k
         whole = soxr.resample(read_audio(wavs[utt]), 16000 * speed, 16000)
         windows = np.lib.stride_tricks.sliding_window_view(whole, 8000)
-        assert np.abs(windows - example["speech"]).max(axis=1).min() < 1e-5
+        begins = np.abs(windows[:, 0] - example["speech"][0]) < 1e-5  # to compare fewer
+        assert np.abs(windows[begins] - example["speech"]).max(axis=1).min() < 1e-5
 
 
 def test_the_clean_crop_has_the_speed_of_the_augmented_one(corpus):
