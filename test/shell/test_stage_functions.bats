@@ -100,3 +100,49 @@ STAGE
     [ "$status" -eq 0 ]
     [ -z "$(ls -A new/exp)" ]
 }
+
+@test "of two runs that make one output, the second waits and finds it done" {
+    cat > make.sh <<'MAKE'
+set -eu
+mkdir -p made
+echo run >> made/count
+until [ -e go ]; do sleep 0.05; done
+touch made/output
+MAKE
+    bash stage.sh once made/output input -- bash make.sh > first.log 2>&1 3>&- &
+    first=$!
+    until [ -s made/count ]; do sleep 0.05; done
+    bash stage.sh once made/output input -- bash make.sh > second.log 2>&1 3>&- &
+    second=$!
+    until grep -q "waiting for another run" second.log; do sleep 0.05; done
+    touch go
+    wait "${first}"
+    wait "${second}"
+    grep -q "done before" second.log
+    [ "$(runs)" -eq 1 ]
+    [ ! -e made/.output.lock ]
+}
+
+@test "a run that is killed frees its output for the next" {
+    printf 'mkdir -p made; echo run >> made/count; exec sleep 1000\n' > slow.sh
+    setsid bash stage.sh once made/output input -- bash slow.sh > first.log 2>&1 3>&- &
+    until [ -s made/count ]; do sleep 0.05; done
+    kill -9 -- "-$!"
+    once
+    [ "$status" -eq 0 ]
+    [ "$(runs)" -eq 2 ]
+}
+
+@test "what was made together is made again together" {
+    printf 'touch a b; echo run >> count\n' > both.sh
+    for missing in none b a; do
+        rm -f "${missing}"
+        run bash stage.sh once a --and b input -- bash both.sh
+        [ "$status" -eq 0 ]
+        [ -e b ] && [ -e a ]
+    done
+    [ "$(wc -l < count)" -eq 3 ]
+    run bash stage.sh once a --and b --and c input -- bash both.sh
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"has not made a b c"* ]]
+}

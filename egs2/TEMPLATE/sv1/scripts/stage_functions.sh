@@ -45,14 +45,54 @@ fingerprint() {
     done | cksum
 }
 
-# once OUTPUT KEY... -- COMMAND...
+# lock FILE WHAT: waits until no other process holds the lock, and leaves it in lock_fd. It is held
+# until unlock, or the end of this process and all that it starts. FILE may stay behind, and means
+# nothing; WHAT is to be told while it waits.
+lock() {
+    local status
+    mkdir -p "$(dirname "$1")"
+    while :; do
+        exec {lock_fd}>> "$1" || die "$1: cannot be written to"
+        status=0
+        try_lock "${lock_fd}" 6 || status=$? # exclusive, without waiting
+        if [ "${status}" -eq 1 ]; then
+            log "waiting for another run, which is making $2"
+            status=0
+            try_lock "${lock_fd}" 2 || status=$?
+        fi
+        # a file system without locks: as if alone
+        [ "${status}" -eq 0 ] || log "Warning: $1 cannot be locked: run one thing at a time in this folder"
+        # its last holder may have removed it
+        [ ! "$1" -ef "/proc/self/fd/${lock_fd}" ] || return 0
+        exec {lock_fd}>&-
+    done
+}
+
+# try_lock FD OPERATION: as flock(2); status 1 if another holds the lock, 2 if there are no locks
+try_lock() {
+    perl -MErrno -e '
+        open(my $file, ">>&=", $ARGV[0]) or exit 2;
+        flock($file, $ARGV[1]) or exit($!{EWOULDBLOCK} ? 1 : 2)' "$@"
+}
+
+# unlock FILE: gives up the lock in lock_fd
+unlock() {
+    rm -f "$1"
+    exec {lock_fd}>&-
+}
+
+# once OUTPUT [--and OUTPUT]... KEY... -- COMMAND...
 # Runs the command unless it has made OUTPUT (a file or folder) from the same keys before: words,
 # and files that count by their content. The note about it is the file .NAME.done beside OUTPUT.
 # A command that was killed or has failed is run again, and must know what to do with what it
-# finds.
+# finds. Of two runs that make one output, the second waits, and finds it done.
 once() {
-    local output=$1 marker key status keys=()
+    local output=$1 outputs=("$1") marker key status keys=() lock_file lock_fd
     shift
+    while [ "$1" = --and ]; do
+        outputs+=("$2")
+        shift 2
+    done
     while [ "$1" != -- ]; do
         keys+=("$1")
         shift
@@ -60,11 +100,16 @@ once() {
     shift
     marker=$(dirname "${output}")/.$(basename "${output}").done
     key=$(fingerprint "${keys[@]}")
-    if [ -e "${output}" ] && [ "$(cat "${marker}" 2> /dev/null)" = "${key}" ]; then
-        log "${output}: done before"
+    if done_before; then
         return 0
     fi
-    mkdir -p "$(dirname "${output}")"
+    lock_file=${marker%.done}.lock
+    lock "${lock_file}" "${output}"
+    key=$(fingerprint "${keys[@]}")
+    if done_before; then # by another run, meanwhile
+        unlock "${lock_file}"
+        return 0
+    fi
     rm -f "${marker}"
     # in a subshell of its own right, not "... || exit", in which set -e would be off
     set +e
@@ -74,9 +119,25 @@ once() {
     )
     status=$?
     set -e
+    if [ "${status}" -eq 0 ]; then
+        all_exist "${outputs[@]}" || die "$1 has not made ${outputs[*]}"
+        echo "${key}" > "${marker}"
+    fi
+    unlock "${lock_file}"
     [ "${status}" -eq 0 ] || exit 1
-    [ -e "${output}" ] || die "$1 has not made ${output}"
-    echo "${key}" > "${marker}"
+}
+
+# done_before: whether once's outputs were made from its key
+done_before() {
+    all_exist "${outputs[@]}" && [ "$(cat "${marker}" 2> /dev/null)" = "${key}" ] || return 1
+    log "${outputs[0]}: done before"
+}
+
+all_exist() {
+    local file
+    for file in "$@"; do
+        [ -e "${file}" ] || return 1
+    done
 }
 
 # run_job "CMD OPTIONS" LOG COMMAND...: runs through a back end (run.pl, slurm.pl, ...); if the
