@@ -6,10 +6,16 @@ import argparse
 from espnet2.utils.types import str2bool
 
 from espnet2_sv.bin.cli import run
+from espnet2_sv.errors import SVError
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
+def get_parser(several: bool = True) -> argparse.ArgumentParser:
+    """Return the command-line parser.
+
+    Args:
+        several: Whether several lists can be given, and a file for the model's description.
+    """
+    nargs = "+" if several else None
     parser = argparse.ArgumentParser(
         description="Embed every utterance of a wav.scp. Writes xvector.ark, xvector.scp, utt2dur "
         "and failed; run again after a kill to go on.",
@@ -28,8 +34,20 @@ def get_parser() -> argparse.ArgumentParser:
         help="ASR model that a speaker adaptor reads, if neither its package holds it nor is it "
         "where training had it",
     )
-    parser.add_argument("--wav_scp", required=True, metavar="F", help="utterance and audio a line")
-    parser.add_argument("--output_dir", required=True, metavar="D", help="where to write")
+    parser.add_argument(
+        "--wav_scp", required=True, nargs=nargs, metavar="F", help="utterance and audio a line"
+    )
+    parser.add_argument(
+        "--output_dir",
+        required=True,
+        nargs=nargs,
+        metavar="D",
+        help="where to write" + (", one for each list" if several else ""),
+    )
+    if several:
+        parser.add_argument(
+            "--system", metavar="F", help="also write what sv_describe tells of the model: JSON"
+        )
     parser.add_argument("--ngpu", type=int, default=0, help="GPUs, one process each; 0: the CPU")
     parser.add_argument("--nj", type=int, default=1, help="processes on the CPU")
     parser.add_argument(
@@ -85,11 +103,15 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd=None):
     """Embed as the command line says."""
     args = vars(get_parser().parse_args(cmd))
-    from espnet2_sv.inference.embedder import embed_wav_scp
+    wav_scps, output_dirs = args.pop("wav_scp"), args.pop("output_dir")
+    if len(wav_scps) != len(output_dirs):
+        raise SVError(f"--output_dir: give one folder for each of {len(wav_scps)} --wav_scp")
+    from espnet2_sv.inference.embedder import embed_wav_scps
 
-    report = embed_wav_scp(args.pop("model"), args.pop("wav_scp"), args.pop("output_dir"), **args)
-    if report.embedded is not None:
-        print(f"{report.embedded} embedded, {report.failed} failed, {report.new} in this run")
+    lists = list(zip(wav_scps, output_dirs, strict=True))
+    for report in embed_wav_scps(args.pop("model"), lists, **args):
+        if report.embedded is not None:
+            print(f"{report.embedded} embedded, {report.failed} failed, {report.new} in this run")
 
 
 if __name__ == "__main__":

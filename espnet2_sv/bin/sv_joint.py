@@ -28,7 +28,7 @@ NOT_DECODING = ("batch_size", "dtype", "log_level", "ngpu", "num_workers", "seed
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the command-line parser: sv_embed's options and those of decoding."""
-    parser = sv_embed.get_parser()
+    parser = sv_embed.get_parser(several=False)
     parser.description = DESCRIPTION
     group = parser.add_argument_group("decoding")
     group.add_argument(

@@ -1,30 +1,38 @@
 """How large a speaker model is and what it computes."""
 
-from collections.abc import Callable, Mapping
+import json
 from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
 from espnet2_sv.inference.loading import load_speaker_model
 
 PROBE_SECONDS = 10  # of audio, over which compute is counted
 
 
 def describe(source: str | Path, asr: str | Path | None = None) -> dict[str, float]:
-    """Count a speaker model's parameters and compute, as columns for RESULTS.md.
+    """Count a speaker model's parameters and compute; see :func:`describe_model`.
 
     Args:
         source: The speaker model.
         asr: The ASR model that an adaptor reads, if it is not where training had it.
+    """
+    model, _ = load_speaker_model(source, asr=asr)
+    return describe_model(model)
+
+
+def describe_model(model: torch.nn.Module) -> dict[str, float]:
+    """Count a speaker model's parameters and compute, as columns for RESULTS.md.
+
+    Args:
+        model: The speaker model, on the CPU and in eval mode.
 
     Returns:
         ``parameters`` of the network in use, ``trained_parameters`` of it, and
         ``gmac_per_second``: billions of multiply-accumulates per second of audio.
     """
-    model, _ = load_speaker_model(source, asr=asr)
     network = [getattr(model.backbone, "held", model.backbone), model.head]
     trained = [model.backbone, model.head]
     return {
@@ -36,6 +44,12 @@ def describe(source: str | Path, asr: str | Path | None = None) -> dict[str, flo
     }
 
 
+def write_system(model: torch.nn.Module, path: str | Path) -> None:
+    """Write what :func:`describe_model` finds to a JSON file."""
+    with atomic_write(path) as f:
+        f.write(json.dumps(describe_model(model), indent=2) + "\n")
+
+
 @torch.inference_mode()
 def _macs(model: torch.nn.Module) -> float:
     samples = PROBE_SECONDS * model.backbone.sample_rate
@@ -44,37 +58,3 @@ def _macs(model: torch.nn.Module) -> float:
     with FlopCounterMode(display=False) as counter:
         model.embed(speech, torch.tensor([samples]))
     return counter.get_total_flops() / 2
-
-
-def character_error_rate(reference: str | Path, hypothesis: str | Path) -> float:
-    """Character error rate in percent of two Kaldi ``text`` files; spaces count.
-
-    Raises:
-        SVError: An utterance has no hypothesis, or the references are empty.
-    """
-    references, hypotheses = (
-        read_two_column(path, allow_empty_values=True) for path in (reference, hypothesis)
-    )
-    for utterance in references:
-        if utterance not in hypotheses:
-            raise SVError(f"{hypothesis}: utterance {utterance} of {reference} is missing")
-    if not any(references.values()):
-        raise SVError(f"{reference}: holds no text")
-    return error_rate(references, hypotheses, list)
-
-
-def error_rate(
-    references: Mapping[str, str], hypotheses: Mapping[str, str], units: Callable[[str], list]
-) -> float:
-    """Errors in percent of the references' units; every reference has a hypothesis.
-
-    Args:
-        references: Texts by utterance, not all of them empty.
-        hypotheses: Texts by utterance.
-        units: Takes a text apart: ``list`` for characters, ``str.split`` for words.
-    """
-    import editdistance
-
-    pairs = [(units(text), units(hypotheses[name])) for name, text in references.items()]
-    errors = sum(editdistance.eval(wanted, given) for wanted, given in pairs)
-    return 100.0 * errors / sum(len(wanted) for wanted, _ in pairs)

@@ -1,12 +1,14 @@
 """Processing all recordings of a ``wav.scp``: resumable, and spread over devices."""
 
+import functools
 import hashlib
 import json
 import logging
 import math
 import shutil
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ from espnet2_sv.inference.parts import merge_parts
 from espnet2_sv.inference.pool import run_processes
 from espnet2_sv.inference.progress import progress_bar
 from espnet2_sv.inference.shards import Shard, make_shards
+from espnet2_sv.inference.waveforms import WaveformEmbedder
 from espnet2_sv.inference.worker import Job, embed_shards
 
+Loader = Callable[[str, Precision], WaveformEmbedder]  # by device
 OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed")
 
 
@@ -64,8 +68,46 @@ def embed_wav_scp(
         asr: The ASR model that a speaker adaptor reads, if it is in another place.
         options: Further arguments of :func:`process_wav_scp`.
     """
+    lists = [(wav_scp, output_dir)]
+    return embed_wav_scps(source, lists, model_file=model_file, asr=asr, **options)[0]
+
+
+def embed_wav_scps(
+    source: str | Path,
+    lists: Sequence[tuple[str | Path, str | Path]],
+    *,
+    model_file: str | Path | None = None,
+    asr: str | Path | None = None,
+    system: str | Path | None = None,
+    **options: Any,
+) -> list[EmbedReport]:
+    """Embed several lists as :func:`embed_wav_scp` does one; the model is loaded once.
+
+    Args:
+        source: The speaker model.
+        lists: A ``wav.scp`` and the folder to write, for each.
+        model_file: Weights other than the best of a training run.
+        asr: The ASR model that a speaker adaptor reads, if it is in another place.
+        system: A JSON file to write first, with the model's size and compute; see
+            :func:`espnet2_sv.inference.description.describe_model`.
+        options: Further arguments of :func:`process_wav_scp`.
+
+    Returns:
+        How it ended for each list.
+
+    Raises:
+        SVError: Two lists have one folder, or as :func:`process_wav_scp`.
+    """
+    folders = [Path(folder).absolute() for _, folder in lists]
+    if len(set(folders)) < len(folders):
+        raise SVError(f"{max(folders, key=folders.count)}: is to hold two lists; name two folders")
     extractor = EmbeddingExtractor.find(source, model_file, asr)
-    return process_wav_scp(extractor, wav_scp, output_dir, **options)
+    load = functools.cache(extractor.load)
+    if system is not None:
+        from espnet2_sv.inference.description import write_system
+
+        write_system(load("cpu", _precision(**options)).model, system)
+    return [process_wav_scp(extractor, *names, load=load, **options) for names in lists]
 
 
 def recognise_wav_scp(
@@ -113,6 +155,7 @@ def process_wav_scp(
     resume: bool = True,
     shard: str | None = None,
     shard_size: int | None = None,
+    load: Loader | None = None,
 ) -> EmbedReport:
     """Process each utterance of a ``wav.scp`` once.
 
@@ -140,6 +183,7 @@ def process_wav_scp(
         shard: ``"i/n"``: do the i-th of n shares and do not merge; a call without it finishes.
         shard_size: Utterances a shard; by default a 64th of all, but 16 to 256. A killed run
             loses at most the shards under way.
+        load: Loads the model in this process, where it works alone; ``extractor.load`` by default.
 
     Raises:
         SVError: A recording cannot be embedded and ``skip_bad`` is not set, none can, or an
@@ -172,7 +216,7 @@ def process_wav_scp(
         return _finish(stamp.counts(), 0, skip_bad, output_dir)
     share = list(select_share(shards, shard))
     pending = [s for s in share if not job.part_path(s).exists()]
-    _embed(job, pending, share, ngpu, nj)
+    _embed(job, pending, share, ngpu, nj, load or extractor.load)
     new = sum(len(s.utterances) for s in pending)
     if shard is not None:
         logging.info(f"{output_dir}: share {shard} is done; a call without --shard merges")
@@ -184,6 +228,12 @@ def process_wav_scp(
     return _finish(counts, new, skip_bad, output_dir)
 
 
+def _precision(**options: Any) -> Precision:
+    """What the options of :func:`process_wav_scp` say of it."""
+    names = {field.name for field in fields(Precision)}
+    return Precision(**{name: value for name, value in options.items() if name in names})
+
+
 def default_shard_size(utterances: int) -> int:
     """Return a size that gives several processes work, and costs little if one is killed.
 
@@ -192,7 +242,9 @@ def default_shard_size(utterances: int) -> int:
     return min(256, max(16, math.ceil(utterances / 64)))
 
 
-def _embed(job: Job, pending: list[Shard], share: list[Shard], ngpu: int, nj: int) -> None:
+def _embed(
+    job: Job, pending: list[Shard], share: list[Shard], ngpu: int, nj: int, load: Loader
+) -> None:
     """Work on pending shards on all devices."""
     if not pending:
         return
@@ -203,7 +255,7 @@ def _embed(job: Job, pending: list[Shard], share: list[Shard], ngpu: int, nj: in
     start = time.monotonic()
     with progress_bar(total, total - todo, "utterances") as progress:
         if len(devices) == 1:
-            embed_shards(job, job.embedder(devices[0]), pending, progress)
+            embed_shards(job, load(devices[0], job.precision), pending, progress)
         else:
             run_processes(job, devices, pending, progress)
     logging.info(f"processed {todo} utterances in {time.monotonic() - start:.1f} s")

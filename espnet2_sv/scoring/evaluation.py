@@ -43,8 +43,14 @@ class Evaluation:
     scores: np.ndarray
     labels: np.ndarray
 
-    def write(self, output_dir: Path_, title: str) -> None:
-        """Write metrics.json, metrics.md, det.json, det.png and scores.png (the histogram)."""
+    def write(self, output_dir: Path_, title: str, pictures: bool = True) -> None:
+        """Write metrics.json, metrics.md, det.json and the pictures.
+
+        Args:
+            output_dir: Where to write; it is made if need be.
+            title: Heading of metrics.md and of the pictures.
+            pictures: Whether to draw det.png (the DET curve) and scores.png (the histogram).
+        """
         folder = Path(output_dir)
         curves = {name: curve.to_json() for name, curve in self.curves.items()}
         texts = {
@@ -52,9 +58,10 @@ class Evaluation:
             "metrics.md": metrics_markdown(self.metrics, title),
             "metrics.json": json.dumps(self.metrics, indent=2) + "\n",
         }
-        plot_det(self.curves, folder / "det.png", title)
-        threshold = self.metrics["eer_threshold"]
-        plot_histogram(self.scores, self.labels, folder / "scores.png", threshold, title)
+        if pictures:
+            plot_det(self.curves, folder / "det.png", title)
+            threshold = self.metrics["eer_threshold"]
+            plot_histogram(self.scores, self.labels, folder / "scores.png", threshold, title)
         for name, text in texts.items():  # metrics.json last: its presence says all is there
             with atomic_write(folder / name) as f:
                 f.write(text)

@@ -1,7 +1,4 @@
-import pytest
-
-from espnet2_sv.errors import SVError
-from espnet2_sv.inference.description import character_error_rate, describe
+from espnet2_sv.inference.description import describe
 from espnet2_sv.inference.loading import load_speaker_model
 
 
@@ -15,13 +12,3 @@ def test_counts_the_network_that_is_used(speaker_exp):
     # at least the subsampling's second convolution: 16 x 16 x 3 x 3 per (frame, band)
     frames, bands = 10 * 25 - 1, 19
     assert counted["gmac_per_second"] * 1e9 > 16 * 16 * 9 * frames * bands / 10
-
-
-def test_character_error_rate_by_hand(tmp_path):
-    reference, hypothesis = tmp_path / "ref", tmp_path / "hyp"
-    reference.write_text("a ONE TWO\nb YES\n")
-    hypothesis.write_text("a ONE TO\nb\n")
-    assert character_error_rate(reference, hypothesis) == pytest.approx(100 * (1 + 3) / (7 + 3))
-    hypothesis.write_text("a ONE TWO\n")
-    with pytest.raises(SVError, match="utterance b"):
-        character_error_rate(reference, hypothesis)

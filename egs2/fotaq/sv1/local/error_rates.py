@@ -17,7 +17,7 @@ from espnet2_sv.bin.cli import run
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.inference.description import error_rate
+from espnet2_sv.scoring.text_errors import error_rate
 
 
 def compare(reference: str, alone: str, joint: str) -> dict:
