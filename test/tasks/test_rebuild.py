@@ -15,7 +15,7 @@ def test_rebuilding_imports_no_task_of_espnet():
             "slow = ('espnet2.tasks', 'espnet2.train.trainer')\n"
             "print(*(name for name in sys.modules if name.startswith(slow)))",
         ],
-        env=os.environ | {"PLAIN_PYTHON": "1"},  # see tools/preloaded_python.py
+        env=os.environ | {"PLAIN_PYTHON": "1"},  # see egs2/TEMPLATE/sv1/scripts/preloaded_python.py
         capture_output=True,
         text=True,
         check=True,

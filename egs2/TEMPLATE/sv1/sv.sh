@@ -63,6 +63,7 @@ top_n=300             # Size of its cohort: the most similar speakers.
 score_norm_args=      # Further arguments for it, e.g. "--ngpu 1".
 calibrate=false       # Whether to calibrate scores to log-likelihood ratios, by durations, too.
 calib_set=            # Set whose trials train it, or give a threshold (default: valid_set).
+show_results=true     # Whether to print exp/RESULTS.md in the end.
 results_layout=       # YAML file that says how exp/RESULTS.md is laid out, see sv_results --help.
 calibrate_args=       # Further arguments for it, e.g. "--p_target 0.05".
 asr_sets=             # For adaptors: sets with a file text, recognised before and after.
@@ -166,6 +167,14 @@ if runs 3; then
     warn_of_training_speakers ${valid_set} ${test_sets}
 fi
 
+# From here on this experiment is this process's
+if [ "${stop_stage}" -ge 4 ]; then
+    mkdir -p "$(dirname "${sv_exp}")"
+    exp_lock=$(dirname "${sv_exp}")/.$(basename "${sv_exp}").lock
+    lock "${exp_lock}" "${sv_exp}"
+    trap 'rm -f "${exp_lock}"' EXIT
+fi
+
 train_files=("${data_feats}/${train_set}"/{wav.scp,spk2utt})
 train_files+=("${data_feats}/${valid_set}"/{wav.scp,trials})
 [ -z "${noise_scp}" ] || train_files+=("${noise_scp}")
@@ -205,20 +214,22 @@ if runs 6; then
     done
     model=$(fingerprint "${weights}" "${sv_exp}/config.yaml" "${inference_args}")
     if [ "$(cat "${inference_dir}/.model" 2> /dev/null)" != "${model}" ]; then
-        # all that another model has made
+        # all that another model has made; not while another run's table is being made of it
+        lock "${expdir}/.results.lock" "${expdir}/RESULTS.md"
         rm -rf "${inference_dir}" "${sv_exp}/calibration.json" "${sv_exp}/threshold.json"
+        unlock "${expdir}/.results.lock"
         mkdir -p "${inference_dir}"
         echo "${model}" > "${inference_dir}/.model"
     fi
-    # shellcheck disable=SC2086
-    once "${inference_dir}/trials/xvector.scp" "${model}" "${sources[@]}" -- \
-        embed trials ${trial_sets}
+    outputs=("${inference_dir}/trials/xvector.scp" --and "${inference_dir}/model.json")
     if "${score_norm}"; then
         cohort=${data_feats}/${cohort_set}/wav.scp
         require_file "${cohort}" "run stage 3 first (--cohort_set)"
-        once "${inference_dir}/cohort/xvector.scp" "${model}" "${cohort}" -- \
-            embed cohort "${cohort_set}"
+        outputs+=(--and "${inference_dir}/cohort/xvector.scp")
+        sources+=("${cohort}")
     fi
+    # shellcheck disable=SC2086
+    once "${outputs[@]}" "${model}" "${sources[@]}" -- embed ${trial_sets}
     if [ "${sv_task}" = adaptor ]; then
         for dset in ${asr_sets}; do
             recognise_alone "${dset}"
@@ -252,17 +263,18 @@ results=${expdir}/RESULTS.md
 if runs 8; then
     log "Stage 8: Metrics: ${results}"
     for dset in ${test_sets}; do
-        for kind in ${kinds}; do
-            measure "${dset}" "${kind}"
-        done
+        # shellcheck disable=SC2086
+        measure "${dset}" ${kinds}
     done
     choose_threshold
     describe_system
+    lock "${expdir}/.results.lock" "${results}" # the table of all systems is that of the last one that is done
     write_results "${sv_exp}/RESULTS.md" "" "${inference_dir}" # packed with the model
     dirs=("${expdir}"/sv_*/inference*)
     [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}") # --sv_exp
     write_results "${results}" "${results_layout}" "${dirs[@]}"
-    cat "${results}"
+    ! "${show_results}" || cat "${results}"
+    unlock "${expdir}/.results.lock"
 fi
 
 packed=${sv_exp}/$(basename "${sv_exp}").zip

@@ -14,29 +14,35 @@ union_of_wav_scp() {
         }' "$@"
 }
 
-# embed NAME SET...: one embedding for each utterance of the sets, in ${inference_dir}/NAME
+# embed SET...: one embedding for each utterance of the sets, in ${inference_dir}/trials, and of the
+# cohort, where scores are normalised, in cohort/; model.json tells of the model
 embed() {
-    local dir=${inference_dir}/$1 jobs=1
-    shift
-    mkdir -p "${dir}"
+    local trials=${inference_dir}/trials cohort=${inference_dir}/cohort dirs=() jobs=${inference_nj}
+    mkdir -p "${trials}" "${cohort}"
+    if "${score_norm}"; then
+        union_of_wav_scp "${data_feats}/${cohort_set}/wav.scp" > "${cohort}/wav.scp"
+        dirs+=("${cohort}")
+    fi
     # shellcheck disable=SC2046
-    union_of_wav_scp $(printf "${data_feats}/%s/wav.scp " "$@") > "${dir}/wav.scp"
+    union_of_wav_scp $(printf "${data_feats}/%s/wav.scp " "$@") > "${trials}/wav.scp"
+    dirs+=("${trials}") # last: its scp says that all is there
     # shellcheck disable=SC2206
     local command=("${python}" -m espnet2_sv.bin.sv_embed --model "${sv_exp}"
-        --wav_scp "${dir}/wav.scp" --output_dir "${dir}" --allow_pipes "${allow_pipes}"
-        ${inference_args})
+        --wav_scp "${dirs[@]/%//wav.scp}" --output_dir "${dirs[@]}"
+        --allow_pipes "${allow_pipes}" ${inference_args})
     [ -z "${inference_model}" ] || command+=(--model_file "${sv_exp}/${inference_model}")
-    log "embedding $(wc -l < "${dir}/wav.scp") utterances; log: ${dir}/embed.log"
+    log "embedding $(cat "${dirs[@]/%//wav.scp}" | wc -l) utterances; log: ${trials}/embed.log"
     if "${gpu_inference}"; then
-        run_job "${cuda_cmd} --gpu ${ngpu}" "${dir}/embed.log" "${command[@]}" --ngpu "${ngpu}"
+        run_job "${cuda_cmd} --gpu ${ngpu}" "${trials}/embed.log" "${command[@]}" \
+            --system "${inference_dir}/model.json" --ngpu "${ngpu}"
         return
     fi
-    jobs=${inference_nj}
     if [ "${jobs}" -gt 1 ]; then # each its share; the call below puts them together
-        run_job "${decode_cmd} JOB=1:${jobs}" "${dir}/embed.JOB.log" "${command[@]}" \
+        run_job "${decode_cmd} JOB=1:${jobs}" "${trials}/embed.JOB.log" "${command[@]}" \
             --shard "JOB/${jobs}"
     fi
-    run_job "${decode_cmd}" "${dir}/embed.log" "${command[@]}"
+    run_job "${decode_cmd}" "${trials}/embed.log" "${command[@]}" \
+        --system "${inference_dir}/model.json"
 }
 
 # recognise_alone SET: its text by ESPnet's own command and the ASR model as it was
@@ -118,17 +124,25 @@ calibrate_scores() {
     done
 }
 
-# measure SET KIND: the metrics of one kind of scores
+# measure SET KIND...: the metrics of each kind of scores
 measure() {
-    local dir=${inference_dir}/$1/$2 trials=${data_feats}/$1/trials
-    local speakers=("${data_feats}/$1/utt2spk")
+    local dset=$1 trials=${data_feats}/$1/trials speakers=("${data_feats}/$1/utt2spk")
+    local dirs titles outputs=()
+    shift
+    dirs=("${@/#/${inference_dir}/${dset}/}")
+    titles=("${@/#/$(basename "${sv_exp}") ${dset} }")
     # speakers of the models that the trials' first column names
-    [ ! -e "${data_feats}/$1/enroll_utt2spk" ] || speakers+=("${data_feats}/$1/enroll_utt2spk")
-    require_file "${dir}/scores" "run stage 7 first"
-    once "${dir}/metrics.json" "${dir}/scores" "${trials}" "${speakers[@]}" -- \
-        run_job "${train_cmd}" "${dir}/metrics.log" "${python}" -m espnet2_sv.bin.sv_metrics \
-        --trials "${trials}" --scores "${dir}/scores" --output_dir "${dir}" \
-        --utt2spk "${speakers[@]}" --title "$(basename "${sv_exp}") $1 $2"
+    [ ! -e "${data_feats}/${dset}/enroll_utt2spk" ] \
+        || speakers+=("${data_feats}/${dset}/enroll_utt2spk")
+    for dir in "${dirs[@]}"; do
+        require_file "${dir}/scores" "run stage 7 first"
+        outputs+=(--and "${dir}/metrics.json")
+    done
+    once "${inference_dir}/${dset}/metrics.log" "${outputs[@]}" "${dirs[@]/%//scores}" \
+        "${trials}" "${speakers[@]}" -- \
+        run_job "${train_cmd}" "${inference_dir}/${dset}/metrics.log" \
+        "${python}" -m espnet2_sv.bin.sv_metrics --trials "${trials}" --utt2spk "${speakers[@]}" \
+        --scores "${dirs[@]/%//scores}" --output_dir "${dirs[@]}" --title "${titles[@]}"
 }
 
 # choose_threshold: notes, beside the model, the cosine of equal error rates on calib_set's trials
@@ -138,29 +152,34 @@ choose_threshold() {
     require_file "${scores}" "run stage 7 first"
     once "${dir}/metrics.json" "${scores}" "${trials}" -- \
         run_job "${train_cmd}" "${dir}/metrics.log" "${python}" -m espnet2_sv.bin.sv_metrics \
-        --trials "${trials}" --scores "${scores}" --output_dir "${dir}" --bootstrap_samples 0
+        --trials "${trials}" --scores "${scores}" --output_dir "${dir}" --bootstrap_samples 0 \
+        --pictures false
     sed -n 's/^ *"eer_threshold": *\([-0-9.e]*\),*$/{"cosine": \1}/p' \
         "${dir}/metrics.json" > "${part}"
     [ ! -s "${part}" ] || mv "${part}" "${sv_exp}/threshold.json"
 }
 
-# describe_system: system.json, what the model holds and computes, beside all of its metrics.json
+# describe_system: system.json, what the model holds and computes and how well it recognises, beside
+# all of its metrics.json
 describe_system() {
-    local file options=() texts=() dset
+    local file texts=() dset model=${inference_dir}/model.json system=${inference_dir}/system.json
     for dset in ${asr_sets}; do # the table has room for one
         file=${inference_dir}/${dset}
         if [ -e "${file}/joint/text" ] && [ "${#texts[@]}" -eq 0 ]; then
             texts=("data/${dset}/text" "${file}/asr_alone/1best_recog/text" "${file}/joint/text")
-            options=(--text "${texts[0]}" --text_asr_alone "${texts[1]}" --text_joint "${texts[2]}")
         fi
     done
-    once "${inference_dir}/system.json" "$(cat "${inference_dir}/.model")" \
-        ${texts[@]+"${texts[@]}"} -- \
-        run_job "${train_cmd}" "${inference_dir}/describe.log" "${python}" \
-        -m espnet2_sv.bin.sv_describe --model "${sv_exp}" --output "${inference_dir}/system.json" \
-        ${options[@]+"${options[@]}"}
+    require_file "${model}" "run stage 6 first"
+    if [ "${#texts[@]}" -eq 0 ]; then
+        once "${system}" "${model}" -- cp "${model}" "${system}"
+    else
+        once "${system}" "${model}" "${texts[@]}" -- \
+            run_job "${train_cmd}" "${inference_dir}/describe.log" \
+            "${python}" -m espnet2_sv.bin.sv_describe --system "${model}" --output "${system}" \
+            --text "${texts[0]}" --text_asr_alone "${texts[1]}" --text_joint "${texts[2]}"
+    fi
     for file in "${inference_dir}"/*/*/metrics.json; do
-        cp "${inference_dir}/system.json" "$(dirname "${file}")"
+        cp "${system}" "$(dirname "${file}")"
     done
 }
 

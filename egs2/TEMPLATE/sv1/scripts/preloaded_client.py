@@ -15,6 +15,9 @@ INTERPRETER = sys.executable
 OPTIONS = ("-B", "-P", "-u")
 AT_START = ("PLAIN_PYTHON", "PYTHONHASHSEED", "PYTHONWARNINGS", "PYTHONHOME", "PYTHONOPTIMIZE")
 AT_START += ("PYTHONSAFEPATH", "LD_PRELOAD", "MALLOC_")
+# Start quickly by themselves; not to wait for a server that is still importing
+LIGHT = ("espnet2.bin.tokenize_text", "espnet2_sv.bin.asr_resolve", "espnet2_sv.bin.sv_check_data")
+LIGHT += ("espnet2_sv.bin.sv_format_wav",)
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
@@ -65,6 +68,10 @@ def main() -> None:
     command = parse(list(words))
     if command is None or any(name.startswith(AT_START) for name in os.environ):
         os.execv(INTERPRETER, [INTERPRETER, *words])
+    folder = os.path.dirname(os.path.realpath(__file__))
+    light = command["kind"] == "c" or command["target"] in LIGHT
+    if light and not os.path.exists(os.path.join(folder, "ready")):
+        os.execv(INTERPRETER, [INTERPRETER, *words])
     descriptors = open_descriptors()
     umask = os.umask(0)
     os.umask(umask)
@@ -74,7 +81,7 @@ def main() -> None:
 
     server = socket(AF_UNIX, SOCK_STREAM)
     try:
-        server.connect(os.path.join(os.path.dirname(os.path.realpath(__file__)), "socket"))
+        server.connect(os.path.join(folder, "socket"))
     except OSError:  # the server has ended, or is another machine's
         os.execv(INTERPRETER, [INTERPRETER, *words])
     rights = b"".join(number.to_bytes(4, "little") for number in descriptors)

@@ -9,10 +9,12 @@ programs (preloaded_client.py) that let it fork a child for each command line. T
 the client's open files, working directory, environment, limits and signals, so it looks like an
 interpreter that was started in place; it is ended when its client is. Nothing of this project is
 imported in advance: it is read anew by every child. PLAIN_PYTHON=1 in the environment starts a real
-interpreter instead, for tests of what is imported or of memory.
+interpreter instead, for tests of what is imported or of memory. It is for one machine, and for
+processes that need no GPU or are the first to use one.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import gc
 import importlib
@@ -21,7 +23,6 @@ import os
 import resource
 import runpy
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
@@ -67,6 +68,7 @@ LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("
 
 def become(command: dict, received: list[int]) -> None:
     """Take over what the client was started with."""
+    die_with_parent(signal.SIGKILL)
     os.setsid()  # ended together with what it starts
     # The client's open files under their own numbers, and none of the server's
     above = max(command["descriptors"], default=2) + 1
@@ -167,6 +169,7 @@ class Server:
         os.set_blocking(end, False)
         signal.set_wakeup_fd(end, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self.stop)
         self.ready = selectors.DefaultSelector()
         self.ready.register(self.listener, selectors.EVENT_READ, self.accept)
         self.ready.register(self.wakeup, selectors.EVENT_READ, self.reap)
@@ -191,6 +194,7 @@ class Server:
         if process == 0:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             child(marshal.loads(message), received)
         for number in received:
@@ -210,6 +214,12 @@ class Server:
             os.killpg(process, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):  # before it leads a group
             os.kill(process, signal.SIGKILL)
+
+    def stop(self, *_) -> None:
+        """End all children, and this process."""
+        for process in list(self.clients):
+            self.end(process)
+        os._exit(0)
 
     def forget(self, process: int) -> socket.socket | None:
         """The client of a child, which is no longer listened to."""
@@ -231,14 +241,24 @@ class Server:
                     client.close()
 
 
-def serve(listener: socket.socket) -> None:
+def die_with_parent(number: int) -> None:
+    """Let the kernel send this process a signal when its parent has ended."""
+    ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
+
+
+def serve(listener: socket.socket, ready: Path) -> None:
     """Import everything, then serve; who connects meanwhile waits."""
+    die_with_parent(signal.SIGTERM)
     sys.path.pop(0)  # this file's folder
-    for name in MODULES:
-        importlib.import_module(name)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+        for name in MODULES:
+            with contextlib.suppress(ImportError):  # not installed: not needed, or told by its user
+                importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    Server(listener).serve()
+    server = Server(listener)
+    ready.touch()
+    server.serve()
 
 
 def install(folder: Path) -> None:
@@ -256,28 +276,39 @@ def main(command: list[str]) -> int:
     if not command:
         print(__doc__)
         return 1
+    if Path(os.environ.get("PRELOADED_PYTHON", ""), "socket").is_socket():  # there is a server
+        os.execvp(command[0], command)
     with tempfile.TemporaryDirectory(prefix="python-") as folder:
         try:
             install(Path(folder))
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(f"{folder}/socket")
         except OSError as e:
-            print(f"preloaded_python.py: {e}; continuing without: it is only slower", file=sys.stderr)
-            return subprocess.call(command)
+            print(f"preloaded_python.py: {e}; going on without it, slower", file=sys.stderr)
+            os.execvp(command[0], command)
         listener.listen(64)
-        server_env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | SERVER
-        serving = [sys.executable, __file__, "--serve", str(listener.fileno())]
-        server = subprocess.Popen(serving, env=server_env, pass_fds=[listener.fileno()])
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | SERVER
+        serving = [sys.executable, __file__, "--serve", str(listener.fileno()), f"{folder}/ready"]
+        server = subprocess.Popen(
+            serving, env=env, pass_fds=[listener.fileno()], start_new_session=True
+        )
         listener.close()
-        env = {"PATH": f"{folder}:{os.environ['PATH']}", "PYTHON_EXEC": f"{folder}/python3"}
-        try:
-            return subprocess.call(command, env=os.environ | env)
-        finally:
-            server.kill()
-            server.wait()
+        env = os.environ | {
+            "PATH": f"{folder}:{os.environ['PATH']}",
+            "PRELOADED_PYTHON": folder,
+            "PYTHON_EXEC": f"{folder}/python3",  # what torchrun starts
+        }
+        process = subprocess.Popen(command, env=env)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, frame: process.send_signal(number))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the command, too
+        status = process.wait()
+        server.terminate()
+        server.wait()
+    return status if status >= 0 else 128 - status
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(socket.socket(fileno=int(sys.argv[2])))
+        serve(socket.socket(fileno=int(sys.argv[2])), Path(sys.argv[3]))
     sys.exit(main(sys.argv[1:]))
