@@ -90,17 +90,22 @@ def encode(pitch: float, seconds: float, seed: int = 0) -> bytes:
     return audio.getvalue()
 
 
-def make_queen(path: Path, lines: int = 9, remarks: int = 5, seed: int = 0) -> Queen:
-    """All characters with ``lines`` lines each; Joe answers, and remarks on what he sees."""
+def make_queen(
+    path: Path, lines: int = 9, remarks: int = 5, words: int = 12, seed: int = 0
+) -> Queen:
+    """All characters with ``lines`` lines each; Joe answers, and remarks on what he sees.
+
+    A clip has at most ``words`` words.
+    """
     rng = random.Random(seed)
     queen = Queen(path)
     for talk, character in enumerate(CHARACTERS, 2):
         joe, person = [(0, "*FR")], [(0, "0")]
         for number in range(6, 6 + lines):
             if character != SILENT:
-                person.append((number, _say(queen, talk, number, "P", 80 + 9 * talk, rng)))
+                person.append((number, _say(queen, talk, number, "P", 80 + 9 * talk, words, rng)))
             if number % 3 == 0:
-                joe.append((number, _say(queen, talk, number, "J", 130, rng)))
+                joe.append((number, _say(queen, talk, number, "J", 130, words, rng)))
         _add_clip(queen, f"{talk:02d}SSSSJ1.SB", 130, 1.1)
         entry = f"{character}1.DOG" if len(character) < 8 else f"{character}.DOG"  # 12 at most
         queen.entries[entry] = pack_dialogue(talk, joe, person)
@@ -110,16 +115,16 @@ def make_queen(path: Path, lines: int = 9, remarks: int = 5, seed: int = 0) -> Q
     return queen.write()
 
 
-def _say(queen: Queen, talk: int, number: int, who: str, pitch: float, rng) -> str:
+def _say(queen: Queen, talk: int, number: int, who: str, pitch: float, words: int, rng) -> str:
     """A line of one to three parts, some of them without words; adds the clips of the others."""
     line, part = rng.choice(("", "*FL", "*01*XY00(128,112)")), 1
     part += line.count("*")
     for _ in range(rng.randint(1, 2)):
-        words = " ".join(rng.choices(_WORDS, k=rng.randint(2, 12))).capitalize() + "."
+        said = " ".join(rng.choices(_WORDS, k=rng.randint(2, words))).capitalize() + "."
         name = f"{talk:02d}{number:04X}{who}{part}.SB"
-        queen.texts[name] = words
-        _add_clip(queen, name, pitch, _PAUSE + _LETTER * len(words))
-        line += words + "*0" + str(rng.randint(0, 9))
+        queen.texts[name] = said
+        _add_clip(queen, name, pitch, _PAUSE + _LETTER * len(said))
+        line += said + "*0" + str(rng.randint(0, 9))
         part += 1
     return line
 

@@ -31,6 +31,7 @@ comparisons:
 """
 SHORT = (
     *("--folds", "1", "--seeds", "0 1", "--systems", "few.yaml", "--resemblyzer", "false"),
+    *("--clips", "24"),
     "--asr_args",
     "--max_epoch 2 --num_iters_per_epoch 2 --scheduler_conf total_steps=4 --num_workers 0",
     "--sv_args",
@@ -41,7 +42,7 @@ SHORT = (
 
 @pytest.fixture(scope="module")
 def queen(queen_archive, tmp_path_factory):
-    return queen_archive.make_queen(tmp_path_factory.mktemp("queen") / "queen.1c").path
+    return queen_archive.make_queen(tmp_path_factory.mktemp("queen") / "queen.1c", words=5).path
 
 
 @pytest.fixture
