@@ -4,4 +4,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/activate_python.sh
 
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-600} # seconds, against what hangs
 bats "$@" test/shell

@@ -1,9 +1,11 @@
 """Writing files so that a killed process leaves either the old file or the new one."""
 
+import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -50,3 +52,46 @@ def require_writable(folder: str | os.PathLike) -> None:
         raise SVError(
             f"{folder}: cannot be written to ({e.strerror}); choose another folder"
         ) from e
+
+
+@contextmanager
+def locked(path: str | os.PathLike) -> Iterator[None]:
+    """Be the only process that makes ``path``; wait for another one that does.
+
+    The lock is the file ``.NAME.lock`` beside it, and ends with the process that holds it.
+
+    Args:
+        path: A file or folder, which need not be there.
+
+    Raises:
+        SVError: Nothing can be written beside it.
+    """
+    path = Path(path)
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = _lock(lock, path)
+    except OSError as e:
+        raise SVError(f"{path}: cannot be written ({e.strerror}); choose another folder") from e
+    with stream:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _lock(lock: Path, path: Path) -> IO:
+    while True:
+        stream = open(lock, "a")  # noqa: SIM115
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.info(f"waiting for another run, which is making {path}")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks: as if alone
+            return stream
+        # its last holder may have removed it
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(stream.fileno()), lock.stat()):
+                return stream
+        stream.close()

@@ -12,6 +12,7 @@ from typing import Any
 from espnet2_sv.asr.archive import file_sha256, find_model_files
 from espnet2_sv.asr.unpacking import fresh_folder
 from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import locked
 
 # the files of a resolved model
 CONFIG = "config.yaml"
@@ -42,7 +43,17 @@ def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[st
         SVError: The model cannot be used, or ``outdir`` holds something else.
     """
     outdir, name = Path(outdir), str(source)
-    record, content = _read_record(outdir), _content_sha256(name)
+    content = _content_sha256(name)
+    record = _read_record(outdir)
+    if record is not None and _is_of(record, name, content):
+        return record["summary"]
+    with locked(outdir):
+        return _resolve(name, content, outdir)
+
+
+def _resolve(name: str, content: str | None, outdir: Path) -> dict[str, Any]:
+    """Do it, unless another process just has."""
+    record = _read_record(outdir)
     if record is not None and _is_of(record, name, content):
         return record["summary"]
     if record is None and outdir.exists() and (not outdir.is_dir() or any(outdir.iterdir())):

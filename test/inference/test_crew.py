@@ -31,7 +31,7 @@ def test_twins_share_weights_and_nothing_else():
 
 
 def test_pieces_are_done_at_once_and_come_back_in_order(cores):
-    together = threading.Barrier(cores, timeout=30)
+    together = threading.Barrier(cores)
 
     def work(member, piece):
         together.wait()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.recipe, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
 SMALL = "--allow_incomplete true --test_utterances 8"
 PACKAGE = "flight-of-the-amazon-queen"
@@ -172,7 +172,6 @@ def test_what_is_missing_or_damaged_is_told_in_the_last_line(recipe, package, qu
     assert not (recipe.folder / "downloads/queen.1c").exists()
 
 
-@pytest.mark.timeout(3600)
 def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(recipe, queen):
     (recipe.folder / "few.yaml").write_text(FEW)
     call = ("./run.sh", *SHORT, "--local_data_opts", f"{SMALL} --fotaq {queen}")
@@ -224,7 +223,6 @@ def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(recip
     assert json.loads(told.stdout.splitlines()[-1])["decision"] in (True, False)
 
 
-@pytest.mark.timeout(3600)
 def test_an_adaptor_is_attached_to_a_published_model(recipe, queen, published_asr):
     (recipe.folder / "few.yaml").write_text(FEW)
     done = recipe.run(

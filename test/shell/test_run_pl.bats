@@ -63,8 +63,12 @@ setup() {
 @test "--max-jobs-run limits how many run at a time" {
     cat > count.sh <<'JOB'
 touch "running.$1"
+until [ -e met ]; do # two of them
+    [ "$(ls running.* | wc -l)" -lt 2 ] || touch met
+    sleep 0.05
+done
 ls running.* | wc -l
-sleep 0.5
+sleep 0.1
 rm "running.$1"
 JOB
     "${run_pl}" --max-jobs-run 2 JOB=1:6 job.JOB.log bash count.sh JOB
@@ -85,12 +89,10 @@ JOB
 }
 
 @test "stopping run.pl stops its jobs" {
-    "${run_pl}" one.log bash -c 'echo $$ > pid; exec sleep 60' 3>&- &
+    "${run_pl}" one.log bash -c 'echo $$ > pid; exec sleep 10000' 3>&- &
     runner=$!
-    for _ in $(seq 50); do [ -s pid ] && break; sleep 0.1; done
+    until [ -s pid ]; do sleep 0.05; done
     kill -TERM "${runner}"
     wait "${runner}" || true
-    for _ in $(seq 50); do kill -0 "$(cat pid)" 2> /dev/null || break; sleep 0.1; done
-    run kill -0 "$(cat pid)"
-    [ "$status" -ne 0 ]
+    while kill -0 "$(cat pid)" 2> /dev/null; do sleep 0.05; done
 }

@@ -52,7 +52,7 @@ runs() {
 @test "a killed set-up is repeated" {
     touch slow
     setsid "${setup_env}" --python "${python}" 3>&- &
-    for _ in $(seq 50); do [ -s pip_runs ] && break; sleep 0.1; done
+    until [ -s pip_runs ]; do sleep 0.05; done
     kill -9 -- "-$!"
     rm slow
     run "${setup_env}" --python "${python}"
@@ -64,10 +64,10 @@ runs() {
     touch slow
     "${setup_env}" --python "${python}" 3>&- &
     first=$!
-    for _ in $(seq 50); do [ -s pip_runs ] && break; sleep 0.1; done
+    until [ -s pip_runs ]; do sleep 0.05; done
     "${setup_env}" --python "${python}" > second.log 2>&1 3>&- &
     second=$!
-    for _ in $(seq 50); do grep -q waiting second.log && break; sleep 0.1; done
+    until grep -q waiting second.log; do sleep 0.05; done
     rm slow
     wait "${first}"
     wait "${second}"

@@ -38,7 +38,7 @@ def run_two(training_command, asr_exp):
         command, port = training_command(folder, asr=asr_exp, **options), free_port()
         processes = [start(command, rank, port) for rank in range(2)]
         try:
-            return [(p.communicate(timeout=150)[1], p.returncode) for p in processes]
+            return [(p.communicate()[1], p.returncode) for p in processes]
         finally:
             for p in processes:
                 p.kill()
@@ -67,7 +67,7 @@ def test_a_port_in_use_is_one_line(training_command, asr_exp, tmp_path):
         taken.listen()
         port = taken.getsockname()[1]
         process = start(training_command(tmp_path / "exp", asr=asr_exp), 0, port)
-        _, stderr = process.communicate(timeout=150)
+        _, stderr = process.communicate()
     assert process.returncode == 1
     assert f"port {port}" in stderr.splitlines()[-1]
     assert "choose another port" in stderr.splitlines()[-1]

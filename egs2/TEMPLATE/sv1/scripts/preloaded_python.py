@@ -13,12 +13,16 @@ interpreter instead, for tests of what is imported or of memory. It is for one m
 processes that need no GPU or are the first to use one.
 """
 
+import atexit
 import contextlib
 import ctypes
 import fcntl
 import gc
 import importlib
+import io
 import marshal
+import multiprocessing.process
+import multiprocessing.spawn
 import os
 import resource
 import runpy
@@ -88,12 +92,13 @@ def become(command: dict, received: list[int]) -> None:
     os.environ.update(command["env"])
     if threads := os.environ.get("OMP_NUM_THREADS"):
         sys.modules["torch"].set_num_threads(int(threads))
+    sys.modules["torch"].default_generator.seed()  # chance is not that of the server
     sys.modules["numpy"].random.seed()
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     sys.dont_write_bytecode |= "-B" in command["options"]
     sys.executable = command["program"]
-    multiprocessing_spawn = importlib.import_module("multiprocessing.spawn")
-    multiprocessing_spawn.set_executable(sys.executable)
+    multiprocessing.spawn.set_executable(sys.executable)
+    multiprocessing.process.ORIGINAL_DIR = command["cwd"]
 
     buffering = 0 if "-u" in command["options"] else -1
     sys.stdin = sys.__stdin__ = text_stream(0, "rb", -1, "surrogateescape")
@@ -103,8 +108,6 @@ def become(command: dict, received: list[int]) -> None:
 
 def text_stream(number: int, mode: str, buffering: int, errors: str, by_line: bool = False):
     """One of the three standard streams, or None where it is closed."""
-    import io
-
     try:
         raw = open(number, mode, buffering, closefd=False)  # noqa: SIM115
     except OSError:
@@ -130,8 +133,8 @@ def run_as_main(command: dict) -> None:
     elif kind == "c":
         exec(compile(target, "<string>", "exec"), main.__dict__)
     else:
-        main.__file__ = target
-        exec(compile(Path(target).read_bytes(), target, "exec"), main.__dict__)
+        main.__file__ = os.path.abspath(target)
+        exec(compile(Path(target).read_bytes(), main.__file__, "exec"), main.__dict__)
 
 
 def child(command: dict, received: list[int]) -> None:
@@ -145,14 +148,17 @@ def child(command: dict, received: list[int]) -> None:
         status = e.code if isinstance(e.code, int) else int(e.code is not None)
         if status and not isinstance(e.code, int):
             print(e.code, file=sys.stderr)
-    except KeyboardInterrupt:
-        traceback.print_exc()
-        status = 130
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as e:
+        inside = e.__traceback__
+        while inside and inside.tb_frame.f_code.co_filename == __file__:
+            inside = inside.tb_next
+        traceback.print_exception(e.with_traceback(inside))
+        if isinstance(e, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
     with contextlib.suppress(BaseException):
         threading._shutdown()
-    importlib.import_module("atexit")._run_exitfuncs()
+    atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
@@ -249,11 +255,12 @@ def die_with_parent(number: int) -> None:
 def serve(listener: socket.socket, ready: Path) -> None:
     """Import everything, then serve; who connects meanwhile waits."""
     die_with_parent(signal.SIGTERM)
-    sys.path.pop(0)  # this file's folder
+    path = sys.path[1:]  # without this file's folder
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         for name in MODULES:
             with contextlib.suppress(ImportError):  # not installed: not needed, or told by its user
                 importlib.import_module(name)
+    sys.path[:] = path  # some packages add to it
     gc.collect()
     gc.freeze()
     server = Server(listener)

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Sourced by test_python.sh and test_recipes.sh.
+
+. tools/activate_python.sh
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
+# run_pytest ARGUMENT...: on all cores, but at most 8; their processes are forked from one that has
+# imported torch and ESPnet
+run_pytest() {
+    local jobs
+    jobs=$(getconf _NPROCESSORS_ONLN)
+    python3 egs2/TEMPLATE/sv1/scripts/preloaded_python.py \
+        python3 -m pytest --numprocesses "$((jobs < 8 ? jobs : 8))" --quiet "$@"
+}

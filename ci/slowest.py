@@ -1,0 +1,20 @@
+#!/usr/bin/env python3
+"""Names the slowest tests of JUnit reports: slowest.py REPORT.xml ..."""
+
+import sys
+import xml.etree.ElementTree as ET
+
+SHOWN = 10
+
+
+def main(paths: list[str]) -> None:
+    """Print a line for each; a test's time includes what was prepared for it first."""
+    cases = [case for path in paths for case in ET.parse(path).iter("testcase")]
+    cases.sort(key=lambda case: -float(case.get("time", 0)))
+    print(f"the {SHOWN} slowest of {len(cases)} tests:")
+    for case in cases[:SHOWN]:
+        print(f"{float(case.get('time', 0)):7.1f} s  {case.get('classname')}  {case.get('name')}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

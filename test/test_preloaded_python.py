@@ -1,0 +1,169 @@
+"""egs2/TEMPLATE/sv1/scripts/preloaded_python.py: its python3 does what a real one does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[1] / "egs2/TEMPLATE/sv1/scripts/preloaded_python.py"
+STATE = """
+import json, os, resource, signal, sys, threading
+import torch
+found = {"argv": sys.argv, "name": __name__, "path": sys.path, "cwd": os.getcwd()}
+found |= {"env": dict(os.environ), "umask": os.umask(0), "stdin": sys.stdin.read()}
+found["files"] = resource.getrlimit(resource.RLIMIT_NOFILE)
+found["encodings"] = [sys.stdin.encoding, sys.stdout.encoding, sys.stderr.encoding]
+found["threads"] = [torch.get_num_threads(), threading.active_count()]
+found["interrupted"] = signal.getsignal(signal.SIGINT).__name__
+found["file"] = globals().get("__file__")
+found["main"] = sys.modules["__main__"].__dict__ is globals()
+found["cuda"] = torch.cuda._initialized
+found["ours"] = any(name.startswith("espnet2_sv") for name in sys.modules)
+found["bytecode"] = sys.dont_write_bytecode
+found["descriptors"] = sorted(map(int, os.listdir("/proc/self/fd")))[:-1]
+print(json.dumps(found))
+print("told", file=sys.stderr)
+"""
+SPAWN = """
+import concurrent.futures, multiprocessing
+def double(x):
+    return 2 * x
+if __name__ == "__main__":
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(2, spawn) as pool:
+        print(list(pool.map(double, [1, 2, 3])))
+"""
+CODE = {
+    "exit": "import sys; sys.exit(7)",
+    "exit without a number": "import sys; sys.exit('what is wrong')",
+    "error": "def f():\n    raise ValueError(3)\nf()",
+    "signal": "import os; os.kill(os.getpid(), 15)",
+    "interrupt": "raise KeyboardInterrupt",
+    "thread": "import threading as t; t.Timer(0.1, lambda: print('late')).start()",
+    "at exit": "import atexit; atexit.register(print, 'last'); print('first')",
+    "syntax": "a b",
+    "bytes": "import sys; sys.stdout.buffer.write(bytes(range(256)))",
+}
+
+
+@pytest.fixture(scope="session")
+def python3():
+    """The preloaded python3: that of the running tests, or else a new one."""
+    if "PRELOADED_PYTHON" in os.environ:
+        yield f"{os.environ['PRELOADED_PYTHON']}/python3"
+        return
+    command = ["bash", "-c", 'echo "${PRELOADED_PYTHON}"; read -r']
+    with subprocess.Popen(
+        [sys.executable, PROGRAM, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        folder = server.stdout.readline().strip()
+        while not Path(folder, "ready").exists():
+            time.sleep(0.1)
+        yield f"{folder}/python3"
+        server.stdin.close()
+
+
+@pytest.fixture
+def both(python3, tmp_path):
+    """What a command line gives with a real interpreter and with the preloaded one."""
+
+    def run(*args, **options):
+        options = {"cwd": tmp_path, "input": b"a\nb", "capture_output": True} | options
+        env = options.pop("env", os.environ)
+        plain = subprocess.run([python3, *args], env=env | {"PLAIN_PYTHON": "1"}, **options)
+        preloaded = subprocess.run([python3, *args], env=env, **options)
+        return plain, preloaded
+
+    return run
+
+
+def state(done: subprocess.CompletedProcess) -> dict:
+    assert done.stderr == b"told\n"
+    found = json.loads(done.stdout)
+    found["env"].pop("PLAIN_PYTHON", None)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["code", "module", "file", "safe"])
+def test_a_program_finds_the_same_state(both, tmp_path, kind):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/program.py").write_text(STATE)
+    (tmp_path / "program.py").write_text(STATE)
+    start = {
+        "code": ["-c", STATE],
+        "module": ["-u", "-m", "program"],
+        "file": ["folder/program.py"],
+        "safe": ["-P", "folder/program.py"],
+    }[kind]
+    env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "2", "PYTHONPATH": "/nowhere:/else"}
+    plain, preloaded = both(*start, "--option", "a b", env=env, umask=0o27)
+    assert state(preloaded) == state(plain)
+    assert state(plain)["argv"][-2:] == ["--option", "a b"] and state(plain)["stdin"] == "a\nb"
+
+
+@pytest.mark.parametrize("code", CODE.values(), ids=CODE)
+def test_a_program_ends_in_the_same_way(both, code):
+    plain, preloaded = both("-c", code)
+    assert preloaded.returncode == plain.returncode
+    assert preloaded.stdout == plain.stdout
+    assert preloaded.stderr == plain.stderr
+
+
+def test_processes_are_spawned(both, tmp_path):
+    (tmp_path / "spawn.py").write_text(SPAWN)
+    plain, preloaded = both("spawn.py")
+    assert preloaded.stdout == plain.stdout == b"[2, 4, 6]\n"
+
+
+def test_other_open_files_are_passed_on(python3, tmp_path):
+    read, write = os.pipe()
+    code = f"import os; os.write({write}, b'through')"
+    subprocess.run([python3, "-c", code], pass_fds=[write], check=True)
+    assert os.read(read, 99) == b"through"
+    os.close(read)
+    os.close(write)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_program_ends_with_its_client(python3, tmp_path, number):
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(10000)"
+    with subprocess.Popen([python3, "-c", code], stdout=subprocess.PIPE) as process:
+        child = int(process.stdout.readline())
+        assert child != process.pid
+        process.send_signal(number)
+        assert process.wait() == -number
+    while Path(f"/proc/{child}").exists():
+        time.sleep(0.02)
+
+
+def test_chance_is_new_in_every_process(python3):
+    code = "import random, numpy, torch\nprint(random.random(), numpy.random.rand(), torch.rand(1))"
+    told = [subprocess.run([python3, "-c", code], capture_output=True).stdout for _ in range(2)]
+    for one, other in zip(*(line.split() for line in told), strict=True):
+        assert one != other
+
+
+def test_a_signal_can_be_handled(python3):
+    code = "import signal, sys, time\nsignal.signal(15, lambda *_: sys.exit(5))\n"
+    code += "print(flush=True)\ntime.sleep(10000)"
+    with subprocess.Popen([python3, "-c", code], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait() == 5
+
+
+def test_without_the_server_there_is_a_real_interpreter(python3, tmp_path):
+    other = tmp_path / "python3"
+    other.write_bytes(Path(python3).read_bytes())
+    other.chmod(0o755)
+    (tmp_path / "ready").touch()
+    done = subprocess.run([other, "-c", "print(1)"], capture_output=True, check=True)
+    assert done.stdout == b"1\n"
