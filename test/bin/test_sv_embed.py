@@ -1,8 +1,13 @@
+import json
+
 import kaldiio
+import numpy as np
 import pytest
 
 from espnet2_sv.bin.sv_embed import get_parser, main
 from espnet2_sv.errors import SVError
+from espnet2_sv.inference import embedder
+from espnet2_sv.inference.description import describe
 
 
 @pytest.fixture
@@ -32,6 +37,33 @@ def test_options_of_the_command_line_arrive(speaker_exp, wav_scp, an4, tmp_path,
     assert (tmp_path / "emb" / "failed").read_text().startswith("z-bad nowhere.wav")
     main([*command, "--skip_bad", "true", "--resume", "false", "--shard", "2/2"])
     assert not (tmp_path / "emb" / "xvector.scp").exists()
+
+
+def test_several_lists_are_embedded_by_one_model(
+    speaker_exp, wav_scp, an4, tmp_path, capsys, monkeypatch
+):
+    loaded = []
+    load = embedder.EmbeddingExtractor.load
+    monkeypatch.setattr(
+        embedder.EmbeddingExtractor, "load", lambda *args: loaded.append(1) or load(*args)
+    )
+    few = tmp_path / "few.scp"
+    few.write_text("".join(f"{k}-again {v}\n" for k, v in list(an4.items())[:3]))
+    folders = [str(tmp_path / "all"), str(tmp_path / "few")]
+    command = ["--model", str(speaker_exp), "--wav_scp", wav_scp, str(few)]
+    command += ["--output_dir", *folders, "--system", str(tmp_path / "system.json")]
+    main(command)
+    assert loaded == [1]
+    assert "8 embedded, 0 failed, 8 in this run\n3 embedded, 0 failed, 3" in capsys.readouterr().out
+    everything, some = (kaldiio.load_scp(f"{folder}/xvector.scp") for folder in folders)
+    assert list(some) == [f"{name}-again" for name in list(an4)[:3]]
+    for name, vector in some.items():
+        np.testing.assert_allclose(vector, everything[name[:-6]], atol=1e-5)
+    assert json.loads((tmp_path / "system.json").read_text()) == describe(speaker_exp)
+    with pytest.raises(SVError, match="one folder for each of 2"):
+        main([*command[:5], "--output_dir", folders[0]])
+    with pytest.raises(SVError, match="all: is to hold two lists"):
+        main([*command[:5], "--output_dir", folders[0], folders[0]])
 
 
 def test_unknown_options_are_refused(capsys):

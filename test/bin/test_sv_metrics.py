@@ -61,6 +61,23 @@ def test_figures_and_files(files, capsys):
     assert curve["points"][0]["p_fa"] == pytest.approx(metrics["eer"] / 100)
 
 
+def test_several_score_files_are_evaluated_each_by_itself(files):
+    outputs = [str(files / name) for name in ("one", "two")]
+    command = ["--trials", f"{files}/trials", "--scores", f"{files}/scores", f"{files}/worse"]
+    command += ["--output_dir", *outputs, "--utt2spk", f"{files}/utt2spk"]
+    main([*command, "--title", "good", "bad", "--pictures", "false", "--bootstrap_samples", "50"])
+    for scores, title, output in zip(("scores", "worse"), ("good", "bad"), outputs, strict=True):
+        alone = measure(files, "--utt2spk", "DIR/utt2spk", scores=scores)
+        folder = files / output
+        assert json.loads((folder / "metrics.json").read_text()) == alone
+        assert title in (folder / "metrics.md").read_text()
+        assert {p.name for p in folder.iterdir()} == {"metrics.json", "metrics.md", "det.json"}
+    with pytest.raises(SVError, match="--output_dir: 1 given for 2 --scores"):
+        main([*command[:5], "--output_dir", outputs[0]])
+    with pytest.raises(SVError, match="--title: 1 given for 2 --scores"):
+        main([*command, "--title", "good"])
+
+
 def test_without_speakers_says_so(files):
     assert measure(files)["bootstrap"]["unit"] == "trials"
     assert "too narrow" in (files / "out/metrics.md").read_text()

@@ -120,7 +120,7 @@ MAKE
     wait "${second}"
     grep -q "done before" second.log
     [ "$(runs)" -eq 1 ]
-    [ ! -e made/.output.lock ]
+    [ ! -e made/.output.once.lock ]
 }
 
 @test "a run that is killed frees its output for the next" {
@@ -145,4 +145,15 @@ MAKE
     run bash stage.sh once a --and b --and c input -- bash both.sh
     [ "$status" -eq 1 ]
     [[ "$output" == *"has not made a b c"* ]]
+}
+
+@test "a command may lock its output itself" {
+    cat > lock.py <<'PYTHON'
+import fcntl, pathlib
+with open(".output.lock", "a") as lock: # as espnet2_sv/fileio.py names it
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    pathlib.Path("output").touch()
+PYTHON
+    run bash stage.sh once output -- python3 lock.py
+    [ "$status" -eq 0 ]
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs a command with a python3 first on PATH that starts in a tenth of a second.
 
-    preloaded_python.py COMMAND ARG...
+    . ./path.sh && python3 scripts/preloaded_python.py COMMAND ARG...
 
 Importing torch and ESPnet takes 5 to 25 s of processor time, and the tests start some hundreds of
 Python processes. Here one process, the server, imports them once; `python3` and `python` are small
@@ -18,7 +18,7 @@ import contextlib
 import ctypes
 import fcntl
 import gc
-import importlib
+import importlib.util
 import io
 import marshal
 import multiprocessing.process
@@ -282,6 +282,9 @@ def main(command: list[str]) -> int:
     """Run the command with the server, and give its exit status."""
     if not command:
         print(__doc__)
+        return 1
+    if importlib.util.find_spec("espnet2") is None:
+        print(f"preloaded_python.py: {sys.executable} has no espnet2: . ./path.sh", file=sys.stderr)
         return 1
     if Path(os.environ.get("PRELOADED_PYTHON", ""), "socket").is_socket():  # there is a server
         os.execvp(command[0], command)

@@ -103,7 +103,7 @@ once() {
     if done_before; then
         return 0
     fi
-    lock_file=${marker%.done}.lock
+    lock_file=${marker%.done}.once.lock # the command may lock .NAME.lock
     lock "${lock_file}" "${output}"
     key=$(fingerprint "${keys[@]}")
     if done_before; then # by another run, meanwhile
