@@ -54,9 +54,14 @@ _sv_use_own() {
     unset PYTHONHOME
 }
 
+_sv_state() { # what an activation holds for
+    echo "${_sv_root} $(command -v python3) $(command -v python) ${PYTHONPATH:-}"
+}
+
 _sv_activate() {
     local active
     active=$(command -v python3 || true)
+    [ "${ESPNET2_SV_ACTIVATED:-}" != "$(_sv_state)" ] || return 0 # by a script that called this one
     ESPNET_ROOT=$(_sv_espnet_root)
     export ESPNET_ROOT
     if [ "${active}" != "${_sv_root}/tools/venv/bin/python3" ] \
@@ -73,6 +78,8 @@ _sv_activate() {
             *) export PYTHONPATH=${_sv_root}${PYTHONPATH:+:${PYTHONPATH}} ;;
         esac
     fi
+    ESPNET2_SV_ACTIVATED=$(_sv_state)
+    export ESPNET2_SV_ACTIVATED
 }
 
 if _sv_activate; then
@@ -81,6 +88,6 @@ else
     echo "activate_python.sh: no Python environment for espnet2_sv (see the line above)" 1>&2
     _sv_status=1
 fi
-unset -f _sv_finds _sv_espnet_root _sv_use_checkout _sv_use_own _sv_activate
+unset -f _sv_state _sv_finds _sv_espnet_root _sv_use_checkout _sv_use_own _sv_activate
 unset _sv_root
 eval "unset _sv_status; return ${_sv_status}"

@@ -70,6 +70,15 @@ SERVER = {
 LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
 
 
+# What packages do at exit is the server's, and slow; but these a child needs too
+AT_EXIT = (
+    ("logging", "shutdown"),
+    ("multiprocessing.util", "_exit_function"),
+    ("torch.multiprocessing", "_leak_RT_at_exit"),
+    ("torch.utils.data._utils", "_set_python_exit_flag"),
+)
+
+
 def become(command: dict, received: list[int]) -> None:
     """Take over what the client was started with."""
     die_with_parent(signal.SIGKILL)
@@ -94,6 +103,10 @@ def become(command: dict, received: list[int]) -> None:
         sys.modules["torch"].set_num_threads(int(threads))
     sys.modules["torch"].default_generator.seed()  # chance is not that of the server
     sys.modules["numpy"].random.seed()
+    atexit._clear()
+    for module, name in AT_EXIT:
+        if function := getattr(sys.modules[module], name, None):
+            atexit.register(function)
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
     sys.dont_write_bytecode |= "-B" in command["options"]
     sys.executable = command["program"]
