@@ -11,19 +11,20 @@ echo "ci/test.sh: the environment is there [${SECONDS} s]"
 reports=$(mktemp -d)
 trap 'rm -rf "${reports}"' EXIT
 seconds=
-for part in lint test_python test_shell test_recipes; do
-    echo "ci/test.sh: ci/${part}.sh"
-    start=${SECONDS}
-    case "${part}" in
-        lint) options=() ;;
-        test_shell) options=(--report-formatter junit --output "${reports}") ;;
-        *) options=(--junitxml "${reports}/${part}.xml") ;;
-    esac
-    if ! bash "ci/${part}.sh" ${options[@]+"${options[@]}"}; then
-        echo "ci/test.sh: FAILED in ci/${part}.sh [${SECONDS} s in all]" 1>&2
+# part NAME OPTION...: runs ci/NAME.sh, and notes how long it took
+part() {
+    local start=${SECONDS}
+    echo "ci/test.sh: ci/$1.sh"
+    if ! bash "ci/$1.sh" "${@:2}"; then
+        echo "ci/test.sh: FAILED in ci/$1.sh [${SECONDS} s in all]" 1>&2
         exit 1
     fi
-    seconds+="${part} $((SECONDS - start)) s, "
-done
+    seconds+="$1 $((SECONDS - start)) s, "
+}
+
+part lint
+part test_shell --report-formatter junit --output "${reports}"
+part test_python --junitxml "${reports}/test_python.xml"
+part test_recipes --junitxml "${reports}/test_recipes.xml"
 python3 ci/slowest.py "${reports}"/*.xml
 echo "ci/test.sh: all passed: ${seconds}${SECONDS} s in all"

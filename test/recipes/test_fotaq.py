@@ -48,7 +48,7 @@ def queen(queen_archive, tmp_path_factory):
 
 @pytest.fixture
 def recipe(copied_recipe):
-    """A fresh copy of the recipe; its apt-get says that it is not connected. Networks are narrow."""
+    """A fresh copy of the recipe, with a narrow network; its apt-get is not connected."""
     recipe = copied_recipe("fotaq/sv1")
     config = recipe.folder / "conf/train_asr.yaml"
     settings = yaml.safe_load(config.read_text())

@@ -1,13 +1,11 @@
 """The embedded default recipe, from one command to RESULTS.md and a packed model."""
 
 import argparse
-import concurrent.futures
 import json
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
 
 import kaldiio
 import numpy as np
@@ -122,40 +120,6 @@ def test_it_ends_with_what_a_newcomer_does_next(finished):
     assert "mean nothing" in told
 
 
-@pytest.fixture(scope="module")
-def twice(copied_recipe):
-    """The recipe after two runs of two ways at a time, with an ASR model of six steps."""
-    recipe = copied_recipe("mini_an4/sv1")
-    _shorten_asr_training(recipe)
-    call = ("env", "tasks=transfer scratch", "./run.sh")
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        runs = [pool.submit(recipe.run, *call) for _ in range(2)]
-    recipe.told = [run.result() for run in runs]
-    return recipe
-
-
-def test_two_runs_at_a_time_in_one_folder_leave_one_whole_result(twice, finished):
-    for run in twice.told:
-        assert run.returncode == 0, run.stdout
-    assert any("waiting for another run" in run.stdout for run in twice.told)
-    page = twice.read("exp/RESULTS.md")
-    for task in ("transfer", "scratch"):
-        assert f"sv_{task}/test/cosine " in page
-        packed = zipfile.ZipFile(twice.folder / f"exp/sv_{task}/sv_{task}.zip")
-        assert packed.testzip() is None
-    assert _scores(twice, "scratch") == pytest.approx(_scores(finished, "scratch"), abs=1e-4)
-    left = [p.name for p in twice.folder.rglob("*") if p.name.endswith((".lock", ".part"))]
-    assert not left
-
-
-def test_a_whole_run_by_plain_processes_gives_the_same(copied_recipe, twice):
-    recipe = copied_recipe("mini_an4/sv1")
-    _shorten_asr_training(recipe)
-    done = recipe.run(*TRANSFER, preload="false", PLAIN_PYTHON="1")
-    assert done.returncode == 0, done.stdout
-    assert _scores(recipe, "transfer") == pytest.approx(_scores(twice, "transfer"), abs=1e-4)
-
-
 def test_large_margin_fine_tuning_has_its_own_results(finished):
     done = finished.run(*TRANSFER, *LMFT)
     assert done.returncode == 0, done.stdout
@@ -201,31 +165,6 @@ def test_mistakes_are_told_in_one_line(finished, options, message):
     assert any(message in line for line in _told(refused)), refused.stdout
 
 
-def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(copied_recipe, twice):
-    recipe = copied_recipe("mini_an4/sv1")
-    _shorten_asr_training(recipe)
-    sv = "exp/sv_transfer"
-    moments = [
-        "data/segments",  # 1: data
-        "exp/asr_local/train/checkpoint.pth",  # 2: training of the ASR model
-        "exp/.pretrained_*.part",  # 2: putting it in place
-        "dump/raw/valid",  # 3: formatting
-        f"{sv}/checkpoint.safe.pth",  # 4: training, second epoch
-        f"{sv}/inference/trials/embed.log",  # 6: embedding
-        f"{sv}/inference/valid/cosine/score.log",  # 7: scoring
-        f"{sv}/inference/test/metrics.log",  # 8: metrics
-        f"{sv}/pack.log",  # 9: packing
-    ]
-    for moment in moments:
-        recipe.kill_when(moment, *TRANSFER)
-    done = recipe.run(*TRANSFER)
-    assert done.returncode == 0, done.stdout
-    assert "resumed" in recipe.read(f"{sv}/train.log")
-    assert "sv_transfer/test/cosine" in recipe.read("exp/RESULTS.md")
-    assert zipfile.ZipFile(recipe.folder / sv / "sv_transfer.zip").testzip() is None
-    assert _scores(recipe, "transfer") == pytest.approx(_scores(twice, "transfer"), abs=1e-4)
-
-
 def _divergence(model, weights: str, wav_scp: str) -> dict[str, float]:
     """KL(teacher || student) per frame of whole recordings, and the share of frames that agree."""
     model.load_state_dict(torch.load(weights, weights_only=True))
@@ -239,19 +178,6 @@ def _divergence(model, weights: str, wav_scp: str) -> dict[str, float]:
             sums.append(torch.stack([found.loss, found.weight, found.agreeing, found.frames]))
     loss, weight, agreeing, frames = torch.stack(sums).sum(dim=0).tolist()
     return {"kl": loss / weight, "agreement": agreeing / frames}
-
-
-def _shorten_asr_training(recipe) -> None:
-    """Where the ASR model need not have learned anything."""
-    config = recipe.folder / "conf/train_asr.yaml"
-    short = {"max_epoch": 2, "num_iters_per_epoch": 3}
-    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | short))
-
-
-def _scores(recipe, task: str) -> dict[str, float]:
-    """The scores of the test set, which all stages before have a part in."""
-    lines = recipe.read(f"exp/sv_{task}/inference/test/asnorm_calibrated/scores").splitlines()
-    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
 
 
 def _told(process) -> list[str]:
