@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 found = {"argv": sys.argv, "name": __name__, "path": sys.path, "cwd": os.getcwd()}
 found |= {"env": dict(os.environ), "umask": os.umask(0), "stdin": sys.stdin.read()}
 found["files"] = resource.getrlimit(resource.RLIMIT_NOFILE)
+found["priority"] = [os.nice(0), sorted(os.sched_getaffinity(0))]
 found["encodings"] = [sys.stdin.encoding, sys.stdout.encoding, sys.stderr.encoding]
 found["threads"] = [torch.get_num_threads(), threading.active_count()]
 found["interrupted"] = signal.getsignal(signal.SIGINT).__name__
@@ -85,6 +87,13 @@ def both(python3, tmp_path):
     return run
 
 
+def less() -> None:
+    """Lower limits and priority, on one processor."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+    os.nice(3)
+
+
 def state(done: subprocess.CompletedProcess) -> dict:
     assert done.stderr == b"told\n"
     found = json.loads(done.stdout)
@@ -104,8 +113,10 @@ def test_a_program_finds_the_same_state(both, tmp_path, kind):
         "safe": ["-P", "folder/program.py"],
     }[kind]
     env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "2", "PYTHONPATH": "/nowhere:/else"}
-    plain, preloaded = both(*start, "--option", "a b", env=env, umask=0o27)
+    limits = {"umask": 0o27, "preexec_fn": less}
+    plain, preloaded = both(*start, "--option", "a b", env=env, **limits)
     assert state(preloaded) == state(plain)
+    assert state(plain)["files"] == [200, 300]
     assert state(plain)["argv"][-2:] == ["--option", "a b"] and state(plain)["stdin"] == "a\nb"
 
 

@@ -30,6 +30,7 @@ gpu_inference=false   # Whether to embed on GPUs.
 inference_nj=1        # The number of parallel jobs that embed on CPUs.
 dumpdir=dump          # Directory of formatted data.
 expdir=exp            # Directory of experiments.
+show_results=true     # Whether to print exp/RESULTS.md in the end.
 python=python3        # The Python that runs everything.
 
 # Data preparation related
@@ -63,7 +64,6 @@ top_n=300             # Size of its cohort: the most similar speakers.
 score_norm_args=      # Further arguments for it, e.g. "--ngpu 1".
 calibrate=false       # Whether to calibrate scores to log-likelihood ratios, by durations, too.
 calib_set=            # Set whose trials train it, or give a threshold (default: valid_set).
-show_results=true     # Whether to print exp/RESULTS.md in the end.
 results_layout=       # YAML file that says how exp/RESULTS.md is laid out, see sv_results --help.
 calibrate_args=       # Further arguments for it, e.g. "--p_target 0.05".
 asr_sets=             # For adaptors: sets with a file text, recognised before and after.
@@ -268,7 +268,8 @@ if runs 8; then
     done
     choose_threshold
     describe_system
-    lock "${expdir}/.results.lock" "${results}" # the table of all systems is that of the last one that is done
+    # the last one of several runs makes the table of all
+    lock "${expdir}/.results.lock" "${results}"
     write_results "${sv_exp}/RESULTS.md" "" "${inference_dir}" # packed with the model
     dirs=("${expdir}"/sv_*/inference*)
     [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}") # --sv_exp

@@ -72,10 +72,14 @@ def main() -> None:
     light = command["kind"] == "c" or command["target"] in LIGHT
     if light and not os.path.exists(os.path.join(folder, "ready")):
         os.execv(INTERPRETER, [INTERPRETER, *words])
+    try:
+        here = os.getcwd()
+    except OSError:  # it has been removed
+        os.execv(INTERPRETER, [INTERPRETER, *words])
     descriptors = open_descriptors()
     umask = os.umask(0)
     os.umask(umask)
-    command |= {"env": dict(os.environ), "cwd": os.getcwd(), "umask": umask, "pid": os.getpid()}
+    command |= {"env": dict(os.environ), "cwd": here, "umask": umask, "pid": os.getpid()}
     command |= {"program": os.path.abspath(sys.argv[0]), "descriptors": descriptors}
     message = marshal.dumps(command)
 
@@ -84,7 +88,7 @@ def main() -> None:
         server.connect(os.path.join(folder, "socket"))
     except OSError:  # the server has ended, or is another machine's
         os.execv(INTERPRETER, [INTERPRETER, *words])
-    rights = b"".join(number.to_bytes(4, "little") for number in descriptors)
+    rights = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
     server.sendmsg([len(message).to_bytes(8, "little")], [(SOL_SOCKET, SCM_RIGHTS, rights)])
     server.sendall(message)
     child = receive(server, 8)

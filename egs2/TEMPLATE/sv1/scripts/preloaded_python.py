@@ -6,7 +6,7 @@
 Importing torch and ESPnet takes 5 to 25 s of processor time, and the tests start some hundreds of
 Python processes. Here one process, the server, imports them once; `python3` and `python` are small
 programs (preloaded_client.py) that let it fork a child for each command line. The child takes over
-the client's open files, working directory, environment, limits and signals, so it looks like an
+the client's open files, folder, environment, limits, priority and signals, so it looks like an
 interpreter that was started in place; it is ended when its client is. Nothing of this project is
 imported in advance: it is read anew by every child. PLAIN_PYTHON=1 in the environment starts a real
 interpreter instead, for tests of what is imported or of memory. It is for one machine, and for
@@ -95,8 +95,11 @@ def become(command: dict, received: list[int]) -> None:
         os.close(number)
     os.chdir(command["cwd"])
     os.umask(command["umask"])
-    for limit in LIMITS:
-        resource.setrlimit(limit, resource.prlimit(command["pid"], limit))
+    with contextlib.suppress(OSError, ValueError):  # not allowed to lift the server's
+        os.sched_setaffinity(0, os.sched_getaffinity(command["pid"]))
+        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, command["pid"]))
+        for limit in LIMITS:
+            resource.setrlimit(limit, resource.prlimit(command["pid"], limit))
     os.environ.clear()
     os.environ.update(command["env"])
     if threads := os.environ.get("OMP_NUM_THREADS"):

@@ -18,8 +18,9 @@ union_of_wav_scp() {
 # cohort, where scores are normalised, in cohort/; model.json tells of the model
 embed() {
     local trials=${inference_dir}/trials cohort=${inference_dir}/cohort dirs=() jobs=${inference_nj}
-    mkdir -p "${trials}" "${cohort}"
+    mkdir -p "${trials}"
     if "${score_norm}"; then
+        mkdir -p "${cohort}"
         union_of_wav_scp "${data_feats}/${cohort_set}/wav.scp" > "${cohort}/wav.scp"
         dirs+=("${cohort}")
     fi
@@ -127,22 +128,21 @@ calibrate_scores() {
 # measure SET KIND...: the metrics of each kind of scores
 measure() {
     local dset=$1 trials=${data_feats}/$1/trials speakers=("${data_feats}/$1/utt2spk")
-    local dirs titles outputs=()
-    shift
-    dirs=("${@/#/${inference_dir}/${dset}/}")
-    titles=("${@/#/$(basename "${sv_exp}") ${dset} }")
+    local kind log=${inference_dir}/$1/metrics.log dirs=() files=() titles=() outputs=()
     # speakers of the models that the trials' first column names
     [ ! -e "${data_feats}/${dset}/enroll_utt2spk" ] \
         || speakers+=("${data_feats}/${dset}/enroll_utt2spk")
-    for dir in "${dirs[@]}"; do
-        require_file "${dir}/scores" "run stage 7 first"
-        outputs+=(--and "${dir}/metrics.json")
+    for kind in "${@:2}"; do
+        require_file "${inference_dir}/${dset}/${kind}/scores" "run stage 7 first"
+        dirs+=("${inference_dir}/${dset}/${kind}")
+        files+=("${inference_dir}/${dset}/${kind}/scores")
+        titles+=("$(basename "${sv_exp}") ${dset} ${kind}")
+        outputs+=(--and "${inference_dir}/${dset}/${kind}/metrics.json")
     done
-    once "${inference_dir}/${dset}/metrics.log" "${outputs[@]}" "${dirs[@]/%//scores}" \
-        "${trials}" "${speakers[@]}" -- \
-        run_job "${train_cmd}" "${inference_dir}/${dset}/metrics.log" \
-        "${python}" -m espnet2_sv.bin.sv_metrics --trials "${trials}" --utt2spk "${speakers[@]}" \
-        --scores "${dirs[@]/%//scores}" --output_dir "${dirs[@]}" --title "${titles[@]}"
+    once "${outputs[@]:1}" "${files[@]}" "${trials}" "${speakers[@]}" -- \
+        run_job "${train_cmd}" "${log}" "${python}" -m espnet2_sv.bin.sv_metrics \
+        --trials "${trials}" --utt2spk "${speakers[@]}" --scores "${files[@]}" \
+        --output_dir "${dirs[@]}" --title "${titles[@]}"
 }
 
 # choose_threshold: notes, beside the model, the cosine of equal error rates on calib_set's trials
