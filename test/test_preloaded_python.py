@@ -67,8 +67,8 @@ def python3():
         text=True,
     ) as server:
         folder = server.stdout.readline().strip()
-        while not Path(folder, "ready").exists():
-            time.sleep(0.1)
+        subprocess.run([f"{folder}/python3", "-m", "this"], check=True, capture_output=True)
+        assert Path(folder, "ready").exists()
         yield f"{folder}/python3"
         server.stdin.close()
 

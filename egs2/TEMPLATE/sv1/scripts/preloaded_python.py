@@ -26,6 +26,7 @@ import multiprocessing.spawn
 import os
 import resource
 import runpy
+import select
 import selectors
 import signal
 import socket
@@ -269,8 +270,9 @@ def die_with_parent(number: int) -> None:
 
 
 def serve(listener: socket.socket, ready: Path) -> None:
-    """Import everything, then serve; who connects meanwhile waits."""
+    """Import everything once a client is there, then serve; who connects meanwhile waits."""
     die_with_parent(signal.SIGTERM)
+    select.select([listener], [], [])
     path = sys.path[1:]  # without this file's folder
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         for name in MODULES:
