@@ -123,6 +123,13 @@ MAKE
     [ ! -e made/.output.once.lock ]
 }
 
+@test "a command that removes the folder of its output, and with it the lock, is told" {
+    printf 'rm -rf made; mkdir made; touch made/output\n' > remove.sh
+    run bash stage.sh once made/output input -- bash remove.sh
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"has removed made/.output.once.lock"* ]]
+}
+
 @test "a run that is killed frees its output for the next" {
     printf 'mkdir -p made; echo run >> made/count; exec sleep 1000\n' > slow.sh
     setsid bash stage.sh once made/output input -- bash slow.sh > first.log 2>&1 3>&- &

@@ -82,8 +82,8 @@ train() {
     if [ "$(cat "${dir}/train/.key" 2> /dev/null)" != "${key}" ] || ! python3 -c \
         'import sys, torch; torch.load(sys.argv[1], "cpu", weights_only=False)' \
         "${dir}/train/checkpoint.pth" 2> /dev/null; then
-        rm -rf "${dir}/train"
         mkdir -p "${dir}/train"
+        find "${dir}/train" -mindepth 1 -maxdepth 1 ! -name '.*' -exec rm -rf {} + # not once's lock
         echo "${key}" > "${dir}/train/.key"
     fi
     asr_train_on_statistics "${dir}/train" --resume true

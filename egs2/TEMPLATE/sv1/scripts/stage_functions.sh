@@ -85,7 +85,8 @@ unlock() {
 # Runs the command unless it has made OUTPUT (a file or folder) from the same keys before: words,
 # and files that count by their content. The note about it is the file .NAME.done beside OUTPUT.
 # A command that was killed or has failed is run again, and must know what to do with what it
-# finds. Of two runs that make one output, the second waits, and finds it done.
+# finds. Of two runs that make one output, the second waits, and finds it done; the lock they share
+# is beside OUTPUT, so the command may empty that folder but not remove it.
 once() {
     local output=$1 outputs=("$1") marker key status keys=() lock_file lock_fd
     shift
@@ -119,6 +120,8 @@ once() {
     )
     status=$?
     set -e
+    [ "${lock_file}" -ef "/proc/self/fd/${lock_fd}" ] ||
+        die "$1 has removed ${lock_file}: another run may have made ${output} at the same time"
     if [ "${status}" -eq 0 ]; then
         all_exist "${outputs[@]}" || die "$1 has not made ${outputs[*]}"
         echo "${key}" > "${marker}"
@@ -157,9 +160,9 @@ run_job() {
 show_failure() {
     local logs=() lines told='^([a-z_.]+: )?error: |SVError: '
     mapfile -t logs < <(compgen -G "${1//JOB/*}")
-    lines=$(cat "${logs[@]}" /dev/null | grep -E "${told}" | tail -n 1 || true)
+    lines=$(cat "${logs[@]}" /dev/null | grep -aE "${told}" | tail -n 1 || true)
     if [ -z "${lines}" ]; then
-        lines=$(cat "${logs[@]}" /dev/null | grep -v '^# ' | tail -n 15 || true)
+        lines=$(cat "${logs[@]}" /dev/null | grep -av '^# ' | tail -n 15 || true)
     fi
     echo "${lines:-no log has been written}" 1>&2
 }
