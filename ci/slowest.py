@@ -13,7 +13,10 @@ def main(paths: list[str]) -> None:
     cases.sort(key=lambda case: -float(case.get("time", 0)))
     print(f"the {SHOWN} slowest of {len(cases)} tests:")
     for case in cases[:SHOWN]:
-        print(f"{float(case.get('time', 0)):7.1f} s  {case.get('classname')}  {case.get('name')}")
+        print(
+            f"{float(case.get('time', 0)):7.1f} s  {case.get('classname')} "
+            f" {case.get('name')}"
+        )
 
 
 if __name__ == "__main__":

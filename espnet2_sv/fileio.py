@@ -29,7 +29,9 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = open(part, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
     except OSError as e:
-        raise SVError(f"{path}: cannot be written ({e.strerror}); choose another folder") from e
+        raise SVError(
+            f"{path}: cannot be written ({e.strerror}); choose another folder"
+        ) from e
     try:
         with stream:
             yield stream
@@ -58,7 +60,8 @@ def require_writable(folder: str | os.PathLike) -> None:
 def locked(path: str | os.PathLike) -> Iterator[None]:
     """Be the only process that makes ``path``; wait for another one that does.
 
-    The lock is the file ``.NAME.lock`` beside it, and ends with the process that holds it.
+    The lock is the file ``.NAME.lock`` beside it, and ends with the process that holds
+    it.
 
     Args:
         path: A file or folder, which need not be there.
@@ -72,7 +75,9 @@ def locked(path: str | os.PathLike) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = _lock(lock, path)
     except OSError as e:
-        raise SVError(f"{path}: cannot be written ({e.strerror}); choose another folder") from e
+        raise SVError(
+            f"{path}: cannot be written ({e.strerror}); choose another folder"
+        ) from e
     with stream:
         try:
             yield

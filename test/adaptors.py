@@ -1,23 +1,23 @@
 """Random ASR models of many kinds with tokenizers that work, and speaker adaptors on them."""
 
-import importlib.util
 import io
 from pathlib import Path
 
+import asr_models
 import torch
 import yaml
 from espnet2.bin.asr_inference import Speech2Text
 
-from espnet2_sv.asr.archive import find_model_files
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
+from espnet2_sv.zoo.source import find_model_files
 
-_spec = importlib.util.spec_from_file_location(
-    "asr_fixtures", Path(__file__).parent / "asr" / "conftest.py"
-)
-asr_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(asr_fixtures)
-
-SENTENCES = ["the cat sat", "a dog ran far", "yes he said it", "no she did not", "we go there"]
+SENTENCES = [
+    "the cat sat",
+    "a dog ran far",
+    "yes he said it",
+    "no she did not",
+    "we go there",
+]
 DECODER = {"attention_heads": 2, "linear_units": 24, "num_blocks": 1}
 KINDS = {
     "ctc": {},
@@ -29,7 +29,10 @@ KINDS = {
     "bpe": {"token_type": "bpe", "bpemodel": "data/bpe.model"},
     "legacy": {"encoder_conf": {"rel_pos_type": "legacy"}},
     "self_conditioned": {
-        "encoder_conf": {"interctc_layer_idx": [1, 2], "interctc_use_conditioning": True},
+        "encoder_conf": {
+            "interctc_layer_idx": [1, 2],
+            "interctc_use_conditioning": True,
+        },
         "model_conf": {"ctc_weight": 1.0, "interctc_weight": 0.5},
     },
     "transducer": {
@@ -70,14 +73,14 @@ def train_bpe() -> tuple[bytes, list[str]]:
     return model.getvalue(), ["<blank>", "<unk>", *pieces, "<sos/eos>"]
 
 
-def make_asr(root: Path, kind: str) -> "asr_fixtures.Trained":
+def make_asr(root: Path, kind: str) -> "asr_models.Trained":
     """What training such an ASR model leaves; its greedy transcripts are long and varied."""
-    conf = asr_fixtures.conformer(**KINDS[kind].get("encoder_conf", {}))
+    conf = asr_models.conformer(**KINDS[kind].get("encoder_conf", {}))
     conf |= {k: v for k, v in KINDS[kind].items() if k != "encoder_conf"}
     tokens = None
     if conf["token_type"] == "bpe":
         bpe, tokens = train_bpe()
-    trained = asr_fixtures.train(root, conf, tokens)
+    trained = asr_models.train(root, conf, tokens)
     if tokens:
         (root / conf["bpemodel"]).write_bytes(bpe)
     if trained.stock.ctc is not None:
@@ -105,7 +108,7 @@ def make_adaptor(exp: Path, asr: Path | str) -> Path:
     args.head_conf = {"embed_dim": 8, "adaptor_dim": 8, "linear_units": 16, "kernel": 7}
     torch.manual_seed(1)
     model = SVAdaptorTask.build_model(args)
-    asr_fixtures.shift(model)
+    asr_models.shift(model)
     state = dict(model.state_dict())
     sha256 = bytes.fromhex(args.asr_init["weights_sha256"])
     state["backbone.asr_sha256"] = torch.tensor(list(sha256), dtype=torch.float32)
@@ -136,7 +139,9 @@ class Zoo:
         files = find_model_files(self.asr(kind), "asr")
         conf = yaml.safe_load(files.config.read_text())
         root = files.root.parents[1]
-        conf["normalize_conf"]["stats_file"] = str(root / conf["normalize_conf"]["stats_file"])
+        conf["normalize_conf"]["stats_file"] = str(
+            root / conf["normalize_conf"]["stats_file"]
+        )
         if conf["bpemodel"]:
             conf["bpemodel"] = str(root / conf["bpemodel"])
         config = root / "absolute.yaml"
@@ -147,5 +152,5 @@ class Zoo:
         """ESPnet's own recogniser, made from the files of training as they are."""
         config = self.absolute_config(kind)
         weights = find_model_files(self.asr(kind), "asr").weights
-        with asr_fixtures.any_transducer_loss():
+        with asr_models.any_transducer_loss():
             return Speech2Text(str(config), str(weights), **options)

@@ -6,7 +6,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import dataclasses
-import importlib.util
 import itertools
 from pathlib import Path
 
@@ -30,11 +29,15 @@ class Corpus:
 def voice(pitch: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
     """A buzz at a speaker's pitch in noise: enough for a network to tell speakers apart."""
     t = np.arange(int(seconds * RATE)) / RATE
-    buzz = sum(np.sin(2 * np.pi * pitch * k * t + rng.uniform(0, 6)) / k for k in range(1, 9))
+    buzz = sum(
+        np.sin(2 * np.pi * pitch * k * t + rng.uniform(0, 6)) / k for k in range(1, 9)
+    )
     return (0.1 * buzz + 0.01 * rng.standard_normal(len(t))).astype(np.float32)
 
 
-def make_corpus(root: Path, speakers: int, utterances: int, seconds=(0.9, 1.4)) -> Corpus:
+def make_corpus(
+    root: Path, speakers: int, utterances: int, seconds=(0.9, 1.4)
+) -> Corpus:
     rng = np.random.default_rng(0)
     (root / "wav").mkdir(parents=True)
     wav_scp, utt2spk, spk2utt = [], [], []
@@ -51,7 +54,12 @@ def make_corpus(root: Path, speakers: int, utterances: int, seconds=(0.9, 1.4)) 
         f"{a} {b} {'target' if sa == sb else 'nontarget'}"
         for (a, sa), (b, sb) in itertools.combinations(names, 2)
     ]
-    tables = {"wav.scp": wav_scp, "utt2spk": utt2spk, "spk2utt": spk2utt, "trials": trials}
+    tables = {
+        "wav.scp": wav_scp,
+        "utt2spk": utt2spk,
+        "spk2utt": spk2utt,
+        "trials": trials,
+    }
     for table, lines in tables.items():
         (root / table).write_text("".join(f"{line}\n" for line in lines))
     return Corpus(root)
@@ -72,30 +80,30 @@ def corpus(tmp_path_factory) -> Corpus:
 @pytest.fixture(scope="session")
 def zoo(tmp_path_factory):
     """Small random ASR models of many kinds and speaker adaptors on them."""
-    return _load("adaptors").Zoo(tmp_path_factory.mktemp("zoo"))
+    from adaptors import Zoo
+
+    return Zoo(tmp_path_factory.mktemp("zoo"))
 
 
 @pytest.fixture(scope="session")
 def asr_fixtures():
     """The module that makes ASR models with the settings of published ones."""
-    return _load("adaptors").asr_fixtures
+    import asr_models
+
+    return asr_models
 
 
 @pytest.fixture(scope="session")
 def voxceleb_tree():
     """The module that makes corpora in the layout of VoxCeleb."""
-    return _load("voxceleb_tree")
+    import voxceleb_tree
+
+    return voxceleb_tree
 
 
 @pytest.fixture(scope="session")
 def queen_archive():
     """The module that makes archives of the game whose voices fotaq takes."""
-    return _load("queen_archive")
+    import queen_archive
 
-
-def _load(name: str):
-    """Import a module beside this file."""
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return queen_archive

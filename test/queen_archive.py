@@ -14,12 +14,48 @@ import soundfile
 
 RATE = 11025
 CHARACTERS = (
-    *("AND", "APE", "BOB", "BUD", "CHEF", "CHIEF", "DEATH", "DOG", "FAYE", "FRANK", "HENRY"),
-    *("IAN", "JIM", "JOHN", "KLUNK", "LARIS", "LOLA", "LOU", "MAN", "NAOMI", "ORACLE", "PRIN"),
+    *(
+        "AND",
+        "APE",
+        "BOB",
+        "BUD",
+        "CHEF",
+        "CHIEF",
+        "DEATH",
+        "DOG",
+        "FAYE",
+        "FRANK",
+        "HENRY",
+    ),
+    *(
+        "IAN",
+        "JIM",
+        "JOHN",
+        "KLUNK",
+        "LARIS",
+        "LOLA",
+        "LOU",
+        "MAN",
+        "NAOMI",
+        "ORACLE",
+        "PRIN",
+    ),
     *("SEC", "SHOWERAM", "SPARKY", "TALLPYG", "TAM", "WEDGE", "WITCH", "ZOMBIE"),
 )
 SILENT = "TALLPYG"  # has a dialogue, but only Joe's clips
-_WORDS = ("the", "plane", "jungle", "has", "crashed", "we", "must", "find", "our", "way", "again")
+_WORDS = (
+    "the",
+    "plane",
+    "jungle",
+    "has",
+    "crashed",
+    "we",
+    "must",
+    "find",
+    "our",
+    "way",
+    "again",
+)
 _LETTER = 0.065  # seconds
 _PAUSE = 0.5
 
@@ -51,21 +87,30 @@ def pack_archive(
     start = 15 + 21 * len(entries)
     table = b""
     for name, content in entries.items():
-        table += name.encode().ljust(12, b"\0") + b"\1" + struct.pack(">II", start, len(content))
+        table += (
+            name.encode().ljust(12, b"\0")
+            + b"\1"
+            + struct.pack(">II", start, len(content))
+        )
         start += len(content)
     head = b"QTBL" + version.ljust(6, b"\0") + b"\0\0" + bytes([compression])
     return head + struct.pack(">H", len(entries)) + table + b"".join(entries.values())
 
 
 def pack_dialogue(
-    talk_key: int, joe: list[tuple[int, str]], person: list[tuple[int, str]], levels: int = -2
+    talk_key: int,
+    joe: list[tuple[int, str]],
+    person: list[tuple[int, str]],
+    levels: int = -2,
 ) -> bytes:
     start = 32 + 96 * abs(levels)
     middle = start + len(_pack_lines(joe, start))
     end = middle + len(_pack_lines(person, middle))
     head = struct.pack(">5h", levels, talk_key + 100, talk_key, len(joe), len(person))
     head = head.ljust(22, b"\0") + struct.pack(">HH", middle, end)
-    body = head.ljust(start, b"\7") + _pack_lines(joe, start) + _pack_lines(person, middle)
+    body = (
+        head.ljust(start, b"\7") + _pack_lines(joe, start) + _pack_lines(person, middle)
+    )
     return b"AmBk" + bytes(16) + body + b"what follows"
 
 
@@ -103,11 +148,15 @@ def make_queen(
         joe, person = [(0, "*FR")], [(0, "0")]
         for number in range(6, 6 + lines):
             if character != SILENT:
-                person.append((number, _say(queen, talk, number, "P", 80 + 9 * talk, words, rng)))
+                person.append(
+                    (number, _say(queen, talk, number, "P", 80 + 9 * talk, words, rng))
+                )
             if number % 3 == 0:
                 joe.append((number, _say(queen, talk, number, "J", 130, words, rng)))
         _add_clip(queen, f"{talk:02d}SSSSJ1.SB", 130, 1.1)
-        entry = f"{character}1.DOG" if len(character) < 8 else f"{character}.DOG"  # 12 at most
+        entry = (
+            f"{character}1.DOG" if len(character) < 8 else f"{character}.DOG"
+        )  # 12 at most
         queen.entries[entry] = pack_dialogue(talk, joe, person)
     for number in range(1, remarks + 1):
         _add_clip(queen, f"JOE{number:04d}1.SB", 130, 2.2)
@@ -115,7 +164,9 @@ def make_queen(
     return queen.write()
 
 
-def _say(queen: Queen, talk: int, number: int, who: str, pitch: float, words: int, rng) -> str:
+def _say(
+    queen: Queen, talk: int, number: int, who: str, pitch: float, words: int, rng
+) -> str:
     """A line of one to three parts, some of them without words; adds the clips of the others."""
     line, part = rng.choice(("", "*FL", "*01*XY00(128,112)")), 1
     part += line.count("*")

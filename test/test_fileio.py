@@ -50,5 +50,8 @@ def test_one_at_a_time_makes_a_file(tmp_path):
 
 def test_a_place_that_cannot_be_locked_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SVError, match="file/x: cannot be written"), locked(tmp_path / "file/x"):
+    with (
+        pytest.raises(SVError, match="file/x: cannot be written"),
+        locked(tmp_path / "file/x"),
+    ):
         pass

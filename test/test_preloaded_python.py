@@ -67,7 +67,9 @@ def python3():
         text=True,
     ) as server:
         folder = server.stdout.readline().strip()
-        subprocess.run([f"{folder}/python3", "-m", "this"], check=True, capture_output=True)
+        subprocess.run(
+            [f"{folder}/python3", "-m", "this"], check=True, capture_output=True
+        )
         assert Path(folder, "ready").exists()
         yield f"{folder}/python3"
         server.stdin.close()
@@ -80,7 +82,9 @@ def both(python3, tmp_path):
     def run(*args, **options):
         options = {"cwd": tmp_path, "input": b"a\nb", "capture_output": True} | options
         env = options.pop("env", os.environ)
-        plain = subprocess.run([python3, *args], env=env | {"PLAIN_PYTHON": "1"}, **options)
+        plain = subprocess.run(
+            [python3, *args], env=env | {"PLAIN_PYTHON": "1"}, **options
+        )
         preloaded = subprocess.run([python3, *args], env=env, **options)
         return plain, preloaded
 
@@ -112,12 +116,19 @@ def test_a_program_finds_the_same_state(both, tmp_path, kind):
         "file": ["folder/program.py"],
         "safe": ["-P", "folder/program.py"],
     }[kind]
-    env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "2", "PYTHONPATH": "/nowhere:/else"}
+    env = {
+        "PATH": os.environ["PATH"],
+        "OMP_NUM_THREADS": "2",
+        "PYTHONPATH": "/nowhere:/else",
+    }
     limits = {"umask": 0o27, "preexec_fn": less}
     plain, preloaded = both(*start, "--option", "a b", env=env, **limits)
     assert state(preloaded) == state(plain)
     assert state(plain)["files"] == [200, 300]
-    assert state(plain)["argv"][-2:] == ["--option", "a b"] and state(plain)["stdin"] == "a\nb"
+    assert (
+        state(plain)["argv"][-2:] == ["--option", "a b"]
+        and state(plain)["stdin"] == "a\nb"
+    )
 
 
 @pytest.mark.parametrize("code", CODE.values(), ids=CODE)
@@ -156,8 +167,14 @@ def test_a_program_ends_with_its_client(python3, tmp_path, number):
 
 
 def test_chance_is_new_in_every_process(python3):
-    code = "import random, numpy, torch\nprint(random.random(), numpy.random.rand(), torch.rand(1))"
-    told = [subprocess.run([python3, "-c", code], capture_output=True).stdout for _ in range(2)]
+    code = (
+        "import random, numpy, torch\nprint(random.random(), numpy.random.rand(),"
+        " torch.rand(1))"
+    )
+    told = [
+        subprocess.run([python3, "-c", code], capture_output=True).stdout
+        for _ in range(2)
+    ]
     for one, other in zip(*(line.split() for line in told), strict=True):
         assert one != other
 

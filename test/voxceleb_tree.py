@@ -4,8 +4,9 @@
     python test/voxceleb_tree.py OUT --speakers 200
 
 Below OUT: voxceleb1/ (dev and test, wav), voxceleb2/ (dev, AAC in m4a, or wav or flac),
-trial_lists/ (the six official names), musan/ and RIRS_NOISES/. With --archives, the corpora are the
-archives that are handed out: zips, cut into vox2_dev_aac_partaa and so on, and tar.gz. With
+trial_lists/ (the six official names), musan/ and RIRS_NOISES/. With --archives, the
+corpora are the archives that are handed out: zips, cut into vox2_dev_aac_partaa and so
+    on, and tar.gz. With
 --damage, some files are bad; the program prints which, and how.
 """
 
@@ -26,9 +27,17 @@ import soundfile
 
 RATE = 16000
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
-_VOXCELEB1_FIRST, _VOXCELEB1_TEST, _VOXCELEB2_FIRST = 10001, 10270, 12  # numbers of speakers
+_VOXCELEB1_FIRST, _VOXCELEB1_TEST, _VOXCELEB2_FIRST = (
+    10001,
+    10270,
+    12,
+)  # numbers of speakers
 _VOXCELEB1_TEST_SPEAKERS = 40
-_CLEANED = {"o": "veri_test2.txt", "e": "list_test_all2.txt", "h": "list_test_hard2.txt"}
+_CLEANED = {
+    "o": "veri_test2.txt",
+    "e": "list_test_all2.txt",
+    "h": "list_test_hard2.txt",
+}
 _UNCLEANED = {"o": "veri_test.txt", "e": "list_test_all.txt", "h": "list_test_hard.txt"}
 
 
@@ -37,8 +46,9 @@ class Tree:
     """What was made, and where.
 
     Attributes:
-        bad: For each bad file, its utterance id and what is wrong: ``missing`` (of VoxCeleb1 test,
-            in the trials), ``truncated``, ``empty``, ``silent``, ``8 kHz`` or ``stereo``.
+        bad: For each bad file, its utterance id and what is wrong: ``missing`` (of
+            VoxCeleb1 test, in the trials), ``truncated``, ``empty``, ``silent``, ``8
+            kHz`` or ``stereo``.
     """
 
     root: Path
@@ -83,8 +93,10 @@ def make_tree(
         videos: Of each speaker.
         utterances: Of each video.
         seconds: Shortest and longest utterance.
-        audio: Of VoxCeleb2: ``"m4a"`` (in ``dev/aac``), ``"wav"`` or ``"flac"`` (in ``dev/wav``).
-        trials: Lines of each cleaned list, half of them target trials; E and H have as many.
+        audio: Of VoxCeleb2: ``"m4a"`` (in ``dev/aac``), ``"wav"`` or ``"flac"`` (in
+            ``dev/wav``).
+        trials: Lines of each cleaned list, half of them target trials; E and H have as
+            many.
         noises: Files of each kind of MUSAN, and rooms of each kind of RIRS_NOISES.
         archives: Leave archives instead of trees.
         parts: Into how many each VoxCeleb dev archive is cut.
@@ -96,13 +108,22 @@ def make_tree(
         root,
         *(
             root / name
-            for name in ("voxceleb1", "voxceleb2", "trial_lists", "musan", "RIRS_NOISES")
+            for name in (
+                "voxceleb1",
+                "voxceleb2",
+                "trial_lists",
+                "musan",
+                "RIRS_NOISES",
+            )
         ),
     )
     rng = np.random.default_rng(seed)
     count = itertools.count(seed * 1_000_003)
     dev = [f"id{_VOXCELEB1_FIRST + i}" for i in range(dev_speakers)]
-    test = [f"id{_VOXCELEB1_TEST + i}" for i in range(min(test_speakers, _VOXCELEB1_TEST_SPEAKERS))]
+    test = [
+        f"id{_VOXCELEB1_TEST + i}"
+        for i in range(min(test_speakers, _VOXCELEB1_TEST_SPEAKERS))
+    ]
     train = [f"id{_VOXCELEB2_FIRST + i:05d}" for i in range(speakers)]
     below = {"m4a": "aac", "wav": "wav", "flac": "flac"}[audio]
     files: list[_File] = []
@@ -146,13 +167,17 @@ def speech(voice: int, seconds: float, seed: int) -> np.ndarray:
     samples = np.zeros_like(t)
     for k, weight in enumerate(of_speaker.uniform(0.05, 1, 12), 1):
         phase = np.float32(rng.uniform(0, 6))
-        samples += np.float32(weight / k) * np.sin(np.float32(2 * np.pi * pitch * k) * t + phase)
+        samples += np.float32(weight / k) * np.sin(
+            np.float32(2 * np.pi * pitch * k) * t + phase
+        )
     syllables = 0.6 + 0.4 * np.sin(2 * np.pi * rng.uniform(3, 5) * t)
     samples = 0.1 * samples * syllables + 0.01 * rng.standard_normal(len(t))
     return samples.astype(np.float32)
 
 
-def write_audio(path: Path, samples: np.ndarray, rate: int = RATE, faststart: bool = False) -> None:
+def write_audio(
+    path: Path, samples: np.ndarray, rate: int = RATE, faststart: bool = False
+) -> None:
     """Write float32 (S,) or (S, C); the name's ending decides: wav, flac, or AAC in m4a.
 
     ``faststart`` puts the index of an m4a before its data, as for streaming.
@@ -183,16 +208,24 @@ def _write_all(files: Iterable[_File], seconds: tuple[float, float]) -> None:
         length = np.random.default_rng((file.seed, 1)).uniform(*seconds)
         write_audio(file.path, speech(file.voice, length, file.seed))
 
-    with ThreadPoolExecutor(2) as pool:  # NumPy and the encoders let go of the interpreter
+    with ThreadPoolExecutor(
+        2
+    ) as pool:  # NumPy and the encoders let go of the interpreter
         list(pool.map(write, files))
 
 
 def _write_trials(
-    tree: Tree, files: list[_File], test: list[str], wanted: int, rng: np.random.Generator
+    tree: Tree,
+    files: list[_File],
+    test: list[str],
+    wanted: int,
+    rng: np.random.Generator,
 ) -> None:
     tree.trial_lists.mkdir(parents=True)
     names = [
-        "/".join(file.path.parts[-3:]) for file in files if tree.voxceleb1 in file.path.parents
+        "/".join(file.path.parts[-3:])
+        for file in files
+        if tree.voxceleb1 in file.path.parents
     ]
     for kind in _CLEANED:
         chosen = [name for name in names if kind != "o" or name[:7] in test]
@@ -204,7 +237,9 @@ def _write_trials(
             lines.append([f"{int(same)} {group[i][0]} {group[i][1]}\n" for i in take])
         for names_of, extra in ((_CLEANED, 0), (_UNCLEANED, 5)):
             kept = [line for group in lines for line in group[: wanted // 2 + extra]]
-            (tree.trial_lists / names_of[kind]).write_text("".join(kept), encoding="ascii")
+            (tree.trial_lists / names_of[kind]).write_text(
+                "".join(kept), encoding="ascii"
+            )
 
 
 def _write_musan(musan: Path, noises: int, rng: np.random.Generator) -> None:
@@ -237,7 +272,9 @@ def _write_rirs(rirs: Path, rooms: int, rng: np.random.Generator) -> None:
         write_audio(real / name, (0.5 * responses).astype(np.float32))
         lines.append(f"--rir-id {i:05d} --room-id r1 RIRS_NOISES/{real.name}/{name}\n")
         noise = 0.1 * rng.standard_normal(RATE)
-        write_audio(real / f"RVB2014_type1_noise_largeroom1_{i}.wav", noise.astype(np.float32))
+        write_audio(
+            real / f"RVB2014_type1_noise_largeroom1_{i}.wav", noise.astype(np.float32)
+        )
     (real / "rir_list").write_text("".join(lines), encoding="ascii")
 
 
@@ -275,7 +312,9 @@ def _archive(tree: Tree, parts: int) -> None:
     _zip(second / "dev", "dev/", second / "vox2_dev_aac_part", parts)
     for folder in (first / "dev", first / "test", second / "dev"):
         shutil.rmtree(folder)
-    with tarfile.open(tree.musan.with_name("musan.tar.gz"), "w:gz", compresslevel=1) as tar:
+    with tarfile.open(
+        tree.musan.with_name("musan.tar.gz"), "w:gz", compresslevel=1
+    ) as tar:
         tar.add(tree.musan, "musan")
     _zip(tree.rirs, "RIRS_NOISES/", tree.rirs.with_name("rirs_noises.zip"), 1)
     for name, archive in (("musan", "musan.tar.gz"), ("rirs", "rirs_noises.zip")):
@@ -295,26 +334,35 @@ def _zip(folder: Path, prefix: str, target: Path, parts: int) -> None:
     size = -(-len(data) // parts)
     for i in range(parts):
         letters = f"{chr(97 + i // 26)}{chr(97 + i % 26)}"
-        target.with_name(target.name + letters).write_bytes(data[i * size : (i + 1) * size])
+        target.with_name(target.name + letters).write_bytes(
+            data[i * size : (i + 1) * size]
+        )
     whole.unlink()
 
 
 def main() -> None:
     """Make a tree as the command line says; print its places and what is bad in it."""
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("root", type=Path, metavar="OUT", help="folder to make")
     parser.add_argument("--speakers", type=int, default=200, help="of VoxCeleb2 dev")
     parser.add_argument("--dev_speakers", type=int, default=12, help="of VoxCeleb1 dev")
-    parser.add_argument("--test_speakers", type=int, default=8, help="of VoxCeleb1 test, up to 40")
+    parser.add_argument(
+        "--test_speakers", type=int, default=8, help="of VoxCeleb1 test, up to 40"
+    )
     parser.add_argument("--videos", type=int, default=2, help="of each speaker")
     parser.add_argument("--utterances", type=int, default=2, help="of each video")
-    parser.add_argument("--seconds", type=float, nargs=2, default=(1.2, 2.4), help="of utterances")
+    parser.add_argument(
+        "--seconds", type=float, nargs=2, default=(1.2, 2.4), help="of utterances"
+    )
     parser.add_argument(
         "--audio", choices=("m4a", "wav", "flac"), default="m4a", help="VoxCeleb2's"
     )
-    parser.add_argument("--trials", type=int, default=300, help="lines of each cleaned list")
+    parser.add_argument(
+        "--trials", type=int, default=300, help="lines of each cleaned list"
+    )
     parser.add_argument("--noises", type=int, default=4, help="of each kind")
     parser.add_argument("--archives", action="store_true", help="archives, not trees")
     parser.add_argument("--parts", type=int, default=3, help="of each dev archive")

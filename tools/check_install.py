@@ -3,7 +3,8 @@
 
     . tools/activate_python.sh && python3 tools/check_install.py
 
-Exit status 1 if something is missing that is needed. Only the standard library is needed to run.
+Exit status 1 if something is missing that is needed. Only the standard library is
+needed to run.
 """
 
 import argparse
@@ -40,7 +41,9 @@ class Package(NamedTuple):
     name: str  # as imported
     kind: str
     use: str
-    install: str = ""  # the package's name for pip, if installing it is not a part of set-up
+    install: str = (
+        ""  # the package's name for pip, if installing it is not a part of set-up
+    )
 
 
 PACKAGES = [
@@ -90,7 +93,12 @@ def check_python() -> Iterator[Row]:
     """The interpreter."""
     fits = (3, 12) <= sys.version_info[:2] <= (3, 13)
     version = sys.version.split()[0]
-    yield Row("Python", NEEDED, version if fits else "", f"{version} is not 3.12 or 3.13: {SET_UP}")
+    yield Row(
+        "Python",
+        NEEDED,
+        version if fits else "",
+        f"{version} is not 3.12 or 3.13: {SET_UP}",
+    )
 
 
 def check_package(package: Package) -> Iterator[Row]:
@@ -103,8 +111,12 @@ def check_package(package: Package) -> Iterator[Row]:
             module = importlib.import_module(package.name)
     except ImportError:
         yield Row(name, package.kind, "", mend)
-    except Exception as e:  # an import can fail in any way, e.g. a library of another CUDA
-        yield Row(name, package.kind, "", f"does not load ({type(e).__name__}: {e}): {mend}")
+    except (
+        Exception
+    ) as e:  # an import can fail in any way, e.g. a library of another CUDA
+        yield Row(
+            name, package.kind, "", f"does not load ({type(e).__name__}: {e}): {mend}"
+        )
     else:
         version = version_of(module)
         if package.name == "espnet2" and int(version.split(".")[0]) < MIN_ESPNET:
@@ -119,7 +131,9 @@ def check_gpu() -> Iterator[Row]:
     except ImportError:
         return
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    mend = "CPU only: run with --ngpu 0 (training on VoxCeleb wants a GPU and its driver)"
+    mend = (
+        "CPU only: run with --ngpu 0 (training on VoxCeleb wants a GPU and its driver)"
+    )
     yield Row("CUDA GPU", OPTIONAL, ", ".join(gpus), mend)
 
 
@@ -131,17 +145,34 @@ def check_audio() -> Iterator[Row]:
         yield Row("soundfile (audio files)", NEEDED, "", f"{e}: {SET_UP}")
         return
     formats = soundfile.available_formats()
-    for name, extension in [("WAV", "wav"), ("FLAC", "flac"), ("OGG", "ogg"), ("NIST", "sph")]:
-        found = f"libsndfile {soundfile.__libsndfile_version__}" if name in formats else ""
-        yield Row(f"{extension} files", NEEDED, found, "pip install --upgrade soundfile")
+    for name, extension in [
+        ("WAV", "wav"),
+        ("FLAC", "flac"),
+        ("OGG", "ogg"),
+        ("NIST", "sph"),
+    ]:
+        found = (
+            f"libsndfile {soundfile.__libsndfile_version__}" if name in formats else ""
+        )
+        yield Row(
+            f"{extension} files", NEEDED, found, "pip install --upgrade soundfile"
+        )
     found = "libsndfile" if "MP3" in formats else ""
-    yield Row("mp3 files", OPTIONAL, found, "pip install --upgrade soundfile (libsndfile >= 1.1)")
+    yield Row(
+        "mp3 files",
+        OPTIONAL,
+        found,
+        "pip install --upgrade soundfile (libsndfile >= 1.1)",
+    )
 
 
 def check_program(name: str, kind: str, debian: str) -> Iterator[Row]:
     """A program on PATH."""
     yield Row(
-        name, kind, shutil.which(name) or "", f"apt-get install {debian}" if debian else SET_UP
+        name,
+        kind,
+        shutil.which(name) or "",
+        f"apt-get install {debian}" if debian else SET_UP,
     )
 
 
@@ -151,26 +182,41 @@ def check_disk() -> Iterator[Row]:
     found = f"{free:.0f} GB free" if free > MIN_FREE_GB else ""
     yield Row("disk", NEEDED, found, f"{free:.1f} GB free; {MIN_FREE_GB} GB are needed")
     found = "writable" if os.access(ROOT / "egs2", os.W_OK) else ""
-    yield Row("recipes", NEEDED, found, f"{ROOT / 'egs2'} cannot be written to: clone elsewhere")
+    yield Row(
+        "recipes",
+        NEEDED,
+        found,
+        f"{ROOT / 'egs2'} cannot be written to: clone elsewhere",
+    )
 
 
 def check_cluster() -> Iterator[Row]:
     """A job scheduler, for cmd.sh."""
     for program, backend in [("sbatch", "slurm"), ("qsub", "sge or pbs")]:
         if shutil.which(program):
-            yield Row(f"{program} (scheduler)", OPTIONAL, f"cmd_backend={backend} in cmd.sh", "")
+            yield Row(
+                f"{program} (scheduler)",
+                OPTIONAL,
+                f"cmd_backend={backend} in cmd.sh",
+                "",
+            )
 
 
 def check_cuda_driver() -> Iterator[Row]:
     """Whether the machine has a GPU that torch does not see."""
     if not shutil.which("nvidia-smi"):
         return
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["nvidia-smi", "-L"], capture_output=True, text=True, check=False
+    )
     if listed.stdout.startswith("GPU"):
         import torch
 
         found = "seen by torch" if torch.cuda.is_available() else ""
-        mend = f"torch {torch.__version__} wants CUDA {torch.version.cuda}: update the driver"
+        mend = (
+            f"torch {torch.__version__} wants CUDA {torch.version.cuda}: update the"
+            " driver"
+        )
         yield Row("NVIDIA driver", OPTIONAL, found, mend)
 
 

@@ -1,16 +1,17 @@
 """The pretrained ASR model: find it, check it, rebuild it, read its block outputs.
 
-Public names are imported on first use, so that a command's ``--help`` need not load torch.
+Public names are imported on first use, so that a command's ``--help`` need not load
+torch.
 """
 
 import importlib
 
 _PUBLIC = {
     "AsrBundle": "espnet2_sv.asr.bundle",
-    "BlockBackbone": "espnet2_sv.asr.blocks",
+    "BlockBackbone": "espnet2_sv.backbones.blocks",
     "backbone_settings": "espnet2_sv.asr.settings",
-    "build_backbone": "espnet2_sv.asr.backbone",
-    "copy_asr_weights": "espnet2_sv.asr.copying",
+    "build_backbone": "espnet2_sv.backbones.build",
+    "copy_asr_weights": "espnet2_sv.asr.weight_transfer",
     "load_asr_bundle": "espnet2_sv.asr.bundle",
     "resolve_asr": "espnet2_sv.asr.resolve",
 }

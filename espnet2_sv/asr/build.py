@@ -19,18 +19,22 @@ from espnet2_sv.errors import SVError
 _WARP_RNNT = "warprnnt_pytorch"
 
 
-def build_asr_model(args: argparse.Namespace, state: dict[str, torch.Tensor]) -> torch.nn.Module:
+def build_asr_model(
+    args: argparse.Namespace, state: dict[str, torch.Tensor]
+) -> torch.nn.Module:
     """Build the network of a checkpoint and load its weights strictly.
 
     Args:
         args: The checkpoint's own settings. ``token_list`` becomes what the model uses.
-        state: The checkpoint's weights, with either spelling of the subsampling projection.
+        state: The checkpoint's weights, with either spelling of the subsampling
+            projection.
 
     Returns:
         An ``ESPnetASRModel`` in evaluation mode.
 
     Raises:
-        SVError: Settings and weights do not belong together, or this ESPnet cannot build them.
+        SVError: Settings and weights do not belong together, or this ESPnet cannot
+            build them.
     """
     from espnet2.tasks.asr import ASRTask
 
@@ -43,7 +47,9 @@ def build_asr_model(args: argparse.Namespace, state: dict[str, torch.Tensor]) ->
             build_args.normalize_conf["stats_file"] = str(stats)
         try:
             model = ASRTask.build_model(build_args)
-        except Exception as e:  # a setting of another ESPnet version; the classes raise anything
+        except (
+            Exception
+        ) as e:  # a setting of another ESPnet version; the classes raise anything
             reason = " ".join(str(e).split())[:200] or type(e).__name__
             raise SVError(f"ESPnet cannot build this ASR model: {reason}") from e
     args.token_list = build_args.token_list
@@ -61,9 +67,13 @@ def write_stats(path: str | os.PathLike, state: dict[str, torch.Tensor]) -> None
         mean = state["normalize.mean"].double().cpu().numpy()
         std = state["normalize.std"].double().cpu().numpy()
     except KeyError as e:
-        raise SVError(f"the weights lack {e.args[0]}, which normalize: global_mvn needs") from e
+        raise SVError(
+            f"the weights lack {e.args[0]}, which normalize: global_mvn needs"
+        ) from e
     sums = {"sum": mean, "sum_square": std**2 + mean**2}  # of one frame
-    np.savez(path, count=1, **{key: value.astype(np.float32) for key, value in sums.items()})
+    np.savez(
+        path, count=1, **{key: value.astype(np.float32) for key, value in sums.items()}
+    )
 
 
 def _load_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
@@ -76,8 +86,8 @@ def _load_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> No
     if result.missing_keys or unexpected:
         examples = ", ".join([*result.missing_keys, *unexpected][:3])
         raise SVError(
-            f"the weights do not fit their configuration: {len(result.missing_keys)} tensors "
-            f"missing, {len(unexpected)} unexpected, e.g. {examples}"
+            f"the weights do not fit their configuration: {len(result.missing_keys)}"
+            f" tensors missing, {len(unexpected)} unexpected, e.g. {examples}"
         )
 
 
@@ -96,15 +106,18 @@ class _TrainingLossOnly(torch.nn.Module):
         super().__init__()
 
     def forward(self, *args, **kwargs):
-        raise SVError(f"install {_WARP_RNNT} to train a transducer; it is not installed here")
+        raise SVError(
+            f"install {_WARP_RNNT} to train a transducer; it is not installed here"
+        )
 
 
 @contextlib.contextmanager
 def transducer_loss_at_hand() -> Iterator[None]:
     """Let ESPnet build a transducer where ``warprnnt_pytorch`` is not installed.
 
-    ESPnet imports that package while it builds the model, though only the training loss uses it.
-    While this context is open, and only where it is missing, the import finds a stand-in.
+    ESPnet imports that package while it builds the model, though only the training loss
+    uses it. While this context is open, and only where it is missing, the import finds
+    a stand-in.
     """
     if _WARP_RNNT in sys.modules or importlib.util.find_spec(_WARP_RNNT) is not None:
         yield

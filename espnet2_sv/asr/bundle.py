@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 
-from espnet2_sv.asr.archive import ModelFiles, find_model_files
-from espnet2_sv.asr.blocks import BlockBackbone, subsampling
 from espnet2_sv.asr.build import build_asr_model
-from espnet2_sv.asr.checkpoint import load_config, load_state_dict
-from espnet2_sv.asr.features import sample_rate
-from espnet2_sv.asr.paths import locate
 from espnet2_sv.asr.settings import check_supported
+from espnet2_sv.backbones.blocks import BlockBackbone, subsampling
+from espnet2_sv.backbones.features import sample_rate
 from espnet2_sv.errors import SVError
+from espnet2_sv.zoo.checkpoint import load_config, load_state_dict
+from espnet2_sv.zoo.source import ModelFiles, find_model_files, locate
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,13 @@ class AsrBundle:
     def backbone(self) -> BlockBackbone:
         """The model's own front end, normalisation and encoder, shared and not copied.
 
-        The encoder's final norm no longer gets gradients then, as its output is not read.
+        The encoder's final norm no longer gets gradients then, as its output is not
+        read.
         """
         model = self.model
-        return BlockBackbone(model.frontend, model.normalize, model.encoder, ctc=model.ctc)
+        return BlockBackbone(
+            model.frontend, model.normalize, model.encoder, ctc=model.ctc
+        )
 
     def summary(self) -> dict[str, Any]:
         """What ``asr_resolve --json`` prints."""
@@ -62,8 +64,10 @@ class AsrBundle:
     def weights_sha256(self) -> str:
         """Hash of the names and numbers of all weights, wherever they are stored.
 
-        Numbers are hashed in single precision, in which they are used: ESPnet's recogniser turns
-        the statistics of the normalisation, which training keeps in double precision, into it.
+        Numbers are hashed in single precision, in which they are used: ESPnet's
+            recogniser turns
+        the statistics of the normalisation, which training keeps in double precision,
+        into it.
         """
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
@@ -78,12 +82,13 @@ def load_asr_bundle(source: str | os.PathLike, device: str = "cpu") -> AsrBundle
     """Load a pretrained ESPnet ASR model for use as a speaker model's encoder.
 
     Args:
-        source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with ``meta.yaml``,
-            or the ``exp/`` directory of a training run.
+        source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
+            ``meta.yaml``, or the ``exp/`` directory of a training run.
         device: Where the model goes.
 
     Raises:
-        SVError: It is not found, damaged, unsafe, or of a kind whose blocks cannot be read.
+        SVError: It is not found, damaged, unsafe, or of a kind whose blocks cannot be
+            read.
     """
     return load_from_files(find_model_files(source, "asr"), str(source), device)
 
@@ -107,7 +112,8 @@ def read_asr_args(files: ModelFiles) -> argparse.Namespace:
     """
     from espnet2.tasks.asr import ASRTask
 
-    # not get_default_config(), which reads the command line of whatever program this is part of
+    # not get_default_config(), which reads the command line of whatever program this is
+    # part of
     conf = {**vars(ASRTask.get_parser().parse_args([])), **load_config(files.config)}
     for key in [k for k in conf if k.endswith("_conf") and conf[k] is None]:
         conf[key] = {}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from espnet2_sv.asr.archive import ModelFiles
 from espnet2_sv.asr.bundle import AsrBundle, read_asr_args
-from espnet2_sv.asr.one_pass import EncoderPass, listen
 from espnet2_sv.asr.speech2text import check_options, load_speech2text
+from espnet2_sv.backbones.blocks import EncoderPass, capture_blocks
 from espnet2_sv.errors import SVError
+from espnet2_sv.zoo.source import ModelFiles
 
 if TYPE_CHECKING:
     from espnet2.bin.asr_inference import Speech2Text
@@ -61,39 +61,49 @@ class Recogniser:
 
     @classmethod
     def load(
-        cls, files: ModelFiles, device: str = "cpu", decode: str | None = None, **options: Any
+        cls,
+        files: ModelFiles,
+        device: str = "cpu",
+        decode: str | None = None,
+        **options: Any,
     ) -> "Recogniser":
         """Load an ASR model for decoding.
 
         Args:
             files: Where the model lies.
             device: Where it goes.
-            decode: See the class. By default ``"greedy"``, and for a transducer, which has a
-                search of its own, ``"beam"``.
+            decode: See the class. By default ``"greedy"``, and for a transducer, which
+                has a search of its own, ``"beam"``.
             options: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``.
 
         Raises:
             SVError: The model cannot be decoded in this way, or an option is unknown.
         """
         if decode not in (None, *DECODINGS):
-            raise SVError(f"decode {decode!r} is unknown; choose {' or '.join(DECODINGS)}")
+            raise SVError(
+                f"decode {decode!r} is unknown; choose {' or '.join(DECODINGS)}"
+            )
         args = read_asr_args(files)
         if decode is None:
             decode = "beam" if args.decoder == "transducer" else "greedy"
         if decode == "beam" and args.model == "maskctc":
-            raise SVError(f"{files.config}: ESPnet's beam search is not for Mask-CTC models")
+            raise SVError(
+                f"{files.config}: ESPnet's beam search is not for Mask-CTC models"
+            )
         check_options(options)
         if decode == "greedy":
             if options:
-                raise SVError(f"decoding option {next(iter(options))!r} needs decode beam")
+                raise SVError(
+                    f"decoding option {next(iter(options))!r} needs decode beam"
+                )
             options = {"ctc_weight": 1.0, "beam_size": 1}  # nothing to search with
         elif (args.model_conf or {}).get("ctc_weight") == 0.0:
             options = {"ctc_weight": 0.0} | options  # the model has no CTC layer
         recogniser = cls(load_speech2text(files, device, **options), files, decode)
         if decode == "greedy" and recogniser.asr_model.ctc is None:
             raise SVError(
-                f"{files.config}: this ASR model has no CTC layer to decode greedily with; "
-                "choose decode beam"
+                f"{files.config}: this ASR model has no CTC layer to decode greedily"
+                " with; choose decode beam"
             )
         return recogniser
 
@@ -111,16 +121,18 @@ class Recogniser:
         Raises:
             SVError: An utterance is too short for the encoder.
         """
-        with listen(self.backbone) as heard:
+        with capture_blocks(self.backbone) as captured:
             if self.decode == "greedy":
                 transcripts = self._greedy(*self._encode(speech, lengths))
             else:
                 transcripts = [self._search(speech[0, : int(lengths[0])])]
-        return transcripts, heard
+        return transcripts, captured
 
     def _encode(self, speech, lengths) -> tuple[torch.Tensor, torch.Tensor]:
         encoded, lengths = self.asr_model.encode(speech, lengths)
-        if isinstance(encoded, tuple):  # (last, intermediate) of a model with intermediate CTC
+        if isinstance(
+            encoded, tuple
+        ):  # (last, intermediate) of a model with intermediate CTC
             encoded = encoded[0]
         return encoded, lengths
 
@@ -142,7 +154,9 @@ class Recogniser:
         if isinstance(results, tuple):  # (results, intermediate CTC's tokens)
             results = results[0]
         text, tokens, ids, _ = results[0]
-        return Transcript(self._text(tokens) if text is None else text, tokens, ids, results)
+        return Transcript(
+            self._text(tokens) if text is None else text, tokens, ids, results
+        )
 
     def _text(self, tokens: list[str]) -> str:
         tokenizer = self.speech2text.tokenizer

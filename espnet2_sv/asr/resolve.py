@@ -9,10 +9,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from espnet2_sv.asr.archive import file_sha256, find_model_files
-from espnet2_sv.asr.unpacking import fresh_folder
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import locked
+from espnet2_sv.zoo.source import file_sha256, find_model_files
+from espnet2_sv.zoo.unpacking import fresh_folder
 
 # the files of a resolved model
 CONFIG = "config.yaml"
@@ -21,19 +21,22 @@ TOKENS = "tokens.txt"
 BPE_MODEL = "bpe.model"
 SYMBOLS = "non_linguistic_symbols.txt"
 STATS = "feats_stats.npz"
-RECORD = "source.json"  # where it came from; written with the rest, so it means "complete"
+RECORD = (  # where it came from; written with the rest, so it means "complete"
+    "source.json"
+)
 
 
 def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[str, Any]:
     """Find, check and unpack a pretrained ASR model; at once if that has been done before.
 
-    ``outdir`` becomes a packed model's folder that :func:`~espnet2_sv.asr.load_asr_bundle` takes.
-    Its configuration names the files as ``outdir`` was given, so ESPnet's own tools load it too.
-    It is replaced if it holds another model that was put there by this function.
+    ``outdir`` becomes a packed model's folder that
+    :func:`~espnet2_sv.asr.load_asr_bundle` takes. Its configuration names the files as
+    ``outdir`` was given, so ESPnet's own tools load it too. It is replaced if it holds
+    another model that was put there by this function.
 
     Args:
-        source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with ``meta.yaml``,
-            or the ``exp/`` directory of a training run.
+        source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
+            ``meta.yaml``, or the ``exp/`` directory of a training run.
         outdir: The folder to make.
 
     Returns:
@@ -56,7 +59,11 @@ def _resolve(name: str, content: str | None, outdir: Path) -> dict[str, Any]:
     record = _read_record(outdir)
     if record is not None and _is_of(record, name, content):
         return record["summary"]
-    if record is None and outdir.exists() and (not outdir.is_dir() or any(outdir.iterdir())):
+    if (
+        record is None
+        and outdir.exists()
+        and (not outdir.is_dir() or any(outdir.iterdir()))
+    ):
         raise SVError(f"{outdir}: is in use for something else; name another folder")
     from espnet2_sv.asr.bundle import load_from_files  # loads torch and ESPnet
 
@@ -67,8 +74,14 @@ def _resolve(name: str, content: str | None, outdir: Path) -> dict[str, Any]:
         write_model(bundle, part, outdir)
         _write_meta(part)
         shutil.rmtree(unpacked, ignore_errors=True)
-        record = {"source": name, "sha256": content or bundle.weights_sha256, "summary": summary}
-        (part / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        record = {
+            "source": name,
+            "sha256": content or bundle.weights_sha256,
+            "summary": summary,
+        }
+        (part / RECORD).write_text(
+            json.dumps(record, indent=1) + "\n", encoding="utf-8"
+        )
     logging.info("%s is now in %s", name, outdir)
     return summary
 
@@ -76,7 +89,11 @@ def _resolve(name: str, content: str | None, outdir: Path) -> dict[str, Any]:
 def _read_record(outdir: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         record = json.loads((outdir / RECORD).read_text(encoding="utf-8"))
-        if isinstance(record, dict) and record.keys() >= {"source", "sha256", "summary"}:
+        if isinstance(record, dict) and record.keys() >= {
+            "source",
+            "sha256",
+            "summary",
+        }:
             return record
     return None
 
@@ -109,7 +126,8 @@ def write_model(bundle, part: Path, outdir: Path) -> None:
     Args:
         bundle: The :class:`~espnet2_sv.asr.bundle.AsrBundle`.
         part: The folder, which exists.
-        outdir: What the configuration calls the folder, where it is going to be elsewhere.
+        outdir: What the configuration calls the folder, where it is going to be
+            elsewhere.
     """
     import torch
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
@@ -117,18 +135,25 @@ def write_model(bundle, part: Path, outdir: Path) -> None:
     from espnet2_sv.asr.build import write_stats
 
     conf, state = dict(vars(bundle.args)), bundle.model.state_dict()
-    torch.save({name: tensor.cpu().clone() for name, tensor in state.items()}, part / WEIGHTS)
+    torch.save(
+        {name: tensor.cpu().clone() for name, tensor in state.items()}, part / WEIGHTS
+    )
     tokens = "".join(f"{token}\n" for token in conf["token_list"])
     (part / TOKENS).write_text(tokens, encoding="utf-8")
     if conf.get("normalize") == "global_mvn":
         write_stats(part / STATS, state)
-        conf["normalize_conf"] = {**conf["normalize_conf"], "stats_file": str(outdir / STATS)}
+        conf["normalize_conf"] = {
+            **conf["normalize_conf"],
+            "stats_file": str(outdir / STATS),
+        }
     for key, name in (("bpemodel", BPE_MODEL), ("non_linguistic_symbols", SYMBOLS)):
         if conf[key] is not None and os.path.isfile(conf[key]):
             shutil.copyfile(conf[key], part / name)
             conf[key] = str(outdir / name)
     if conf["token_type"] == "bpe" and not (part / BPE_MODEL).is_file():
-        logging.warning("the BPE model %s is missing: text cannot be decoded", conf["bpemodel"])
+        logging.warning(
+            "the BPE model %s is missing: text cannot be decoded", conf["bpemodel"]
+        )
     with open(part / CONFIG, "w", encoding="utf-8") as stream:
         yaml_no_alias_safe_dump(conf, stream, indent=2, sort_keys=False)
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from espnet2_sv.errors import SVError
 
-_STREAMING = "a streaming encoder works on overlapping blocks of frames, not on whole utterances"
+_STREAMING = (
+    "a streaming encoder works on overlapping blocks of frames, not on whole utterances"
+)
 _WAVE_SSL = "a wave-level self-supervised model has no log-mel front end to share"
 _WHISPER = "Whisper brings its own features and decoder, not a stack of ESPnet blocks"
 _RECURRENT = "a recurrent encoder has no blocks to read"
@@ -82,17 +84,26 @@ def _refusal(conf: dict[str, Any]) -> str | None:
         return f"encoder {encoder!r}: {REFUSED_ENCODERS[encoder]}"
     if encoder not in encoder_classes():
         known = ", ".join(encoder_classes())
-        return f"encoder {encoder!r} is not one of those that can be read block by block ({known})"
+        return (
+            f"encoder {encoder!r} is not one of those that can be read block by block"
+            f" ({known})"
+        )
     if frontend in REFUSED_FRONTENDS:
         return f"frontend {frontend!r}: {REFUSED_FRONTENDS[frontend]}"
     if conf.get("input_size") is not None or frontend is None:
-        return "it was trained on features made outside the model, not on audio (input_size is set)"
+        return (
+            "it was trained on features made outside the model, not on audio"
+            " (input_size is set)"
+        )
     if frontend != "default":
         return f"frontend {frontend!r} is unknown"
     if (conf.get("frontend_conf") or {}).get("apply_stft") is False:
         return "its front end expects a spectrum, not audio (apply_stft is false)"
     if conf.get("preencoder") is not None:
-        return f"preencoder {conf['preencoder']!r} stands between the features and the encoder"
+        return (
+            f"preencoder {conf['preencoder']!r} stands between the features and the"
+            " encoder"
+        )
     if input_layer in _REFUSED_INPUT_LAYERS:
         return f"input_layer {input_layer!r}: {_REFUSED_INPUT_LAYERS[input_layer]}"
     if encoder_conf.get("ctc_trim") and encoder_conf.get("interctc_layer_idx"):
@@ -118,8 +129,9 @@ def backbone_settings(
 ) -> dict[str, Any]:
     """Everything that rebuilds front end, normalisation and encoder without the ASR archive.
 
-    The values are plain data that fit in a yaml file. ``global_mvn`` becomes ``stored_mvn``, whose
-    numbers are part of the weights; no block is ever dropped at random (``layer_drop_rate`` 0).
+    The values are plain data that fit in a yaml file. ``global_mvn`` becomes
+    ``stored_mvn``, whose numbers are part of the weights; no block is ever dropped at
+    random (``layer_drop_rate`` 0).
 
     Args:
         asr_args: The training arguments of the ASR model.
@@ -127,8 +139,8 @@ def backbone_settings(
 
     Returns:
         ``frontend``, ``frontend_conf``, ``normalize``, ``normalize_conf``, ``encoder``,
-        ``encoder_conf`` and ``conditioning_vocab`` (the vocabulary size of a self-conditioned CTC
-        encoder, otherwise None).
+        ``encoder_conf`` and ``conditioning_vocab`` (the vocabulary size of a
+        self-conditioned CTC encoder, otherwise None).
 
     Raises:
         SVError: The model is not supported or has fewer blocks.
@@ -148,7 +160,9 @@ def backbone_settings(
     }
 
 
-def _normalize(asr_args: argparse.Namespace, frontend_conf: dict) -> tuple[str | None, dict]:
+def _normalize(
+    asr_args: argparse.Namespace, frontend_conf: dict
+) -> tuple[str | None, dict]:
     normalize = getattr(asr_args, "normalize", "utterance_mvn")
     conf = copy.deepcopy(getattr(asr_args, "normalize_conf", None) or {})
     if normalize != "global_mvn":
@@ -163,10 +177,14 @@ def _feature_dim(frontend_conf: dict) -> int:
     return frontend_conf.get("n_mels", _default(DefaultFrontend, "n_mels"))
 
 
-def _encoder_conf(asr_args: argparse.Namespace, num_blocks: int | None) -> tuple[dict, bool]:
+def _encoder_conf(
+    asr_args: argparse.Namespace, num_blocks: int | None
+) -> tuple[dict, bool]:
     conf = copy.deepcopy(asr_args.encoder_conf or {})
     accepted = inspect.signature(encoder_classes()[asr_args.encoder]).parameters
-    total = conf.get("num_blocks", _default(encoder_classes()[asr_args.encoder], "num_blocks"))
+    total = conf.get(
+        "num_blocks", _default(encoder_classes()[asr_args.encoder], "num_blocks")
+    )
     kept = total if num_blocks is None else num_blocks
     if not 1 <= kept <= total:
         raise SVError(f"num_blocks {kept}: this encoder has blocks 1 to {total}")

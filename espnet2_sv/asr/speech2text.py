@@ -5,18 +5,18 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet2_sv.asr.archive import ModelFiles
 from espnet2_sv.asr.build import transducer_loss_at_hand, write_stats
 from espnet2_sv.asr.bundle import read_asr_args
-from espnet2_sv.asr.checkpoint import load_state_dict
 from espnet2_sv.asr.settings import check_supported
 from espnet2_sv.errors import SVError
+from espnet2_sv.zoo.checkpoint import load_state_dict
+from espnet2_sv.zoo.source import ModelFiles
 
 if TYPE_CHECKING:
     from espnet2.bin.asr_inference import Speech2Text
 
-# Arguments of Speech2Text that are not for choosing: what names the model, and what would change
-# its encoder or the meaning of its results.
+# Arguments of Speech2Text that are not for choosing: what names the model, and what
+# would change its encoder or the meaning of its results.
 _NOT_OPTIONS = {
     "asr_train_config",
     "asr_model_file",
@@ -40,14 +40,18 @@ def decoding_options() -> list[str]:
     """Names of the decoding options that :func:`load_speech2text` takes; ESPnet's own."""
     from espnet2.bin.asr_inference import Speech2Text
 
-    return [k for k in inspect.signature(Speech2Text).parameters if k not in _NOT_OPTIONS]
+    return [
+        k for k in inspect.signature(Speech2Text).parameters if k not in _NOT_OPTIONS
+    ]
 
 
-def load_speech2text(files: ModelFiles, device: str = "cpu", **options: Any) -> "Speech2Text":
+def load_speech2text(
+    files: ModelFiles, device: str = "cpu", **options: Any
+) -> "Speech2Text":
     """Build ESPnet's ``Speech2Text`` from a pretrained ASR model.
 
-    The model may have been moved since it was trained; its statistics file may be lost, and a
-    transducer's training loss need not be installed.
+    The model may have been moved since it was trained; its statistics file may be lost,
+    and a transducer's training loss need not be installed.
 
     Args:
         files: Where the model lies.
@@ -56,7 +60,8 @@ def load_speech2text(files: ModelFiles, device: str = "cpu", **options: Any) -> 
             :func:`decoding_options`.
 
     Raises:
-        SVError: The model's files do not serve, or ESPnet cannot decode with this model.
+        SVError: The model's files do not serve, or ESPnet cannot decode with this
+            model.
     """
     from espnet2.bin.asr_inference import Speech2Text
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
@@ -69,13 +74,18 @@ def load_speech2text(files: ModelFiles, device: str = "cpu", **options: Any) -> 
         if args.normalize == "global_mvn":
             stats = Path(folder, "feats_stats.npz")
             write_stats(stats, load_state_dict(files.weights))
-            conf["normalize_conf"] = {**conf["normalize_conf"], "stats_file": str(stats)}
+            conf["normalize_conf"] = {
+                **conf["normalize_conf"],
+                "stats_file": str(stats),
+            }
         config = Path(folder, "config.yaml")
         with open(config, "w", encoding="utf-8") as stream:
             yaml_no_alias_safe_dump(conf, stream)
         try:
             return Speech2Text(config, files.weights, device=device, **options)
-        except Exception as e:  # Speech2Text and the classes that it builds raise anything
+        except (
+            Exception
+        ) as e:  # Speech2Text and the classes that it builds raise anything
             reason = " ".join(str(e).split())[:200] or type(e).__name__
             raise SVError(f"ESPnet cannot decode with {files.config}: {reason}") from e
 
@@ -89,12 +99,16 @@ def check_options(options: dict[str, Any]) -> None:
     known = decoding_options()
     for name in options:
         if name not in known:
-            raise SVError(f"decoding option {name!r} is unknown; known are {', '.join(known)}")
+            raise SVError(
+                f"decoding option {name!r} is unknown; known are {', '.join(known)}"
+            )
 
 
 def _check_tokenizer(args) -> None:
-    if args.token_type == "bpe" and not (args.bpemodel and Path(args.bpemodel).is_file()):
+    if args.token_type == "bpe" and not (
+        args.bpemodel and Path(args.bpemodel).is_file()
+    ):
         raise SVError(
-            f"the BPE model {args.bpemodel} of the ASR model is missing, so text cannot be "
-            "decoded; put it in place or pack it with the ASR model"
+            f"the BPE model {args.bpemodel} of the ASR model is missing, so text cannot"
+            " be decoded; put it in place or pack it with the ASR model"
         )

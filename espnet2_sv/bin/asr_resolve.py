@@ -18,11 +18,15 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--asr",
         required=True,
-        help="a model-zoo or Hub tag, a packed .zip, an unpacked directory with meta.yaml, or the "
-        "exp/ directory of a training run",
+        help=(
+            "a model-zoo or Hub tag, a packed .zip, an unpacked directory with"
+            " meta.yaml, or the exp/ directory of a training run"
+        ),
     )
     parser.add_argument("--outdir", required=True, help="the folder to make")
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.add_argument(
+        "--json", action="store_true", help="print the summary as one JSON object"
+    )
     return parser
 
 

@@ -14,7 +14,8 @@ def run(main: Callable[[], None], configure_logging: bool = True) -> None:
 
     Args:
         main: Called without arguments.
-        configure_logging: False where ``main`` sets up logging itself, as ESPnet's tasks do.
+        configure_logging: False where ``main`` sets up logging itself, as ESPnet's
+            tasks do.
     """
     if configure_logging:
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)

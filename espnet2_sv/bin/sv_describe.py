@@ -20,15 +20,20 @@ def get_parser() -> argparse.ArgumentParser:
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--model", help="tag, zip, directory or exp/ directory")
     model.add_argument(
-        "--system", help="JSON that sv_embed --system has written: the model is not counted again"
+        "--system",
+        help="JSON that sv_embed --system has written: the model is not counted again",
     )
     parser.add_argument("--asr", help="the ASR model that an adaptor reads")
     parser.add_argument(
-        "--output", required=True, help="JSON; named system.json, sv_results puts it in its table"
+        "--output",
+        required=True,
+        help="JSON; named system.json, sv_results puts it in its table",
     )
     parser.add_argument("--text", help="reference text of a set that was recognised")
     parser.add_argument("--text_asr_alone", help="its text by the ASR model alone")
-    parser.add_argument("--text_joint", help="its text by sv_joint, beside the embeddings")
+    parser.add_argument(
+        "--text_joint", help="its text by sv_joint, beside the embeddings"
+    )
     return parser
 
 
@@ -37,7 +42,9 @@ def main(cmd: list[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     texts = {"cer_asr_alone": args.text_asr_alone, "cer_joint": args.text_joint}
     if any(texts.values()) and not args.text:
-        raise SVError("--text_asr_alone and --text_joint are compared with --text: give it")
+        raise SVError(
+            "--text_asr_alone and --text_joint are compared with --text: give it"
+        )
     if args.system:
         system = read_system(Path(args.system))
         if not system:

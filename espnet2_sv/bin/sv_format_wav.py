@@ -14,16 +14,26 @@ from espnet2_sv.errors import SVError
 def get_parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
     parser = argparse.ArgumentParser(
-        description="Copy a Kaldi data directory. Audio that is mono, at the wanted rate and no "
-        "command stays where it is; the rest is converted to 16-bit files in OUTPUT_DIR/audio "
-        "(mean of the channels, cut by segments). Writes utt2dur. Run again after a kill to go on.",
+        description=(
+            "Copy a Kaldi data directory. Audio that is mono, at the wanted rate and no"
+            " command stays where it is; the rest is converted to 16-bit files in"
+            " OUTPUT_DIR/audio (mean of the channels, cut by segments). Writes utt2dur."
+            " Run again after a kill to go on."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--data_dir", required=True, metavar="D", help="with wav.scp and the rest")
-    parser.add_argument("--output_dir", required=True, metavar="D2", help="the directory to make")
+    parser.add_argument(
+        "--data_dir", required=True, metavar="D", help="with wav.scp and the rest"
+    )
+    parser.add_argument(
+        "--output_dir", required=True, metavar="D2", help="the directory to make"
+    )
     parser.add_argument("--sample_rate", type=int, default=16000, help="Hz")
     parser.add_argument(
-        "--audio_format", choices=AUDIO_FORMATS, default="flac", help="of what is converted"
+        "--audio_format",
+        choices=AUDIO_FORMATS,
+        default="flac",
+        help="of what is converted",
     )
     parser.add_argument(
         "--convert_containers",
@@ -32,12 +42,18 @@ def get_parser() -> argparse.ArgumentParser:
         help="convert m4a, aac and webm, too: more disk, faster training",
     )
     parser.add_argument(
-        "--allow_pipes", type=str2bool, default=False, help="run the commands in wav.scp"
+        "--allow_pipes",
+        type=str2bool,
+        default=False,
+        help="run the commands in wav.scp",
     )
     parser.add_argument(
         "--shard",
         metavar="I/N",
-        help="do the I-th of N shares, for cluster jobs; a last call without it writes the tables",
+        help=(
+            "do the I-th of N shares, for cluster jobs; a last call without it writes"
+            " the tables"
+        ),
     )
     parser.add_argument("--nj", type=int, default=4, help="processes")
     return parser
@@ -61,8 +77,14 @@ def main(cmd: list[str] | None = None) -> None:
     for line in findings.problems():
         print(line)
     if findings.num_problems:
-        raise SVError(f"{args.data_dir}: {findings.num_problems} problem(s), listed above")
-    logging.info("%s: %s", args.output_dir, f"share {args.shard} is done" if args.shard else "done")
+        raise SVError(
+            f"{args.data_dir}: {findings.num_problems} problem(s), listed above"
+        )
+    logging.info(
+        "%s: %s",
+        args.output_dir,
+        f"share {args.shard} is done" if args.shard else "done",
+    )
 
 
 if __name__ == "__main__":

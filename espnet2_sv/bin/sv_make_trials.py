@@ -15,17 +15,30 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--utt2spk", required=True, help="speakers of the utterances to use")
-    parser.add_argument("--utt2dur", help="their seconds; without it there are no conditions")
+    parser.add_argument(
+        "--utt2spk", required=True, help="speakers of the utterances to use"
+    )
+    parser.add_argument(
+        "--utt2dur", help="their seconds; without it there are no conditions"
+    )
     parser.add_argument("--output", required=True, help="trial list to write")
     parser.add_argument(
-        "--condition_output", help="also write 'enroll_utt test_utt condition', for --attribute"
+        "--condition_output",
+        help="also write 'enroll_utt test_utt condition', for --attribute",
     )
-    parser.add_argument("--n_target", type=int, default=15000, help="target trials wanted")
-    parser.add_argument("--n_nontarget", type=int, default=15000, help="nontarget trials wanted")
-    parser.add_argument("--conditions", default=",".join(CONDITIONS), help="separated by commas")
     parser.add_argument(
-        "--boundary", type=float, help="seconds below which an utterance is short; default: median"
+        "--n_target", type=int, default=15000, help="target trials wanted"
+    )
+    parser.add_argument(
+        "--n_nontarget", type=int, default=15000, help="nontarget trials wanted"
+    )
+    parser.add_argument(
+        "--conditions", default=",".join(CONDITIONS), help="separated by commas"
+    )
+    parser.add_argument(
+        "--boundary",
+        type=float,
+        help="seconds below which an utterance is short; default: median",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the random choice")
     return parser
@@ -47,7 +60,9 @@ def main(cmd: list[str] | None = None) -> None:
     for path, field in ((args.output, "label"), (args.condition_output, "condition")):
         if path:
             with atomic_write(path) as f:
-                f.writelines(sorted(f"{t.enroll} {t.test} {getattr(t, field)}\n" for t in trials))
+                f.writelines(
+                    sorted(f"{t.enroll} {t.test} {getattr(t, field)}\n" for t in trials)
+                )
 
 
 def read_seconds(path: str) -> dict[str, float]:

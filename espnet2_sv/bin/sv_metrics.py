@@ -17,7 +17,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--trials", required=True, help="enroll_utt test_utt target|nontarget")
+    parser.add_argument(
+        "--trials", required=True, help="enroll_utt test_utt target|nontarget"
+    )
     parser.add_argument(
         "--scores",
         required=True,
@@ -28,22 +30,35 @@ def get_parser() -> argparse.ArgumentParser:
         "--output_dir",
         required=True,
         nargs="+",
-        help="gets metrics.json, metrics.md, det.png, det.json, scores.png; one for each --scores",
+        help=(
+            "gets metrics.json, metrics.md, det.png, det.json, scores.png; one for each"
+            " --scores"
+        ),
     )
     parser.add_argument(
         "--utt2spk",
         nargs="+",
-        help="speakers of utterances (and of enrolled models); intervals then resample speakers",
+        help=(
+            "speakers of utterances (and of enrolled models); intervals then resample"
+            " speakers"
+        ),
     )
     parser.add_argument(
-        "--train_utt2spk", nargs="+", help="training speakers: none of them may be tested"
+        "--train_utt2spk",
+        nargs="+",
+        help="training speakers: none of them may be tested",
     )
-    parser.add_argument("--compare_scores", help="scores of another system on the same trials")
+    parser.add_argument(
+        "--compare_scores", help="scores of another system on the same trials"
+    )
     parser.add_argument(
         "--attribute",
         nargs="+",
         default=[],
-        help="files to break results down by: 'enroll_utt test_utt value' or 'utt value' lines",
+        help=(
+            "files to break results down by: 'enroll_utt test_utt value' or 'utt value'"
+            " lines"
+        ),
     )
     parser.add_argument(
         "--title",
@@ -51,10 +66,16 @@ def get_parser() -> argparse.ArgumentParser:
         help="heading and picture title, for each --scores; default: name of --trials",
     )
     parser.add_argument(
-        "--pictures", type=str2bool, default=True, help="whether to draw det.png and scores.png"
+        "--pictures",
+        type=str2bool,
+        default=True,
+        help="whether to draw det.png and scores.png",
     )
     parser.add_argument(
-        "--bootstrap_samples", type=int, default=1000, help="resamplings; 0 for no intervals"
+        "--bootstrap_samples",
+        type=int,
+        default=1000,
+        help="resamplings; 0 for no intervals",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the resampling")
     return parser
@@ -66,8 +87,12 @@ def main(cmd: list[str] | None = None) -> None:
     titles = args.title or [Path(args.trials).name] * len(args.scores)
     for option, given in (("--output_dir", args.output_dir), ("--title", titles)):
         if len(given) != len(args.scores):
-            raise SVError(f"{option}: {len(given)} given for {len(args.scores)} --scores")
-    for scores, output_dir, title in zip(args.scores, args.output_dir, titles, strict=True):
+            raise SVError(
+                f"{option}: {len(given)} given for {len(args.scores)} --scores"
+            )
+    for scores, output_dir, title in zip(
+        args.scores, args.output_dir, titles, strict=True
+    ):
         evaluation: Evaluation = evaluate(
             args.trials,
             scores,

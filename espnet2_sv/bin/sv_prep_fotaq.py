@@ -19,7 +19,9 @@ _HELP = {
     "nontarget_trials": "of one pair of characters, at most",
     "enroll_utterances": "that enrol a model of the second test set",
     "enroll_models": "of one character, at most",
-    "asr_share": "of the training characters' texts that goes to each of two ASR sets held out",
+    "asr_share": (
+        "of the training characters' texts that goes to each of two ASR sets held out"
+    ),
     "seed": "of all choices",
     "allow_incomplete": "go on where the archive is not what is known",
     "nj": "processes that decode",
@@ -29,12 +31,16 @@ _HELP = {
 def get_parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
     parser = argparse.ArgumentParser(
-        description="Make three folds of data directories of queen.1c, for speaker verification "
-        "and speech recognition.",
+        description=(
+            "Make three folds of data directories of queen.1c, for speaker verification"
+            " and speech recognition."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--queen", required=True, metavar="F", help="the file queen.1c")
-    parser.add_argument("--output_dir", required=True, metavar="D", help="where to write the sets")
+    parser.add_argument(
+        "--output_dir", required=True, metavar="D", help="where to write the sets"
+    )
     for field in dataclasses.fields(Plan):
         kind = str2bool if field.type is bool else field.type
         parser.add_argument(

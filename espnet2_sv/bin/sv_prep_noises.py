@@ -12,13 +12,21 @@ from espnet2_sv.data.corpora.noises import RIR_ROOMS, prepare_noises
 def get_parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
     parser = argparse.ArgumentParser(
-        description="Write musan_music.scp, musan_noise.scp, musan_speech.scp and rirs.scp, for "
-        "augmentation. An archive is unpacked if there is no folder.",
+        description=(
+            "Write musan_music.scp, musan_noise.scp, musan_speech.scp and rirs.scp, for"
+            " augmentation. An archive is unpacked if there is no folder."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--musan", required=True, metavar="D", help="folder, or musan.tar.gz")
-    parser.add_argument("--rirs", required=True, metavar="D", help="folder, or rirs_noises.zip")
-    parser.add_argument("--output_dir", required=True, metavar="D", help="where to write")
+    parser.add_argument(
+        "--musan", required=True, metavar="D", help="folder, or musan.tar.gz"
+    )
+    parser.add_argument(
+        "--rirs", required=True, metavar="D", help="folder, or rirs_noises.zip"
+    )
+    parser.add_argument(
+        "--output_dir", required=True, metavar="D", help="where to write"
+    )
     parser.add_argument(
         "--rooms",
         nargs="+",
@@ -33,7 +41,10 @@ def get_parser() -> argparse.ArgumentParser:
         help="go on where numbers are not as published",
     )
     parser.add_argument(
-        "--unpack_dir", default="downloads", metavar="D", help="where archives are unpacked"
+        "--unpack_dir",
+        default="downloads",
+        metavar="D",
+        help="where archives are unpacked",
     )
     return parser
 

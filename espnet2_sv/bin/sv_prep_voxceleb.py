@@ -13,23 +13,41 @@ from espnet2_sv.data.corpora.prepare import prepare_voxceleb
 def get_parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
     parser = argparse.ArgumentParser(
-        description="Make Kaldi data directories of VoxCeleb: for training, validation, "
-        "calibration, a cohort, and the trial lists O, E and H. Archives are unpacked if there "
-        "are no folders. Speakers and utterances are counted.",
+        description=(
+            "Make Kaldi data directories of VoxCeleb: for training, validation,"
+            " calibration, a cohort, and the trial lists O, E and H. Archives are"
+            " unpacked if there are no folders. Speakers and utterances are counted."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--voxceleb1", required=True, metavar="D", help="VoxCeleb1's folder")
-    parser.add_argument("--voxceleb2", required=True, metavar="D", help="VoxCeleb2's folder")
-    parser.add_argument("--output_dir", required=True, metavar="D", help="where to write the sets")
+    parser.add_argument(
+        "--voxceleb1", required=True, metavar="D", help="VoxCeleb1's folder"
+    )
+    parser.add_argument(
+        "--voxceleb2", required=True, metavar="D", help="VoxCeleb2's folder"
+    )
+    parser.add_argument(
+        "--output_dir", required=True, metavar="D", help="where to write the sets"
+    )
     parser.add_argument("--train_on", choices=tuple(TRAIN_ON), default=Plan.train_on)
     parser.add_argument(
-        "--test_lists", nargs="*", default=Plan.test_lists, metavar="L", help="of o, e and h"
+        "--test_lists",
+        nargs="*",
+        default=Plan.test_lists,
+        metavar="L",
+        help="of o, e and h",
     )
     parser.add_argument(
-        "--cleaned", type=str2bool, default=Plan.cleaned, help="whether of the cleaned lists"
+        "--cleaned",
+        type=str2bool,
+        default=Plan.cleaned,
+        help="whether of the cleaned lists",
     )
     parser.add_argument(
-        "--trial_lists", default="", metavar="D", help="folder of the lists, else fetched"
+        "--trial_lists",
+        default="",
+        metavar="D",
+        help="folder of the lists, else fetched",
     )
     for kind, use in (("valid", "validation"), ("calib", "calibration")):
         parser.add_argument(
@@ -60,7 +78,10 @@ def get_parser() -> argparse.ArgumentParser:
         "--extra",
         default="",
         metavar="D",
-        help="further training speakers: a Kaldi data directory, or SPEAKER/VIDEO/UTTERANCE.wav",
+        help=(
+            "further training speakers: a Kaldi data directory, or"
+            " SPEAKER/VIDEO/UTTERANCE.wav"
+        ),
     )
     parser.add_argument(
         "--extra_prefix", default=Plan.extra_prefix, help="to put before their names"
@@ -78,10 +99,15 @@ def get_parser() -> argparse.ArgumentParser:
         help="go on where numbers are not as published",
     )
     parser.add_argument(
-        "--unpack_dir", default=Plan.unpack_dir, metavar="D", help="where archives are unpacked"
+        "--unpack_dir",
+        default=Plan.unpack_dir,
+        metavar="D",
+        help="where archives are unpacked",
     )
     parser.add_argument("--seed", type=int, default=Plan.seed, help="of all choices")
-    parser.add_argument("--nj", type=int, default=Plan.nj, help="threads that list files")
+    parser.add_argument(
+        "--nj", type=int, default=Plan.nj, help="threads that list files"
+    )
     return parser
 
 

@@ -14,19 +14,28 @@ def get_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's options."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="A system.json beside a metrics.json adds columns; sv_describe writes it.",
+        epilog=(
+            "A system.json beside a metrics.json adds columns; sv_describe writes it."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--outpath", required=True, help="Markdown file to write or replace")
+    parser.add_argument(
+        "--outpath", required=True, help="Markdown file to write or replace"
+    )
     parser.add_argument("--title", default="Results", help="heading of the page")
     parser.add_argument(
         "--layout",
         metavar="F",
-        help="YAML file with sets (headings by name), protocols (title, kind, suffix), systems "
-        "(description, name, published) and notes: a table a protocol, sets side by side; NAME "
-        "is then EXPERIMENT/SET/KIND. Without it: one table, a line each",
+        help=(
+            "YAML file with sets (headings by name), protocols (title, kind, suffix),"
+            " systems (description, name, published) and notes: a table a protocol,"
+            " sets side by side; NAME is then EXPERIMENT/SET/KIND. Without it: one"
+            " table, a line each"
+        ),
     )
-    parser.add_argument("systems", nargs="*", metavar="NAME=metrics.json", help="rows, in order")
+    parser.add_argument(
+        "systems", nargs="*", metavar="NAME=metrics.json", help="rows, in order"
+    )
     return parser
 
 

@@ -15,8 +15,12 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--trials", required=True, help="enroll_utt test_utt target|nontarget")
-    parser.add_argument("--enroll_scp", required=True, help="embeddings of the enrolment side")
+    parser.add_argument(
+        "--trials", required=True, help="enroll_utt test_utt target|nontarget"
+    )
+    parser.add_argument(
+        "--enroll_scp", required=True, help="embeddings of the enrolment side"
+    )
     parser.add_argument("--test_scp", required=True, help="embeddings of the test side")
     parser.add_argument("--output", required=True, help="score file to write")
     add_vector_options(parser)
@@ -26,7 +30,8 @@ def get_parser() -> argparse.ArgumentParser:
 def add_vector_options(parser: argparse.ArgumentParser) -> None:
     """Add what says how embeddings become the vectors that are compared."""
     parser.add_argument(
-        "--enroll_spk2utt", help="model utt1 utt2 ...: the trials' enrolment side names models"
+        "--enroll_spk2utt",
+        help="model utt1 utt2 ...: the trials' enrolment side names models",
     )
     parser.add_argument(
         "--enroll_mode",
@@ -35,7 +40,8 @@ def add_vector_options(parser: argparse.ArgumentParser) -> None:
         help="how several utterances enrol one model",
     )
     parser.add_argument(
-        "--mean_scp", help="embeddings whose mean is subtracted first; none of them may be tested"
+        "--mean_scp",
+        help="embeddings whose mean is subtracted first; none of them may be tested",
     )
 
 
@@ -52,7 +58,9 @@ def main(cmd: list[str] | None = None) -> None:
         args.enroll_mode,
         args.mean_scp,
     )
-    scores = row_products(vectors.enroll, vectors.test, vectors.enroll_index, vectors.test_index)
+    scores = row_products(
+        vectors.enroll, vectors.test, vectors.enroll_index, vectors.test_index
+    )
     write_scores(args.output, trials, scores)
 
 

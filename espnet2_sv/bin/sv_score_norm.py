@@ -18,12 +18,19 @@ def get_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument("--scores", required=True, help="enroll_utt test_utt score, from sv_score")
-    parser.add_argument("--enroll_scp", required=True, help="embeddings of the enrolment side")
-    parser.add_argument("--test_scp", required=True, help="embeddings of the test side")
-    parser.add_argument("--cohort_scp", required=True, help="embeddings of the impostors")
     parser.add_argument(
-        "--cohort_utt2spk", help="speakers of the cohort: impostors are then speaker means"
+        "--scores", required=True, help="enroll_utt test_utt score, from sv_score"
+    )
+    parser.add_argument(
+        "--enroll_scp", required=True, help="embeddings of the enrolment side"
+    )
+    parser.add_argument("--test_scp", required=True, help="embeddings of the test side")
+    parser.add_argument(
+        "--cohort_scp", required=True, help="embeddings of the impostors"
+    )
+    parser.add_argument(
+        "--cohort_utt2spk",
+        help="speakers of the cohort: impostors are then speaker means",
     )
     parser.add_argument(
         "--cohort_by",
@@ -33,10 +40,17 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--utt2spk",
         nargs="+",
-        help="speakers of the scored names: a side's own speaker is left out of its cohort",
+        help=(
+            "speakers of the scored names: a side's own speaker is left out of its"
+            " cohort"
+        ),
     )
-    parser.add_argument("--method", choices=METHODS, default=METHODS[0], help="kind of norm")
-    parser.add_argument("--top_n", type=int, default=300, help="impostors that as_norm keeps")
+    parser.add_argument(
+        "--method", choices=METHODS, default=METHODS[0], help="kind of norm"
+    )
+    parser.add_argument(
+        "--top_n", type=int, default=300, help="impostors that as_norm keeps"
+    )
     parser.add_argument("--ngpu", type=int, default=0, help="1 to use a GPU")
     parser.add_argument("--output", required=True, help="score file to write")
     add_vector_options(parser)
@@ -61,9 +75,18 @@ def main(cmd: list[str] | None = None) -> None:
     )
     utt2spk = read_joined(args.utt2spk) if args.utt2spk else None
     if utt2spk is not None and not numbers:
-        raise SVError("--utt2spk leaves speakers out of the cohort: give --cohort_utt2spk too")
+        raise SVError(
+            "--utt2spk leaves speakers out of the cohort: give --cohort_utt2spk too"
+        )
     normalised = normalise_trials(
-        vectors, scores.scores, cohort, numbers, utt2spk, args.method, args.top_n, args.ngpu
+        vectors,
+        scores.scores,
+        cohort,
+        numbers,
+        utt2spk,
+        args.method,
+        args.top_n,
+        args.ngpu,
     )
     write_scores(args.output, scores, normalised)
 

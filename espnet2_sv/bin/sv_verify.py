@@ -10,33 +10,49 @@ from espnet2_sv.bin.cli import run
 def get_parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
     parser = argparse.ArgumentParser(
-        description="Compare recordings and print one JSON object: score (cosine), llr (null "
-        "without calibration), decision (true: same speaker; null without threshold), threshold, "
-        "threshold_on (score or llr).",
+        description=(
+            "Compare recordings and print one JSON object: score (cosine), llr (null"
+            " without calibration), decision (true: same speaker; null without"
+            " threshold), threshold, threshold_on (score or llr)."
+        ),
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--model",
         required=True,
         metavar="SOURCE",
-        help="speaker model: a zoo or Hub tag, a packed zip, an unpacked or an exp directory",
+        help=(
+            "speaker model: a zoo or Hub tag, a packed zip, an unpacked or an exp"
+            " directory"
+        ),
     )
     parser.add_argument(
         "--asr",
         default=None,
         metavar="SOURCE",
-        help="ASR model that a speaker adaptor reads, if neither its package holds it nor is it "
-        "where training had it",
+        help=(
+            "ASR model that a speaker adaptor reads, if neither its package holds it"
+            " nor is it where training had it"
+        ),
     )
     parser.add_argument(
-        "--enroll", required=True, nargs="+", metavar="WAV", help="recordings of one speaker"
+        "--enroll",
+        required=True,
+        nargs="+",
+        metavar="WAV",
+        help="recordings of one speaker",
     )
-    parser.add_argument("--test", required=True, metavar="WAV", help="the recording in question")
+    parser.add_argument(
+        "--test", required=True, metavar="WAV", help="the recording in question"
+    )
     parser.add_argument(
         "--threshold",
         type=float,
         default=None,
-        help="cosine from which the speaker is the same; by default the model's own threshold",
+        help=(
+            "cosine from which the speaker is the same; by default the model's own"
+            " threshold"
+        ),
     )
     parser.add_argument(
         "--p_target",

@@ -11,7 +11,8 @@ import soxr
 from espnet2_sv.data.sources import AudioSource, open_audio
 from espnet2_sv.errors import SVError
 
-# read on either side of a crop before resampling, far more than soxr's filter is long; seconds
+# read on either side of a crop before resampling, far more than soxr's filter is long;
+# seconds
 _RESAMPLING_MARGIN = 0.05
 # what a lossy container may declare beyond what it holds; seconds
 _LENGTH_TOLERANCE = 0.5
@@ -34,27 +35,33 @@ def read_audio(
 ) -> np.ndarray:
     """Read speech from a ``wav.scp`` entry.
 
-    Integer samples are scaled to [-1, 1). Several channels become one: their mean. Another
-    sampling rate is converted with soxr; the samples of a crop are those of the whole recording.
+    Integer samples are scaled to [-1, 1). Several channels become one: their mean.
+    Another sampling rate is converted with soxr; the samples of a crop are those of the
+    whole recording.
 
     Args:
         spec: A path, ``x.ark:OFFSET``, or ``command |`` (see ``allow_pipes``).
         sample_rate: Sampling rate of what is returned, Hz.
         start: First sample wanted, in seconds.
-        duration: Length wanted in seconds; None means to the end. Less is returned where the
-            recording ends earlier.
+        duration: Length wanted in seconds; None means to the end. Less is returned
+            where the recording ends earlier.
         allow_pipes: Whether an entry may be a command to run.
 
     Returns:
         float32 (S,), at least one sample.
 
     Raises:
-        SVError: Missing, empty, truncated or undecodable audio, NaN or infinite samples.
+        SVError: Missing, empty, truncated or undecodable audio, NaN or infinite
+            samples.
     """
     with open_audio(spec, allow_pipes) as source:
         first = round(start * sample_rate)
         total = length_at(source, sample_rate)
-        last = total if duration is None else min(total, first + round(duration * sample_rate))
+        last = (
+            total
+            if duration is None
+            else min(total, first + round(duration * sample_rate))
+        )
         return read_section(source, sample_rate, first, last)
 
 
@@ -80,8 +87,8 @@ def read_section(
 ) -> np.ndarray:
     """Read samples ``start <= n < stop``, counted at ``sample_rate`` Hz.
 
-    They are, within the precision of the resampler, those of the whole recording converted to
-    that rate and speed; only the wanted part is decoded.
+    They are, within the precision of the resampler, those of the whole recording
+    converted to that rate and speed; only the wanted part is decoded.
 
     Args:
         source: An open recording.
@@ -89,18 +96,20 @@ def read_section(
         start: First sample.
         stop: Sample after the last one.
         channel: The channel to take; None means the mean of all.
-        speed: How much faster the recording is played: tempo and pitch rise by this factor.
+        speed: How much faster the recording is played: tempo and pitch rise by this
+            factor.
 
     Returns:
-        float32 (S,); fewer samples than asked only where a lossy container declared too many.
+        float32 (S,); fewer samples than asked only where a lossy container declared too
+        many.
 
     Raises:
         SVError: Nothing there, truncated, NaN or infinite samples.
     """
     if stop <= start:
         raise SVError(
-            f"{source.spec}: holds no samples from {start / sample_rate:.2f} s on; replace the "
-            "file or remove the utterance"
+            f"{source.spec}: holds no samples from {start / sample_rate:.2f} s on;"
+            " replace the file or remove the utterance"
         )
     up, down = _ratio(source.rate, sample_rate, speed)
     if up == down:
@@ -122,17 +131,20 @@ def _ratio(rate: int, sample_rate: int, speed: Fraction | int) -> tuple[int, int
     return Fraction(sample_rate, rate * speed).as_integer_ratio()
 
 
-def _decode(source: AudioSource, start: int, stop: int, channel: int | None) -> np.ndarray:
+def _decode(
+    source: AudioSource, start: int, stop: int, channel: int | None
+) -> np.ndarray:
     samples = source.read(start, stop)
     missing = stop - start - len(samples)
     if missing > (0 if source.exact else _LENGTH_TOLERANCE * source.rate):
         raise SVError(
-            f"{source.spec}: is truncated, {missing} samples of {source.frames} are missing; "
-            "replace the file"
+            f"{source.spec}: is truncated, {missing} samples of {source.frames} are"
+            " missing; replace the file"
         )
     if not np.isfinite(samples).all():
         raise SVError(
-            f"{source.spec}: has NaN or infinite samples; replace the file or remove the utterance"
+            f"{source.spec}: has NaN or infinite samples; replace the file or remove"
+            " the utterance"
         )
     if channel is not None:
         return samples[:, channel]

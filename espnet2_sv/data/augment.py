@@ -11,7 +11,13 @@ from espnet2_sv.data.sources import AudioSource, open_audio
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
-_NOISE_KEYS = {"scp": None, "snr": (0.0, 15.0), "num": (1, 1), "snr_of": "sum", "weight": 1.0}
+_NOISE_KEYS = {
+    "scp": None,
+    "snr": (0.0, 15.0),
+    "num": (1, 1),
+    "snr_of": "sum",
+    "weight": 1.0,
+}
 _SNR_OF = ("sum", "each")
 _RIR_KEYS = {"scp": None, "weight": 1.0}
 _INAUDIBLE = 1e-6  # of a response's energy
@@ -28,14 +34,15 @@ class Augmenter:
         noise:
         - {scp: noise.scp, snr: [0, 15], num: [1, 1], weight: 1.0}
         - {scp: music.scp, snr: [5, 15]}
-        - {scp: speech.scp, snr: [13, 20], num: [3, 8]}    # babble: 3 to 8 recordings summed
-          # snr_of: sum (default) or each: the sum of recordings has this SNR, or, as with Kaldi's
-          # and ESPnet's scripts, each of them has its own, so that their sum is louder
+        - {scp: speech.scp, snr: [13, 20], num: [3, 8]}    # babble: 3 to 8 recordings
+          summed # snr_of: sum (default) or each: the sum of recordings has this SNR,
+          or, as with Kaldi's # and ESPnet's scripts, each of them has its own, so that
+          their sum is louder
         rir: {scp: rirs.scp, weight: 1.0}
 
-    One way is drawn by weight, then a recording of its list. SNR (dB) and number are uniform in
-    their ranges, both ends included; several recordings are made equally loud and are different
-    ones as long as the list has enough.
+    One way is drawn by weight, then a recording of its list. SNR (dB) and number are
+    uniform in their ranges, both ends included; several recordings are made equally
+    loud and are different ones as long as the list has enough.
     """
 
     def __init__(self, conf: Mapping, sample_rate: int):
@@ -47,13 +54,17 @@ class Augmenter:
         _known("augment_conf", conf, _KEYS)
         self.apply_prob = float(conf.get("apply_prob", _DEFAULT_PROBABILITY))
         if not 0 <= self.apply_prob <= 1:
-            raise SVError(f"augment_conf: apply_prob is {self.apply_prob}; choose 0 to 1")
+            raise SVError(
+                f"augment_conf: apply_prob is {self.apply_prob}; choose 0 to 1"
+            )
         self._ways = [_Noise(entry, sample_rate) for entry in conf.get("noise") or ()]
         if conf.get("rir"):
             self._ways.append(_Reverberation(conf["rir"], sample_rate))
         weights = np.array([way.weight for way in self._ways], float)
         if len(weights) and (weights.min() < 0 or not 0 < weights.sum() < np.inf):
-            raise SVError("augment_conf: weights must be 0 or more, and one of them above 0")
+            raise SVError(
+                "augment_conf: weights must be 0 or more, and one of them above 0"
+            )
         self._bounds = np.cumsum(weights / weights.sum()) if len(weights) else weights
 
     def __call__(self, speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -81,8 +92,8 @@ def add_noise(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
 def reverberate(speech: np.ndarray, rir: np.ndarray) -> np.ndarray:
     """Convolve ``speech`` (S,) with a room impulse response (R,).
 
-    The response's strongest peak, the direct path, is put at lag 0, so speech does not shift in
-    time; the result has the length and the mean power of ``speech``.
+    The response's strongest peak, the direct path, is put at lag 0, so speech does not
+    shift in time; the result has the length and the mean power of ``speech``.
     """
     rir = audible(rir)
     direct = int(np.argmax(np.abs(rir)))
@@ -120,7 +131,8 @@ class _Noise:
         self.num = _range(conf, "num", 1)
         if conf["snr_of"] not in _SNR_OF:
             raise SVError(
-                f"augment_conf: snr_of is {conf['snr_of']}; choose from {', '.join(_SNR_OF)}"
+                f"augment_conf: snr_of is {conf['snr_of']}; choose from"
+                f" {', '.join(_SNR_OF)}"
             )
         self.each = conf["snr_of"] == "each"
         self.weight = conf["weight"]
@@ -158,7 +170,9 @@ class _Reverberation:
 
     def __call__(self, speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         index = rng.integers(len(self.table))
-        return reverberate(speech, _read(self.table, index, lambda s: self._response(s, rng)))
+        return reverberate(
+            speech, _read(self.table, index, lambda s: self._response(s, rng))
+        )
 
     def _response(self, source, rng: np.random.Generator) -> np.ndarray:
         channel = int(rng.integers(source.channels))
@@ -166,7 +180,9 @@ class _Reverberation:
         return read_section(source, self.sample_rate, 0, total, channel)
 
 
-def _read(table: KaldiTable, index: int, read: Callable[[AudioSource], np.ndarray]) -> np.ndarray:
+def _read(
+    table: KaldiTable, index: int, read: Callable[[AudioSource], np.ndarray]
+) -> np.ndarray:
     """Open an entry and read it; errors name the list and the entry."""
     try:
         with open_audio(table.value(index)) as source:
@@ -181,7 +197,9 @@ def _power(x: np.ndarray) -> float:
 
 def _list(scp, kind: str) -> KaldiTable:
     if scp is None:
-        raise SVError(f"augment_conf: a {kind} entry has no scp; name its list of recordings")
+        raise SVError(
+            f"augment_conf: a {kind} entry has no scp; name its list of recordings"
+        )
     table = KaldiTable.of(scp, f"{kind} list")
     if not len(table):
         raise SVError(f"{table.name}: the {kind} list is empty")
@@ -193,11 +211,14 @@ def _range(conf: Mapping, key: str, least: float) -> tuple[float, float]:
     value = conf[key] if isinstance(conf[key], list | tuple) else (conf[key],) * 2
     if len(value) != 2 or not least <= value[0] <= value[1]:
         raise SVError(
-            f"augment_conf: {key} is {conf[key]}; give [low, high], {least} or more, in order"
+            f"augment_conf: {key} is {conf[key]}; give [low, high], {least} or more, in"
+            " order"
         )
     return float(value[0]), float(value[1])
 
 
 def _known(where: str, conf: Mapping, keys) -> None:
     if unknown := sorted(set(conf) - set(keys)):
-        raise SVError(f"{where}: unknown key {unknown[0]}; choose from {', '.join(sorted(keys))}")
+        raise SVError(
+            f"{where}: unknown key {unknown[0]}; choose from {', '.join(sorted(keys))}"
+        )

@@ -6,19 +6,22 @@ import numpy as np
 
 from espnet2_sv.errors import SVError
 
-# AAC frames hold 1024 samples (2048 with SBR) and overlap; decoding starts this much earlier
+# AAC frames hold 1024 samples (2048 with SBR) and overlap; decoding starts this much
+# earlier
 _PREROLL = 4096
-# containers whose packets carry exact time stamps, so that a seek lands on a known sample
+# containers whose packets carry exact time stamps, so that a seek lands on a known
+# sample
 _SEEKABLE = ("mov", "mp4", "matroska", "webm")
 
 
 class AVSource:
     """One audio stream of a media file, read in float32.
 
-    Where the container has a time index, only the wanted part (and a short run-up) is decoded;
-    after a seek a lossy decoder's output can differ by about -60 dB from decoding it all, because
-    AAC's noise substitution has a state. A stream without index (raw ``.aac``) is decoded from
-    its beginning, and once more to count its ``frames``: better converted before training.
+    Where the container has a time index, only the wanted part (and a short run-up) is
+    decoded; after a seek a lossy decoder's output can differ by about -60 dB from
+    decoding it all, because AAC's noise substitution has a state. A stream without
+    index (raw ``.aac``) is decoded from its beginning, and once more to count its
+    ``frames``: better converted before training.
     """
 
     exact = False
@@ -31,7 +34,9 @@ class AVSource:
             stream = self._stream(container)
             self.rate = stream.codec_context.sample_rate
             self.channels = stream.codec_context.channels
-            self._seekable = any(n in _SEEKABLE for n in container.format.name.split(","))
+            self._seekable = any(
+                n in _SEEKABLE for n in container.format.name.split(",")
+            )
             self._origin = self._sample(stream.start_time or 0, stream.time_base)
             if not self.rate or not self.channels:
                 raise SVError(f"{spec}: has no readable audio; replace the file")
@@ -51,19 +56,27 @@ class AVSource:
             try:
                 if seeking:
                     begin = start - _PREROLL + self._origin
-                    container.seek(int(begin / self.rate / stream.time_base), stream=stream)
+                    container.seek(
+                        int(begin / self.rate / stream.time_base), stream=stream
+                    )
                 for frame in container.decode(stream):
                     if seeking:
                         position = self._position(frame)
                         seeking = False
                     samples = self._samples(frame)
-                    parts.append(samples[max(start - position, 0) : max(stop - position, 0)])
+                    parts.append(
+                        samples[max(start - position, 0) : max(stop - position, 0)]
+                    )
                     position += len(samples)
                     if position >= stop:
                         break
             except av.error.FFmpegError as e:
-                raise SVError(f"{self.spec}: cannot be decoded ({e}); replace the file") from e
-        return np.concatenate(parts) if parts else np.zeros((0, self.channels), np.float32)
+                raise SVError(
+                    f"{self.spec}: cannot be decoded ({e}); replace the file"
+                ) from e
+        return (
+            np.concatenate(parts) if parts else np.zeros((0, self.channels), np.float32)
+        )
 
     def __enter__(self) -> "AVSource":
         return self
@@ -83,8 +96,8 @@ class AVSource:
             return av.open(self._file)
         except (av.error.FFmpegError, OSError, ValueError) as e:
             raise SVError(
-                f"{self.spec}: is not audio in a known format; replace the file or remove the "
-                "utterance"
+                f"{self.spec}: is not audio in a known format; replace the file or"
+                " remove the utterance"
             ) from e
 
     def _stream(self, container):
@@ -98,7 +111,9 @@ class AVSource:
         if stream.duration:
             return self._sample(stream.duration, stream.time_base)
         if container.duration:
-            return round(container.duration / 1_000_000 * self.rate)  # given in microseconds
+            return round(
+                container.duration / 1_000_000 * self.rate
+            )  # given in microseconds
         return None
 
     def _sample(self, time: int, time_base) -> int:
@@ -115,8 +130,14 @@ class AVSource:
         import av
 
         if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
-            raise SVError(f"{self.spec}: changes its rate or channels midway; convert it first")
+            raise SVError(
+                f"{self.spec}: changes its rate or channels midway; convert it first"
+            )
         if frame.format.name != "fltp":
-            convert = av.AudioResampler(format="fltp", layout=frame.layout, rate=self.rate)
-            return np.concatenate([f.to_ndarray() for f in convert.resample(frame)], 1).T
+            convert = av.AudioResampler(
+                format="fltp", layout=frame.layout, rate=self.rate
+            )
+            return np.concatenate(
+                [f.to_ndarray() for f in convert.resample(frame)], 1
+            ).T
         return frame.to_ndarray().T

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from espnet2_sv.data.audio import read_section
-from espnet2_sv.data.findings import Findings
-from espnet2_sv.data.shares import select_share
+from espnet2_sv.data.findings import ValidationReport
+from espnet2_sv.data.shares import select_split
 from espnet2_sv.data.sources import AudioSource, open_audio
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.data.truncation import missing_bytes
@@ -43,7 +43,7 @@ def check_audio(
     allow_pipes: bool,
     nj: int,
     sample_rate: int,
-    findings: Findings,
+    findings: ValidationReport,
     shard: str | None = None,
 ) -> dict[str, float]:
     """Check every recording.
@@ -61,12 +61,14 @@ def check_audio(
         Seconds of each good recording.
     """
     durations = {}
-    starts = select_share(range(0, len(wavs), _CHUNK), shard)
+    starts = select_split(range(0, len(wavs), _CHUNK), shard)
     chunks = (_Chunk(_entries(wavs, start), level, allow_pipes) for start in starts)
     for reports in in_processes(_check_chunk, chunks, nj):
         for report in reports:
             if report.problem:
-                findings.problem("audio", f"{wavs.name}: utterance {report.utt}: {report.problem}")
+                findings.problem(
+                    "audio", f"{wavs.name}: utterance {report.utt}: {report.problem}"
+                )
                 continue
             durations[report.utt] = report.seconds
             warn(report, wavs.name, sample_rate, findings)
@@ -76,7 +78,9 @@ def check_audio(
 def require_whole(spec: str) -> None:
     """Raise SVError if ``spec`` is a file that ends too early."""
     if Path(spec).is_file() and (missing := missing_bytes(spec)):
-        raise SVError(f"{spec}: is truncated, {missing} bytes are missing; replace the file")
+        raise SVError(
+            f"{spec}: is truncated, {missing} bytes are missing; replace the file"
+        )
 
 
 def is_silent(samples: np.ndarray) -> bool:
@@ -84,7 +88,9 @@ def is_silent(samples: np.ndarray) -> bool:
     return float(np.abs(samples).max(initial=0.0)) < _SILENCE
 
 
-def warn(report: AudioReport, name: str, sample_rate: int, findings: Findings) -> None:
+def warn(
+    report: AudioReport, name: str, sample_rate: int, findings: ValidationReport
+) -> None:
     """Note what of a good recording deserves a look.
 
     Args:
@@ -97,14 +103,20 @@ def warn(report: AudioReport, name: str, sample_rate: int, findings: Findings) -
     if report.silent:
         findings.warning("silent", start + "is silent, all samples are zero")
     if report.rate != sample_rate:
-        lost = f", nothing above {report.rate // 2} Hz" if report.rate < sample_rate else ""
+        lost = (
+            f", nothing above {report.rate // 2} Hz"
+            if report.rate < sample_rate
+            else ""
+        )
         findings.warning(
             "sampling rate",
-            f"{start}is at {report.rate} Hz and will be converted to {sample_rate} Hz{lost}",
+            f"{start}is at {report.rate} Hz and will be converted to {sample_rate}"
+            f" Hz{lost}",
         )
     if report.channels > 1:
         findings.warning(
-            "channels", f"{start}has {report.channels} channels; their mean will be used"
+            "channels",
+            f"{start}has {report.channels} channels; their mean will be used",
         )
 
 
@@ -114,14 +126,18 @@ def _entries(wavs: KaldiTable, start: int) -> list[tuple[str, str]]:
 
 
 def _check_chunk(chunk: _Chunk) -> list[AudioReport]:
-    return [_check(utt, spec, chunk.level, chunk.allow_pipes) for utt, spec in chunk.entries]
+    return [
+        _check(utt, spec, chunk.level, chunk.allow_pipes) for utt, spec in chunk.entries
+    ]
 
 
 def _check(utt: str, spec: str, level: str, allow_pipes: bool) -> AudioReport:
     try:
         with open_audio(spec, allow_pipes) as source:
             if source.frames < 1:
-                return AudioReport(utt, f"{spec}: holds no samples; replace or remove it")
+                return AudioReport(
+                    utt, f"{spec}: holds no samples; replace or remove it"
+                )
             require_whole(spec)
             silent = level == "full" and _decodes_to_silence(source)
             seconds = source.frames / source.rate
@@ -135,7 +151,8 @@ def _decodes_to_silence(source: AudioSource) -> bool:
     silent = True
     start, step = 0, _BLOCK_SECONDS * source.rate
     while start < source.frames:
-        # no short last block: where a container declares too much, it could hold nothing
+        # no short last block: where a container declares too much, it could hold
+        # nothing
         stop = source.frames if source.frames - start < 2 * step else start + step
         silent = is_silent(read_section(source, source.rate, start, stop)) and silent
         start = stop

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from espnet2_sv.data.check_audio import LEVELS, check_audio
 from espnet2_sv.data.check_trials import check_trials
-from espnet2_sv.data.findings import Findings
+from espnet2_sv.data.findings import ValidationReport
 from espnet2_sv.data.kaldi import read_spk2utt, write_two_column
 from espnet2_sv.data.segments import Utterances
 from espnet2_sv.data.table import KaldiTable
@@ -26,16 +26,16 @@ def check_data_dir(
     listed: int = 50,
     utt2dur: str | os.PathLike | None = None,
     shard: str | None = None,
-) -> Findings:
+) -> ValidationReport:
     """Look for everything that would stop or spoil later stages.
 
     Args:
-        folder: Holds ``wav.scp``, ``utt2spk``, ``spk2utt``; optionally ``segments`` (then the
-            utterances are those, and ``wav.scp`` lists recordings) and ``enroll_spk2utt`` (models
-            that the enrolment side of trials may name). Without ``train``, a folder may come
-            without speakers.
-        train: Whether it is to be trained on: speakers are then needed, and a speaker with one
-            utterance is worth a warning.
+        folder: Holds ``wav.scp``, ``utt2spk``, ``spk2utt``; optionally ``segments``
+            (then the utterances are those, and ``wav.scp`` lists recordings) and
+            ``enroll_spk2utt`` (models that the enrolment side of trials may name).
+            Without ``train``, a folder may come without speakers.
+        train: Whether it is to be trained on: speakers are then needed, and a speaker
+            with one utterance is worth a warning.
         trials: Trial lists over its utterances.
         against: Folders that must share no speaker and no utterance with it.
         audio: ``"none"``, ``"header"`` or ``"full"``, see :func:`check_audio`.
@@ -43,8 +43,10 @@ def check_data_dir(
         allow_pipes: Whether ``wav.scp`` may hold commands; they are run.
         nj: Processes that look at audio.
         listed: Most problems of one kind that are told in full.
-        utt2dur: A file to write with each recording's seconds, if there are no problems.
-        shard: ``"i/n"`` looks at the i-th of n shares of the audio, and at nothing else.
+        utt2dur: A file to write with each recording's seconds, if there are no
+            problems.
+        shard: ``"i/n"`` looks at the i-th of n shares of the audio, and at nothing
+            else.
 
     Returns:
         Problems and warnings.
@@ -56,9 +58,11 @@ def check_data_dir(
         raise SVError(f"check_audio is {audio}; choose {', '.join(LEVELS)}")
     if utt2dur is not None and audio == "none":
         raise SVError("check_audio none: utt2dur needs header or full")
-    folder, findings = Path(folder), Findings(listed)
+    folder, findings = Path(folder), ValidationReport(listed)
     if shard is not None and (audio == "none" or utt2dur is not None):
-        raise SVError("a shard is of audio: check_audio none and utt2dur do not go with it")
+        raise SVError(
+            "a shard is of audio: check_audio none and utt2dur do not go with it"
+        )
     wavs = _table(folder / "wav.scp", findings)
     if shard is not None:
         if wavs is not None:
@@ -70,7 +74,9 @@ def check_data_dir(
     if train:
         _check_counts(folder, speaker_of, findings)
     models = _models(folder, speaker_of, findings)
-    known = speaker_of | {model: speaker for model, speaker in models.items() if speaker}
+    known = speaker_of | {
+        model: speaker for model, speaker in models.items() if speaker
+    }
     for path in trials:
         names = set(utts.names().tolist()) if utts is not None else set()
         check_trials(path, names | set(models), names, known, findings)
@@ -83,7 +89,9 @@ def check_data_dir(
     return findings
 
 
-def _table(path: Path, findings: Findings, needed: bool = True) -> KaldiTable | None:
+def _table(
+    path: Path, findings: ValidationReport, needed: bool = True
+) -> KaldiTable | None:
     """Read a two-column file; every malformed or misplaced line becomes a problem."""
     if not path.exists():
         if needed:
@@ -106,7 +114,7 @@ def _table(path: Path, findings: Findings, needed: bool = True) -> KaldiTable | 
     return table
 
 
-def _explain(path: Path, findings: Findings) -> bool:
+def _explain(path: Path, findings: ValidationReport) -> bool:
     """List all malformed lines of a file; whether there were any."""
     seen: dict[str, int] = {}
     before = findings.num_problems
@@ -118,9 +126,13 @@ def _explain(path: Path, findings: Findings) -> bool:
         if not fields:
             findings.problem(f"{path}: lines", f"{where} is empty; remove it")
         elif line[0].isspace():
-            findings.problem(f"{path}: lines", f"{where} starts with white space; remove it")
+            findings.problem(
+                f"{path}: lines", f"{where} starts with white space; remove it"
+            )
         elif len(fields) < 2:
-            findings.problem(f"{path}: lines", f"{where} has a key but no value: {fields[0]}")
+            findings.problem(
+                f"{path}: lines", f"{where} has a key but no value: {fields[0]}"
+            )
         elif fields[0] in seen:
             findings.problem(
                 f"{path}: repeated keys",
@@ -131,7 +143,9 @@ def _explain(path: Path, findings: Findings) -> bool:
     return findings.num_problems > before
 
 
-def _utterances(folder: Path, wavs: KaldiTable | None, findings: Findings) -> KaldiTable | None:
+def _utterances(
+    folder: Path, wavs: KaldiTable | None, findings: ValidationReport
+) -> KaldiTable | None:
     """The table whose keys are the utterances: ``segments`` if there is one, or ``wav.scp``."""
     if not (folder / "segments").exists():
         return wavs
@@ -147,7 +161,7 @@ def _utterances(folder: Path, wavs: KaldiTable | None, findings: Findings) -> Ka
 
 
 def _speakers(
-    folder: Path, utts: KaldiTable | None, needed: bool, findings: Findings
+    folder: Path, utts: KaldiTable | None, needed: bool, findings: ValidationReport
 ) -> KaldiTable | None:
     """Check utt2spk and spk2utt against the utterances and each other."""
     needed = needed or (folder / "utt2spk").exists() or (folder / "spk2utt").exists()
@@ -155,7 +169,9 @@ def _speakers(
     if utt2spk is not None and utts is not None:
         for a, b in ((utts, utt2spk), (utt2spk, utts)):
             for utt in a.names()[b.find(a.keys()) < 0]:
-                findings.problem("utterances", f"{b.name}: utterance {utt} of {a.name} is missing")
+                findings.problem(
+                    "utterances", f"{b.name}: utterance {utt} of {a.name} is missing"
+                )
     if _table(folder / "spk2utt", findings, needed) is None or utt2spk is None:
         return utt2spk
     try:
@@ -165,21 +181,27 @@ def _speakers(
         return utt2spk
     turned = {(utt, spk) for spk, members in spk2utt.items() for utt in members}
     for utt, spk in sorted(turned ^ set(utt2spk.items())):
-        where, other = ("spk2utt", "utt2spk") if (utt, spk) in turned else ("utt2spk", "spk2utt")
+        where, other = (
+            ("spk2utt", "utt2spk") if (utt, spk) in turned else ("utt2spk", "spk2utt")
+        )
         findings.problem(
-            "spk2utt", f"{folder / where}: utterance {utt} is of speaker {spk}, unlike in {other}"
+            "spk2utt",
+            f"{folder / where}: utterance {utt} is of speaker {spk}, unlike in {other}",
         )
     return utt2spk
 
 
-def _check_counts(folder: Path, speaker_of: dict[str, str], findings: Findings) -> None:
+def _check_counts(
+    folder: Path, speaker_of: dict[str, str], findings: ValidationReport
+) -> None:
     counts: dict[str, int] = {}
     for speaker in speaker_of.values():
         counts[speaker] = counts.get(speaker, 0) + 1
     for speaker, count in counts.items():
         if count == 1:
             findings.warning(
-                "speakers", f"{folder / 'utt2spk'}: training speaker {speaker} has one utterance"
+                "speakers",
+                f"{folder / 'utt2spk'}: training speaker {speaker} has one utterance",
             )
     if len(counts) == 1:
         findings.problem(
@@ -187,7 +209,9 @@ def _check_counts(folder: Path, speaker_of: dict[str, str], findings: Findings) 
         )
 
 
-def _models(folder: Path, speaker_of: dict[str, str], findings: Findings) -> dict[str, str]:
+def _models(
+    folder: Path, speaker_of: dict[str, str], findings: ValidationReport
+) -> dict[str, str]:
     """Speaker of each enrolment model; "" where that is not known."""
     path = folder / "enroll_spk2utt"
     if not path.exists():
@@ -197,27 +221,35 @@ def _models(folder: Path, speaker_of: dict[str, str], findings: Findings) -> dic
     for model, utts in table.items() if table is not None else ():
         missing = [utt for utt in utts.split() if speaker_of and utt not in speaker_of]
         for utt in missing:
-            findings.problem("models", f"{path}: utterance {utt} of model {model} is unknown")
+            findings.problem(
+                "models", f"{path}: utterance {utt} of model {model} is unknown"
+            )
         speakers = {speaker_of[utt] for utt in utts.split() if utt in speaker_of}
         if len(speakers) > 1:
-            findings.problem("models", f"{path}: model {model} has utterances of several speakers")
+            findings.problem(
+                "models", f"{path}: model {model} has utterances of several speakers"
+            )
         models[model] = speakers.pop() if len(speakers) == 1 else ""
     return models
 
 
 def _check_disjoint(
-    folder: Path, speaker_of: dict[str, str], other: Path, findings: Findings
+    folder: Path, speaker_of: dict[str, str], other: Path, findings: ValidationReport
 ) -> None:
     theirs = _table(other / "utt2spk", findings)
     if theirs is None:
         return
     for what, ours, shared in (
-        ("speaker", set(speaker_of.values()), {s.decode() for s in set(theirs.values().tolist())}),
+        (
+            "speaker",
+            set(speaker_of.values()),
+            {s.decode() for s in set(theirs.values().tolist())},
+        ),
         ("utterance", set(speaker_of), set(theirs.names().tolist())),
     ):
         for name in sorted(ours & shared):
             findings.problem(
                 f"shared {what}s",
-                f"{folder / 'utt2spk'}: {what} {name} is in {other / 'utt2spk'}, too; results "
-                "would flatter, hold it out",
+                f"{folder / 'utt2spk'}: {what} {name} is in {other / 'utt2spk'}, too;"
+                " results would flatter, hold it out",
             )

@@ -13,7 +13,8 @@ def read_crop(
 ) -> np.ndarray:
     """Read ``length`` samples from a random place, decoding no more than these.
 
-    A recording that is too short is repeated from its beginning until it is long enough.
+    A recording that is too short is repeated from its beginning until it is long
+    enough.
 
     Args:
         source: An open recording.
@@ -34,7 +35,11 @@ def draw_start(total: int, length: int, rng: np.random.Generator, step: int = 1)
 
 
 def read_crop_at(
-    source: AudioSource, sample_rate: int, start: int, length: int, speed: Fraction | int = 1
+    source: AudioSource,
+    sample_rate: int,
+    start: int,
+    length: int,
+    speed: Fraction | int = 1,
 ) -> np.ndarray:
     """Read ``length`` samples from ``start`` on, repeated where the recording is too short."""
     total = length_at(source, sample_rate, speed)

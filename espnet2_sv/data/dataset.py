@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ import torch
 from espnet2_sv.data.audio import length_at, read_audio
 from espnet2_sv.data.crops import draw_start, read_crop_at
 from espnet2_sv.data.labels import SpeakerLabels
-from espnet2_sv.data.posteriors import PosteriorTable
 from espnet2_sv.data.sources import open_audio
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.data.table import KaldiTable
@@ -17,7 +17,8 @@ from espnet2_sv.errors import SVError
 
 # why a teacher's posteriors on disk allow the original speed only
 NO_POSTERIORS = (
-    "a teacher's posteriors on disk are of the original speed; leave out one or the other"
+    "a teacher's posteriors on disk are of the original speed; leave out one or the"
+    " other"
 )
 
 _EXAMPLE = 2  # separates the dataset's random numbers from the sampler's
@@ -26,18 +27,29 @@ Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 Example = tuple[str, dict[str, np.ndarray]]
 
 
+class CropPosteriors(Protocol):
+    """A teacher's posteriors on disk; see :mod:`espnet2_sv.distill.posteriors`."""
+
+    shift: int  # samples per frame
+
+    def crop(self, utterance: str, start: int, length: int) -> dict[str, np.ndarray]:
+        """Return the posteriors of ``length`` samples from ``start`` on."""
+
+
 class TrainDataset(torch.utils.data.Dataset):
     """Crops of the training utterances, each at each speed.
 
     Entry ``u + N * k`` is utterance u of N at the k-th speed, see
-    :class:`espnet2_sv.data.speeds.Speeds`; nothing of it is made before it is asked for.
+    :class:`espnet2_sv.data.speeds.Speeds`; nothing of it is made before it is asked
+    for.
 
     Item ``(entry, pass, position)`` draws everything random (place of the crop,
-    augmentation) from a generator seeded by (seed, pass, position). It is therefore the same in
-    every worker and rank, and differs between any two places of a training.
+    augmentation) from a generator seeded by (seed, pass, position). It is therefore the
+    same in every worker and rank, and differs between any two places of a training.
 
     Attributes:
-        labels: Class of each entry, int32 (N * speeds,), utterances in the order of ``wav.scp``.
+        labels: Class of each entry, int32 (N * speeds,), utterances in the order of
+            ``wav.scp``.
     """
 
     def __init__(
@@ -51,27 +63,28 @@ class TrainDataset(torch.utils.data.Dataset):
         seed: int = 0,
         augment: Augmentation | None = None,
         keep_clean: bool = False,
-        posteriors: PosteriorTable | None = None,
+        posteriors: CropPosteriors | None = None,
         speeds: Speeds | None = None,
     ):
         """Match audio and speakers.
 
         Args:
             wav_scp: Audio of each utterance.
-            utt2spk: Speaker of each utterance; its utterances must be those of ``wav_scp``.
+            utt2spk: Speaker of each utterance; its utterances must be those of
+                ``wav_scp``.
             speakers: Class of each speaker at the original speed.
             sample_rate: Hz.
             crop_seconds: Length of a crop.
             seed: Seed of all random choices.
             augment: Changes a crop (S,), keeping its length and what is when in it.
             keep_clean: Give the crop before augmentation, too, as ``speech_clean``.
-            posteriors: Give a teacher's posteriors of the crop, too; crops then begin where one
-                of the teacher's frames does.
+            posteriors: Give a teacher's posteriors of the crop, too; crops then begin
+                where one of the teacher's frames does.
             speeds: The speeds; by default the original only.
 
         Raises:
-            SVError: An utterance with audio but no speaker, or the other way round; posteriors
-                with other speeds than the original.
+            SVError: An utterance with audio but no speaker, or the other way round;
+                posteriors with other speeds than the original.
         """
         self.speeds = speeds or Speeds()
         if posteriors:
@@ -84,8 +97,9 @@ class TrainDataset(torch.utils.data.Dataset):
             listed = speaker_of.keys()
             utt = listed[int(np.argmin(self.wavs.find(listed)))].decode()
             raise SVError(
-                f"{self.wavs.name}: utterance {utt} of {speaker_of.name} has no audio "
-                f"({len(speaker_of) - len(self.wavs)} such utterances in all); add or remove it"
+                f"{self.wavs.name}: utterance {utt} of {speaker_of.name} has no audio"
+                f" ({len(speaker_of) - len(self.wavs)} such utterances in all); add or"
+                " remove it"
             )
         self.sample_rate = sample_rate
         self.crop_length = round(crop_seconds * sample_rate)
@@ -111,7 +125,9 @@ class TrainDataset(torch.utils.data.Dataset):
                 step = self.posteriors.shift if self.posteriors else 1
                 total = length_at(source, self.sample_rate, speed)
                 start = draw_start(total, self.crop_length, rng, step)
-                clean = read_crop_at(source, self.sample_rate, start, self.crop_length, speed)
+                clean = read_crop_at(
+                    source, self.sample_rate, start, self.crop_length, speed
+                )
             speech = clean if self.augment is None else self.augment(clean, rng)
             example = {"speech": speech, "spk_labels": self.labels[entry : entry + 1]}
             if self.posteriors:
@@ -159,7 +175,8 @@ class EmbedDataset(torch.utils.data.Dataset):
 def collate_train(examples: Sequence[Example | SVError]):
     """Batch crops of equal length: ids, speech (B, S), speech_lengths (B,), spk_labels (B, 1).
 
-    And what else examples have: speech_clean (B, S), kd_classes, kd_probs and kd_lengths.
+    And what else examples have: speech_clean (B, S), kd_classes, kd_probs and
+        kd_lengths.
     """
     for example in examples:
         if isinstance(example, SVError):

@@ -7,7 +7,7 @@ _LISTED = 50  # of each kind; the rest is counted
 
 
 @dataclass
-class Findings:
+class ValidationReport:
     """Problems, which stop the work, and warnings, which do not.
 
     Attributes:

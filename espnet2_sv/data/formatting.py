@@ -13,9 +13,9 @@ import soundfile
 
 from espnet2_sv.data.audio import length_at, read_section
 from espnet2_sv.data.check_audio import AudioReport, is_silent, require_whole, warn
-from espnet2_sv.data.findings import Findings
+from espnet2_sv.data.findings import ValidationReport
 from espnet2_sv.data.segments import Piece, Utterances
-from espnet2_sv.data.shares import select_share
+from espnet2_sv.data.shares import select_split
 from espnet2_sv.data.sources import AudioSource, open_audio
 from espnet2_sv.data.workers import in_processes
 from espnet2_sv.errors import SVError
@@ -34,7 +34,8 @@ class Settings(NamedTuple):
         sample_rate: Hz.
         audio_format: Of what is converted: ``"flac"`` or ``"wav"``, 16 bit.
         audio_dir: Where converted files go.
-        convert_containers: Convert m4a and the like too, which are slower to read in parts.
+        convert_containers: Convert m4a and the like too, which are slower to read in
+            parts.
         allow_pipes: Whether commands may be run.
     """
 
@@ -63,16 +64,17 @@ def format_data_dir(
     nj: int = 1,
     listed: int = 50,
     shard: str | None = None,
-) -> Findings:
+) -> ValidationReport:
     """Copy a data directory, converting only the audio that needs it.
 
-    Audio stays where it is (``wav.scp`` goes on pointing there) if it is mono, at ``sample_rate``
-    and no command. Everything else becomes a file below ``output_dir/audio``: resampled, the mean
-    of its channels, 16 bit, cut if there is a ``segments`` file. ``utt2dur`` (seconds) is written;
+    Audio stays where it is (``wav.scp`` goes on pointing there) if it is mono, at
+    ``sample_rate`` and no command. Everything else becomes a file below
+    ``output_dir/audio``: resampled, the mean of its channels, 16 bit, cut if there is a
+        ``segments`` file. ``utt2dur`` (seconds) is written;
     all other files are copied. ``wav.scp`` is written last.
 
-    A second call after a kill keeps what was converted and goes on; a changed source (its entry,
-    or its file's time of change) is converted again.
+    A second call after a kill keeps what was converted and goes on; a changed source
+    (its entry, or its file's time of change) is converted again.
 
     Args:
         data_dir: Holds ``wav.scp``; what else it holds is copied.
@@ -83,33 +85,44 @@ def format_data_dir(
         allow_pipes: Whether commands may be run.
         nj: Processes.
         listed: Most problems of one kind that are told in full.
-        shard: ``"i/n"`` converts the i-th of n shares and writes no tables, for cluster jobs; a
-            call without it takes what they have done, does what is left, and writes the tables.
+        shard: ``"i/n"`` converts the i-th of n shares and writes no tables, for cluster
+            jobs; a call without it takes what they have done, does what is left, and
+            writes the tables.
 
     Returns:
-        Problems, if any; then ``wav.scp`` is not written. Warnings of what is converted, or
-        silent.
+        Problems, if any; then ``wav.scp`` is not written. Warnings of what is
+        converted, or silent.
 
     Raises:
         SVError: A wrong option, unreadable tables, or a folder that cannot be written.
     """
     data_dir, output_dir = Path(data_dir), Path(output_dir)
     if audio_format not in AUDIO_FORMATS:
-        raise SVError(f"audio_format is {audio_format}; choose {' or '.join(AUDIO_FORMATS)}")
+        raise SVError(
+            f"audio_format is {audio_format}; choose {' or '.join(AUDIO_FORMATS)}"
+        )
     if data_dir.resolve() == output_dir.resolve():
-        raise SVError(f"{output_dir}: is the data directory itself; choose another output_dir")
+        raise SVError(
+            f"{output_dir}: is the data directory itself; choose another output_dir"
+        )
     utts = Utterances(data_dir)
     if not len(utts):
         raise SVError(f"{utts.wavs.name}: lists no audio; prepare the data first")
     settings = Settings(
-        sample_rate, audio_format, str(output_dir / "audio"), convert_containers, allow_pipes
+        sample_rate,
+        audio_format,
+        str(output_dir / "audio"),
+        convert_containers,
+        allow_pipes,
     )
     parts = output_dir / f".parts.{_fingerprint(utts, settings)}"
     try:
         parts.mkdir(parents=True, exist_ok=True)
     except OSError as e:
-        raise SVError(f"{output_dir}: cannot be written ({e.strerror}); choose another") from e
-    findings = Findings(listed)
+        raise SVError(
+            f"{output_dir}: cannot be written ({e.strerror}); choose another"
+        ) from e
+    findings = ValidationReport(listed)
     _format_parts(utts, settings, parts, nj, findings, shard)
     if shard is None and not findings.num_problems:
         _copy_rest(data_dir, output_dir)
@@ -124,28 +137,34 @@ def _format_parts(
     settings: Settings,
     parts: Path,
     nj: int,
-    findings: Findings,
+    findings: ValidationReport,
     shard: str | None,
 ) -> None:
     """Format chunk by chunk; a chunk without problems leaves a file in ``parts``."""
     total = len(utts)
-    share = select_share(range(0, total, _CHUNK), shard)
+    share = select_split(range(0, total, _CHUNK), shard)
     missing = [start for start in share if not _part(parts, start).exists()]
     chunks = (
-        (settings, [utts[i] for i in range(start, min(start + _CHUNK, total))]) for start in missing
+        (settings, [utts[i] for i in range(start, min(start + _CHUNK, total))])
+        for start in missing
     )
-    for start, chunk in zip(missing, in_processes(_format_chunk, chunks, nj), strict=True):
+    for start, chunk in zip(
+        missing, in_processes(_format_chunk, chunks, nj), strict=True
+    ):
         reports = [done.report for done in chunk]
         for report in reports:
             if report.problem:
                 findings.problem(
-                    "audio", f"{utts.wavs.name}: utterance {report.utt}: {report.problem}"
+                    "audio",
+                    f"{utts.wavs.name}: utterance {report.utt}: {report.problem}",
                 )
             else:
                 warn(report, utts.wavs.name, settings.sample_rate, findings)
         if not any(report.problem for report in reports):
             with atomic_write(_part(parts, start)) as f:
-                f.writelines(f"{d.report.utt}\t{d.report.seconds:.6f}\t{d.spec}\n" for d in chunk)
+                f.writelines(
+                    f"{d.report.utt}\t{d.report.seconds:.6f}\t{d.spec}\n" for d in chunk
+                )
         if start // _CHUNK % 50 == 0:
             logging.info("went through %d of %d utterances", start + len(chunk), total)
 
@@ -156,7 +175,9 @@ def _join(parts: Path, total: int, output_dir: Path) -> None:
         atomic_write(output_dir / "utt2dur") as utt2dur,
     ):
         for start in range(0, total, _CHUNK):
-            for line in _part(parts, start).read_text(encoding="utf-8").split("\n")[:-1]:
+            for line in (
+                _part(parts, start).read_text(encoding="utf-8").split("\n")[:-1]
+            ):
                 utt, seconds, spec = line.split("\t", 2)
                 wav_scp.write(f"{utt} {spec}\n")
                 utt2dur.write(f"{utt} {seconds}\n")
@@ -182,7 +203,9 @@ def _format(piece: Piece, settings: Settings) -> Formatted:
                 raise SVError(f"{piece.spec}: holds no samples; replace or remove it")
             require_whole(piece.spec)
             if _stays(piece, source, settings):
-                return _formatted(piece, piece.spec, source, source.frames / source.rate)
+                return _formatted(
+                    piece, piece.spec, source, source.frames / source.rate
+                )
             speech = _read(piece, source, settings.sample_rate)
     except SVError as e:
         return Formatted(AudioReport(piece.utt, str(e)))
@@ -213,11 +236,13 @@ def _read(piece: Piece, source: AudioSource, sample_rate: int) -> np.ndarray:
     seconds = source.frames / source.rate
     if seconds + _MAX_OVERSHOOT < piece.end < float("inf"):
         raise SVError(
-            f"{piece.spec}: lasts {seconds:.2f} s, but the segment goes to {piece.end:.2f} s; "
-            "correct segments"
+            f"{piece.spec}: lasts {seconds:.2f} s, but the segment goes to"
+            f" {piece.end:.2f} s; correct segments"
         )
     last = min(piece.end * sample_rate, length_at(source, sample_rate))
-    return read_section(source, sample_rate, round(piece.start * sample_rate), round(last))
+    return read_section(
+        source, sample_rate, round(piece.start * sample_rate), round(last)
+    )
 
 
 def _converted_path(piece: Piece, settings: Settings) -> Path:
@@ -249,7 +274,10 @@ def _copy_rest(data_dir: Path, output_dir: Path) -> None:
     for path in sorted(data_dir.iterdir()):
         done = path.name in ("wav.scp", "utt2dur", "segments")
         if path.is_file() and not done and not path.name.startswith("."):
-            with atomic_write(output_dir / path.name, "wb") as out, open(path, "rb") as f:
+            with (
+                atomic_write(output_dir / path.name, "wb") as out,
+                open(path, "rb") as f,
+            ):
                 shutil.copyfileobj(f, out)
 
 

@@ -8,7 +8,9 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
 
-def read_two_column(path: str | os.PathLike, allow_empty_values: bool = False) -> dict[str, str]:
+def read_two_column(
+    path: str | os.PathLike, allow_empty_values: bool = False
+) -> dict[str, str]:
     """Read ``key value`` lines in file order.
 
     Raises:
@@ -33,9 +35,13 @@ def read_spk2utt(path: str | os.PathLike) -> dict[str, list[str]]:
     return spk2utt
 
 
-def write_spk2utt(path: str | os.PathLike, spk2utt: Mapping[str, Iterable[str]]) -> None:
+def write_spk2utt(
+    path: str | os.PathLike, spk2utt: Mapping[str, Iterable[str]]
+) -> None:
     """Write ``speaker utt1 utt2 ...`` lines, speakers and utterances sorted."""
-    write_two_column(path, {spk: " ".join(sorted(utts)) for spk, utts in spk2utt.items()})
+    write_two_column(
+        path, {spk: " ".join(sorted(utts)) for spk, utts in spk2utt.items()}
+    )
 
 
 def spk2utt_to_utt2spk(spk2utt: Mapping[str, Iterable[str]]) -> dict[str, str]:
@@ -45,8 +51,8 @@ def spk2utt_to_utt2spk(spk2utt: Mapping[str, Iterable[str]]) -> dict[str, str]:
         for utt in utts:
             if utt in utt2spk:
                 raise SVError(
-                    f"utterance {utt} is listed for speaker {utt2spk[utt]} and again for "
-                    f"{speaker}; list it once"
+                    f"utterance {utt} is listed for speaker {utt2spk[utt]} and again"
+                    f" for {speaker}; list it once"
                 )
             utt2spk[utt] = speaker
     return utt2spk
@@ -54,7 +60,9 @@ def spk2utt_to_utt2spk(spk2utt: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 def utt2spk_to_spk2utt(utt2spk: Mapping[str, str]) -> dict[str, list[str]]:
     """Turn the map around; speakers and utterances come out sorted."""
-    spk2utt: dict[str, list[str]] = {speaker: [] for speaker in sorted(set(utt2spk.values()))}
+    spk2utt: dict[str, list[str]] = {
+        speaker: [] for speaker in sorted(set(utt2spk.values()))
+    }
     for utt in sorted(utt2spk):
         spk2utt[utt2spk[utt]].append(utt)
     return spk2utt

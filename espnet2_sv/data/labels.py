@@ -17,8 +17,8 @@ LABELS_FILE = "spk2id"  # its name beside a model
 class SpeakerLabels:
     """An ordered list of speakers; a speaker's class is its place in it.
 
-    A new map sorts speakers by name (byte order), so it does not depend on the order of lines in
-    a file. The map is saved with the model as ``speaker class`` lines.
+    A new map sorts speakers by name (byte order), so it does not depend on the order of
+    lines in a file. The map is saved with the model as ``speaker class`` lines.
     """
 
     def __init__(self, speakers: Sequence[str]):
@@ -50,8 +50,8 @@ class SpeakerLabels:
         for expected, (speaker, number) in enumerate(classes.items()):
             if number != str(expected):
                 raise SVError(
-                    f"{path}: speaker {speaker} has class {number} where {expected} is due; "
-                    "take the file that was written with the model"
+                    f"{path}: speaker {speaker} has class {number} where {expected} is"
+                    " due; take the file that was written with the model"
                 )
         return cls(list(classes))
 
@@ -69,8 +69,8 @@ class SpeakerLabels:
             return self._classes[speaker]
         except KeyError:
             raise SVError(
-                f"speaker {speaker} has no class; it is missing from the spk2utt or speaker map "
-                "that the training started with"
+                f"speaker {speaker} has no class; it is missing from the spk2utt or"
+                " speaker map that the training started with"
             ) from None
 
     def classes_of(self, utterances: np.ndarray, utt2spk: KaldiTable) -> np.ndarray:
@@ -90,8 +90,8 @@ class SpeakerLabels:
         if (missing := places < 0).any():
             utt = utterances[int(np.argmax(missing))].decode()
             raise SVError(
-                f"{utt2spk.name}: utterance {utt} has no speaker "
-                f"({int(missing.sum())} such utterances in all); add it or remove its audio"
+                f"{utt2spk.name}: utterance {utt} has no speaker ({int(missing.sum())}"
+                " such utterances in all); add it or remove its audio"
             )
         names, which = np.unique(utt2spk.values(), return_inverse=True)
         wanted = np.unique(which[places])
@@ -109,10 +109,15 @@ class SpeakerLabels:
         if self.speakers == other.speakers:
             return
         only = sorted(set(self.speakers) ^ set(other.speakers))
-        what = f"they differ in {len(only)} speakers, e.g. {only[0]}" if only else "order differs"
+        what = (
+            f"they differ in {len(only)} speakers, e.g. {only[0]}"
+            if only
+            else "order differs"
+        )
         raise SVError(
-            f"{where}: has {len(other)} speakers where {len(self)} are due ({what}); continue "
-            "with the data and speeds that this training started with, or use another output folder"
+            f"{where}: has {len(other)} speakers where {len(self)} are due ({what});"
+            " continue with the data and speeds that this training started with, or"
+            " use another output folder"
         )
 
     def _text(self) -> str:

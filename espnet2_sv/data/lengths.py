@@ -38,9 +38,12 @@ def measure(
         wavs: Audio per utterance.
         entries: Which, (N,).
         sample_rate: Hz.
-        utt2dur: Seconds per utterance; headers are read for those that it does not hold.
-        strict: Raise SVError at an unreadable header; otherwise its length is 0, inexact.
-        allow_pipes: Whether commands count as readable; they are not run here, length 0, inexact.
+        utt2dur: Seconds per utterance; headers are read for those that it does not
+            hold.
+        strict: Raise SVError at an unreadable header; otherwise its length is 0,
+            inexact.
+        allow_pipes: Whether commands count as readable; they are not run here, length
+            0, inexact.
     """
     samples = np.zeros(len(entries), np.int64)
     exact = np.zeros(len(entries), bool)
@@ -70,18 +73,23 @@ def measure(
 
 
 def bucket(
-    lengths: Lengths, batch_size: int, most_samples: int | None = None, equal_only: bool = False
+    lengths: Lengths,
+    batch_size: int,
+    most_samples: int | None = None,
+    equal_only: bool = False,
 ) -> list[np.ndarray]:
     """Batches of similar length, longest first.
 
     Args:
         lengths: Lengths of N utterances.
         batch_size: Most utterances per batch; one of unknown length (0) comes alone.
-        most_samples: Most samples per batch, padding included; one utterance is always allowed.
+        most_samples: Most samples per batch, padding included; one utterance is always
+            allowed.
         equal_only: Batch only exactly equal lengths; inexact ones come alone.
 
     Returns:
-        Indices into ``lengths``, one int64 array per batch; every utterance is in one of them.
+        Indices into ``lengths``, one int64 array per batch; every utterance is in one
+        of them.
     """
     order = np.lexsort((~lengths.exact, -lengths.samples))
     samples, exact = lengths.samples[order], lengths.exact[order]

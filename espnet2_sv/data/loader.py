@@ -10,8 +10,9 @@ from espnet2_sv.errors import SVError
 class CheckedLoader:
     """A ``DataLoader`` over given batches of keys.
 
-    Datasets and collate functions here hand an :class:`SVError` on as a value, because one that is
-    raised in a worker reaches the main process wrapped in a traceback. It is raised here.
+    Datasets and collate functions here hand an :class:`SVError` on as a value, because
+    one that is raised in a worker reaches the main process wrapped in a traceback. It
+    is raised here.
     """
 
     def __init__(

@@ -81,16 +81,16 @@ def pack_audio(
 ) -> int:
     """Copy a data directory with its audio in arks.
 
-    The audio's bytes are kept as they are (wav, flac, m4a, ...), so reading gives the same
-    samples. ``wav.scp`` is written last, in the order that it had; all other files are copied. A
-    second call after a kill keeps the arks that were finished.
+    The audio's bytes are kept as they are (wav, flac, m4a, ...), so reading gives the
+    same samples. ``wav.scp`` is written last, in the order that it had; all other files
+    are copied. A second call after a kill keeps the arks that were finished.
 
     Args:
         data_dir: Holds ``wav.scp`` with paths of files.
         output_dir: The folder to make; the new ``wav.scp`` names its arks by this path.
         shard_bytes: An ark is closed when it has reached this size.
-        shuffle: Mix the utterances over the arks, for readers that go through them in order;
-            otherwise they stay in the order of ``wav.scp``.
+        shuffle: Mix the utterances over the arks, for readers that go through them in
+            order; otherwise they stay in the order of ``wav.scp``.
         seed: Of the mixing.
         nj: Processes.
 
@@ -98,31 +98,45 @@ def pack_audio(
         The number of arks.
 
     Raises:
-        SVError: A wrong option, an entry that is not a file, or one that cannot be read or written.
+        SVError: A wrong option, an entry that is not a file, or one that cannot be read
+            or written.
     """
     data_dir, output_dir = Path(data_dir), Path(output_dir)
     if data_dir.resolve() == output_dir.resolve():
-        raise SVError(f"{output_dir}: is the data directory itself; choose another output_dir")
+        raise SVError(
+            f"{output_dir}: is the data directory itself; choose another output_dir"
+        )
     if shard_bytes < 1:
-        raise SVError(f"shard_bytes is {shard_bytes}; choose 1 or more, e.g. 1000000000")
+        raise SVError(
+            f"shard_bytes is {shard_bytes}; choose 1 or more, e.g. 1000000000"
+        )
     if (data_dir / "segments").exists():
         raise SVError(f"{data_dir}: has segments; cut the audio first (sv_format_wav)")
     wavs = KaldiTable.read(data_dir / "wav.scp")
     if not len(wavs):
         raise SVError(f"{wavs.name}: lists no audio; prepare the data first")
-    order = np.random.default_rng(seed).permutation(len(wavs)) if shuffle else range(len(wavs))
+    order = (
+        np.random.default_rng(seed).permutation(len(wavs))
+        if shuffle
+        else range(len(wavs))
+    )
     records = [_record(wavs, int(i)) for i in order]
     shards = plan(records, output_dir, shard_bytes)
     todo = [shard for shard in shards if not shard.finished()]
     if len(todo) < len(shards):
-        logging.info("%s: %d arks are there already", output_dir, len(shards) - len(todo))
+        logging.info(
+            "%s: %d arks are there already", output_dir, len(shards) - len(todo)
+        )
     for done, shard in enumerate(in_processes(_write, todo, nj), 1):
         logging.info("wrote %s, %d of %d", shard, done, len(todo))
     for unfinished in output_dir.glob(".audio.*.part"):
         unfinished.unlink()
     for path in sorted(data_dir.iterdir()):
         if path.is_file() and path.name != "wav.scp" and not path.name.startswith("."):
-            with atomic_write(output_dir / path.name, "wb") as out, open(path, "rb") as f:
+            with (
+                atomic_write(output_dir / path.name, "wb") as out,
+                open(path, "rb") as f,
+            ):
                 shutil.copyfileobj(f, out)
     places = dict(entry for shard in shards for entry in shard.entries())
     with atomic_write(output_dir / "wav.scp") as f:
@@ -146,7 +160,9 @@ def _record(wavs: KaldiTable, entry: int) -> Record:
     utt, spec = wavs.key(entry), wavs.value(entry)
     where = f"{wavs.name}: utterance {utt}: {spec}"
     if spec.endswith("|") or ARK_OFFSET.fullmatch(spec):
-        raise SVError(f"{where}: is not a file; use sv_format_wav for commands, arks stay as is")
+        raise SVError(
+            f"{where}: is not a file; use sv_format_wav for commands, arks stay as is"
+        )
     try:
         status = os.stat(spec)
     except OSError as e:
@@ -163,7 +179,9 @@ def _write(shard: Shard) -> str:
             for record in shard.records:
                 content = Path(record.path).read_bytes()
                 if len(content) != record.size:
-                    raise SVError(f"{record.path}: changes while it is packed; call again")
+                    raise SVError(
+                        f"{record.path}: changes while it is packed; call again"
+                    )
                 ark.write(record.head)
                 ark.write(content)
     except OSError as e:

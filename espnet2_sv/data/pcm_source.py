@@ -18,7 +18,9 @@ class PCMSource:
 
     exact = True
 
-    def __init__(self, spec: str, fd: int, offset: int, size: int, rate: int, channels: int):
+    def __init__(
+        self, spec: str, fd: int, offset: int, size: int, rate: int, channels: int
+    ):
         """Take an open file whose samples are ``size`` bytes from ``offset`` on."""
         self.spec = spec
         self.rate = rate
@@ -47,12 +49,14 @@ class PCMSource:
         os.close(self._fd)
 
 
-def open_pcm(spec: str, path: str, start: int = 0, length: int | None = None) -> PCMSource | None:
+def open_pcm(
+    spec: str, path: str, start: int = 0, length: int | None = None
+) -> PCMSource | None:
     """Open a file, or ``length`` bytes of it from ``start`` on, if it is a plain wav.
 
     Returns:
-        The source; None where this is not a 16-bit PCM wav whose header and length are as they
-        should be, for a library to read or to refuse.
+        The source; None where this is not a 16-bit PCM wav whose header and length are
+        as they should be, for a library to read or to refuse.
     """
     try:
         fd = os.open(path, os.O_RDONLY)
@@ -82,11 +86,24 @@ def _find_samples(header: bytes, length: int) -> tuple[int, int, int, int] | Non
         name, size = struct.unpack_from("<4sI", header, position)
         position += 8
         if name == b"fmt " and size >= 16 and position + 16 <= len(header):
-            tag, channels, rate, _, width, bits = struct.unpack_from("<HHIIHH", header, position)
-            plain = tag == _PCM and bits == 16 and channels and width == 2 * channels and rate
+            tag, channels, rate, _, width, bits = struct.unpack_from(
+                "<HHIIHH", header, position
+            )
+            plain = (
+                tag == _PCM
+                and bits == 16
+                and channels
+                and width == 2 * channels
+                and rate
+            )
             layout = (rate, channels) if plain else None
         elif name == b"data":
-            whole = layout and size and size % (2 * layout[1]) == 0 and position + size <= length
+            whole = (
+                layout
+                and size
+                and size % (2 * layout[1]) == 0
+                and position + size <= length
+            )
             return (position, size, *layout) if whole else None
         position += size + size % 2
     return None

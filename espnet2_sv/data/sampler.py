@@ -8,27 +8,31 @@ from espnet2_sv.errors import SVError
 
 _SHUFFLE = 1  # separates the sampler's random numbers from the dataset's
 
-# (utterance index, pass over the corpus from 1, position in that pass): unique in a training
+# (utterance index, pass over the corpus from 1, position in that pass): unique in a
+# training
 SampleKey = tuple[int, int, int]
 
 
 class SpeakerBatchSampler:
     """Deals a corpus into global batches, each with as many different speakers as possible.
 
-    A pass over N utterances has K = ceil(N / batch_size) batches and uses every utterance once;
-    the K * batch_size - N places that are left are filled with utterances drawn at random for a
-    second time, first of all such whose speaker has fewer than K in the pass.
+    A pass over N utterances has K = ceil(N / batch_size) batches and uses every
+    utterance once; the K * batch_size - N places that are left are filled with
+    utterances drawn at random for a second time, first of all such whose speaker has
+    fewer than K in the pass.
 
-    The rule of balance: a speaker with c utterances in the pass has floor(c / K) or ceil(c / K)
-    of them in every batch. So no speaker is twice in a batch unless it has more utterances than
-    there are batches, and the number of different speakers per batch, summed over the pass, is
-    the largest possible. A corpus smaller than one batch is repeated to fill it.
+    The rule of balance: a speaker with c utterances in the pass has floor(c / K) or
+        ceil(c / K)
+    of them in every batch. So no speaker is twice in a batch unless it has more
+    utterances than there are batches, and the number of different speakers per batch,
+    summed over the pass, is the largest possible. A corpus smaller than one batch is
+    repeated to fill it.
 
-    Rank r of W takes every W-th entry of a global batch, from the r-th on: the global batches, and
-    the key of each of their entries, do not depend on W.
+    Rank r of W takes every W-th entry of a global batch, from the r-th on: the global
+    batches, and the key of each of their entries, do not depend on W.
 
-    An epoch is one pass or, with ``num_iters``, that many batches, going on where the last epoch
-    stopped.
+    An epoch is one pass or, with ``num_iters``, that many batches, going on where the
+    last epoch stopped.
     """
 
     def __init__(
@@ -51,22 +55,23 @@ class SpeakerBatchSampler:
             num_iters: Batches per epoch; None means one pass over the corpus.
 
         Raises:
-            SVError: No utterances, a batch size that the ranks cannot share evenly, or fewer
-                than two utterances per rank, which BatchNorm cannot train on.
+            SVError: No utterances, a batch size that the ranks cannot share evenly, or
+                fewer than two utterances per rank, which BatchNorm cannot train on.
         """
         self.labels = np.asarray(labels, np.int32)
         if not len(self.labels):
             raise SVError("no utterances to train on; check the training wav.scp")
         if batch_size % world_size:
             raise SVError(
-                f"batch_size {batch_size} is not divisible by the {world_size} processes; choose "
-                f"{batch_size // world_size * world_size + world_size}"
+                f"batch_size {batch_size} is not divisible by the {world_size}"
+                " processes; choose"
+                f" {batch_size // world_size * world_size + world_size}"
             )
         if batch_size // world_size < 2:
             raise SVError(
-                f"batch_size {batch_size} leaves {batch_size // world_size} utterance per process "
-                f"({world_size}); BatchNorm needs at least 2, set batch_size to "
-                f"{2 * world_size} or more"
+                f"batch_size {batch_size} leaves {batch_size // world_size} utterance"
+                f" per process ({world_size}); BatchNorm needs at least 2, set"
+                f" batch_size to {2 * world_size} or more"
             )
         if num_iters is not None and num_iters < 1:
             raise SVError(f"num_iters_per_epoch is {num_iters}; it must be at least 1")
@@ -111,7 +116,9 @@ class SpeakerBatchSampler:
             return items
         draw = rng.permutation(count).astype(np.int32)
         per_speaker = np.bincount(self.labels)
-        crowded = per_speaker[self.labels[draw]] + _rank_in_group(self.labels[draw]) >= k
+        crowded = (
+            per_speaker[self.labels[draw]] + _rank_in_group(self.labels[draw]) >= k
+        )
         draw = np.concatenate([draw[~crowded], draw[crowded]])
         return np.concatenate([items, np.resize(draw, missing)])
 
@@ -140,7 +147,8 @@ class RankBatches:
             for row, batch in enumerate(indices, first):
                 start = row * self._batch_size + self._rank
                 yield [
-                    (int(utt), number, start + i * self._world_size) for i, utt in enumerate(batch)
+                    (int(utt), number, start + i * self._world_size)
+                    for i, utt in enumerate(batch)
                 ]
 
 
@@ -157,11 +165,14 @@ def _rank_in_group(labels: np.ndarray) -> np.ndarray:
 def _spread(items: np.ndarray, speakers: np.ndarray, k: int, rng) -> np.ndarray:
     """Deal items, grouped by speaker, to ``k`` batches so that each speaker is spread evenly.
 
-    Every run of ``k`` items gives one item to each batch, in random order. Only the speaker whose
-    items go on from the run before needs care: its items go to the batches that it left out.
+    Every run of ``k`` items gives one item to each batch, in random order. Only the
+    speaker whose items go on from the run before needs care: its items go to the
+        batches that it left out.
     """
     batches = np.empty((k, len(items) // k), items.dtype)
-    taken = np.zeros(k, bool)  # batches with an item of the going-on speaker's last partial run
+    taken = np.zeros(
+        k, bool
+    )  # batches with an item of the going-on speaker's last partial run
     current = -1
     for column in range(batches.shape[1]):
         run = slice(column * k, (column + 1) * k)

@@ -27,8 +27,8 @@ class Utterances:
 
     Attributes:
         wavs: The ``wav.scp``.
-        segments: The ``segments`` file (``utt recording start end``, seconds; an end below 0 is
-            the recording's), or None: then every recording is an utterance.
+        segments: The ``segments`` file (``utt recording start end``, seconds; an end
+            below 0 is the recording's), or None: then every recording is an utterance.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -55,10 +55,16 @@ class Utterances:
         try:
             recording, start, end = fields[0], *map(float, fields[1:])
         except ValueError:
-            raise SVError(f"{where}: write utterance, recording, start and end (s)") from None
+            raise SVError(
+                f"{where}: write utterance, recording, start and end (s)"
+            ) from None
         end = float("inf") if end < 0 else end
         if not 0 <= start < end:
-            raise SVError(f"{where}: goes from {start} s to {end} s; correct or remove it")
+            raise SVError(
+                f"{where}: goes from {start} s to {end} s; correct or remove it"
+            )
         if recording not in self._recordings:
-            raise SVError(f"{where}: recording {recording} is not in {self.wavs.name}; add it")
+            raise SVError(
+                f"{where}: recording {recording} is not in {self.wavs.name}; add it"
+            )
         return Piece(utt, self.wavs.value(self._recordings[recording]), start, end)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from espnet2_sv.errors import SVError
 
 
-def select_share[T](items: Sequence[T], share: str | None) -> Sequence[T]:
+def select_split[T](items: Sequence[T], share: str | None) -> Sequence[T]:
     """Return every n-th item.
 
     Args:

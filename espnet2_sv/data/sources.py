@@ -14,7 +14,8 @@ from espnet2_sv.data.av_source import AVSource
 from espnet2_sv.data.pcm_source import open_pcm
 from espnet2_sv.errors import SVError
 
-# "data/wav.1.ark:2048", an offset into an archive; kaldiio also knows ":2048[0:99]", refused here
+# "data/wav.1.ark:2048", an offset into an archive; kaldiio also knows ":2048[0:99]",
+# refused here
 ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>\d+)(?P<slice>\[.*\])?")
 _ARK_MAGIC = 14  # bytes: RIFF and its size, or AUDIO, a byte and a size of up to 8
 _WAV = (".wav", ".WAV")
@@ -61,7 +62,8 @@ class SoundFileSource:
         self.spec = spec
         self._stream = stream
         self._file = _OneWay(stream)
-        # An mp3 without a header of its encoder's does not say how much of it is padding.
+        # An mp3 without a header of its encoder's does not say how much of it is
+        # padding.
         self.exact = self._file.format != "MP3"
         self.frames = self._file.frames
         self.rate = self._file.samplerate
@@ -74,7 +76,9 @@ class SoundFileSource:
             frames = max(min(stop, self.frames) - start, 0)
             return self._file.read(frames, dtype="float32", always_2d=True)
         except (soundfile.SoundFileError, OSError) as e:
-            raise SVError(f"{self.spec}: cannot be decoded ({e}); replace the file") from e
+            raise SVError(
+                f"{self.spec}: cannot be decoded ({e}); replace the file"
+            ) from e
 
     def __enter__(self) -> "SoundFileSource":
         return self
@@ -89,7 +93,8 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
     """Open a ``wav.scp`` entry for reading; use as a context manager.
 
     Args:
-        spec: A path, ``x.ark:OFFSET`` (wav or kaldiio's AUDIO record), or ``command |``.
+        spec: A path, ``x.ark:OFFSET`` (wav or kaldiio's AUDIO record), or ``command
+            |``.
         allow_pipes: Whether a command may be run. Its whole output is held in memory.
 
     Raises:
@@ -99,13 +104,15 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
     if spec.endswith("|"):
         if not allow_pipes:
             raise SVError(
-                f"{spec}: is a command; pipes run programs and are off, use --allow_pipes true "
-                "if you trust this wav.scp"
+                f"{spec}: is a command; pipes run programs and are off, use"
+                " --allow_pipes true if you trust this wav.scp"
             )
         return _open_stream(spec, io.BytesIO(_run(spec)))
     if match := ARK_OFFSET.fullmatch(spec):
         if match["slice"]:
-            raise SVError(f"{spec}: slices of ark entries are not supported; cut the audio first")
+            raise SVError(
+                f"{spec}: slices of ark entries are not supported; cut the audio first"
+            )
         return _open_ark(spec, match["path"], int(match["offset"]))
     return _open_path(spec)
 
@@ -115,10 +122,14 @@ def _open_path(spec: str) -> AudioSource:
         return source
     if os.path.splitext(spec)[1].lower() not in _AV_SUFFIXES:
         # what is wrong with a file is looked for only where it does not open
-        with contextlib.suppress(soundfile.SoundFileError, TypeError):  # .raw without a format
+        with contextlib.suppress(
+            soundfile.SoundFileError, TypeError
+        ):  # .raw without a format
             return SoundFileSource(spec, spec)
     if not os.path.exists(spec):
-        raise SVError(f"{spec}: no such audio file; correct the path or remove the utterance")
+        raise SVError(
+            f"{spec}: no such audio file; correct the path or remove the utterance"
+        )
     if os.path.isdir(spec) or os.path.getsize(spec) == 0:
         raise SVError(f"{spec}: is empty; replace the file or remove the utterance")
     return AVSource(spec)
@@ -157,10 +168,15 @@ def _open_ark(spec: str, path: str, offset: int) -> AudioSource:
         start, length = offset, 8 + int.from_bytes(magic[4:8], "little")
     elif magic.startswith(b"AUDIO"):  # kaldiio: AUDIO, size of the size, size, file
         width = magic[5]
-        start, length = offset + 6 + width, int.from_bytes(magic[6 : 6 + width], "little")
+        start, length = (
+            offset + 6 + width,
+            int.from_bytes(magic[6 : 6 + width], "little"),
+        )
     else:
         ark.close()
-        raise SVError(f"{spec}: holds no wav; features and pickles are not read as audio")
+        raise SVError(
+            f"{spec}: holds no wav; features and pickles are not read as audio"
+        )
     if source := open_pcm(spec, path, start, length):
         ark.close()
         return source
@@ -170,8 +186,12 @@ def _open_ark(spec: str, path: str, offset: int) -> AudioSource:
 def _run(spec: str) -> bytes:
     done = subprocess.run(spec.rstrip("| "), shell=True, capture_output=True)
     if done.returncode or not done.stdout:
-        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
-        raise SVError(f"{spec}: command failed with status {done.returncode}: {last[0]}")
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [
+            "no output"
+        ]
+        raise SVError(
+            f"{spec}: command failed with status {done.returncode}: {last[0]}"
+        )
     return done.stdout
 
 
@@ -191,7 +211,11 @@ class _Slice(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._length}[whence]
+        origin = {
+            os.SEEK_SET: 0,
+            os.SEEK_CUR: self._position,
+            os.SEEK_END: self._length,
+        }[whence]
         self._position = max(origin + offset, 0)
         return self._position
 
@@ -200,7 +224,9 @@ class _Slice(io.RawIOBase):
 
     def readinto(self, buffer) -> int:
         self._stream.seek(self._start + self._position)
-        data = self._stream.read(min(len(buffer), max(self._length - self._position, 0)))
+        data = self._stream.read(
+            min(len(buffer), max(self._length - self._position, 0))
+        )
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)

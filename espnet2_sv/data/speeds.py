@@ -16,11 +16,11 @@ _SLOWEST, _FASTEST = Fraction(1, 2), Fraction(2)
 class Speeds:
     """The speeds that a training plays its recordings at, as sox's ``speed`` does.
 
-    At speed v a recording is 1 / v times as long and its frequencies are v times as high. The
-    original comes first, the others follow in ascending order, whatever order they are given in.
-    With S speakers, speaker s at the k-th speed is class ``s + S * k``; with N utterances,
-    utterance u at that speed is entry ``u + N * k``. So the first S classes are those of a
-    training without perturbation.
+    At speed v a recording is 1 / v times as long and its frequencies are v times as
+    high. The original comes first, the others follow in ascending order, whatever order
+    they are given in. With S speakers, speaker s at the k-th speed is class ``s + S *
+    k``; with N utterances, utterance u at that speed is entry ``u + N * k``. So the
+    first S classes are those of a training without perturbation.
 
     Attributes:
         factors: The speeds, as fractions.
@@ -36,8 +36,8 @@ class Speeds:
         exact = [_fraction(factor) for factor in factors]
         if ORIGINAL not in exact:
             raise SVError(
-                f"speed_perturb_factors are {factors}; 1.0 must be among them, for it is the "
-                "speed that is tested"
+                f"speed_perturb_factors are {factors}; 1.0 must be among them, for it"
+                " is the speed that is tested"
             )
         if len(set(exact)) != len(exact):
             raise SVError(f"speed_perturb_factors are {factors}; name each speed once")
@@ -53,7 +53,11 @@ class Speeds:
     def classes(self, speakers: SpeakerLabels) -> SpeakerLabels:
         """Return the classes of all speakers at all speeds."""
         return SpeakerLabels(
-            [self.name(k, speaker) for k in range(len(self)) for speaker in speakers.speakers]
+            [
+                self.name(k, speaker)
+                for k in range(len(self))
+                for speaker in speakers.speakers
+            ]
         )
 
     def labels(self, labels: np.ndarray, num_speakers: int) -> np.ndarray:
@@ -73,7 +77,10 @@ def _fraction(factor: float) -> Fraction:
         exact = Fraction(str(factor))
     except ValueError:
         raise SVError(f"speed_perturb_factors: {factor!r} is not a number") from None
-    if not _SLOWEST <= exact <= _FASTEST or (exact * 10**_MOST_DECIMALS).denominator != 1:
+    if (
+        not _SLOWEST <= exact <= _FASTEST
+        or (exact * 10**_MOST_DECIMALS).denominator != 1
+    ):
         raise SVError(
             f"speed_perturb_factors: {factor} is not a speed from {float(_SLOWEST)} to "
             f"{float(_FASTEST)} with at most {_MOST_DECIMALS} decimals"

@@ -17,8 +17,9 @@ _NEWLINE, _RETURN, _SPACE, _TAB = b"\n\r \t"
 class KaldiTable:
     """A read-only ``key value`` file (``wav.scp``, ``utt2spk``, ``utt2dur``, ``text``).
 
-    Entry ``i`` is line ``i`` of the file. The text stays one byte array; each entry costs 20 bytes
-    beside it, so the table can be shared by data-loading processes without copies.
+    Entry ``i`` is line ``i`` of the file. The text stays one byte array; each entry
+    costs 20 bytes beside it, so the table can be shared by data-loading processes
+    without copies.
     """
 
     def __init__(self, text: bytes, name: str, allow_empty_values: bool = False):
@@ -30,7 +31,8 @@ class KaldiTable:
             allow_empty_values: Whether a key may stand alone on its line.
 
         Raises:
-            SVError: Empty line, leading white space, missing value, repeated key, not UTF-8.
+            SVError: Empty line, leading white space, missing value, repeated key, not
+                UTF-8.
         """
         self.name = name
         if text and not text.endswith(b"\n"):
@@ -39,17 +41,25 @@ class KaldiTable:
         if not text.isascii():
             self._require_utf8(text)
         ends = _find(self._text, (_NEWLINE,))
-        self._starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)].astype(np.int64)
+        self._starts = np.concatenate([[0], ends[:-1] + 1])[: len(ends)].astype(
+            np.int64
+        )
         ends = self._strip(ends)
         self._require(ends > self._starts, "is empty; remove the line")
         head = self._text[self._starts]
-        self._require((head != _SPACE) & (head != _TAB), "starts with white space; remove it")
+        self._require(
+            (head != _SPACE) & (head != _TAB), "starts with white space; remove it"
+        )
         gaps = np.append(_find(self._text, (_SPACE, _TAB)), len(self._text))
         key_ends = np.minimum(gaps[np.searchsorted(gaps, self._starts)], ends)
         if not allow_empty_values:
-            self._require(key_ends < ends, "has a key but no value; complete or remove the line")
+            self._require(
+                key_ends < ends, "has a key but no value; complete or remove the line"
+            )
         values = np.minimum(key_ends + 1, ends)
-        while (again := (values < ends) & np.isin(self._at(values), (_SPACE, _TAB))).any():
+        while (
+            again := (values < ends) & np.isin(self._at(values), (_SPACE, _TAB))
+        ).any():
             values += again
         self._key_lengths = (key_ends - self._starts).astype(np.int32)
         self._value_offsets = (values - self._starts).astype(np.int32)
@@ -57,7 +67,9 @@ class KaldiTable:
         self._require_unique()
 
     @classmethod
-    def read(cls, path: str | os.PathLike, allow_empty_values: bool = False) -> "KaldiTable":
+    def read(
+        cls, path: str | os.PathLike, allow_empty_values: bool = False
+    ) -> "KaldiTable":
         """Read ``path``; a missing file or a malformed line is an SVError that names it."""
         try:
             text = Path(path).read_bytes()
@@ -68,16 +80,24 @@ class KaldiTable:
     @classmethod
     def from_dict(cls, mapping: Mapping[str, str], name: str) -> "KaldiTable":
         """Make a table of a dictionary, in the dictionary's order."""
-        return cls("".join(f"{k} {v}\n" for k, v in mapping.items()).encode(), name, True)
+        return cls(
+            "".join(f"{k} {v}\n" for k, v in mapping.items()).encode(), name, True
+        )
 
     @classmethod
     def of(
-        cls, source: "str | os.PathLike | Mapping[str, str] | KaldiTable", name: str = "table"
+        cls,
+        source: "str | os.PathLike | Mapping[str, str] | KaldiTable",
+        name: str = "table",
     ) -> "KaldiTable":
         """Take a path, a dictionary or a table."""
         if isinstance(source, KaldiTable):
             return source
-        return cls.from_dict(source, name) if isinstance(source, Mapping) else cls.read(source)
+        return (
+            cls.from_dict(source, name)
+            if isinstance(source, Mapping)
+            else cls.read(source)
+        )
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -91,7 +111,9 @@ class KaldiTable:
         """Value of entry ``index``, without white space around it."""
         start = self._starts[index]
         return (
-            self._text[start + self._value_offsets[index] : start + self._lengths[index]]
+            self._text[
+                start + self._value_offsets[index] : start + self._lengths[index]
+            ]
             .tobytes()
             .decode()
         )
@@ -110,7 +132,9 @@ class KaldiTable:
 
     def values(self) -> np.ndarray:
         """All values, UTF-8, as a NumPy bytes array (N,); meant for short values."""
-        return self._gather(self._starts + self._value_offsets, self._lengths - self._value_offsets)
+        return self._gather(
+            self._starts + self._value_offsets, self._lengths - self._value_offsets
+        )
 
     def find(self, keys: np.ndarray) -> np.ndarray:
         """Entry of each of ``keys`` (bytes array (K,)) as int64 (K,); -1 where there is none."""
@@ -148,7 +172,9 @@ class KaldiTable:
 
     def _strip(self, ends: np.ndarray) -> np.ndarray:
         blank = (_SPACE, _TAB, _RETURN)
-        while (again := (ends > self._starts) & np.isin(self._text[ends - 1], blank)).any():
+        while (
+            again := (ends > self._starts) & np.isin(self._text[ends - 1], blank)
+        ).any():
             ends = ends - again
         return ends
 
@@ -173,8 +199,8 @@ class KaldiTable:
         if same.any():
             key = keys[int(np.argmax(same))].decode()
             raise SVError(
-                f"{self.name}: key {key} appears more than once ({int(same.sum())} repeated "
-                "keys in all); keep one line per key"
+                f"{self.name}: key {key} appears more than once ({int(same.sum())}"
+                " repeated keys in all); keep one line per key"
             )
 
     def _require_utf8(self, text: bytes) -> None:
@@ -182,7 +208,9 @@ class KaldiTable:
             text.decode()
         except UnicodeDecodeError as e:
             line = text.count(b"\n", 0, e.start) + 1
-            raise SVError(f"{self.name}: line {line} is not UTF-8; convert the file") from e
+            raise SVError(
+                f"{self.name}: line {line} is not UTF-8; convert the file"
+            ) from e
 
 
 def _find(text: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:

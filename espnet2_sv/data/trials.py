@@ -6,7 +6,9 @@ import numpy as np
 
 from espnet2_sv.errors import SVError
 
-_ALL_PAIRS = 5_000_000  # up to here all pairs are listed and drawn from; beyond, drawn by chance
+_ALL_PAIRS = (
+    5_000_000  # up to here all pairs are listed and drawn from; beyond, drawn by chance
+)
 
 
 def make_trials(
@@ -50,7 +52,9 @@ def make_trials(
                 + ("ask for 1 or more" if wanted < 1 else "ask for fewer or add speech")
             )
         pairs = _draw(speakers, wanted, have, same, rng)
-        flip = rng.random(len(pairs)) < 0.5  # neither side should always be the first by name
+        flip = (
+            rng.random(len(pairs)) < 0.5
+        )  # neither side should always be the first by name
         pairs[flip] = pairs[flip][:, ::-1]
         lines += [f"{utts[a]} {utts[b]} {name}" for a, b in pairs]
     return sorted(lines)
@@ -68,7 +72,9 @@ def _draw(
     if pairs is not None:
         return pairs[rng.choice(have, wanted, replace=False)]
     if wanted > have // 2:
-        raise SVError(f"{wanted} of {have} pairs is too large a part to draw; ask for fewer")
+        raise SVError(
+            f"{wanted} of {have} pairs is too large a part to draw; ask for fewer"
+        )
     order = np.argsort(speakers, kind="stable")
     count = np.bincount(speakers)
     first = np.cumsum(count) - count
@@ -76,7 +82,8 @@ def _draw(
     while len(chosen) < wanted:
         a = rng.integers(n, size=2 * wanted)
         if same:
-            # partners are uniform over the speaker's utterances; a speaker's weight is count ** 2
+            # partners are uniform over the speaker's utterances; a speaker's weight is
+            # count ** 2
             keep = rng.random(len(a)) * count.max() < count[speakers[a]]
             a = a[keep]
             within = (rng.random(len(a)) * count[speakers[a]]).astype(np.int64)

@@ -10,7 +10,8 @@ _MAX_BOXES = 1000  # of an mp4; whole files have a handful
 def missing_bytes(path: str) -> int:
     """Bytes that a wav or mp4 (m4a) file's structure promises and the file does not hold.
 
-    Decoders read such files without complaint, as shorter ones. 0 for other kinds of files.
+    Decoders read such files without complaint, as shorter ones. 0 for other kinds of
+    files.
     """
     with open(path, "rb") as f:
         size = f.seek(0, 2)

@@ -9,11 +9,13 @@ from concurrent.futures.process import BrokenProcessPool
 from espnet2_sv.errors import SVError
 
 
-def in_processes[T, R](work: Callable[[T], R], items: Iterable[T], nj: int) -> Iterator[R]:
+def in_processes[T, R](
+    work: Callable[[T], R], items: Iterable[T], nj: int
+) -> Iterator[R]:
     """Yield ``work(item)`` of each item in order, from ``nj`` processes (1: this one).
 
-    At most three items per process are under way, so ``items`` may be a generator of any length.
-    ``work`` must be importable, and items and results picklable.
+    At most three items per process are under way, so ``items`` may be a generator of
+    any length. ``work`` must be importable, and items and results picklable.
 
     Raises:
         SVError: What ``work`` raises; or a process was killed.
@@ -34,8 +36,8 @@ def in_processes[T, R](work: Callable[[T], R], items: Iterable[T], nj: int) -> I
                 yield waiting.popleft().result()
         except BrokenProcessPool as e:
             raise SVError(
-                "a worker process was killed, perhaps for want of memory; call again with a "
-                "smaller nj"
+                "a worker process was killed, perhaps for want of memory; call again"
+                " with a smaller nj"
             ) from e
         finally:
             for future in waiting:

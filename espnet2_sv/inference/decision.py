@@ -37,7 +37,8 @@ class Quality:
 
     Attributes:
         duration: Seconds of all its recordings.
-        magnitude: Length of its embedding before normalising; the mean for several recordings.
+        magnitude: Length of its embedding before normalising; the mean for several
+            recordings.
     """
 
     duration: float
@@ -45,13 +46,15 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class Decider:
+class ScoreDecision:
     """Decides whether a score means the same speaker.
 
     Attributes:
         calibration: Gives likelihood ratios; None for none.
-        threshold: Cosine from which recordings are accepted; it goes before the calibration's.
-        p_target: Prior probability of the same speaker, for the calibration's threshold.
+        threshold: Cosine from which recordings are accepted; it goes before the
+            calibration's.
+        p_target: Prior probability of the same speaker, for the calibration's
+            threshold.
     """
 
     calibration: Calibration | None = None
@@ -61,17 +64,24 @@ class Decider:
     def __post_init__(self):
         """Refuse what could only fail, or mislead, later."""
         if not 0 < self.p_target < 1:
-            raise SVError(f"p_target {self.p_target} is not a probability between 0 and 1")
+            raise SVError(
+                f"p_target {self.p_target} is not a probability between 0 and 1"
+            )
         known = {field.name for field in fields(Quality)}
-        unknown = sorted(set(self.calibration.measures if self.calibration else ()) - known)
+        unknown = sorted(
+            set(self.calibration.measures if self.calibration else ()) - known
+        )
         if unknown:
             raise SVError(
-                f"the calibration needs {', '.join(unknown)}, which two recordings alone do not "
-                f"have; train one with no other measures than {', '.join(sorted(known))}"
+                f"the calibration needs {', '.join(unknown)}, which two recordings"
+                " alone do not have; train one with no other measures than"
+                f" {', '.join(sorted(known))}"
             )
 
     @classmethod
-    def load(cls, folder: Path, threshold: float | None = None, p_target: float = 0.5) -> "Decider":
+    def load(
+        cls, folder: Path, threshold: float | None = None, p_target: float = 0.5
+    ) -> "ScoreDecision":
         """Take ``calibration.json``, or else ``threshold.json``, from a model's folder.
 
         Args:
@@ -97,7 +107,9 @@ class Decider:
             }
             llr = float(self.calibration.llr(score, **measures))
         if self.threshold is not None:
-            return Verification(score, llr, score >= self.threshold, self.threshold, "score")
+            return Verification(
+                score, llr, score >= self.threshold, self.threshold, "score"
+            )
         if llr is not None:
             threshold = float(self.calibration.threshold(self.p_target))
             return Verification(score, llr, llr >= threshold, threshold, "llr")
@@ -117,5 +129,7 @@ def read_threshold(path: Path) -> float | None:
         if not math.isfinite(threshold):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise SVError(f'{path}: is not {{"cosine": NUMBER}}; remove it or give --threshold') from e
+        raise SVError(
+            f'{path}: is not {{"cosine": NUMBER}}; remove it or give --threshold'
+        ) from e
     return threshold

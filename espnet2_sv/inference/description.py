@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.inference.loading import load_speaker_model
+from espnet2_sv.models.load import load_speaker_model
 
 PROBE_SECONDS = 10  # of audio, over which compute is counted
 
@@ -33,7 +33,7 @@ def describe_model(model: torch.nn.Module) -> dict[str, float]:
         ``parameters`` of the network in use, ``trained_parameters`` of it, and
         ``gmac_per_second``: billions of multiply-accumulates per second of audio.
     """
-    network = [getattr(model.backbone, "held", model.backbone), model.head]
+    network = [getattr(model.backbone, "frozen_module", model.backbone), model.head]
     trained = [model.backbone, model.head]
     return {
         "parameters": sum(p.numel() for part in network for p in part.parameters()),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.data.shares import select_share
+from espnet2_sv.data.shares import select_split
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.inference.extractors import (
@@ -22,13 +22,10 @@ from espnet2_sv.inference.extractors import (
     JointExtractor,
     Precision,
 )
-from espnet2_sv.inference.loading import check_device
-from espnet2_sv.inference.parts import merge_parts
-from espnet2_sv.inference.pool import run_processes
-from espnet2_sv.inference.progress import progress_bar
-from espnet2_sv.inference.shards import Shard, make_shards
+from espnet2_sv.inference.shards import Shard, make_shards, merge_parts
 from espnet2_sv.inference.waveforms import WaveformEmbedder
-from espnet2_sv.inference.worker import Job, embed_shards
+from espnet2_sv.inference.workers import Job, embed_shards, progress_bar, run_processes
+from espnet2_sv.models.load import check_device
 
 Loader = Callable[[str, Precision], WaveformEmbedder]  # by device
 OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed")
@@ -39,7 +36,8 @@ class EmbedReport:
     """How a run of :func:`process_wav_scp` ended.
 
     Attributes:
-        embedded: Utterances with an embedding; None where only one of several shards was done.
+        embedded: Utterances with an embedding; None where only one of several shards
+            was done.
         failed: Utterances without, named in the file ``failed``; None as above.
         new: Utterances that this run worked on.
     """
@@ -100,7 +98,9 @@ def embed_wav_scps(
     """
     folders = [Path(folder).absolute() for _, folder in lists]
     if len(set(folders)) < len(folders):
-        raise SVError(f"{max(folders, key=folders.count)}: is to hold two lists; name two folders")
+        raise SVError(
+            f"{max(folders, key=folders.count)}: is to hold two lists; name two folders"
+        )
     extractor = EmbeddingExtractor.find(source, model_file, asr)
     load = functools.cache(extractor.load)
     if system is not None:
@@ -123,7 +123,8 @@ def recognise_wav_scp(
 ) -> EmbedReport:
     """Transcribe and embed each utterance of a ``wav.scp``, from one pass of the encoder.
 
-    Writes ``text`` beside what :func:`embed_wav_scp` writes; the arguments are the same but:
+    Writes ``text`` beside what :func:`embed_wav_scp` writes; the arguments are the same
+    but:
 
     Args:
         source: A speaker adaptor.
@@ -131,7 +132,8 @@ def recognise_wav_scp(
         output_dir: Where to write.
         model_file: Weights other than the best of a training run.
         asr: The ASR model that the adaptor reads, if it is in another place.
-        decode: ``"greedy"`` or ``"beam"``, see :meth:`espnet2_sv.asr.recogniser.Recogniser.load`.
+        decode: ``"greedy"`` or ``"beam"``, see
+            :meth:`espnet2_sv.asr.recogniser.Recogniser.load`.
         decoding: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``.
         options: Further arguments of :func:`process_wav_scp`.
     """
@@ -159,16 +161,17 @@ def process_wav_scp(
 ) -> EmbedReport:
     """Process each utterance of a ``wav.scp`` once.
 
-    Writes ``xvector.ark`` and ``xvector.scp`` (Kaldi float vectors, not length-normalised, in the
-    order of the ``wav.scp``), ``utt2dur`` (seconds), ``failed`` (utterance and reason) and, where
-    the extractor transcribes, ``text``.
-    Finished shards are kept in ``output_dir/parts`` until all are done, so a repeated call goes
-    on where the last one was killed; those of another model, setting or recording are not used.
+    Writes ``xvector.ark`` and ``xvector.scp`` (Kaldi float vectors, not
+    length-normalised, in the order of the ``wav.scp``), ``utt2dur`` (seconds),
+    ``failed`` (utterance and reason) and, where the extractor transcribes, ``text``.
+    Finished shards are kept in ``output_dir/parts`` until all are done, so a repeated
+    call goes on where the last one was killed; those of another model, setting or
+    recording are not used.
 
     Args:
         extractor: What to make of each recording.
-        wav_scp: Utterance and audio a line: a file, an offset in an ark, or a command (see
-            ``allow_pipes``).
+        wav_scp: Utterance and audio a line: a file, an offset in an ark, or a command
+            (see ``allow_pipes``).
         output_dir: Where to write. ``xvector.scp`` names the ark by this path as given.
         ngpu: GPUs to use, one process each; 0 for the CPU.
         nj: Processes on the CPU.
@@ -177,17 +180,20 @@ def process_wav_scp(
             :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`.
         batch_seconds: Bound on a batch's padded length.
         num_workers: Threads a process that read audio.
-        skip_bad: Go on after a recording that cannot be embedded, and list it in ``failed``.
+        skip_bad: Go on after a recording that cannot be embedded, and list it in
+            ``failed``.
         allow_pipes: Run the commands of the ``wav.scp``.
         resume: Use finished shards of an earlier run.
-        shard: ``"i/n"``: do the i-th of n shares and do not merge; a call without it finishes.
-        shard_size: Utterances a shard; by default a 64th of all, but 16 to 256. A killed run
-            loses at most the shards under way.
-        load: Loads the model in this process, where it works alone; ``extractor.load`` by default.
+        shard: ``"i/n"``: do the i-th of n shares and do not merge; a call without it
+            finishes.
+        shard_size: Utterances a shard; by default a 64th of all, but 16 to 256. A
+            killed run loses at most the shards under way.
+        load: Loads the model in this process, where it works alone; ``extractor.load``
+            by default.
 
     Raises:
-        SVError: A recording cannot be embedded and ``skip_bad`` is not set, none can, or an
-            argument is wrong.
+        SVError: A recording cannot be embedded and ``skip_bad`` is not set, none can,
+            or an argument is wrong.
     """
     if ngpu > 0:
         check_device(f"cuda:{ngpu - 1}")
@@ -202,7 +208,7 @@ def process_wav_scp(
     )
     settings = {
         "format": 2,
-        "extractor": [type(extractor).__name__, extractor.identity()],
+        "extractor": [type(extractor).__name__, extractor.fingerprint()],
         "dtype": dtype,
         "max_seconds": max_seconds,
     }
@@ -214,15 +220,19 @@ def process_wav_scp(
     if shard is None and stamp.is_current():
         logging.info(f"{output_dir}: up to date, nothing to do")
         return _finish(stamp.counts(), 0, skip_bad, output_dir)
-    share = list(select_share(shards, shard))
+    share = list(select_split(shards, shard))
     pending = [s for s in share if not job.part_path(s).exists()]
     _embed(job, pending, share, ngpu, nj, load or extractor.load)
     new = sum(len(s.utterances) for s in pending)
     if shard is not None:
-        logging.info(f"{output_dir}: share {shard} is done; a call without --shard merges")
+        logging.info(
+            f"{output_dir}: share {shard} is done; a call without --shard merges"
+        )
         return EmbedReport(None, None, new)
     stamp.remove()
-    counts = merge_parts((job.part_path(s) for s in shards), output_dir, extractor.gives_text)
+    counts = merge_parts(
+        (job.part_path(s) for s in shards), output_dir, extractor.gives_text
+    )
     stamp.write(counts)
     shutil.rmtree(job.parts_dir)
     return _finish(counts, new, skip_bad, output_dir)
@@ -231,7 +241,9 @@ def process_wav_scp(
 def _precision(**options: Any) -> Precision:
     """What the options of :func:`process_wav_scp` say of it."""
     names = {field.name for field in fields(Precision)}
-    return Precision(**{name: value for name, value in options.items() if name in names})
+    return Precision(
+        **{name: value for name, value in options.items() if name in names}
+    )
 
 
 def default_shard_size(utterances: int) -> int:
@@ -261,15 +273,21 @@ def _embed(
     logging.info(f"processed {todo} utterances in {time.monotonic() - start:.1f} s")
 
 
-def _finish(counts: tuple[int, int], new: int, skip_bad: bool, output_dir: Path) -> EmbedReport:
+def _finish(
+    counts: tuple[int, int], new: int, skip_bad: bool, output_dir: Path
+) -> EmbedReport:
     """Report, or complain about utterances that failed in an earlier, more lenient run."""
     embedded, failed = counts
     if failed and (not skip_bad or not embedded):
         with open(output_dir / "failed", encoding="utf-8") as stream:
             utterance, _, reason = stream.readline().strip().partition(" ")
-        raise SVError(f"utterance {utterance}: {reason} ({failed} of {embedded + failed} failed)")
+        raise SVError(
+            f"utterance {utterance}: {reason} ({failed} of {embedded + failed} failed)"
+        )
     if failed:
-        logging.warning(f"{failed} utterances have no embedding: see {output_dir / 'failed'}")
+        logging.warning(
+            f"{failed} utterances have no embedding: see {output_dir / 'failed'}"
+        )
     return EmbedReport(embedded, failed, new)
 
 

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from espnet2_sv.asr.archive import ModelFiles, file_sha256, find_model_files
 from espnet2_sv.inference.joint import JointRecogniser, find_joint_asr, load_joint
-from espnet2_sv.inference.loading import load_from_files, task_name
 from espnet2_sv.inference.waveforms import WaveformEmbedder
-from espnet2_sv.tasks.adaptor_model import find_asr
+from espnet2_sv.models.adaptor_model import find_asr
+from espnet2_sv.models.load import load_from_files, task_name
+from espnet2_sv.zoo.source import ModelFiles, file_sha256, find_model_files
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Extractor(Protocol):
     def load(self, device: str, precision: Precision) -> WaveformEmbedder:
         """Load the model."""
 
-    def identity(self) -> Any:
+    def fingerprint(self) -> Any:
         """Return plain data that differs where results may differ."""
 
 
@@ -60,9 +60,12 @@ class EmbeddingExtractor:
 
     @classmethod
     def find(
-        cls, source: str | Path, model_file: str | Path | None = None, asr: str | Path | None = None
+        cls,
+        source: str | Path,
+        model_file: str | Path | None = None,
+        asr: str | Path | None = None,
     ) -> "EmbeddingExtractor":
-        """Find a speaker model; see :func:`espnet2_sv.inference.loading.load_speaker_model`.
+        """Find a speaker model; see :func:`espnet2_sv.models.load.load_speaker_model`.
 
         Args:
             source: The speaker model.
@@ -79,7 +82,7 @@ class EmbeddingExtractor:
         model, _ = load_from_files(self.config, self.weights, device, self.asr)
         return WaveformEmbedder(model, **asdict(precision))
 
-    def identity(self) -> list[str]:
+    def fingerprint(self) -> list[str]:
         """Return hashes of config and weights; an adaptor's weights name their ASR model."""
         return [file_sha256(self.config), file_sha256(self.weights)]
 
@@ -116,7 +119,9 @@ class JointExtractor:
         """Find a speaker adaptor and its ASR model; arguments as of ``EmbeddingExtractor.find``."""
         files = find_model_files(source, kinds="sv")
         asr_files = find_joint_asr(files.config, asr)
-        return cls(files.config, Path(model_file or files.weights), asr_files, decode, options)
+        return cls(
+            files.config, Path(model_file or files.weights), asr_files, decode, options
+        )
 
     def load(self, device: str, precision: Precision) -> JointRecogniser:
         """Load both models."""
@@ -125,7 +130,7 @@ class JointExtractor:
         )
         return JointRecogniser(model, recogniser, **asdict(precision))
 
-    def identity(self) -> list:
+    def fingerprint(self) -> list:
         """Return hashes of both models' files, and how to decode."""
         paths = (self.config, self.weights, self.asr.config)
         return [*map(file_sha256, paths), self.decode, self.options]

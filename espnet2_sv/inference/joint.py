@@ -6,18 +6,19 @@ from typing import Any
 
 import torch
 
-from espnet2_sv.asr.archive import ModelFiles
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.loading import check_device, task_name
-from espnet2_sv.inference.waveforms import Outcome, WaveformEmbedder
-from espnet2_sv.tasks.adaptor_model import find_asr, load_on
+from espnet2_sv.inference.waveforms import EmbeddingResult, WaveformEmbedder
+from espnet2_sv.models.adaptor_model import find_asr, load_on
+from espnet2_sv.models.load import check_device, task_name
+from espnet2_sv.zoo.source import ModelFiles
 
 
 class JointRecogniser(WaveformEmbedder):
     """Transcribes and embeds waveforms; see :class:`WaveformEmbedder`.
 
-    A recording longer than ``max_seconds`` is transcribed in the pieces it is embedded in.
+    A recording longer than ``max_seconds`` is transcribed in the pieces it is embedded
+    in.
 
     Args:
         model: A speaker adaptor on the recogniser's own ASR model, in eval mode.
@@ -45,12 +46,15 @@ class JointRecogniser(WaveformEmbedder):
         return nullcontext() if self.dtype == "float32" else super()._precision()
 
     @torch.no_grad()
-    def _process(self, waves: list[torch.Tensor]) -> list[Outcome]:
+    def _process(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:
         with self._precision():
-            transcripts, heard = self.recogniser(*self._padded(waves))
-            embeddings = self.model.head(heard.blocks, heard.lengths)
+            transcripts, captured = self.recogniser(*self._padded(waves))
+            embeddings = self.model.head(captured.blocks, captured.lengths)
         rows = embeddings.float().cpu()
-        return [Outcome(row, said) for row, said in zip(rows, transcripts, strict=True)]
+        return [
+            EmbeddingResult(row, said)
+            for row, said in zip(rows, transcripts, strict=True)
+        ]
 
 
 def load_joint(
@@ -72,7 +76,8 @@ def load_joint(
         options: Decoding options of ESPnet's ``Speech2Text``.
 
     Raises:
-        SVError: The two do not belong together, or the ASR model cannot be decoded in this way.
+        SVError: The two do not belong together, or the ASR model cannot be decoded in
+            this way.
     """
     check_device(device)
     recogniser = Recogniser.load(asr, device, decode, **options)
@@ -81,15 +86,16 @@ def load_joint(
 
 
 def find_joint_asr(config: str | Path, asr: str | Path | None = None) -> ModelFiles:
-    """Find the ASR model of a speaker adaptor, see :func:`espnet2_sv.tasks.adaptor_model.find_asr`.
+    """Find the ASR model of a speaker adaptor, see ``adaptor_model.find_asr``.
 
     Raises:
-        SVError: There is none, or the speaker model is of a kind that does not read one.
+        SVError: There is none, or the speaker model is of a kind that does not read
+            one.
     """
     name = task_name(config)
     if name != "adaptor":
         raise SVError(
-            f"{config}: is a speaker model of its own (sv_task {name}); only an adaptor gives "
-            "text and embedding in one pass"
+            f"{config}: is a speaker model of its own (sv_task {name}); only an adaptor"
+            " gives text and embedding in one pass"
         )
     return find_asr(config, asr)

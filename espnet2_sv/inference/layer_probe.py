@@ -1,23 +1,142 @@
-"""How well each layer of a model tells speakers apart, without any training."""
+"""Mean and deviation of what each layer of a model says of a recording."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
+from espnet2_sv.asr.bundle import load_from_files as load_asr_files
 from espnet2_sv.data.kaldi import read_two_column, write_two_column
 from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
+from espnet2_sv.heads.adaptor import SpeakerAdaptor
+from espnet2_sv.heads.pooling import statistics
 from espnet2_sv.inference.embedder import process_wav_scp
-from espnet2_sv.inference.layer_statistics import Layer, LayerExtractor
+from espnet2_sv.inference.extractors import EmbeddingExtractor, Precision
+from espnet2_sv.inference.waveforms import WaveformEmbedder
+from espnet2_sv.models.load import load_from_files
 from espnet2_sv.scoring.cosine import cosine_scores, length_normalise
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.intervals import Resampling, with_intervals
 from espnet2_sv.scoring.metrics import equal_error_rate
+from espnet2_sv.scoring.report import markdown_table
 from espnet2_sv.scoring.speakers import Speakers, read_joined, speakers_of
 from espnet2_sv.scoring.trials import Trials, read_trials
+from espnet2_sv.zoo.source import ModelFiles, file_sha256, find_model_files
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer and where its statistics stand in the vector of all.
+
+    Attributes:
+        name: e.g. ``block 7``.
+        start: First place.
+        size: Number of places; for frames of C channels 2C, means first.
+    """
+
+    name: str
+    start: int
+    size: int
+
+
+class LayerStatistics(torch.nn.Module):
+    """Pools every layer of a network into mean and standard deviation over time.
+
+    The layers are the encoder's blocks. Of a speaker adaptor they are the streams that
+    it makes of the blocks; its embedding is the last layer.
+
+    Args:
+        backbone: Speech to block outputs.
+        adaptor: The speaker adaptor on it, if there is one.
+    """
+
+    def __init__(
+        self, backbone: torch.nn.Module, adaptor: SpeakerAdaptor | None = None
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.adaptor = adaptor
+
+    @torch.no_grad()
+    def embed(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Return the statistics of all layers, side by side, of speech (B, S), lengths (B,)."""
+        blocks, lengths = self.backbone(speech, lengths)
+        if self.adaptor is None:
+            return torch.cat([statistics(block, lengths) for block in blocks], dim=-1)
+        streams = self.adaptor.streams(blocks, lengths)
+        embedding = self.adaptor.projection(streams, lengths)
+        return torch.cat(
+            [*(statistics(s, lengths) for s in streams), embedding.float()], dim=-1
+        )
+
+    def layers(self) -> list[Layer]:
+        """Return the layers in the order of :meth:`embed`."""
+        if self.adaptor is None:
+            size = 2 * self.backbone.block_dim
+            names = [f"block {i + 1}" for i in range(self.backbone.num_blocks)]
+            return [Layer(name, i * size, size) for i, name in enumerate(names)]
+        adaptor = self.adaptor
+        size = 2 * adaptor.light.positions.d_model
+        names = [f"adaptor of block {i}" for i in adaptor.read_blocks]
+        names += [f"light block {i + 1}" for i in range(len(adaptor.light.blocks))]
+        streams = [Layer(name, i * size, size) for i, name in enumerate(names)]
+        return [*streams, Layer("embedding", len(streams) * size, adaptor.embed_dim)]
+
+
+@dataclass(frozen=True)
+class LayerExtractor:
+    """Statistics of the layers of an ASR or of a speaker model.
+
+    Attributes:
+        asr: The ASR model.
+        speaker: The speaker model, which goes before it.
+    """
+
+    asr: ModelFiles | None = None
+    speaker: EmbeddingExtractor | None = None
+    gives_text: ClassVar[bool] = False
+
+    @classmethod
+    def find(cls, asr: str | Path | None, model: str | Path | None) -> "LayerExtractor":
+        """Find a model.
+
+        Args:
+            asr: An ASR model, from any source; or the one that an adaptor ``model``
+                reads.
+            model: A speaker model, from any source.
+        """
+        if model is None:
+            return cls(asr=find_model_files(asr, kinds="asr"))
+        return cls(speaker=EmbeddingExtractor.find(model, asr=asr))
+
+    def network(self, device: str = "cpu") -> LayerStatistics:
+        """Load the network."""
+        if self.speaker is None:
+            bundle = load_asr_files(self.asr, str(self.asr.root), device)
+            backbone = bundle.backbone()
+            backbone.set_frozen(True)
+            return LayerStatistics(backbone).eval()
+        found = self.speaker
+        model, _ = load_from_files(found.config, found.weights, device, found.asr)
+        adaptor = model.head if isinstance(model.head, SpeakerAdaptor) else None
+        return LayerStatistics(model.backbone, adaptor).eval()
+
+    def load(self, device: str, precision: Precision) -> WaveformEmbedder:
+        """Load the network for whole lists."""
+        return WaveformEmbedder(self.network(device), **asdict(precision))
+
+    def fingerprint(self) -> list[str]:
+        """Return hashes of the model's files."""
+        if self.speaker is not None:
+            return self.speaker.fingerprint()
+        return [file_sha256(self.asr.config), file_sha256(self.asr.weights)]
+
 
 Path_ = str | os.PathLike
 # A deviation below this share of the largest is no information, but rounding.
@@ -53,30 +172,35 @@ def probe_layers(
 ) -> list[LayerResult]:
     """Find the equal error rate of every layer of a model on a list of trials.
 
-    An utterance is the mean and the standard deviation over time of a layer's frames; each of the
-    two halves is length-normalised, and a score is the cosine of the two utterances' vectors. The
-    embedding of an adaptor is taken as it is.
+    An utterance is the mean and the standard deviation over time of a layer's frames;
+    each of the two halves is length-normalised, and a score is the cosine of the two
+    utterances' vectors. The embedding of an adaptor is taken as it is.
 
-    The statistics are kept in ``output_dir``, so that a repeated call goes on where it was killed.
+    The statistics are kept in ``output_dir``, so that a repeated call goes on where it
+    was killed.
 
     Args:
         wav_scp: Utterance and audio a line; more than the trials need is no harm.
         trials: The list of trials.
         output_dir: Where statistics go.
         asr: An ASR model, from any source; or the one that an adaptor ``model`` reads.
-        model: A speaker model, from any source; of an adaptor, its streams are the layers.
-        norm_wav_scp: Other recordings, by whose mean and deviation every place is standardised
-            first.
-        utt2spk: Speakers of the utterances; intervals then resample speakers and not trials.
+        model: A speaker model, from any source; of an adaptor, its streams are the
+            layers.
+        norm_wav_scp: Other recordings, by whose mean and deviation every place is
+            standardised first.
+        utt2spk: Speakers of the utterances; intervals then resample speakers and not
+            trials.
         resampling: How to find intervals; 1,000 times by default.
         options: Of :func:`espnet2_sv.inference.embedder.process_wav_scp`.
 
     Raises:
-        SVError: Neither model is given, an utterance is missing, or the list for standardising
-            shares utterances with the trials.
+        SVError: Neither model is given, an utterance is missing, or the list for
+            standardising shares utterances with the trials.
     """
     if asr is None and model is None:
-        raise SVError("give a model to probe: asr, an ASR model, or model, a speaker model")
+        raise SVError(
+            "give a model to probe: asr, an ASR model, or model, a speaker model"
+        )
     output_dir, pairs = Path(output_dir), read_trials(trials)
     extractor = LayerExtractor.find(asr, model)
     layers = extractor.network().layers()
@@ -88,11 +212,15 @@ def probe_layers(
     norm_wavs = read_two_column(norm_wav_scp) if norm_wav_scp is not None else {}
     shared = [name for name in names if name in norm_wavs]
     if shared:
-        raise SVError(f"{norm_wav_scp}: {shared[0]} is tested; standardise with other recordings")
+        raise SVError(
+            f"{norm_wav_scp}: {shared[0]} is tested; standardise with other recordings"
+        )
     speakers = None
     if utt2spk:
         speakers = speakers_of(pairs, read_joined(utt2spk), str(trials))
-    vectors = _extract(extractor, {name: wavs[name] for name in names}, output_dir, **options)
+    vectors = _extract(
+        extractor, {name: wavs[name] for name in names}, output_dir, **options
+    )
     norm = None
     if norm_wavs:
         norm = _extract(extractor, norm_wavs, output_dir / "norm", **options)
@@ -107,9 +235,13 @@ def probe_layers(
     results = []
     for layer in layers:
         places = slice(layer.start, layer.start + layer.size)
-        side = _vectors(layer, vectors[:, places], None if norm is None else norm[:, places])
+        side = _vectors(
+            layer, vectors[:, places], None if norm is None else norm[:, places]
+        )
         scores = cosine_scores(side, side, *index)
-        results.append(_result(layer.name, scores, pairs, speakers, resampling or Resampling()))
+        results.append(
+            _result(layer.name, scores, pairs, speakers, resampling or Resampling())
+        )
     return results
 
 
@@ -126,7 +258,9 @@ def _vectors(layer: Layer, values: np.ndarray, norm: np.ndarray | None) -> np.nd
     """Standardise the statistics of a layer (N, size), and bring its halves to one length."""
     if norm is not None:
         deviation = norm.std(axis=0)
-        deviation = np.maximum(deviation, SMALLEST_DEVIATION * max(deviation.max(), 1e-30))
+        deviation = np.maximum(
+            deviation, SMALLEST_DEVIATION * max(deviation.max(), 1e-30)
+        )
         values = (values - norm.mean(axis=0)) / deviation
     if layer.name == "embedding":
         return values
@@ -143,3 +277,63 @@ def _result(
     found = with_intervals(scores, trials.labels, speakers, resampling)
     eer = 100 * equal_error_rate(scores, trials.labels).eer
     return LayerResult(name, float(eer), found["eer_ci95"])
+
+
+def write_report(results: Sequence[LayerResult], output_dir: Path, title: str) -> str:
+    """Write layer_probe.md, layer_probe.json and layer_probe.png.
+
+    Args:
+        results: One a layer.
+        output_dir: Where to write.
+        title: Heading, and the picture's title.
+
+    Returns:
+        The Markdown.
+    """
+    best = min(results, key=lambda result: result.eer)
+    rows = [
+        [f"**{r.name}**" if r is best else r.name, f"{r.eer:.2f}", _bracket(r)]
+        for r in results
+    ]
+    table = markdown_table(["layer", "EER %", "95 % interval"], rows)
+    text = (
+        f"# {title}\n\n{table}\nMean and standard deviation over time, cosine; best in"
+        " bold.\n"
+    )
+    content = {
+        "title": title,
+        "best": best.name,
+        "layers": [asdict(r) for r in results],
+    }
+    _plot(results, output_dir / "layer_probe.png", title)
+    with atomic_write(output_dir / "layer_probe.md") as stream:
+        stream.write(text)
+    with atomic_write(output_dir / "layer_probe.json") as stream:
+        stream.write(json.dumps(content, indent=2) + "\n")
+    return text
+
+
+def _bracket(result: LayerResult) -> str:
+    if result.eer_ci95 is None:
+        return "-"
+    low, high = result.eer_ci95
+    return f"{low:.2f} to {high:.2f}"
+
+
+def _plot(results: Sequence[LayerResult], path: Path, title: str) -> None:
+    from matplotlib.figure import Figure
+
+    width = max(6.4, 0.35 * len(results) + 2)
+    figure = Figure(figsize=(width, 4.2), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    for x, result in enumerate(results):
+        if result.eer_ci95 is not None:
+            axes.vlines(x, *result.eer_ci95, color="C0", alpha=0.4, linewidth=4)
+    axes.plot([result.eer for result in results], "o-", color="C0")
+    axes.set_xticks(
+        range(len(results)), [r.name for r in results], rotation=60, ha="right"
+    )
+    axes.set(ylabel="EER (%)", title=title, ylim=(0, None))
+    axes.grid(color="0.9")
+    with atomic_write(path, "wb") as stream:
+        figure.savefig(stream, format="png")

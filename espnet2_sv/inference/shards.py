@@ -3,9 +3,17 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import atomic_write
 
 
 @dataclass(frozen=True)
@@ -14,8 +22,8 @@ class Shard:
 
     Attributes:
         utterances: Pairs of utterance and where its audio is.
-        key: Digest of everything that the embeddings depend on: the model, the settings, and each
-            recording's name, place, size and time of change.
+        key: Digest of everything that the embeddings depend on: the model, the
+            settings, and each recording's name, place, size and time of change.
     """
 
     utterances: tuple[tuple[str, str], ...]
@@ -53,3 +61,112 @@ def _stat(audio: str) -> tuple[int, int]:
             continue
         return status.st_size, status.st_mtime_ns
     return 0, 0
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of the utterances of one shard, in the order of the ``wav.scp``.
+
+    Attributes:
+        utterances: Names of the N embedded ones.
+        embeddings: Float32 (N, E).
+        seconds: Their durations (N,).
+        failed: Pairs of utterance and reason.
+        texts: What was said in the N; empty where that was not asked for.
+    """
+
+    utterances: list[str]
+    embeddings: np.ndarray
+    seconds: np.ndarray
+    failed: list[tuple[str, str]]
+    texts: list[str] = field(default_factory=list)
+
+
+def save_part(path: Path, part: Part) -> None:
+    """Write a part to one file."""
+    with atomic_write(path, "wb") as stream:
+        np.savez(
+            stream,
+            utterances=np.array(part.utterances, dtype=np.str_),
+            embeddings=part.embeddings.astype(np.float32),
+            seconds=np.asarray(part.seconds, dtype=np.float64),
+            failed=np.array(part.failed, dtype=np.str_).reshape(-1, 2),
+            texts=np.array(part.texts, dtype=np.str_),
+        )
+
+
+def load_part(path: Path) -> Part:
+    """Read a file of :func:`save_part`."""
+    try:
+        with open(path, "rb") as stream, np.load(stream) as data:
+            return Part(
+                data["utterances"].tolist(),
+                data["embeddings"],
+                data["seconds"],
+                [(utterance, reason) for utterance, reason in data["failed"].tolist()],
+                data["texts"].tolist(),
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
+        raise SVError(f"{path}: cannot be read; remove it and run again") from e
+
+
+def merge_parts(
+    paths: Iterable[Path], output_dir: str | os.PathLike, with_text: bool = False
+) -> tuple[int, int]:
+    """Write ``xvector.ark``, ``xvector.scp``, ``utt2dur`` and ``failed`` from finished parts.
+
+    ``xvector.scp`` names the archive by ``output_dir`` as it is given here, as Kaldi
+    does: a relative folder is relative to where the recipe runs.
+
+    Args:
+        paths: Parts in the order of the ``wav.scp``.
+        output_dir: Where to write.
+        with_text: Write the file ``text``, too.
+
+    Returns:
+        The numbers of embedded and of failed utterances.
+    """
+    output_dir = Path(output_dir)
+    ark_path = output_dir / "xvector.ark"
+    done = failed = 0
+    # Who finds the scp may rely on the ark: it goes first and comes back last.
+    (output_dir / "xvector.scp").unlink(missing_ok=True)
+    with ExitStack() as stack:
+        scp, utt2dur, failures = (
+            stack.enter_context(atomic_write(output_dir / name))
+            for name in ("xvector.scp", "utt2dur", "failed")
+        )
+        ark = stack.enter_context(atomic_write(ark_path, "wb"))
+        text = (
+            stack.enter_context(atomic_write(output_dir / "text"))
+            if with_text
+            else None
+        )
+        for path in paths:
+            part = load_part(path)
+            for utterance, vector, seconds in _rows(part):
+                offset = write_vector(ark, utterance, vector)
+                scp.write(f"{utterance} {ark_path}:{offset}\n")
+                utt2dur.write(f"{utterance} {seconds:.3f}\n")
+            if text is not None:
+                for utterance, said in zip(part.utterances, part.texts, strict=True):
+                    text.write(f"{utterance} {' '.join(said.splitlines())}\n")
+            for utterance, reason in part.failed:
+                failures.write(f"{utterance} {reason}\n")
+            done += len(part.utterances)
+            failed += len(part.failed)
+    return done, failed
+
+
+def write_vector(stream, utterance: str, vector: np.ndarray) -> int:
+    """Append a float vector (E,) to a binary Kaldi archive and return its offset in bytes."""
+    stream.write(utterance.encode() + b" ")
+    offset = stream.tell()
+    stream.write(
+        b"\0BFV \4" + struct.pack("<i", len(vector)) + vector.astype("<f4").tobytes()
+    )
+    return offset
+
+
+def _rows(part: Part) -> Iterator[tuple[str, np.ndarray, float]]:
+    return zip(part.utterances, part.embeddings, part.seconds, strict=True)

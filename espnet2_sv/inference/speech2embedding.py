@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.loading import load_from_files, load_speaker_model
 from espnet2_sv.inference.waveforms import WaveformEmbedder
+from espnet2_sv.models.load import load_from_files, load_speaker_model
 
 
 class Speech2Embedding:
@@ -20,16 +20,17 @@ class Speech2Embedding:
         >>> embedding = speech2embedding(audio)  # (1, E)
 
     Args:
-        train_config: The model's ``config.yaml``; by default the one beside ``model_file``.
+        train_config: The model's ``config.yaml``; by default the one beside
+            ``model_file``.
         model_file: The model's weights.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        dtype: float32, or float16 / bfloat16 for mixed precision. The front end always runs in
-            float32.
+        dtype: float32, or float16 / bfloat16 for mixed precision. The front end always
+            runs in float32.
         batch_size: Kept for compatibility; a call embeds one recording.
         max_seconds: A longer recording is embedded in pieces, see
             :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`.
-        asr: The ASR model that a speaker adaptor reads, from any source; by default the one in the
-            adaptor's package, or the one that its training started from.
+        asr: The ASR model that a speaker adaptor reads, from any source; by default the
+            one in the adaptor's package, or the one that its training started from.
 
     Attributes:
         spk_model: The speaker model, in eval mode.
@@ -48,12 +49,26 @@ class Speech2Embedding:
         asr: Path | str | None = None,
     ):
         if model_file is None:
-            raise SVError("model_file is not given; use Speech2Embedding.from_pretrained(SOURCE)")
-        config = Path(model_file).parent / "config.yaml" if train_config is None else train_config
+            raise SVError(
+                "model_file is not given; use Speech2Embedding.from_pretrained(SOURCE)"
+            )
+        config = (
+            Path(model_file).parent / "config.yaml"
+            if train_config is None
+            else train_config
+        )
         model, args = load_from_files(config, model_file, device, asr)
         self._set_up(model, args, device, dtype, batch_size, max_seconds)
 
-    def _set_up(self, model, args, device="cpu", dtype="float32", batch_size=1, max_seconds=120.0):
+    def _set_up(
+        self,
+        model,
+        args,
+        device="cpu",
+        dtype="float32",
+        batch_size=1,
+        max_seconds=120.0,
+    ):
         self.embedder = WaveformEmbedder(model, dtype, max_seconds)
         self.spk_model = model
         self.spk_train_args = args
@@ -69,11 +84,13 @@ class Speech2Embedding:
             speech: Waveform (S,), floats between -1 and 1 at ``sample_rate``.
 
         Returns:
-            Embedding (1, E), float32 on the CPU. It is not length-normalised, because its
-            magnitude is a measure of quality; scores are cosines, for which it does not matter.
+            Embedding (1, E), float32 on the CPU. It is not length-normalised, because
+            its magnitude is a measure of quality; scores are cosines, for which it does
+            not matter.
 
         Raises:
-            SVError: The speech is empty, too short, not finite or has more than one dimension.
+            SVError: The speech is empty, too short, not finite or has more than one
+                dimension.
         """
         return self.embedder([speech])
 
@@ -82,15 +99,17 @@ class Speech2Embedding:
         """Build an instance from a model by its source.
 
         Args:
-            model_tag: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
-                ``meta.yaml`` or an ``exp/`` directory.
+            model_tag: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory
+                with ``meta.yaml`` or an ``exp/`` directory.
             kwargs: Arguments of the constructor.
         """
         if model_tag is None:
             return cls(**kwargs)
         named = {"train_config", "model_file"} & kwargs.keys()
         if any(kwargs.pop(name) is not None for name in sorted(named)):
-            raise SVError(f"give either model_tag or {' and '.join(sorted(named))}, not both")
+            raise SVError(
+                f"give either model_tag or {' and '.join(sorted(named))}, not both"
+            )
         instance = cls.__new__(cls)
         asr = kwargs.pop("asr", None)
         loaded = load_speaker_model(model_tag, kwargs.get("device", "cpu"), asr)

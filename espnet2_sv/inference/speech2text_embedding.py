@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet2_sv.asr.archive import find_model_files
 from espnet2_sv.inference.joint import JointRecogniser, find_joint_asr, load_joint
-from espnet2_sv.inference.waveforms import Outcome
+from espnet2_sv.inference.waveforms import EmbeddingResult
+from espnet2_sv.zoo.source import find_model_files
 
 
 class Speech2TextEmbedding:
     """Recognises speech and embeds its speaker; front end and encoder run once for both.
 
-    Text, tokens and encoder output are those of ``espnet2.bin.asr_inference.Speech2Text`` with the
-    same decoding options.
+    Text, tokens and encoder output are those of
+    ``espnet2.bin.asr_inference.Speech2Text`` with the same decoding options.
 
     Examples:
         >>> speech2both = Speech2TextEmbedding.from_pretrained("sv_adaptor.zip")
@@ -25,17 +25,17 @@ class Speech2TextEmbedding:
     Args:
         train_config: The adaptor's ``config.yaml``.
         model_file: The adaptor's weights.
-        asr: The ASR model, from any source; by default the one in the adaptor's package, or the one
-            that its training started from.
+        asr: The ASR model, from any source; by default the one in the adaptor's
+            package, or the one that its training started from.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        decode: ``"greedy"`` takes the best token of each frame (CTC); ``"beam"`` is ESPnet's beam
-            search with the ASR model's decoder, or a transducer's own search. By default greedy,
-            and for a transducer its search.
-        max_seconds: A longer recording is processed in pieces of equal length; their texts are
-            joined, their embeddings averaged as in
+        decode: ``"greedy"`` takes the best token of each frame (CTC); ``"beam"`` is
+            ESPnet's beam search with the ASR model's decoder, or a transducer's own
+            search. By default greedy, and for a transducer its search.
+        max_seconds: A longer recording is processed in pieces of equal length; their
+            texts are joined, their embeddings averaged as in
             :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`.
-        options: Decoding options of ``Speech2Text`` for ``"beam"``: ``beam_size``, ``ctc_weight``,
-            ``lm_train_config``, ``lm_file``, ``transducer_conf``, ...
+        options: Decoding options of ``Speech2Text`` for ``"beam"``: ``beam_size``,
+            ``ctc_weight``, ``lm_train_config``, ``lm_file``, ``transducer_conf``, ...
 
     Attributes:
         asr_model: ESPnet's ASR model.
@@ -61,7 +61,9 @@ class Speech2TextEmbedding:
             train_config, model_file, files, device, decode, **options
         )
         self.asr_model = recogniser.asr_model
-        self.joint = JointRecogniser(self.spk_model, recogniser, max_seconds=max_seconds)
+        self.joint = JointRecogniser(
+            self.spk_model, recogniser, max_seconds=max_seconds
+        )
         self.sample_rate = self.joint.sample_rate
 
     @classmethod
@@ -71,8 +73,8 @@ class Speech2TextEmbedding:
         """Build an instance from an adaptor by its source.
 
         Args:
-            source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
-                ``meta.yaml`` or an ``exp/`` directory.
+            source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory
+                with ``meta.yaml`` or an ``exp/`` directory.
             asr: The ASR model, likewise; see the class.
             kwargs: Further arguments of the constructor.
         """
@@ -89,15 +91,17 @@ class Speech2TextEmbedding:
             Text and embedding (1, E), float32 on the CPU, not length-normalised.
 
         Raises:
-            SVError: The speech is empty, too short, not finite or has more than one dimension.
+            SVError: The speech is empty, too short, not finite or has more than one
+                dimension.
         """
-        outcome = self.recognise(speech)
-        return outcome.transcript.text, outcome.embedding[None]
+        result = self.recognise(speech)
+        return result.transcript.text, result.embedding[None]
 
-    def recognise(self, speech: np.ndarray | torch.Tensor) -> Outcome:
+    def recognise(self, speech: np.ndarray | torch.Tensor) -> EmbeddingResult:
         """Do the same, and return tokens and n-best list, too.
 
         Returns:
-            ``.transcript`` (:class:`espnet2_sv.asr.recogniser.Transcript`) and ``.embedding`` (E,).
+            ``.transcript`` (:class:`espnet2_sv.asr.recogniser.Transcript`) and
+            ``.embedding`` (E,).
         """
-        return self.joint.outcomes([speech])[0]
+        return self.joint.results([speech])[0]

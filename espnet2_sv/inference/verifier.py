@@ -8,23 +8,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet2_sv.asr.archive import find_model_files
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.decision import Decider, Quality
+from espnet2_sv.inference.decision import Quality, ScoreDecision
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 from espnet2_sv.scoring.cosine import cosine_scores, length_normalise
 from espnet2_sv.scoring.enrolment import enrolment_vectors
+from espnet2_sv.zoo.source import find_model_files
 
 Recording = str | Path | np.ndarray | torch.Tensor
 
 
 @dataclass(frozen=True)
-class Voice:
+class SpeakerTemplate:
     """A speaker as known from one or several recordings.
 
     Attributes:
-        embedding: Length-normalised (E,); of several recordings, the normalised mean of theirs.
+        embedding: Length-normalised (E,); of several recordings, the normalised mean of
+            theirs.
         quality: Duration and magnitude.
     """
 
@@ -35,8 +36,9 @@ class Voice:
 class SpeakerVerifier:
     """Compares recordings by the cosine of their length-normalised embeddings.
 
-    A recording is a file (any format and rate) or a waveform (S,) at ``sample_rate``. Where
-    several enrol a speaker, their length-normalised embeddings are averaged and normalised again.
+    A recording is a file (any format and rate) or a waveform (S,) at ``sample_rate``.
+    Where several enrol a speaker, their length-normalised embeddings are averaged and
+    normalised again.
 
     Examples:
         >>> verifier = SpeakerVerifier.from_pretrained("sv_transfer.zip")
@@ -46,13 +48,17 @@ class SpeakerVerifier:
 
     Args:
         speech2embedding: The model.
-        decider: Turns scores into decisions.
+        score_decision: Turns scores into decisions.
     """
 
-    def __init__(self, speech2embedding: Speech2Embedding, decider: Decider | None = None):
+    def __init__(
+        self,
+        speech2embedding: Speech2Embedding,
+        score_decision: ScoreDecision | None = None,
+    ):
         self.speech2embedding = speech2embedding
-        self.decider = decider or Decider()
-        self.voices: dict[str, Voice] = {}
+        self.score_decision = score_decision or ScoreDecision()
+        self.templates: dict[str, SpeakerTemplate] = {}
 
     @classmethod
     def from_pretrained(
@@ -65,18 +71,25 @@ class SpeakerVerifier:
     ) -> "SpeakerVerifier":
         """Build a verifier from a model and what lies beside its config.
 
-        ``calibration.json`` gives log-likelihood ratios and their threshold; without it,
-        ``threshold.json`` (``{"cosine": x}``, from held-out training speakers) gives one on scores.
+        ``calibration.json`` gives log-likelihood ratios and their threshold; without
+        it, ``threshold.json`` (``{"cosine": x}``, from held-out training speakers)
+        gives one on scores.
 
         Args:
             source: A tag, packed zip, unpacked directory or ``exp/`` directory.
-            threshold: Cosine from which recordings are accepted; goes before the model's own.
-            p_target: Prior probability of the same speaker, for the calibration's threshold.
+            threshold: Cosine from which recordings are accepted; goes before the
+                model's own.
+            p_target: Prior probability of the same speaker, for the calibration's
+                threshold.
             kwargs: Further arguments of :class:`Speech2Embedding`, such as ``device``.
         """
         files = find_model_files(source, kinds="sv")
-        decider = Decider.load(Path(files.config).parent, threshold, p_target)
-        return cls(Speech2Embedding(files.config, files.weights, **kwargs), decider)
+        score_decision = ScoreDecision.load(
+            Path(files.config).parent, threshold, p_target
+        )
+        return cls(
+            Speech2Embedding(files.config, files.weights, **kwargs), score_decision
+        )
 
     @property
     def sample_rate(self) -> int:
@@ -97,15 +110,17 @@ class SpeakerVerifier:
             test: The recording in question.
 
         Returns:
-            The fields of :class:`espnet2_sv.inference.decision.Verification`: score, llr,
-            decision, threshold, threshold_on.
+            The fields of :class:`espnet2_sv.inference.decision.Verification`: score,
+            llr, decision, threshold, threshold_on.
         """
         known, unknown = self._voice(_as_list(enrolment)), self._voice([test])
-        return asdict(self.decider(cosine(known, unknown), known.quality, unknown.quality))
+        return asdict(
+            self.score_decision(cosine(known, unknown), known.quality, unknown.quality)
+        )
 
     def enroll(self, name: str, recordings: Recording | Sequence[Recording]) -> None:
         """Remember a speaker; an earlier one of the same name is replaced."""
-        self.voices[name] = self._voice(_as_list(recordings))
+        self.templates[name] = self._voice(_as_list(recordings))
 
     def identify(self, recording: Recording) -> list[tuple[str, float]]:
         """Return the enrolled speakers and their scores, best first.
@@ -113,13 +128,15 @@ class SpeakerVerifier:
         Raises:
             SVError: Nobody is enrolled.
         """
-        if not self.voices:
+        if not self.templates:
             raise SVError("nobody is enrolled; call enroll(name, recordings) first")
         unknown = self._voice([recording])
-        scores = [(name, cosine(voice, unknown)) for name, voice in self.voices.items()]
+        scores = [
+            (name, cosine(voice, unknown)) for name, voice in self.templates.items()
+        ]
         return sorted(scores, key=lambda item: -item[1])
 
-    def _voice(self, recordings: Sequence[Recording]) -> Voice:
+    def _voice(self, recordings: Sequence[Recording]) -> SpeakerTemplate:
         if not recordings:
             raise SVError("no recordings are given; at least one is needed")
         embeddings, seconds = [], 0.0
@@ -134,7 +151,7 @@ class SpeakerVerifier:
         raw = np.stack(embeddings)
         unit = length_normalise(raw)
         quality = Quality(seconds, float(np.linalg.norm(raw, axis=1).mean()))
-        return Voice(enrolment_vectors([range(len(unit))], unit)[0], quality)
+        return SpeakerTemplate(enrolment_vectors([range(len(unit))], unit)[0], quality)
 
     def _read(self, recording: Recording) -> tuple[np.ndarray | torch.Tensor, str]:
         if isinstance(recording, (str, Path)):
@@ -142,7 +159,7 @@ class SpeakerVerifier:
         return recording, "waveform"
 
 
-def cosine(a: Voice, b: Voice) -> float:
+def cosine(a: SpeakerTemplate, b: SpeakerTemplate) -> float:
     """Return the score of two voices, as it is computed for trial lists."""
     return float(cosine_scores(a.embedding[None], b.embedding[None], [0], [0])[0])
 

@@ -9,15 +9,16 @@ import torch
 
 from espnet2_sv.asr.recogniser import Transcript
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.crew import share_out, twin
+from espnet2_sv.inference.thread_replicas import clone_sharing_weights, parallel_map
 
 DTYPES = ("float32", "float16", "bfloat16")
-# On a CPU a batch's activations should stay in its caches; more speech at once is not quicker.
+# On a CPU a batch's activations should stay in its caches; more speech at once is not
+# quicker.
 CPU_BATCH_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EmbeddingResult:
     """What became of one recording.
 
     Attributes:
@@ -32,15 +33,17 @@ class Outcome:
 class WaveformEmbedder:
     """Embeds waveforms in bounded memory.
 
-    A recording longer than ``max_seconds`` is cut into consecutive pieces of equal length. Its
-    embedding points along the mean of the pieces' length-normalised embeddings and has the mean
-    of their magnitudes, both weighted by duration.
+    A recording longer than ``max_seconds`` is cut into consecutive pieces of equal
+    length. Its embedding points along the mean of the pieces' length-normalised
+    embeddings and has the mean of their magnitudes, both weighted by duration.
 
-    An embedding does not depend on the batch it was computed in: models whose position encoding
-    sees the padding (``backbone.legacy_positions``) get batches of one length only.
+    An embedding does not depend on the batch it was computed in: models whose position
+        encoding
+    sees the padding (``backbone.padding_sensitive``) get batches of one length only.
 
     Args:
-        model: A speaker model in eval mode: ``embed(speech (B, S), lengths (B,)) -> (B, E)``.
+        model: A speaker model in eval mode: ``embed(speech (B, S), lengths (B,)) -> (B,
+            E)``.
         dtype: float32, or float16 / bfloat16 for mixed precision.
         max_seconds: Longest piece that is embedded in one go.
         batch_seconds: Bound on a batch's padded length, rows times longest.
@@ -54,21 +57,27 @@ class WaveformEmbedder:
         batch_seconds: float = 240.0,
     ):
         if dtype not in DTYPES:
-            raise SVError(f"dtype {dtype!r} is not supported; use one of {', '.join(DTYPES)}")
+            raise SVError(
+                f"dtype {dtype!r} is not supported; use one of {', '.join(DTYPES)}"
+            )
         if not max_seconds > 0 or not batch_seconds > 0:
             raise SVError("max_seconds and batch_seconds must be positive")
         self.model = model
         self.dtype = dtype
         self.sample_rate = int(model.backbone.sample_rate)
         self.max_samples = max(1, round(max_seconds * self.sample_rate))
-        self.batch_samples = max(self.max_samples, round(batch_seconds * self.sample_rate))
-        self.equal_lengths_only = bool(getattr(model.backbone, "legacy_positions", False))
+        self.batch_samples = max(
+            self.max_samples, round(batch_seconds * self.sample_rate)
+        )
+        self.equal_lengths_only = bool(
+            getattr(model.backbone, "padding_sensitive", False)
+        )
         self.device = next(model.parameters()).device
         if self.device.type == "cpu":
             self.batch_samples = min(
                 self.batch_samples, round(CPU_BATCH_SECONDS * self.sample_rate)
             )
-        self._twins: list[WaveformEmbedder] = []
+        self._replicas: list[WaveformEmbedder] = []
 
     def __call__(self, waves: Sequence[np.ndarray | torch.Tensor]) -> torch.Tensor:
         """Embed waveforms.
@@ -82,44 +91,60 @@ class WaveformEmbedder:
         Raises:
             SVError: A waveform is empty, not finite, not one-dimensional or too short.
         """
-        return torch.stack([outcome.embedding for outcome in self.outcomes(waves)])
+        return torch.stack([result.embedding for result in self.results(waves)])
 
-    def outcomes(self, waves: Sequence[np.ndarray | torch.Tensor]) -> list[Outcome]:
+    def results(
+        self, waves: Sequence[np.ndarray | torch.Tensor]
+    ) -> list[EmbeddingResult]:
         """Process waveforms as :meth:`__call__` does, and return all that is known of each."""
-        pieces = [split_evenly(check_waveform(wave), self.max_samples) for wave in waves]
+        pieces = [
+            split_evenly(check_waveform(wave), self.max_samples) for wave in waves
+        ]
         done = self._in_batches([piece for group in pieces for piece in group])
         merged = []
         for group in pieces:
-            merged.append(merge_outcomes(done[: len(group)], [len(piece) for piece in group]))
+            merged.append(
+                merge_results(done[: len(group)], [len(piece) for piece in group])
+            )
             done = done[len(group) :]
         return merged
 
-    def _in_batches(self, waves: list[torch.Tensor]) -> list[Outcome]:
-        """Process waveforms of bounded length; outcomes are in the given order."""
-        outcomes = [None] * len(waves)
+    def _in_batches(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:
+        """Process waveforms of bounded length; results are in the given order."""
+        results = [None] * len(waves)
         batches = self._batches([len(wave) for wave in waves])
         found = self._each([[waves[i] for i in batch] for batch in batches])
         for batch, done in zip(batches, found, strict=True):
-            for i, outcome in zip(batch, done, strict=True):
-                outcomes[i] = outcome
-        return outcomes
+            for i, result in zip(batch, done, strict=True):
+                results[i] = result
+        return results
 
-    def _each(self, batches: list[list[torch.Tensor]]) -> Iterable[list[Outcome]]:
+    def _each(
+        self, batches: list[list[torch.Tensor]]
+    ) -> Iterable[list[EmbeddingResult]]:
         """Process batches, on a CPU several at once."""
         members = min(len(batches), self._cores())
         if members < 2:
             return map(self._process, batches)
-        if len(self._twins) < members - 1:
-            self._twins = []  # or each twin would have twins
-            self._twins = [twin(self, self._networks()) for _ in range(members - 1)]
-        return share_out([self, *self._twins][:members], type(self)._process, batches)
+        if len(self._replicas) < members - 1:
+            self._replicas = []  # or each clone_sharing_weights would have replicas
+            self._replicas = [
+                clone_sharing_weights(self, self._networks())
+                for _ in range(members - 1)
+            ]
+        return parallel_map(
+            [self, *self._replicas][:members], type(self)._process, batches
+        )
 
     def _cores(self) -> int:
         return torch.get_num_threads() if self.device.type == "cpu" else 1
 
     def _networks(self) -> list[torch.nn.Module]:
         """Return all networks inside, also those that the model holds outside of its tree."""
-        return [self.model, getattr(self.model.backbone, "held", self.model.backbone)]
+        return [
+            self.model,
+            getattr(self.model.backbone, "frozen_module", self.model.backbone),
+        ]
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         """Group indices, longest first, so that rows times longest stays within the bound."""
@@ -134,15 +159,17 @@ class WaveformEmbedder:
         return batches
 
     @torch.inference_mode()
-    def _process(self, waves: list[torch.Tensor]) -> list[Outcome]:
+    def _process(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:
         """Process one batch."""
         with self._precision():
             embeddings = self.model.embed(*self._padded(waves))
-        return [Outcome(row) for row in embeddings.float().cpu()]
+        return [EmbeddingResult(row) for row in embeddings.float().cpu()]
 
     def _padded(self, waves: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return a batch (B, S) on the device, and lengths (B,)."""
-        speech = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(self.device)
+        speech = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(
+            self.device
+        )
         return speech, torch.tensor([len(wave) for wave in waves], device=self.device)
 
     def _precision(self):
@@ -158,17 +185,24 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Return a waveform as a float32 tensor (S,) on the CPU, or say what is wrong with it.
 
     Raises:
-        SVError: It is not one-dimensional, empty, of integers, or has NaN or infinite samples.
+        SVError: It is not one-dimensional, empty, of integers, or has NaN or infinite
+            samples.
     """
     if isinstance(wave, np.ndarray):
         if wave.dtype.kind not in "fiub":
             raise SVError(f"speech holds {wave.dtype}, which are no samples")
         # a copy, because torch takes neither read-only nor backward arrays
-        wave = torch.from_numpy(wave.astype(np.float32 if wave.dtype.kind == "f" else wave.dtype))
+        wave = torch.from_numpy(
+            wave.astype(np.float32 if wave.dtype.kind == "f" else wave.dtype)
+        )
     if not isinstance(wave, torch.Tensor):
-        raise SVError(f"speech must be a numpy array or a torch tensor, not {type(wave).__name__}")
+        raise SVError(
+            f"speech must be a numpy array or a torch tensor, not {type(wave).__name__}"
+        )
     if wave.dim() != 1:
-        raise SVError(f"speech must be one channel of shape (samples,), not {tuple(wave.shape)}")
+        raise SVError(
+            f"speech must be one channel of shape (samples,), not {tuple(wave.shape)}"
+        )
     if wave.numel() == 0:
         raise SVError("speech is empty; give at least some tenths of a second")
     if not wave.is_floating_point():
@@ -185,17 +219,23 @@ def split_evenly(wave: torch.Tensor, max_samples: int) -> tuple[torch.Tensor, ..
     return torch.tensor_split(wave, count)
 
 
-def merge_outcomes(outcomes: Sequence[Outcome], weights: Sequence[float]) -> Outcome:
-    """Join the outcomes of consecutive pieces of a recording.
+def merge_results(
+    results: Sequence[EmbeddingResult], weights: Sequence[float]
+) -> EmbeddingResult:
+    """Join the results of consecutive pieces of a recording.
 
     Args:
-        outcomes: One a piece.
+        results: One a piece.
         weights: The pieces' durations, in any unit.
     """
-    if len(outcomes) == 1:
-        return outcomes[0]
-    embedding = merge_pieces(torch.stack([outcome.embedding for outcome in outcomes]), weights)
-    return Outcome(embedding, join_transcripts([outcome.transcript for outcome in outcomes]))
+    if len(results) == 1:
+        return results[0]
+    embedding = merge_pieces(
+        torch.stack([result.embedding for result in results]), weights
+    )
+    return EmbeddingResult(
+        embedding, join_transcripts([result.transcript for result in results])
+    )
 
 
 def join_transcripts(said: Sequence[Transcript | None]) -> Transcript | None:
@@ -217,8 +257,8 @@ def merge_pieces(embeddings: torch.Tensor, weights: Sequence[float]) -> torch.Te
         weights: The pieces' durations, in any unit.
 
     Returns:
-        A vector along the weighted mean of the length-normalised rows, with the weighted mean
-        of their magnitudes.
+        A vector along the weighted mean of the length-normalised rows, with the
+        weighted mean of their magnitudes.
     """
     share = torch.as_tensor(weights, dtype=torch.float64)
     share = share / share.sum()

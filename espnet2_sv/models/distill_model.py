@@ -5,13 +5,13 @@ from collections.abc import Callable
 import torch
 from espnet2.torch_utils.device_funcs import force_gatherable
 
-from espnet2_sv.asr.teacher import Teacher
+from espnet2_sv.distill.alignment import Alignment, align, resample
+from espnet2_sv.distill.asr_branch import AsrBranch
+from espnet2_sv.distill.kd_loss import DistillationLoss, FrameSums, Targets
+from espnet2_sv.distill.posteriors import CachedTeacher
+from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.cached_teacher import CachedTeacher
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.nets.alignment import Alignment, align, resample
-from espnet2_sv.nets.asr_branch import AsrBranch
-from espnet2_sv.nets.kd_loss import DistillationLoss, FrameSums, Targets
 
 # What is in a checkpoint beside the speaker model.
 BRANCH_PREFIX = "branch."
@@ -21,22 +21,26 @@ LEAST_WEIGHT = 1.0e-6  # of a batch whose frames are all left out: its loss is 0
 class DistillModel(SpeakerModel):
     """Speaker loss + lambda x KL(teacher || student) per valid frame (Cai & Li 2024).
 
-    The speaker model's modules are those of ``student`` and keep their names, so that a checkpoint
-    without what starts with :data:`BRANCH_PREFIX` is the student's. The teacher is in none.
+    The speaker model's modules are those of ``student`` and keep their names, so that a
+    checkpoint without what starts with :data:`BRANCH_PREFIX` is the student's. The
+    teacher is in none.
 
     Args:
         student: The speaker model.
         branch: Its ASR branch, with the teacher's classes.
-        teacher: The ASR model; frozen. Or its stand-in where batches bring its posteriors.
+        teacher: The ASR model; frozen. Or its stand-in where batches bring its
+            posteriors.
         kd_loss: The divergence.
-        schedule: Lambda of an epoch, counted from 1. Where it is 0, neither teacher nor branch
-            runs and training is the plain student's, number by number.
-        layer: The block whose frames the branch reads, counted from 1; the last if not given.
+        schedule: Lambda of an epoch, counted from 1. Where it is 0, neither teacher nor
+            branch runs and training is the plain student's, number by number.
+        layer: The block whose frames the branch reads, counted from 1; the last if not
+            given.
         alignment: How frames of different rates are brought together, see
-            :func:`espnet2_sv.nets.alignment.align`.
+            :func:`espnet2_sv.distill.alignment.align`.
 
     Raises:
-        SVError: There is no such block, or student and teacher want other sampling rates.
+        SVError: There is no such block, or student and teacher want other sampling
+            rates.
     """
 
     def __init__(
@@ -57,7 +61,9 @@ class DistillModel(SpeakerModel):
         self.layer = self.backbone.num_blocks if layer is None else layer
         self.alignment = alignment
         if not 1 <= self.layer <= self.backbone.num_blocks:
-            raise SVError(f"branch_conf: layer {layer}: choose 1 to {self.backbone.num_blocks}")
+            raise SVError(
+                f"branch_conf: layer {layer}: choose 1 to {self.backbone.num_blocks}"
+            )
         if self.backbone.sample_rate != teacher.sample_rate:
             raise SVError(
                 f"the ASR teacher hears {teacher.sample_rate} Hz, the student "
@@ -69,7 +75,8 @@ class DistillModel(SpeakerModel):
         """Set lambda for an epoch (from 1), and freeze the backbone in the first ones."""
         super().set_epoch(epoch, freeze_encoder_epochs)
         self.kd_lambda = self.schedule(epoch)
-        # DistributedDataParallel would wait for the gradients of a branch that does not run.
+        # DistributedDataParallel would wait for the gradients of a branch that does not
+        # run.
         self.branch.requires_grad_(self.kd_lambda > 0)
 
     def forward(
@@ -91,30 +98,41 @@ class DistillModel(SpeakerModel):
             speech_lengths: Valid samples (B,); all of S if not given.
             spk_labels: Speaker classes (B, 1) or (B,).
             extract_embd: Return embeddings (B, E) instead of the loss.
-            speech_clean: What the teacher hears (B, S), the same crops; ``speech`` if not given.
-            kd_classes: The teacher's likeliest classes (B, T, K), where they come from disk.
+            speech_clean: What the teacher hears (B, S), the same crops; ``speech`` if
+                not given.
+            kd_classes: The teacher's likeliest classes (B, T, K), where they come from
+                disk.
             kd_probs: Their probabilities and that of all others together (B, T, K + 1).
             kd_lengths: Valid frames (B,) of both.
             kwargs: Entries of ESPnet's batches that are not used, such as ``utt_id``.
 
         Returns:
-            (loss, stats, weight) as ESPnet's trainer expects. The stats are the loss, speaker
-            accuracy, lambda, both losses before they are weighed (``loss_spk``, ``loss_kd``), and,
-            as shares of the valid frames, those where student and teacher agree in the likeliest
-            class (``kd_agreement``) and those where that is the teacher's blank
-            (``kd_teacher_blank``).
+            (loss, stats, weight) as ESPnet's trainer expects. The stats are the loss,
+            speaker accuracy, lambda, both losses before they are weighed (``loss_spk``,
+            ``loss_kd``), and, as shares of the valid frames, those where student and
+            teacher agree in the likeliest class (``kd_agreement``) and those where that
+            is the teacher's blank (``kd_teacher_blank``).
         """
         if extract_embd or self.kd_lambda == 0:
-            return super().forward(speech, speech_lengths, spk_labels, extract_embd, **kwargs)
+            return super().forward(
+                speech, speech_lengths, spk_labels, extract_embd, **kwargs
+            )
         if speech_lengths is None:
             speech_lengths = torch.full(
-                (speech.size(0),), speech.size(1), dtype=torch.long, device=speech.device
+                (speech.size(0),),
+                speech.size(1),
+                dtype=torch.long,
+                device=speech.device,
             )
         blocks, lengths = self.backbone(speech, speech_lengths)
-        speaker_loss, accuracy = self.classify(self.head(blocks, lengths).float(), spk_labels)
+        speaker_loss, accuracy = self.classify(
+            self.head(blocks, lengths).float(), spk_labels
+        )
         frames = blocks[self.layer - 1]
         if kd_probs is not None:
-            sums = self.distill_cached(frames, lengths, kd_probs, kd_classes, kd_lengths)
+            sums = self.distill_cached(
+                frames, lengths, kd_probs, kd_classes, kd_lengths
+            )
         else:
             heard = speech if speech_clean is None else speech_clean
             sums = self.distill(frames, lengths, heard, speech_lengths)
@@ -147,7 +165,8 @@ class DistillModel(SpeakerModel):
             speech_lengths: Valid samples (B,).
 
         Raises:
-            SVError: Student and teacher do not agree about the duration of an utterance.
+            SVError: Student and teacher do not agree about the duration of an
+                utterance.
         """
         hidden, teacher_lengths = self.teacher.encode(speech, speech_lengths)
         alignment = self.align(lengths, teacher_lengths)
@@ -174,7 +193,8 @@ class DistillModel(SpeakerModel):
         Args:
             frames: The student's frames (B, T, D).
             lengths: Their valid numbers (B,).
-            probs: The teacher's probabilities (B, T', K + 1) of its frames in the same crops.
+            probs: The teacher's probabilities (B, T', K + 1) of its frames in the same
+                crops.
             classes: Their classes (B, T', K).
             valid: How many of the T' frames (B,) the utterances have.
 
@@ -184,8 +204,9 @@ class DistillModel(SpeakerModel):
         alignment = self.align(lengths, torch.full_like(lengths, probs.size(1)))
         if alignment.teacher is not None:
             raise SVError(
-                f"posteriors from disk stay at the teacher's {self.teacher.frame_rate_hz:g} Hz: "
-                "the student needs that rate or a higher one, and kd_conf alignment pool"
+                "posteriors from disk stay at the teacher's"
+                f" {self.teacher.frame_rate_hz:g} Hz: the student needs that rate or a"
+                " higher one, and kd_conf alignment pool"
             )
         common = int(alignment.lengths.max())
         frames = resample(frames, alignment.student, common)
@@ -193,7 +214,9 @@ class DistillModel(SpeakerModel):
         return self.kd_loss(
             frames,
             self.branch.output,
-            lambda rows: self.teacher.targets(probs[rows, :common], classes[rows, :common]),
+            lambda rows: self.teacher.targets(
+                probs[rows, :common], classes[rows, :common]
+            ),
             torch.minimum(alignment.lengths, valid),
         )
 
@@ -206,8 +229,8 @@ class DistillModel(SpeakerModel):
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     """Average a tensor over the processes that train together.
 
-    As every process divides by the same number, the mean of their losses is that of one process
-    with all of the batch, however the frames that count are shared out.
+    As every process divides by the same number, the mean of their losses is that of one
+    process with all of the batch, however the frames that count are shared out.
     """
     if not torch.distributed.is_initialized():
         return value
@@ -218,4 +241,8 @@ def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
 
 def without_branch(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Return the speaker model's part of a checkpoint; one that has no branch is left as it is."""
-    return {name: tensor for name, tensor in state.items() if not name.startswith(BRANCH_PREFIX)}
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not name.startswith(BRANCH_PREFIX)
+    }

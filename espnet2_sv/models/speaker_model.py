@@ -5,7 +5,7 @@ from espnet2.spk.loss.abs_loss import AbsLoss
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
-from espnet2_sv.asr.backbone import BlockBackbone
+from espnet2_sv.backbones.blocks import BlockBackbone
 
 
 class SpeakerModel(AbsESPnetModel):
@@ -13,12 +13,14 @@ class SpeakerModel(AbsESPnetModel):
 
     Args:
         backbone: Speech to the outputs of L blocks.
-        head: Block outputs to an embedding, e.g. :class:`espnet2_sv.nets.mfa.MFAHead`.
-        loss: Classification loss of ESPnet's speaker task, called as ``loss(embedding, label)``;
-            None in a model that is only used.
+        head: Block outputs to an embedding, e.g. :class:`espnet2_sv.heads.mfa.MFAHead`.
+        loss: Classification loss of ESPnet's speaker task, called as ``loss(embedding,
+            label)``; None in a model that is only used.
     """
 
-    def __init__(self, backbone: BlockBackbone, head: torch.nn.Module, loss: AbsLoss | None):
+    def __init__(
+        self, backbone: BlockBackbone, head: torch.nn.Module, loss: AbsLoss | None
+    ):
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -32,7 +34,8 @@ class SpeakerModel(AbsESPnetModel):
             speech_lengths: Valid samples (B,).
 
         Returns:
-            Embeddings (B, E), not length-normalised: their magnitude is a measure of quality.
+            Embeddings (B, E), not length-normalised: their magnitude is a measure of
+            quality.
         """
         blocks, lengths = self.backbone(speech, speech_lengths)
         return self.head(blocks, lengths).float()
@@ -59,7 +62,10 @@ class SpeakerModel(AbsESPnetModel):
         """
         if speech_lengths is None:
             speech_lengths = torch.full(
-                (speech.size(0),), speech.size(1), dtype=torch.long, device=speech.device
+                (speech.size(0),),
+                speech.size(1),
+                dtype=torch.long,
+                device=speech.device,
             )
         embedding = self.embed(speech, speech_lengths)
         if extract_embd:
@@ -77,7 +83,9 @@ class SpeakerModel(AbsESPnetModel):
             loss, accuracy, _ = self.loss(embedding, spk_labels.reshape(-1))
         return loss, accuracy
 
-    def collect_feats(self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs):
+    def collect_feats(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs
+    ):
         """Return the features before normalisation, for ESPnet's ``--collect_stats``."""
         feats, lengths = self.backbone.frontend(speech, speech_lengths)
         return {"feats": feats, "feats_lengths": lengths}

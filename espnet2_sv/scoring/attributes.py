@@ -38,18 +38,21 @@ def read_attribute(path: str | PathLike, trials: Trials) -> Groups:
     """Read an attribute and give each trial its value.
 
     Args:
-        path: ``enroll_utt test_utt value`` lines, or ``utt value`` lines such as ``utt2gender``
-            or ``utt2dur``: a trial then has the common value of its sides, ``a / b`` if they
-            differ, or, of many different numbers, the quartile of the smaller one.
+        path: ``enroll_utt test_utt value`` lines, or ``utt value`` lines such as
+            ``utt2gender`` or ``utt2dur``: a trial then has the common value of its
+            sides, ``a / b`` if they differ, or, of many different numbers, the quartile
+            of the smaller one.
         trials: The list.
 
     Raises:
-        SVError: A line is malformed, a trial has no value, or there are too many values.
+        SVError: A line is malformed, a trial has no value, or there are too many
+            values.
     """
     groups = (_of_trials if _first_fields(path) == 3 else _of_utterances)(path, trials)
     if len(groups.names) > MAX_VALUES:
         raise SVError(
-            f"{path}: {len(groups.names)} different values; group them into {MAX_VALUES} or fewer"
+            f"{path}: {len(groups.names)} different values; group them into"
+            f" {MAX_VALUES} or fewer"
         )
     return groups
 
@@ -81,7 +84,9 @@ def _of_trials(path: str | PathLike, trials: Trials) -> Groups:
     known = pairs.pair_codes()
     order = np.argsort(known)
     wanted = codes_in(trials, pairs)
-    rows = order[np.minimum(np.searchsorted(known, wanted, sorter=order), len(order) - 1)]
+    rows = order[
+        np.minimum(np.searchsorted(known, wanted, sorter=order), len(order) - 1)
+    ]
     _require(path, trials, known[rows] == wanted)
     coded = pa.array(values[rows]).dictionary_encode()
     return _sorted(coded.dictionary.to_pylist(), coded.indices.to_numpy())
@@ -92,7 +97,8 @@ def _of_utterances(path: str | PathLike, trials: Trials) -> Groups:
     sides = (trials.enroll_names, trials.test_names)
     indices = (trials.enroll_index, trials.test_index)
     known = [
-        np.array([n in table for n in names])[i] for names, i in zip(sides, indices, strict=True)
+        np.array([n in table for n in names])[i]
+        for names, i in zip(sides, indices, strict=True)
     ]
     _require(path, trials, known[0] & known[1])
     values = sorted({table[name] for names in sides for name in names})
@@ -105,9 +111,13 @@ def _of_utterances(path: str | PathLike, trials: Trials) -> Groups:
         for names, i in zip(sides, indices, strict=True)
     )
     both, index = np.unique(
-        np.minimum(enroll, test) * len(values) + np.maximum(enroll, test), return_inverse=True
+        np.minimum(enroll, test) * len(values) + np.maximum(enroll, test),
+        return_inverse=True,
     )
-    names = [" / ".join(dict.fromkeys(values[i] for i in divmod(b, len(values)))) for b in both]
+    names = [
+        " / ".join(dict.fromkeys(values[i] for i in divmod(b, len(values))))
+        for b in both
+    ]
     return _sorted(names, index)
 
 
@@ -136,7 +146,8 @@ def _require(path: str | PathLike, trials: Trials, found: np.ndarray) -> None:
     if len(missing):
         trial = missing[0]
         raise SVError(
-            f"{path}: has no value for trial {trial + 1}, "
-            f"'{trials.enroll_names[trials.enroll_index[trial]]} "
-            f"{trials.test_names[trials.test_index[trial]]}' ({len(missing)} are missing)"
+            f"{path}: has no value for trial {trial + 1},"
+            f" '{trials.enroll_names[trials.enroll_index[trial]]}"
+            f" {trials.test_names[trials.test_index[trial]]}' ({len(missing)} are"
+            " missing)"
         )

@@ -1,13 +1,16 @@
 """Confidence intervals by resampling speakers, or trials where no speakers are known.
 
-The speakers of a list are drawn with replacement. A trial of two speakers counts as often as the
-product of how often each was drawn, a target trial as often as its speaker: two copies of one
-speaker stand for two different people. Resampling trials instead takes a speaker's trials for
-independent, and gives intervals that are too narrow.
+The speakers of a list are drawn with replacement. A trial of two speakers counts as
+often as the product of how often each was drawn, a target trial as often as its
+    speaker: two copies of one
+speaker stand for two different people. Resampling trials instead takes a speaker's
+trials for independent, and gives intervals that are too narrow.
 
-Error rates of few speakers are skewed: most resamplings miss the one difficult speaker. Intervals
-are therefore symmetric on the logit scale, with the spread of the resamplings and Student's t for
-the number of speakers, which holds its coverage where percentiles do not.
+Error rates of few speakers are skewed: most resamplings miss the one difficult speaker.
+    Intervals
+are therefore symmetric on the logit scale, with the spread of the resamplings and
+Student's t for the number of speakers, which holds its coverage where percentiles do
+not.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +28,8 @@ _ATTEMPTS = 100  # draws until both classes are there
 
 # (random generator) -> weights of the target trials and of the nontarget trials
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
-# these weights -> (figures,), some of them NaN where a figure needs a class that weighs nothing
+# these weights -> (figures,), some of them NaN where a figure needs a class that weighs
+# nothing
 Figures = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
@@ -36,7 +40,9 @@ def draw_speakers(speakers: Speakers, labels: np.ndarray) -> Draw:
         SVError: There are fewer than :data:`MIN_SPEAKERS` speakers.
     """
     if speakers.count < MIN_SPEAKERS:
-        raise SVError(f"{speakers.count} speakers; intervals need at least {MIN_SPEAKERS}")
+        raise SVError(
+            f"{speakers.count} speakers; intervals need at least {MIN_SPEAKERS}"
+        )
     of_target = speakers.enroll[labels]
     enroll, test = speakers.enroll[~labels], speakers.test[~labels]
     evenly = np.full(speakers.count, 1 / speakers.count)
@@ -77,7 +83,9 @@ def draw_lists(draws: Sequence[Draw]) -> Draw:
 class WeightedRoc:
     """EER and minimum costs of one system when each trial has a weight."""
 
-    def __init__(self, scores: np.ndarray, labels: np.ndarray, p_targets: Sequence[float]):
+    def __init__(
+        self, scores: np.ndarray, labels: np.ndarray, p_targets: Sequence[float]
+    ):
         """Sort once; ``scores`` (K,), ``labels`` (K,)."""
         labels = np.asarray(labels, bool)
         roc = roc_points(scores, labels)
@@ -124,11 +132,14 @@ class WeightedRoc:
         return fa0 + part * (fa1 - fa0)
 
 
-def bootstrap(systems: Sequence[Figures], draw: Draw, samples: int, seed: int) -> np.ndarray:
+def bootstrap(
+    systems: Sequence[Figures], draw: Draw, samples: int, seed: int
+) -> np.ndarray:
     """Resample the trials, the same way for every system.
 
     Args:
-        systems: One or several systems on the same trials, e.g. a :class:`WeightedRoc` each.
+        systems: One or several systems on the same trials, e.g. a :class:`WeightedRoc`
+            each.
         draw: From :func:`draw_speakers` or :func:`draw_trials`.
         samples: Number of resamplings.
         seed: The same seed gives the same numbers, on any number of threads.
@@ -159,7 +170,11 @@ def bootstrap(systems: Sequence[Figures], draw: Draw, samples: int, seed: int) -
 
 
 def interval(
-    estimate: np.ndarray, values: np.ndarray, units: int, smallest: float, level: float = 0.95
+    estimate: np.ndarray,
+    values: np.ndarray,
+    units: int,
+    smallest: float,
+    level: float = 0.95,
 ) -> np.ndarray:
     """Interval of rates between 0 and 1, symmetric on the logit scale.
 
@@ -168,14 +183,16 @@ def interval(
         values: (samples, ...) what the resamplings gave.
         units: Number of speakers (or trials) that were resampled.
         smallest: Rates are kept this far from 0 and 1.
-        level: Share of intervals that should cover the truth.
+        level: Split of intervals that should cover the truth.
 
     Returns:
         (2, ...) lower and upper ends.
     """
     from scipy.special import expit, logit, stdtrit
 
-    middle, values = (logit(np.clip(x, smallest, 1 - smallest)) for x in (estimate, values))
+    middle, values = (
+        logit(np.clip(x, smallest, 1 - smallest)) for x in (estimate, values)
+    )
     reach = stdtrit(units - 1, (1 + level) / 2) * values.std(axis=0, ddof=1)
     low, high = expit(middle - reach), expit(middle + reach)
     return np.stack([np.minimum(low, estimate), np.maximum(high, estimate)])

@@ -1,7 +1,8 @@
 """Quality-aware logistic calibration: from scores to log-likelihood ratios.
 
-The LLR is a weighted sum of the score and of quality measures of both recordings, which move the
-scores of short or poor speech to where they belong (Thienpondt et al., ICASSP 2021).
+The LLR is a weighted sum of the score and of quality measures of both recordings, which
+move the scores of short or poor speech to where they belong (Thienpondt et al., ICASSP
+2021).
 """
 
 import json
@@ -22,9 +23,8 @@ from espnet2_sv.scoring.roc import check_scores
 
 MEASURES = ("duration", "magnitude", "cohort_mean")
 _LOGARITHM = ("duration", "magnitude")  # their ratios matter, not their differences
-_RIDGE = (
-    0.05  # penalty per trial: keeps weights finite where few training scores separate perfectly
-)
+# penalty per trial: keeps weights finite where few training scores separate perfectly
+_RIDGE = 0.05
 _FORMAT = "espnet2_sv calibration 1"
 
 
@@ -35,9 +35,9 @@ class Calibration:
     Attributes:
         score_weight: Factor of the score.
         bias: Constant term.
-        measure_weights: For each quality measure (of :data:`MEASURES`), the factors of the
-            smaller and of the larger of the two sides' values; of their natural logarithms for
-            durations (seconds) and magnitudes.
+        measure_weights: For each quality measure (of :data:`MEASURES`), the factors of
+            the smaller and of the larger of the two sides' values; of their natural
+            logarithms for durations (seconds) and magnitudes.
         info: How it was trained.
     """
 
@@ -69,14 +69,16 @@ class Calibration:
             test_duration: Seconds of test speech.
             enroll_magnitude: Length of the enrolment embedding before normalising.
             test_magnitude: Length of the test embedding.
-            enroll_cohort_mean: Mean score of the enrolment side against its top impostors.
+            enroll_cohort_mean: Mean score of the enrolment side against its top
+                impostors.
             test_cohort_mean: Mean score of the test side.
 
         Returns:
             (...) float64.
 
         Raises:
-            SVError: A quality measure that the calibration was trained with is not given.
+            SVError: A quality measure that the calibration was trained with is not
+                given.
         """
         given = {
             "duration": (enroll_duration, test_duration),
@@ -87,8 +89,8 @@ class Calibration:
         for measure, weights in self.measure_weights.items():
             if any(side is None for side in given[measure]):
                 raise SVError(
-                    f"the calibration was trained with {measure}: give the {measure} of both "
-                    "sides, or train one without it"
+                    f"the calibration was trained with {measure}: give the {measure} of"
+                    " both sides, or train one without it"
                 )
             smaller, larger = measure_features(measure, *given[measure])
             llr = llr + weights[0] * smaller + weights[1] * larger
@@ -115,7 +117,8 @@ class Calibration:
             if content.pop("format") != _FORMAT:
                 raise ValueError
             weights = {
-                str(m): (float(w[0]), float(w[1])) for m, w in content["measure_weights"].items()
+                str(m): (float(w[0]), float(w[1]))
+                for m, w in content["measure_weights"].items()
             }
             numbers = float(content["score_weight"]), float(content["bias"])
             flat = [*numbers, *(w for pair in weights.values() for w in pair)]
@@ -125,7 +128,9 @@ class Calibration:
         except OSError as e:
             raise SVError(f"{path}: cannot be read ({e.strerror})") from e
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:
-            raise SVError(f"{path}: is not a calibration; write it with sv_calibrate") from e
+            raise SVError(
+                f"{path}: is not a calibration; write it with sv_calibrate"
+            ) from e
 
 
 def measure_features(
@@ -165,9 +170,11 @@ def fit_calibration(
     Args:
         scores: (K,) training scores.
         labels: (K,) true for targets.
-        quality: For each measure, (K,) values of the enrolment side and of the test side.
+        quality: For each measure, (K,) values of the enrolment side and of the test
+            side.
         p_target: Prior whose costs the fit minimises most.
-        score_kind: What the scores are; kept in ``info``, because the map fits no others.
+        score_kind: What the scores are; kept in ``info``, because the map fits no
+            others.
 
     Raises:
         SVError: A class is missing, a score is NaN or Inf, or the fit fails.
@@ -180,11 +187,13 @@ def fit_calibration(
     weights, bias = _fit(np.stack(columns), labels, p_target)
     if weights[0] == 0:
         logging.warning(
-            "the training scores of targets are no higher than those of nontargets: the "
-            "calibration ignores scores; train it on more trials, or on a better model's"
+            "the training scores of targets are no higher than those of nontargets: the"
+            " calibration ignores scores; train it on more trials, or on a better"
+            " model's"
         )
     measure_weights = {
-        measure: (weights[1 + 2 * i], weights[2 + 2 * i]) for i, measure in enumerate(quality)
+        measure: (weights[1 + 2 * i], weights[2 + 2 * i])
+        for i, measure in enumerate(quality)
     }
     n_target = int(np.count_nonzero(labels))
     info = {
@@ -198,7 +207,9 @@ def fit_calibration(
     return fitted
 
 
-def _fit(columns: np.ndarray, labels: np.ndarray, p_target: float) -> tuple[list[float], float]:
+def _fit(
+    columns: np.ndarray, labels: np.ndarray, p_target: float
+) -> tuple[list[float], float]:
     """Weights of the columns (F, K) and bias of the LLR."""
     from scipy.optimize import minimize
 
@@ -209,7 +220,9 @@ def _fit(columns: np.ndarray, labels: np.ndarray, p_target: float) -> tuple[list
     sign = np.where(labels, 1.0, -1.0)
     ridge = _RIDGE / len(labels)
     share = np.where(
-        labels, p_target / np.count_nonzero(labels), (1 - p_target) / np.count_nonzero(~labels)
+        labels,
+        p_target / np.count_nonzero(labels),
+        (1 - p_target) / np.count_nonzero(~labels),
     )
 
     def cost(parameters: np.ndarray) -> tuple[float, np.ndarray]:
@@ -221,9 +234,12 @@ def _fit(columns: np.ndarray, labels: np.ndarray, p_target: float) -> tuple[list
 
     start = np.append(np.eye(len(columns))[0], 0.0)
     options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
-    # A higher score never speaks against the same speaker, whatever few training trials say.
+    # A higher score never speaks against the same speaker, whatever few training trials
+    # say.
     bounds = [(0, None), *[(None, None)] * len(columns)]
-    fit = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    fit = minimize(
+        cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
+    )
     if not np.isfinite(fit.x).all():
         raise SVError("the calibration did not converge; look at the training scores")
     weights = fit.x[:-1] / scale

@@ -21,12 +21,17 @@ def cllr(llrs: np.ndarray, labels: np.ndarray) -> float:
 def min_cllr(roc: Roc) -> float:
     """Cllr in bits after the best monotone map of the scores: what calibration cannot mend.
 
-    The best map gives every edge of the ROC's convex hull its slope as likelihood ratio.
+    The best map gives every edge of the ROC's convex hull its slope as likelihood
+    ratio.
     """
     hull = roc.hull
     target = -np.diff(hull.misses) / roc.n_target
     nontarget = np.diff(hull.false_alarms) / roc.n_nontarget
-    both = (target > 0) & (nontarget > 0)  # an edge with one class only is certain, and free
+    both = (target > 0) & (
+        nontarget > 0
+    )  # an edge with one class only is certain, and free
     target, nontarget = target[both], nontarget[both]
-    bits = target * np.log2(1 + nontarget / target) + nontarget * np.log2(1 + target / nontarget)
+    bits = target * np.log2(1 + nontarget / target) + nontarget * np.log2(
+        1 + target / nontarget
+    )
     return float(bits.sum() / 2)

@@ -1,7 +1,8 @@
 """Scores against a cohort, reduced to mean and standard deviation: blocked products, NumPy or GPU.
 
-A reducer takes vectors (B, E), how many of the highest scores to keep (None for all), and the
-rows and columns of the (B, C) scores that are left out. It returns two (B,) float64 arrays.
+A reducer takes vectors (B, E), how many of the highest scores to keep (None for all),
+and the rows and columns of the (B, C) scores that are left out. It returns two (B,)
+float64 arrays.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,9 @@ import numpy as np
 
 from espnet2_sv.errors import SVError
 
-Reducer = Callable[[np.ndarray, int | None, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+Reducer = Callable[
+    [np.ndarray, int | None, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]
+]
 
 
 def numpy_reducer(cohort: np.ndarray) -> Reducer:
@@ -55,14 +58,23 @@ def torch_reducer(cohort: np.ndarray, device: str) -> Reducer:
     def reduce(vectors, top_n, rows, columns):
         scores = torch.from_numpy(vectors).to(device) @ transposed
         leave_out = torch.zeros_like(scores, dtype=torch.bool)
-        leave_out[torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)] = True
+        leave_out[
+            torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)
+        ] = True
         if top_n is not None:
-            scores = scores.masked_fill(leave_out, -torch.inf).topk(top_n, sorted=False).values
+            scores = (
+                scores.masked_fill(leave_out, -torch.inf)
+                .topk(top_n, sorted=False)
+                .values
+            )
             leave_out = torch.zeros_like(scores, dtype=torch.bool)
         count = (~leave_out).sum(1)
         scores = scores.double().masked_fill(leave_out, 0)
         mean = scores.sum(1) / count
         centred = (scores - mean[:, None]).masked_fill(leave_out, 0)
-        return mean.cpu().numpy(), (centred.square().sum(1) / count).sqrt().cpu().numpy()
+        return (
+            mean.cpu().numpy(),
+            (centred.square().sum(1) / count).sqrt().cpu().numpy(),
+        )
 
     return reduce

@@ -1,10 +1,11 @@
 """Many systems, each trained from several seeds, on trial lists that are pooled.
 
-The trials of all parts, e.g. the folds of a cross-validation, make one list with one threshold.
-Where each part was scored by a network of its own, and their scores are spread differently, that
-threshold suits none of them; so the mean of the parts' EERs, a threshold for each, is given too. A
-system's figure is the mean over its runs. Resamplings draw the speakers of each part, alike for
-all runs, and the runs of each system by themselves, so that an interval has both in it: that other
+The trials of all parts, e.g. the folds of a cross-validation, make one list with one
+threshold. Where each part was scored by a network of its own, and their scores are
+spread differently, that threshold suits none of them; so the mean of the parts' EERs, a
+threshold for each, is given too. A system's figure is the mean over its runs.
+Resamplings draw the speakers of each part, alike for all runs, and the runs of each
+    system by themselves, so that an interval has both in it: that other
 speakers are tested, and that training starts from other seeds.
 """
 
@@ -41,7 +42,12 @@ from espnet2_sv.scoring.trials import Trials, read_trials
 
 # those of the pooled trials, and the mean over the parts
 NAMES = FIGURES | {"eer_part_mean": FIGURES["eer"]}
-SYSTEM_KEYS = ("parameters", "trained_parameters", "gmac_per_second", "training_minutes")
+SYSTEM_KEYS = (
+    "parameters",
+    "trained_parameters",
+    "gmac_per_second",
+    "training_minutes",
+)
 
 
 @dataclass(frozen=True)
@@ -95,15 +101,17 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
     """Compute all figures of a plan.
 
     Returns:
-        The content of comparison.json, plain data: ``parts``, ``n_target``, ``n_nontarget``,
-        ``n_speakers``, ``bootstrap`` (samples, seed), ``systems`` by name and ``comparisons``.
-        EER in percent (``eer`` of the pooled trials, ``eer_part_mean``, and ``eer_by_part``),
-        costs as they are; in ``comparisons``, ``other`` is the figure of ``against`` and
-        differences are positive where ``system`` is better.
+        The content of comparison.json, plain data: ``parts``, ``n_target``,
+            ``n_nontarget``,
+        ``n_speakers``, ``bootstrap`` (samples, seed), ``systems`` by name and
+        ``comparisons``. EER in percent (``eer`` of the pooled trials,
+        ``eer_part_mean``, and ``eer_by_part``), costs as they are; in ``comparisons``,
+        ``other`` is the figure of ``against`` and differences are positive where
+        ``system`` is better.
 
     Raises:
-        SVError: A file is missing or malformed, a trial has no score or no speaker, a part has
-            too few speakers or lacks a class; part and system are named.
+        SVError: A file is missing or malformed, a trial has no score or no speaker, a
+            part has too few speakers or lacks a class; part and system are named.
     """
     lists = [_read_list(part) for part in plan.parts]
     _warn_of_shared_speakers(lists)
@@ -114,7 +122,10 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
     n_speakers = sum(part.speakers.count for part in lists)
     extras = [_describe(system) for system in plan.systems]
     runs = [
-        [_Run(_read_run(system, number, lists), lists) for number in range(len(system.runs))]
+        [
+            _Run(_read_run(system, number, lists), lists)
+            for number in range(len(system.runs))
+        ]
         for system in plan.systems
     ]
     by_part = [np.array([run.eer_by_part() for run in system]) for system in runs]
@@ -125,7 +136,10 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
         values = resample_means(runs, draw, resampling.samples, resampling.seed)
     systems = {}
     for i, system in enumerate(plan.systems):
-        systems[system.name] = {"description": system.description, "n_runs": len(runs[i])}
+        systems[system.name] = {
+            "description": system.description,
+            "n_runs": len(runs[i]),
+        }
         systems[system.name] |= extras[i] | _in_units(estimates[i])
         drawn = None if values is None else values[:, i]
         systems[system.name] |= _intervals(estimates[i], drawn, n_speakers, len(labels))
@@ -145,10 +159,15 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
         comparisons.append(asdict(pair) | figures)
     return {
         "parts": [
-            {"name": part.name} | _counts(part.trials.labels, part.speakers.count) for part in lists
+            {"name": part.name} | _counts(part.trials.labels, part.speakers.count)
+            for part in lists
         ],
         **_counts(labels, n_speakers),
-        "bootstrap": {"unit": "speakers", "samples": resampling.samples, "seed": resampling.seed},
+        "bootstrap": {
+            "unit": "speakers",
+            "samples": resampling.samples,
+            "seed": resampling.seed,
+        },
         "systems": systems,
         "comparisons": comparisons,
     }
@@ -159,9 +178,9 @@ def resample_means(
 ) -> np.ndarray:
     """Resample speakers, alike for all runs, and each system's runs.
 
-    Of R > 1 runs, R - 1 are drawn with replacement: their mean then varies as much as the mean of
-    R seeds does, where R of R would vary less by (R - 1) / R, which is much for few runs (the
-    rescaling bootstrap of Rao and Wu, 1988, in its simplest case).
+    Of R > 1 runs, R - 1 are drawn with replacement: their mean then varies as much as
+    the mean of R seeds does, where R of R would vary less by (R - 1) / R, which is much
+    for few runs (the rescaling bootstrap of Rao and Wu, 1988, in its simplest case).
 
     Args:
         systems: The runs of each system, all on the same trials.
@@ -180,7 +199,9 @@ def resample_means(
         if len(runs) > 1:
             rng = np.random.default_rng((seed, number))
             drawn = rng.integers(len(runs), size=(samples, len(runs) - 1))
-            drawn.sort(axis=1)  # the same runs have the same mean, to the last bit: ties are ties
+            drawn.sort(
+                axis=1
+            )  # the same runs have the same mean, to the last bit: ties are ties
             of_runs = np.take_along_axis(of_runs, drawn[:, :, None], axis=1)
         means.append(of_runs.mean(axis=1))
     return np.stack(means, axis=1)
@@ -192,7 +213,9 @@ def _read_list(part: Part) -> _List:
         speakers = speakers_of(trials, known, part.trials)
     except SVError as e:
         raise SVError(f"part {part.name}: {e}") from e
-    names = frozenset(known[name] for name in (*trials.enroll_names, *trials.test_names))
+    names = frozenset(
+        known[name] for name in (*trials.enroll_names, *trials.test_names)
+    )
     return _List(part.name, trials, speakers, names)
 
 
@@ -208,8 +231,9 @@ def _warn_of_shared_speakers(lists: Sequence[_List]) -> None:
         shared = one.speaker_names & other.speaker_names
         if shared:
             logging.warning(
-                f"parts {one.name} and {other.name} both have speaker {min(shared)} "
-                f"({len(shared)} such speakers): each part's speakers count as people of their own"
+                f"parts {one.name} and {other.name} both have speaker {min(shared)}"
+                f" ({len(shared)} such speakers): each part's speakers count as people"
+                " of their own"
             )
 
 
@@ -221,7 +245,9 @@ def _read_run(system: System, number: int, lists: Sequence[_List]) -> list[np.nd
         try:
             scores.append(align_scores(part.trials, read_scores(path), path))
         except SVError as e:
-            raise SVError(f"system {system.name}, run {number + 1}, part {part.name}: {e}") from e
+            raise SVError(
+                f"system {system.name}, run {number + 1}, part {part.name}: {e}"
+            ) from e
     return scores
 
 
@@ -230,7 +256,9 @@ def _describe(system: System) -> dict[str, float]:
     found = []
     for path in system.system:
         if not Path(path).is_file():
-            raise SVError(f"system {system.name}: {path}: is missing; write it with sv_describe")
+            raise SVError(
+                f"system {system.name}: {path}: is missing; write it with sv_describe"
+            )
         found.append(read_system(Path(path)))
     means = {}
     for key in SYSTEM_KEYS:
@@ -240,8 +268,8 @@ def _describe(system: System) -> dict[str, float]:
         for path, value in zip(system.system, values, strict=True):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise SVError(
-                    f"system {system.name}: {path}: {key} is {value!r}, not a number; all "
-                    "system.json files of a system need it, or none"
+                    f"system {system.name}: {path}: {key} is {value!r}, not a number;"
+                    " all system.json files of a system need it, or none"
                 )
         means[key] = float(np.mean(values))
     return means
@@ -259,7 +287,9 @@ def _intervals(
 
 
 def _in_units(values: np.ndarray) -> dict[str, float]:
-    return {n: float(x * scale) for (n, scale), x in zip(NAMES.items(), values, strict=True)}
+    return {
+        n: float(x * scale) for (n, scale), x in zip(NAMES.items(), values, strict=True)
+    }
 
 
 def _by_name(lists: Sequence[_List], eers: np.ndarray) -> dict[str, float]:

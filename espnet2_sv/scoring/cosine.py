@@ -43,7 +43,10 @@ def row_products(
     products = np.empty(len(left_index), np.float32)
 
     def work(part: slice) -> None:
-        rows = left.take(left_index[part], axis=0), right.take(right_index[part], axis=0)
+        rows = (
+            left.take(left_index[part], axis=0),
+            right.take(right_index[part], axis=0),
+        )
         np.einsum("ij,ij->i", *rows, out=products[part])
 
     for_each_chunk(work, len(products), chunk)

@@ -7,7 +7,9 @@ import numpy as np
 from espnet2_sv.errors import SVError
 
 
-def dcf_weights(p_target: float, c_miss: float = 1, c_fa: float = 1) -> tuple[float, float]:
+def dcf_weights(
+    p_target: float, c_miss: float = 1, c_fa: float = 1
+) -> tuple[float, float]:
     """Factors of the miss and false alarm rates in the normalised detection cost.
 
     Raises:
@@ -26,7 +28,11 @@ def bayes_threshold(p_target: float, c_miss: float = 1, c_fa: float = 1) -> floa
 
 
 def actual_dcf(
-    llrs: np.ndarray, labels: np.ndarray, p_target: float, c_miss: float = 1, c_fa: float = 1
+    llrs: np.ndarray,
+    labels: np.ndarray,
+    p_target: float,
+    c_miss: float = 1,
+    c_fa: float = 1,
 ) -> float:
     """Normalised detection cost at the Bayes threshold, for scores that are LLRs.
 
@@ -40,4 +46,7 @@ def actual_dcf(
     llrs, labels = np.asarray(llrs), np.asarray(labels, bool)
     miss_weight, fa_weight = dcf_weights(p_target, c_miss, c_fa)
     accepted = llrs >= bayes_threshold(p_target, c_miss, c_fa)
-    return float(miss_weight * np.mean(~accepted[labels]) + fa_weight * np.mean(accepted[~labels]))
+    return float(
+        miss_weight * np.mean(~accepted[labels])
+        + fa_weight * np.mean(accepted[~labels])
+    )

@@ -76,5 +76,7 @@ def _points(roc: Roc) -> list[OperatingPoint]:
         _, threshold = roc.min_dcf(p_target)
         i = int(np.flatnonzero(roc.thresholds == threshold)[0])
         name = f"minDCF({p_target:g})"
-        points.append(OperatingPoint(name, float(roc.p_fa[i]), float(roc.p_miss[i]), threshold))
+        points.append(
+            OperatingPoint(name, float(roc.p_fa[i]), float(roc.p_miss[i]), threshold)
+        )
     return points

@@ -9,7 +9,9 @@ import numpy as np
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
-_FLOAT_VECTOR = b"\0BFV \4"  # Kaldi's binary float vector; an int32 dimension and the data follow
+_FLOAT_VECTOR = (  # Kaldi's binary float vector; an int32 dimension and the data follow
+    b"\0BFV \4"
+)
 _HEADER = len(_FLOAT_VECTOR) + 4
 
 
@@ -21,8 +23,8 @@ def read_embeddings(
     """Read embeddings that a Kaldi ``scp`` points to.
 
     Args:
-        scp: File of ``name archive:offset`` lines, or several of them; the first that has a
-            name serves it.
+        scp: File of ``name archive:offset`` lines, or several of them; the first that
+            has a name serves it.
         names: Which to read, in which order; all of one file where None.
         wanted_by: Who asks for ``names``, for the message when one is missing.
 
@@ -30,13 +32,17 @@ def read_embeddings(
         The names and the (N, E) float32 embeddings.
 
     Raises:
-        SVError: A name has no embedding, an embedding is unreadable, zero, NaN or Inf, or two
-            have different dimensions.
+        SVError: A name has no embedding, an embedding is unreadable, zero, NaN or Inf,
+            or two have different dimensions.
     """
     paths = [scp] if isinstance(scp, str | PathLike) else list(scp)
     title = " ".join(map(str, paths))
     tables = [KaldiTable.read(path) for path in paths]
-    names = [n.decode() for n in tables[0].keys().tolist()] if names is None else list(names)
+    names = (
+        [n.decode() for n in tables[0].keys().tolist()]
+        if names is None
+        else list(names)
+    )
     if not names:
         raise SVError(f"{title}: is empty; extract the embeddings again")
     specs = _specs(tables, names, title, wanted_by)
@@ -47,8 +53,8 @@ def read_embeddings(
         vector = reader.read(name, spec)
         if len(vector) != len(first):
             raise SVError(
-                f"{title}: the embedding of {name} has {len(vector)} dimensions, that of "
-                f"{names[0]} has {len(first)}; extract all with one model"
+                f"{title}: the embedding of {name} has {len(vector)} dimensions, that"
+                f" of {names[0]} has {len(first)}; extract all with one model"
             )
         embeddings[row] = vector
     _check_values(title, names, embeddings)
@@ -84,7 +90,9 @@ class _ArchiveReader:
 
         vector = np.asarray(kaldiio.load_mat(spec))
         if vector.ndim != 1 or vector.dtype.kind != "f":
-            raise ValueError(f"it is not a vector of floats but {vector.dtype} {vector.shape}")
+            raise ValueError(
+                f"it is not a vector of floats but {vector.dtype} {vector.shape}"
+            )
         return vector
 
     def _map(self, path: str) -> memoryview:
@@ -119,6 +127,6 @@ def _check_values(scp: str, names: list[str], embeddings: np.ndarray) -> None:
         row = int(bad.argmax())
         what = "zero" if squares[row] == 0 else "NaN or Inf"
         raise SVError(
-            f"{scp}: the embedding of {names[row]} is {what} ({int(bad.sum())} such embeddings); "
-            "look at its audio and extract it again"
+            f"{scp}: the embedding of {names[row]} is {what} ({int(bad.sum())} such"
+            " embeddings); look at its audio and extract it again"
         )

@@ -49,7 +49,8 @@ class Evaluation:
         Args:
             output_dir: Where to write; it is made if need be.
             title: Heading of metrics.md and of the pictures.
-            pictures: Whether to draw det.png (the DET curve) and scores.png (the histogram).
+            pictures: Whether to draw det.png (the DET curve) and scores.png (the
+                histogram).
         """
         folder = Path(output_dir)
         curves = {name: curve.to_json() for name, curve in self.curves.items()}
@@ -61,8 +62,13 @@ class Evaluation:
         if pictures:
             plot_det(self.curves, folder / "det.png", title)
             threshold = self.metrics["eer_threshold"]
-            plot_histogram(self.scores, self.labels, folder / "scores.png", threshold, title)
-        for name, text in texts.items():  # metrics.json last: its presence says all is there
+            plot_histogram(
+                self.scores, self.labels, folder / "scores.png", threshold, title
+            )
+        for (
+            name,
+            text,
+        ) in texts.items():  # metrics.json last: its presence says all is there
             with atomic_write(folder / name) as f:
                 f.write(text)
 
@@ -89,11 +95,13 @@ def evaluate(
         resampling: How to find intervals; 1,000 times by default.
 
     Raises:
-        SVError: A file is malformed, a trial has no score or no speaker, a class is missing, or
-            a training speaker is tested.
+        SVError: A file is malformed, a trial has no score or no speaker, a class is
+            missing, or a training speaker is tested.
     """
     if train_utt2spk and not utt2spk:
-        raise SVError("train_utt2spk: give the utt2spk of the trials too, to compare speakers")
+        raise SVError(
+            "train_utt2spk: give the utt2spk of the trials too, to compare speakers"
+        )
     name, other_name = _names(scores_path, compare_scores)
     trials = read_trials(trials_path)
     scores = align_scores(trials, read_scores(scores_path), scores_path)
@@ -108,9 +116,13 @@ def evaluate(
         known = read_joined(utt2spk)
         speakers = speakers_of(trials, known, str(trials_path))
         if train_utt2spk:
-            tested = {known[name] for name in (*trials.enroll_names, *trials.test_names)}
+            tested = {
+                known[name] for name in (*trials.enroll_names, *trials.test_names)
+            }
             require_unseen(tested, read_joined(train_utt2spk), str(trials_path))
-    figures |= with_intervals(scores, trials.labels, speakers, resampling or Resampling(), other)
+    figures |= with_intervals(
+        scores, trials.labels, speakers, resampling or Resampling(), other
+    )
     if other is not None:
         curves[other_name] = det_curve(roc_points(other, trials.labels))
         figures["compare"]["name"] = other_name
@@ -136,4 +148,8 @@ def _names(scores: Path_, other: Path_ | None) -> tuple[str, str]:
         first, second = (Path(*path.absolute().parts[-2:]) for path in (first, second))
     if first == second:
         return "this", "other"
-    return (str(first), str(second)) if first.name == second.name else (first.name, second.name)
+    return (
+        (str(first), str(second))
+        if first.name == second.name
+        else (first.name, second.name)
+    )

@@ -7,7 +7,8 @@ import numpy as np
 
 from espnet2_sv.scoring.trials import Trials
 
-# Speaker in a VoxCeleb1 utterance name, such as id10270/x6uYqmx31kE/00001.wav or with - for /.
+# Speaker in a VoxCeleb1 utterance name, such as id10270/x6uYqmx31kE/00001.wav or with -
+# for /.
 _VOXCELEB1 = re.compile(r"(id1[01]\d{3})[-_/]")
 
 
@@ -49,12 +50,18 @@ def identify_list(trials: Trials) -> ListIdentity:
     n_target = int(np.count_nonzero(trials.labels))
     n_nontarget = len(trials) - n_target
     counts = f"{n_target} target and {n_nontarget} nontarget trials"
-    alike = [p for p in PUBLISHED if (p.n_target, p.n_nontarget) == (n_target, n_nontarget)]
+    alike = [
+        p for p in PUBLISHED if (p.n_target, p.n_nontarget) == (n_target, n_nontarget)
+    ]
     n_speakers = _count_voxceleb1_speakers(trials)
     if alike and n_speakers == alike[0].n_speakers:
-        return ListIdentity(alike[0].name, f"{alike[0].name}: {counts} of {n_speakers} speakers.")
+        return ListIdentity(
+            alike[0].name, f"{alike[0].name}: {counts} of {n_speakers} speakers."
+        )
     if alike:
-        return ListIdentity(None, f"{counts}, as {alike[0].name}, but not of its utterances.")
+        return ListIdentity(
+            None, f"{counts}, as {alike[0].name}, but not of its utterances."
+        )
     if n_speakers:
         return ListIdentity(
             None,

@@ -51,8 +51,9 @@ def with_intervals(
         other: (K,) scores of another system on the same trials.
 
     Returns:
-        ``eer_ci95`` and ``mindcf_*_ci95`` (``[low, high]`` or None), ``bootstrap`` (unit, samples,
-        seed, and the reason where intervals are None), and ``compare`` where ``other`` is given.
+        ``eer_ci95`` and ``mindcf_*_ci95`` (``[low, high]`` or None), ``bootstrap``
+        (unit, samples, seed, and the reason where intervals are None), and ``compare``
+        where ``other`` is given.
     """
     unit = "speakers" if speakers else "trials"
     settings = {"unit": unit, "samples": resampling.samples, "seed": resampling.seed}
@@ -71,13 +72,17 @@ def with_intervals(
     try:
         if resampling.samples < 2:
             raise SVError("no resampling was asked for")
-        draw = draw_speakers(speakers[order], labels) if speakers else draw_trials(labels)
+        draw = (
+            draw_speakers(speakers[order], labels) if speakers else draw_trials(labels)
+        )
         values = bootstrap(systems, draw, resampling.samples, resampling.seed)
     except SVError as e:
         result = none | {"bootstrap": settings | {"reason": str(e)}}
     else:
         found, reasons = find_intervals(estimates[0], values[:, 0], units, len(labels))
-        result = found | {"bootstrap": settings | {"reason": "; ".join(reasons) or None}}
+        result = found | {
+            "bootstrap": settings | {"reason": "; ".join(reasons) or None}
+        }
     if other is not None:
         result["compare"] = compare_figures(estimates, values, units)
     return result
@@ -93,14 +98,16 @@ def find_intervals(
     """95 % intervals of one system, in the units of the metrics.
 
     Args:
-        estimates: (figures,) what was measured, in the order of ``names``, as fractions.
+        estimates: (figures,) what was measured, in the order of ``names``, as
+            fractions.
         values: (samples, figures) what the resamplings gave.
         units: Number of speakers (or trials) that were resampled.
         n_trials: Number of trials; rates are kept half a trial from 0 and 1.
         names: The figures' names and scales.
 
     Returns:
-        ``FIGURE_ci95`` (``[low, high]`` or None) of each figure, and why those of None are so.
+        ``FIGURE_ci95`` (``[low, high]`` or None) of each figure, and why those of None
+        are so.
     """
     ends = interval(estimates, values, units, smallest=0.5 / n_trials)
     found: dict[str, list[float] | None] = {}
@@ -108,7 +115,9 @@ def find_intervals(
     for i, (name, scale) in enumerate(names.items()):
         found[f"{name}_ci95"] = None
         if estimates[i] == 0:
-            reasons.append(f"{name} is 0, and without errors there is nothing to resample")
+            reasons.append(
+                f"{name} is 0, and without errors there is nothing to resample"
+            )
         elif np.ptp(values[:, i]) == 0:
             reasons.append(f"{name} is the same in all resamplings")
         else:
@@ -126,13 +135,15 @@ def compare_figures(
 
     Args:
         estimates: (2, figures) of this system and of the other, as fractions.
-        values: (samples, 2, figures) of the same resamplings of both; None for no intervals.
+        values: (samples, 2, figures) of the same resamplings of both; None for no
+            intervals.
         units: Number of speakers (or trials) that were resampled.
         names: The figures' names and scales.
 
     Returns:
         For each of ``names``: ``other``, ``difference``, ``difference_ci95`` and
-        ``p_better``, the share of resamplings where this system is better, a tie being half.
+        ``p_better``, the share of resamplings where this system is better, a tie being
+        half.
     """
     from scipy.special import stdtrit
 
@@ -150,5 +161,8 @@ def compare_figures(
             reach = stdtrit(units - 1, 0.975) * difference.std(ddof=1)
             ends = (middle + np.array([-reach, reach])) * scale
             better = np.mean((difference > 0) + (difference == 0) / 2)
-            result[name] |= {"difference_ci95": ends.tolist(), "p_better": float(better)}
+            result[name] |= {
+                "difference_ci95": ends.tolist(),
+                "p_better": float(better),
+            }
     return result

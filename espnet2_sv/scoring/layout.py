@@ -17,7 +17,11 @@ from espnet2_sv.scoring.report import (
     with_interval,
 )
 
-_METRICS = (("EER (%)", "eer"), ("minDCF 0.01", "mindcf_p01"), ("minDCF 0.05", "mindcf_p05"))
+_METRICS = (
+    ("EER (%)", "eer"),
+    ("minDCF 0.01", "mindcf_p01"),
+    ("minDCF 0.05", "mindcf_p05"),
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,8 @@ class Row:
 
     Attributes:
         description: What the first column says.
-        name: Of the experiment, without suffix; empty for a system that is only published.
+        name: Of the experiment, without suffix; empty for a system that is only
+            published.
         published: Published figures by the kind of a protocol.
     """
 
@@ -83,16 +88,21 @@ class Layout:
         except OSError as e:
             raise SVError(f"{path}: cannot be read ({e.strerror})") from e
         except (yaml.YAMLError, AttributeError, KeyError, TypeError) as e:
-            raise SVError(f"{path}: is no layout of results: {str(e).splitlines()[0]}") from e
+            raise SVError(
+                f"{path}: is no layout of results: {str(e).splitlines()[0]}"
+            ) from e
 
 
-def layout_markdown(title: str, layout: Layout, systems: Mapping[str, str | PathLike]) -> str:
+def layout_markdown(
+    title: str, layout: Layout, systems: Mapping[str, str | PathLike]
+) -> str:
     """Fill the tables with what was measured; the other cells stay empty.
 
     Args:
         title: Heading of the page.
         layout: What to show.
-        systems: Paths of metrics.json by ``EXPERIMENT/SET/KIND``; other names are left out.
+        systems: Paths of metrics.json by ``EXPERIMENT/SET/KIND``; other names are left
+            out.
 
     Raises:
         SVError: A file is missing or is not a metrics.json.
@@ -107,7 +117,9 @@ def layout_markdown(title: str, layout: Layout, systems: Mapping[str, str | Path
             sizes[key[0]] = read_system(Path(path).parent / "system.json")
     parts = [f"# {title}\n"]
     for protocol in layout.protocols:
-        rows = [row for row in layout.systems if row.name or protocol.kind in row.published]
+        rows = [
+            row for row in layout.systems if row.name or protocol.kind in row.published
+        ]
         rows += _further(layout, protocol, found)
         cells = [_cells(row, layout, protocol, found, sizes) for row in rows]
         parts += [f"## {protocol.title}\n", markdown_table(_head(layout), cells)]
@@ -116,7 +128,9 @@ def layout_markdown(title: str, layout: Layout, systems: Mapping[str, str | Path
 
 
 def _head(layout: Layout) -> list[str]:
-    measured = [f"{name} {metric}" for name in layout.sets.values() for metric, _ in _METRICS]
+    measured = [
+        f"{name} {metric}" for name in layout.sets.values() for metric, _ in _METRICS
+    ]
     return ["system", *measured, "parameters", "GMAC/s", layout.published]
 
 
@@ -135,7 +149,9 @@ def _cells(row, layout, protocol, found, sizes) -> list[str]:
 def _further(layout: Layout, protocol: Protocol, found) -> list[Row]:
     """Experiments of a protocol that the layout does not name."""
     named = {row.name for row in layout.systems}
-    suffixes = [p.suffix for p in layout.protocols if p.suffix and p.suffix != protocol.suffix]
+    suffixes = [
+        p.suffix for p in layout.protocols if p.suffix and p.suffix != protocol.suffix
+    ]
     names = [
         experiment.removesuffix(protocol.suffix)
         for experiment, _, kind in found

@@ -26,12 +26,17 @@ def equal_error_rate(scores: np.ndarray, labels: np.ndarray) -> EqualErrorRate:
 
 
 def min_dcf(
-    scores: np.ndarray, labels: np.ndarray, p_target: float, c_miss: float = 1, c_fa: float = 1
+    scores: np.ndarray,
+    labels: np.ndarray,
+    p_target: float,
+    c_miss: float = 1,
+    c_fa: float = 1,
 ) -> tuple[float, float]:
     """Minimum normalised detection cost (NIST): the cost at the best threshold.
 
-    The cost ``c_miss * p_target * p_miss + c_fa * (1 - p_target) * p_fa`` is divided by that of
-    the better of the two systems that accept nothing or everything, so 1 is the worst value.
+    The cost ``c_miss * p_target * p_miss + c_fa * (1 - p_target) * p_fa`` is divided by
+    that of the better of the two systems that accept nothing or everything, so 1 is the
+    worst value.
 
     Args:
         scores: (N,) higher means "same speaker".
@@ -41,16 +46,19 @@ def min_dcf(
         c_fa: Cost of a false alarm.
 
     Returns:
-        The cost, and the threshold that gives it (trials of at least this score are accepted;
-        +inf accepts nothing).
+        The cost, and the threshold that gives it (trials of at least this score are
+        accepted; +inf accepts nothing).
 
     Raises:
-        SVError: A score is NaN or Inf, a class is missing, or the prior is not between 0 and 1.
+        SVError: A score is NaN or Inf, a class is missing, or the prior is not between
+            0 and 1.
     """
     return roc_points(scores, labels).min_dcf(p_target, c_miss, c_fa)
 
 
-def describe(scores: np.ndarray, labels: np.ndarray, roc: Roc | None = None) -> dict[str, Any]:
+def describe(
+    scores: np.ndarray, labels: np.ndarray, roc: Roc | None = None
+) -> dict[str, Any]:
     """Every figure of one system that needs no resampling.
 
     Cllr and actual costs take the scores as natural log-likelihood ratios.
@@ -75,7 +83,9 @@ def describe(scores: np.ndarray, labels: np.ndarray, roc: Roc | None = None) -> 
     for key, p_target in P_TARGETS.items():
         cost, threshold = roc.min_dcf(p_target)
         figures[f"mindcf_{key}"] = cost
-        figures[f"mindcf_{key}_threshold"] = threshold if math.isfinite(threshold) else None
+        figures[f"mindcf_{key}_threshold"] = (
+            threshold if math.isfinite(threshold) else None
+        )
         figures[f"actdcf_{key}"] = actual_dcf(scores, labels, p_target)
     figures |= {"cllr": cllr(scores, labels), "min_cllr": min_cllr(roc)}
     for name, side in (("target", scores[labels]), ("nontarget", scores[~labels])):

@@ -8,7 +8,12 @@ import numpy as np
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.enrolment import TrialVectors, enrolment_vectors, unit_vectors
-from espnet2_sv.scoring.snorm import METHODS, Cohort, cohort_statistics, normalise_scores
+from espnet2_sv.scoring.snorm import (
+    METHODS,
+    Cohort,
+    cohort_statistics,
+    normalise_scores,
+)
 from espnet2_sv.scoring.speakers import read_joined
 
 
@@ -23,17 +28,17 @@ def read_cohort(
     Args:
         scp: Their embeddings by utterance.
         utt2spk: Their speakers.
-        by: ``speaker`` makes one impostor of each speaker, the mean of the length-normalised
-            embeddings; ``utterance`` one of each utterance. By default ``speaker`` if there is
-            a ``utt2spk``.
+        by: ``speaker`` makes one impostor of each speaker, the mean of the
+            length-normalised embeddings; ``utterance`` one of each utterance. By
+            default ``speaker`` if there is a ``utt2spk``.
         mean: (E,) subtracted from every embedding first.
 
     Returns:
         The cohort and the number of each speaker in it.
 
     Raises:
-        SVError: As :func:`~espnet2_sv.scoring.embeddings.read_embeddings`; or an utterance has
-            no speaker.
+        SVError: As :func:`~espnet2_sv.scoring.embeddings.read_embeddings`; or an
+            utterance has no speaker.
     """
     names, embeddings = read_embeddings(scp)
     unit = unit_vectors(scp, embeddings, mean)
@@ -44,7 +49,9 @@ def read_cohort(
     speaker_of = read_joined([utt2spk])
     missing = [name for name in names if name not in speaker_of]
     if missing:
-        raise SVError(f"{utt2spk}: has no speaker for {missing[0]} ({len(missing)} are missing)")
+        raise SVError(
+            f"{utt2spk}: has no speaker for {missing[0]} ({len(missing)} are missing)"
+        )
     numbers = {s: i for i, s in enumerate(sorted({speaker_of[name] for name in names}))}
     speakers = np.array([numbers[speaker_of[name]] for name in names])
     if by == "utterance":
@@ -64,7 +71,9 @@ def speaker_numbers(
     """
     missing = [name for name in names if name not in utt2spk]
     if missing:
-        raise SVError(f"utt2spk: has no speaker for {missing[0]} ({len(missing)} are missing)")
+        raise SVError(
+            f"utt2spk: has no speaker for {missing[0]} ({len(missing)} are missing)"
+        )
     return np.array([numbers.get(utt2spk[name], -1) for name in names])
 
 
@@ -85,8 +94,8 @@ def normalise_trials(
         scores: (K,) their scores.
         cohort: The impostors.
         numbers: Number of each speaker in the cohort.
-        utt2spk: Speakers of the names in the list, to leave a side's own speaker out of its
-            cohort; None to leave nobody out.
+        utt2spk: Speakers of the names in the list, to leave a side's own speaker out of
+            its cohort; None to leave nobody out.
         method: One of :data:`~espnet2_sv.scoring.snorm.METHODS`.
         top_n: Impostors that ``as_norm`` keeps.
         ngpu: 1 to use a GPU.
@@ -95,7 +104,9 @@ def normalise_trials(
         (K,) float32.
     """
     if method not in METHODS:
-        raise SVError(f"score normalisation {method}: choose one of {', '.join(METHODS)}")
+        raise SVError(
+            f"score normalisation {method}: choose one of {', '.join(METHODS)}"
+        )
     if method == "as_norm" and top_n < 2:
         raise SVError(f"top_n={top_n}: a standard deviation needs at least 2 impostors")
     kept = top_n if method == "as_norm" else None

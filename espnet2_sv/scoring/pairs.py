@@ -18,7 +18,8 @@ class Pairs:
     """Pairs of names, held as codes so that millions of lines stay small.
 
     Attributes:
-        enroll_names: The distinct names of the enrolment side, in order of first appearance.
+        enroll_names: The distinct names of the enrolment side, in order of first
+            appearance.
         test_names: The distinct names of the test side.
         enroll_index: (K,) int32 index into ``enroll_names`` of each line.
         test_index: (K,) int32 index into ``test_names`` of each line.
@@ -44,7 +45,9 @@ class Pairs:
 
     def pair_codes(self) -> np.ndarray:
         """(K,) int64, one number per distinct pair."""
-        return self.enroll_index.astype(np.int64) * len(self.test_names) + self.test_index
+        return (
+            self.enroll_index.astype(np.int64) * len(self.test_names) + self.test_index
+        )
 
 
 @dataclass(frozen=True)
@@ -69,20 +72,22 @@ class Column:
 def read_pairs(path: str | PathLike, column: Column) -> tuple[Pairs, np.ndarray]:
     """Read lines of an enrolment name, a test name and a value.
 
-    Fields separated by one space are read by Arrow; anything else goes line by line, which copes
-    with any white space and knows the number of a line that is wrong.
+    Fields separated by one space are read by Arrow; anything else goes line by line,
+    which copes with any white space and knows the number of a line that is wrong.
 
     Returns:
         The pairs and the (K,) values.
 
     Raises:
-        SVError: The file is missing or empty, a line is malformed, or a pair appears twice
-            with different values (equal repeats are kept, with a logged warning).
+        SVError: The file is missing or empty, a line is malformed, or a pair appears
+            twice with different values (equal repeats are kept, with a logged warning).
     """
     try:
         table = _read_fast(path, column)
     except OSError as e:
-        raise SVError(f"{path}: cannot be read ({os.strerror(e.errno) if e.errno else e})") from e
+        raise SVError(
+            f"{path}: cannot be read ({os.strerror(e.errno) if e.errno else e})"
+        ) from e
     if table is None:
         table = _read_lines(path, column)
     if not len(table):
@@ -105,7 +110,9 @@ def _read_fast(path: str | PathLike, column: Column) -> pa.Table | None:
     try:
         table = csv.read_csv(
             path,
-            csv.ReadOptions(column_names=["enroll", "test", "value"], block_size=1 << 22),
+            csv.ReadOptions(
+                column_names=["enroll", "test", "value"], block_size=1 << 22
+            ),
             csv.ParseOptions(delimiter=" ", quote_char=False, ignore_empty_lines=False),
             csv.ConvertOptions(
                 column_types={"enroll": name, "test": name, "value": column.type},
@@ -119,7 +126,11 @@ def _read_fast(path: str | PathLike, column: Column) -> pa.Table | None:
     table = table.unify_dictionaries().combine_chunks()
     if not len(table):
         return None
-    names = (n for side in ("enroll", "test") for n in table[side].chunk(0).dictionary.to_pylist())
+    names = (
+        n
+        for side in ("enroll", "test")
+        for n in table[side].chunk(0).dictionary.to_pylist()
+    )
     return table if all(n.split() == [n] for n in names) else None
 
 
@@ -135,7 +146,8 @@ def _read_lines(path: str | PathLike, column: Column) -> pa.Table:
                 values.append(column.parse(value))
             except ValueError:
                 raise SVError(
-                    f"{path}: line {number} is '{line.strip()[:80]}', not '{column.line_format}'"
+                    f"{path}: line {number} is '{line.strip()[:80]}', not"
+                    f" '{column.line_format}'"
                 ) from None
             for side, field in enumerate((enroll, test)):
                 index[side].append(codes[side].setdefault(field, len(codes[side])))
@@ -165,8 +177,15 @@ def _check_repeats(path: str | PathLike, pairs: Pairs, values: np.ndarray) -> No
     differ = again[values[order[again + 1]] != values[order[again]]]
     trial = order[differ[0] if len(differ) else again[0]]
     name = " ".join(
-        (pairs.enroll_names[pairs.enroll_index[trial]], pairs.test_names[pairs.test_index[trial]])
+        (
+            pairs.enroll_names[pairs.enroll_index[trial]],
+            pairs.test_names[pairs.test_index[trial]],
+        )
     )
     if len(differ):
-        raise SVError(f"{path}: the pair '{name}' is listed twice with different values; keep one")
-    logging.warning(f"{path}: {repeated} lines repeat an earlier one, as '{name}'; each counts")
+        raise SVError(
+            f"{path}: the pair '{name}' is listed twice with different values; keep one"
+        )
+    logging.warning(
+        f"{path}: {repeated} lines repeat an earlier one, as '{name}'; each counts"
+    )

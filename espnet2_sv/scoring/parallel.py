@@ -8,7 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 def num_threads() -> int:
     """``OMP_NUM_THREADS`` where set, else the processor cores this process may use."""
     cores = os.environ.get("OMP_NUM_THREADS", "")
-    return int(cores) if cores.isdigit() and int(cores) > 0 else len(os.sched_getaffinity(0))
+    return (
+        int(cores)
+        if cores.isdigit() and int(cores) > 0
+        else len(os.sched_getaffinity(0))
+    )
 
 
 def chunks(length: int, size: int) -> Iterator[slice]:

@@ -90,21 +90,31 @@ class Plan:
 
 
 def _parse(conf: Any) -> Plan:
-    conf = _entry(conf, "the plan", required=("parts", "systems"), optional=("comparisons",))
+    conf = _entry(
+        conf, "the plan", required=("parts", "systems"), optional=("comparisons",)
+    )
     parts = [
-        Part(_text(part["name"], where), _text(part["trials"], where), _texts(part, "utt2spk"))
+        Part(
+            _text(part["name"], where),
+            _text(part["trials"], where),
+            _texts(part, "utt2spk"),
+        )
         for part, where in _entries(conf, "parts", ("name", "trials", "utt2spk"))
     ]
     _refuse_repeats("parts", (part.name for part in parts))
     systems = [
         _system(entry, where, [part.name for part in parts])
-        for entry, where in _entries(conf, "systems", ("name", "runs"), ("description", "system"))
+        for entry, where in _entries(
+            conf, "systems", ("name", "runs"), ("description", "system")
+        )
     ]
     _refuse_repeats("systems", (system.name for system in systems))
     names = [system.name for system in systems]
     comparisons = [
         _pair(entry, where, names)
-        for entry, where in _entries(conf, "comparisons", ("system", "against"), ("title",))
+        for entry, where in _entries(
+            conf, "comparisons", ("system", "against"), ("title",)
+        )
     ]
     return Plan(parts, systems, comparisons)
 
@@ -113,7 +123,10 @@ def _system(entry: Mapping[str, Any], where: str, parts: Sequence[str]) -> Syste
     name = _text(entry["name"], where)
     runs = []
     if not isinstance(entry["runs"], list) or not entry["runs"]:
-        raise SVError(f"system {name}: runs is no list of runs; give one 'part: scores' map a seed")
+        raise SVError(
+            f"system {name}: runs is no list of runs; give one 'part: scores' map a"
+            " seed"
+        )
     for number, run in enumerate(entry["runs"], 1):
         where = f"system {name}, run {number}"
         if not isinstance(run, dict):
@@ -121,27 +134,40 @@ def _system(entry: Mapping[str, Any], where: str, parts: Sequence[str]) -> Syste
         run = {str(part): _text(path, where) for part, path in run.items()}
         for part in parts:
             if part not in run:
-                raise SVError(f"{where}: has no scores for part {part}; every run needs all parts")
+                raise SVError(
+                    f"{where}: has no scores for part {part}; every run needs all parts"
+                )
         for part in run:
             if part not in parts:
-                raise SVError(f"{where}: part {part} is unknown; parts has {', '.join(parts)}")
+                raise SVError(
+                    f"{where}: part {part} is unknown; parts has {', '.join(parts)}"
+                )
         runs.append(run)
     description = _text(entry.get("description", name), where)
-    return System(name, description, runs, _texts(entry, "system") if "system" in entry else [])
+    return System(
+        name, description, runs, _texts(entry, "system") if "system" in entry else []
+    )
 
 
 def _pair(entry: Mapping[str, Any], where: str, systems: Sequence[str]) -> Pair:
     system, against = (_text(entry[side], where) for side in ("system", "against"))
     for name in (system, against):
         if name not in systems:
-            raise SVError(f"{where}: system {name} is unknown; systems has {', '.join(systems)}")
+            raise SVError(
+                f"{where}: system {name} is unknown; systems has {', '.join(systems)}"
+            )
     if system == against:
         raise SVError(f"{where}: compares {system} with itself; name two systems")
-    return Pair(system, against, _text(entry.get("title", f"{system} against {against}"), where))
+    return Pair(
+        system, against, _text(entry.get("title", f"{system} against {against}"), where)
+    )
 
 
 def _entries(
-    conf: Mapping[str, Any], key: str, required: Sequence[str], optional: Sequence[str] = ()
+    conf: Mapping[str, Any],
+    key: str,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
 ) -> Iterable[tuple[dict[str, Any], str]]:
     """The entries of a list, and what to call each in messages."""
     entries = conf.get(key)
@@ -164,7 +190,9 @@ def _entry(
             raise SVError(f"{where} has no {key}; it needs {', '.join(required)}")
     for key in entry:
         if key not in (*required, *optional):
-            raise SVError(f"{where} has {key}, but can have {', '.join((*required, *optional))}")
+            raise SVError(
+                f"{where} has {key}, but can have {', '.join((*required, *optional))}"
+            )
     return entry
 
 

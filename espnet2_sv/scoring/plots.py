@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Ticks in percent, in the order in which they claim their place on an axis.
-_TICKS = "1 10 0.1 5 20 40 0.01 60 0.5 2 80 0.2 0.001 90 30 70 95 99 0.05 0.02 1e-4 50 98 99.5"
+_TICKS = (
+    "1 10 0.1 5 20 40 0.01 60 0.5 2 80 0.2 0.001 90 30 70 95 99 0.05 0.02 1e-4 50 98"
+    " 99.5"
+)
 _TICK_DISTANCE = 0.05  # of the axis: a label's room
 _MARKERS = "o^sD"
 
@@ -35,27 +38,48 @@ def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -
     low, high = limits
     for number, (name, det) in enumerate(curves.items()):
         colour = f"C{number}"
-        line = (ndtri(np.clip(rate, low / 10, 0.999)) for rate in (det.p_fa, det.p_miss))
+        line = (
+            ndtri(np.clip(rate, low / 10, 0.999)) for rate in (det.p_fa, det.p_miss)
+        )
         axes.plot(*line, color=colour, label=name, linewidth=1.6)
         for marker, point in zip(_MARKERS, det.points, strict=False):
-            where = [ndtri(np.clip(rate, low, high)) for rate in (point.p_fa, point.p_miss)]
+            where = [
+                ndtri(np.clip(rate, low, high)) for rate in (point.p_fa, point.p_miss)
+            ]
             label = f"{point.name}: {_percent(point)}"
-            style = {"color": colour, "markersize": 7, "markeredgecolor": "k", "clip_on": False}
+            style = {
+                "color": colour,
+                "markersize": 7,
+                "markeredgecolor": "k",
+                "clip_on": False,
+            }
             axes.plot(*where, marker, label=label, **style)
     edge = [ndtri(low), ndtri(high)]
     axes.plot(edge, edge, color="0.75", linewidth=0.8, linestyle="--", zorder=0)
     ticks = _ticks(low, high)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(ndtri(ticks / 100), [f"{tick:g}" for tick in ticks])
-    axes.set(xlim=edge, ylim=edge, xlabel="false alarms (%)", ylabel="misses (%)", title=title)
+    axes.set(
+        xlim=edge,
+        ylim=edge,
+        xlabel="false alarms (%)",
+        ylabel="misses (%)",
+        title=title,
+    )
     axes.set_aspect("equal")
     axes.grid(color="0.9")
-    figure.legend(loc="outside lower center", fontsize="small", ncols=min(len(curves), 2))
+    figure.legend(
+        loc="outside lower center", fontsize="small", ncols=min(len(curves), 2)
+    )
     _save(figure, path)
 
 
 def plot_histogram(
-    scores: np.ndarray, labels: np.ndarray, path: str | PathLike, threshold: float, title: str = ""
+    scores: np.ndarray,
+    labels: np.ndarray,
+    path: str | PathLike,
+    threshold: float,
+    title: str = "",
 ) -> None:
     """Draw the densities of target and nontarget scores and the EER threshold."""
     from matplotlib.figure import Figure
@@ -65,8 +89,12 @@ def plot_histogram(
     bins = np.linspace(scores.min(), scores.max() or 1, 101) if np.ptp(scores) else 10
     for side, name, colour in ((~labels, "nontarget", "C1"), (labels, "target", "C0")):
         label = f"{name} ({np.count_nonzero(side):,})"
-        axes.hist(scores[side], bins, density=True, alpha=0.6, color=colour, label=label)
-    axes.axvline(threshold, color="k", linestyle="--", label=f"EER threshold {threshold:.3g}")
+        axes.hist(
+            scores[side], bins, density=True, alpha=0.6, color=colour, label=label
+        )
+    axes.axvline(
+        threshold, color="k", linestyle="--", label=f"EER threshold {threshold:.3g}"
+    )
     axes.set(xlabel="score", ylabel="density", title=title)
     axes.legend(fontsize="small")
     _save(figure, path)

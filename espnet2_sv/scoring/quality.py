@@ -25,12 +25,14 @@ class QualityFiles:
 
     Attributes:
         utt2dur: Seconds by utterance; gives durations.
-        enroll_scp: Embeddings of the enrolment side; with ``test_scp``, gives magnitudes.
+        enroll_scp: Embeddings of the enrolment side; with ``test_scp``, gives
+            magnitudes.
         test_scp: Embeddings of the test side.
         cohort_scp: Impostors; with embeddings of both sides, gives cohort means.
         cohort_utt2spk: Their speakers, to make one impostor of each.
         top_n: How many of the most similar impostors the cohort mean is over.
-        enroll_spk2utt: Utterances of enrolled models: durations are then sums, magnitudes means.
+        enroll_spk2utt: Utterances of enrolled models: durations are then sums,
+            magnitudes means.
     """
 
     utt2dur: Paths = ()
@@ -47,24 +49,39 @@ class QualityMeasures:
 
     def __init__(self, files: QualityFiles):
         if bool(files.enroll_scp) != bool(files.test_scp):
-            raise SVError("magnitudes need embeddings of both sides: enroll_scp and test_scp")
+            raise SVError(
+                "magnitudes need embeddings of both sides: enroll_scp and test_scp"
+            )
         if files.cohort_scp and not files.enroll_scp:
-            raise SVError("cohort means need embeddings of both sides: enroll_scp and test_scp")
+            raise SVError(
+                "cohort means need embeddings of both sides: enroll_scp and test_scp"
+            )
         self._files = files
         self._seconds = read_joined(files.utt2dur)
-        self._utterances_of = read_spk2utt(files.enroll_spk2utt) if files.enroll_spk2utt else {}
+        self._utterances_of = (
+            read_spk2utt(files.enroll_spk2utt) if files.enroll_spk2utt else {}
+        )
         self._cohort = None
         if files.cohort_scp:
             self._cohort, _ = read_cohort(files.cohort_scp, files.cohort_utt2spk)
 
-    def __call__(self, pairs: Pairs, wanted_by: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def __call__(
+        self, pairs: Pairs, wanted_by: str
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Values (K,) of the enrolment side and of the test side, by measure."""
         models = [self._utterances_of.get(name, [name]) for name in pairs.enroll_names]
         enroll = self._side(models, self._files.enroll_scp, wanted_by)
-        test = self._side([[n] for n in pairs.test_names], self._files.test_scp, wanted_by)
-        return {m: (enroll[m][pairs.enroll_index], test[m][pairs.test_index]) for m in enroll}
+        test = self._side(
+            [[n] for n in pairs.test_names], self._files.test_scp, wanted_by
+        )
+        return {
+            m: (enroll[m][pairs.enroll_index], test[m][pairs.test_index])
+            for m in enroll
+        }
 
-    def _side(self, models: list[list[str]], scp: Paths, wanted_by: str) -> dict[str, np.ndarray]:
+    def _side(
+        self, models: list[list[str]], scp: Paths, wanted_by: str
+    ) -> dict[str, np.ndarray]:
         """Values of each model, by measure."""
         values = {}
         if self._seconds:
@@ -78,7 +95,9 @@ class QualityMeasures:
             values["magnitude"] = np.array([norms[r].mean() for r in rows], np.float64)
         if scp and self._cohort is not None:
             unit = enrolment_vectors(rows, length_normalise(embeddings, overwrite=True))
-            values["cohort_mean"] = cohort_statistics(unit, self._cohort, self._files.top_n)[0]
+            values["cohort_mean"] = cohort_statistics(
+                unit, self._cohort, self._files.top_n
+            )[0]
         return values
 
     def _durations(self, models: list[list[str]], wanted_by: str) -> np.ndarray:
@@ -87,9 +106,15 @@ class QualityMeasures:
             try:
                 seconds[name] = float(self._seconds[name])
             except KeyError:
-                raise SVError(f"utt2dur: has no {name}, which {wanted_by} names") from None
+                raise SVError(
+                    f"utt2dur: has no {name}, which {wanted_by} names"
+                ) from None
             except ValueError:
-                raise SVError(f"utt2dur: {name} has '{self._seconds[name]}', not seconds") from None
+                raise SVError(
+                    f"utt2dur: {name} has '{self._seconds[name]}', not seconds"
+                ) from None
             if not 0 < seconds[name] < np.inf:
-                raise SVError(f"utt2dur: {name} lasts {seconds[name]} s; look at the recording")
+                raise SVError(
+                    f"utt2dur: {name} lasts {seconds[name]} s; look at the recording"
+                )
         return np.array([sum(seconds[name] for name in model) for model in models])

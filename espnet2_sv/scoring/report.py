@@ -23,7 +23,9 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Lay out a table; the first column is text, the others are numbers."""
     head = list(head)
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
-    return "".join(f"| {' | '.join(_escape(cell) for cell in line)} |\n" for line in lines)
+    return "".join(
+        f"| {' | '.join(_escape(cell) for cell in line)} |\n" for line in lines
+    )
 
 
 def metrics_markdown(metrics: Mapping[str, Any], title: str) -> str:
@@ -33,7 +35,9 @@ def metrics_markdown(metrics: Mapping[str, Any], title: str) -> str:
         ["EER (%), convex hull", _number(metrics["eer_rocch"])],
     ]
     for key, prior in (("p01", "0.01"), ("p05", "0.05")):
-        rows.append([f"minimum DCF, p = {prior}", with_interval(metrics, f"mindcf_{key}")])
+        rows.append(
+            [f"minimum DCF, p = {prior}", with_interval(metrics, f"mindcf_{key}")]
+        )
         rows.append([f"actual DCF, p = {prior}", _number(metrics[f"actdcf_{key}"])])
     rows += [
         ["Cllr (bits)", _number(metrics["cllr"])],
@@ -45,9 +49,15 @@ def metrics_markdown(metrics: Mapping[str, Any], title: str) -> str:
     ]
     if metrics["n_speakers"] is not None:
         rows.append(["speakers", f"{metrics['n_speakers']:,}"])
-    parts = [f"# {title}\n", metrics["list"]["note"] + "\n", markdown_table(["", "value"], rows)]
+    parts = [
+        f"# {title}\n",
+        metrics["list"]["note"] + "\n",
+        markdown_table(["", "value"], rows),
+    ]
     parts.append(interval_note(metrics["bootstrap"]))
-    parts.append("Cllr and actual DCF take the scores as natural log-likelihood ratios.\n")
+    parts.append(
+        "Cllr and actual DCF take the scores as natural log-likelihood ratios.\n"
+    )
     if "compare" in metrics:
         parts.append(_comparison(metrics["compare"]))
     for name, groups in metrics.get("breakdown", {}).items():
@@ -60,17 +70,29 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
 
     Args:
         title: Heading of the page.
-        systems: Path of each system's metrics.json by its name, in the order of the rows.
+        systems: Path of each system's metrics.json by its name, in the order of the
+            rows.
 
     Raises:
         SVError: A file is missing or is not a metrics.json.
     """
     found = {name: read_metrics(path) for name, path in systems.items()}
     extras = {
-        name: read_system(Path(path).parent / "system.json") for name, path in systems.items()
+        name: read_system(Path(path).parent / "system.json")
+        for name, path in systems.items()
     }
-    columns = [c for c in _SYSTEM_COLUMNS if any(c[0] in extra for extra in extras.values())]
-    head = ["system", "trials", "EER (%)", "minDCF 0.01", "minDCF 0.05", "Cllr", "min Cllr"]
+    columns = [
+        c for c in _SYSTEM_COLUMNS if any(c[0] in extra for extra in extras.values())
+    ]
+    head = [
+        "system",
+        "trials",
+        "EER (%)",
+        "minDCF 0.01",
+        "minDCF 0.05",
+        "Cllr",
+        "min Cllr",
+    ]
     rows = [
         [
             name,
@@ -95,7 +117,10 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
 def read_metrics(path: str | PathLike) -> dict[str, Any]:
     """Read a metrics.json; raises SVError where it is none."""
     metrics = _read_json(path)
-    if not isinstance(metrics, dict) or not {"eer", "bootstrap", "list"} <= metrics.keys():
+    if (
+        not isinstance(metrics, dict)
+        or not {"eer", "bootstrap", "list"} <= metrics.keys()
+    ):
         raise SVError(f"{path}: is not a metrics.json; write it with sv_metrics")
     return metrics
 
@@ -129,7 +154,10 @@ def interval_note(settings: Mapping[str, Any]) -> str:
     samples = f"{settings['samples']} bootstrap samples of {settings['unit']}"
     note = f"In brackets: 95 % intervals from {samples}"
     if settings["unit"] == "trials":
-        note += " (no speakers were given: too narrow, because trials of a speaker are alike)"
+        note += (
+            " (no speakers were given: too narrow, because trials of a speaker are"
+            " alike)"
+        )
     return note + ".\n"
 
 
@@ -145,7 +173,13 @@ def _comparison(compare: Mapping[str, Any]) -> str:
         for name, c in compare.items()
         if isinstance(c, dict)
     ]
-    head = ["metric", "other", "other - this", "95 % interval", "resamplings where this is better"]
+    head = [
+        "metric",
+        "other",
+        "other - this",
+        "95 % interval",
+        "resamplings where this is better",
+    ]
     return f"## Against {compare['name']}\n\n{markdown_table(head, rows)}"
 
 

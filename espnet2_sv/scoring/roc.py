@@ -15,8 +15,9 @@ class EqualErrorRate(NamedTuple):
     """Equal error rates, as fractions (not percent).
 
     Attributes:
-        eer: Where the ROC, linearly interpolated between its points, has as many misses as false
-            alarms (the "plain crossing", as scikit-learn's ROC interpolated gives it).
+        eer: Where the ROC, linearly interpolated between its points, has as many misses
+            as false alarms (the "plain crossing", as scikit-learn's ROC interpolated
+            gives it).
         eer_rocch: The same crossing on the convex hull of the ROC.
         threshold: The score of the operating point next to the plain crossing.
     """
@@ -81,14 +82,18 @@ class Roc:
         targets = -np.diff(self.misses)
         trials = targets + np.diff(self.false_alarms)
         fit = isotonic_regression(targets / trials, weights=trials, increasing=False)
-        return Roc(*(a[fit.blocks] for a in (self.thresholds, self.false_alarms, self.misses)))
+        return Roc(
+            *(a[fit.blocks] for a in (self.thresholds, self.false_alarms, self.misses))
+        )
 
     def equal_error_rate(self) -> EqualErrorRate:
         """The plain crossing, the crossing on the hull, and the threshold of the former."""
         eer, threshold = self.crossing()
         return EqualErrorRate(eer, self.hull.crossing()[0], threshold)
 
-    def min_dcf(self, p_target: float, c_miss: float = 1, c_fa: float = 1) -> tuple[float, float]:
+    def min_dcf(
+        self, p_target: float, c_miss: float = 1, c_fa: float = 1
+    ) -> tuple[float, float]:
         """The smallest normalised detection cost and its threshold, as in ``metrics.min_dcf``."""
         miss_weight, fa_weight = dcf_weights(p_target, c_miss, c_fa)
         cost = miss_weight * self.p_miss + fa_weight * self.p_fa
@@ -96,7 +101,9 @@ class Roc:
         return float(cost[best]), float(self.thresholds[best])
 
 
-def check_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def check_scores(
+    scores: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Scores as float64 and labels as bool, both (N,), with both classes and no NaN or Inf.
 
     Raises:
@@ -104,7 +111,9 @@ def check_scores(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np
     """
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels, bool)
     if scores.ndim != 1 or scores.shape != labels.shape:
-        raise SVError(f"{scores.shape} scores for {labels.shape} labels: one of each per trial")
+        raise SVError(
+            f"{scores.shape} scores for {labels.shape} labels: one of each per trial"
+        )
     bad = ~np.isfinite(scores)
     if bad.any():
         raise SVError(
@@ -133,7 +142,9 @@ def roc_points(scores: np.ndarray, labels: np.ndarray) -> Roc:
     scores, labels = check_scores(scores, labels)
     order = np.argsort(-scores)
     scores, labels = scores[order], labels[order]
-    last = np.flatnonzero(scores[1:] != scores[:-1])  # equal scores are accepted together
+    last = np.flatnonzero(
+        scores[1:] != scores[:-1]
+    )  # equal scores are accepted together
     last = np.append(last, len(scores) - 1)
     hits = np.cumsum(labels)[last]
     start = np.zeros(1, np.int64)

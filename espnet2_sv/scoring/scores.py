@@ -41,18 +41,22 @@ def read_scores(path: str | PathLike) -> Scores:
     """Read a file of ``enroll_utt test_utt score`` lines.
 
     Raises:
-        SVError: The file is missing or empty, a line is malformed, a score is NaN or Inf, or a
-            pair appears twice with different scores.
+        SVError: The file is missing or empty, a line is malformed, a score is NaN or
+            Inf, or a pair appears twice with different scores.
     """
     pairs, scores = read_pairs(path, _SCORE)
     bad = np.flatnonzero(~np.isfinite(scores))
     if len(bad):
         raise SVError(
-            f"{path}: line {bad[0] + 1}: the score is NaN or Inf ({len(bad)} such lines); "
-            "look at the embeddings of that trial"
+            f"{path}: line {bad[0] + 1}: the score is NaN or Inf ({len(bad)} such"
+            " lines); look at the embeddings of that trial"
         )
     return Scores(
-        pairs.enroll_names, pairs.test_names, pairs.enroll_index, pairs.test_index, scores
+        pairs.enroll_names,
+        pairs.test_names,
+        pairs.enroll_index,
+        pairs.test_index,
+        scores,
     )
 
 
@@ -65,14 +69,19 @@ def write_scores(path: str | PathLike, pairs: Pairs, scores: np.ndarray) -> None
             lines = pc.binary_join_element_wise(
                 enroll_names.take(pa.array(pairs.enroll_index[part])),
                 test_names.take(pa.array(pairs.test_index[part])),
-                pc.binary_join_element_wise(pc.cast(pa.array(scores[part]), pa.string()), "", "\n"),
+                pc.binary_join_element_wise(
+                    pc.cast(pa.array(scores[part]), pa.string()), "", "\n"
+                ),
                 " ",
             )
-            # An Arrow string array keeps its text end to end: the lines as they stand in a file.
+            # An Arrow string array keeps its text end to end: the lines as they stand
+            # in a file.
             f.write(lines.buffers()[2])
 
 
-def align_scores(pairs: Pairs, scores: Scores, path: str | PathLike = "the scores") -> np.ndarray:
+def align_scores(
+    pairs: Pairs, scores: Scores, path: str | PathLike = "the scores"
+) -> np.ndarray:
     """Return the score (K,) of each pair of a list, in the list's order.
 
     Args:
@@ -94,13 +103,16 @@ def align_scores(pairs: Pairs, scores: Scores, path: str | PathLike = "the score
     if len(missing):
         trial = missing[0]
         raise SVError(
-            f"{path}: has no score for the trial '{pairs.enroll_names[pairs.enroll_index[trial]]} "
-            f"{pairs.test_names[pairs.test_index[trial]]}' ({len(missing)} of {len(pairs)} trials "
-            "are missing); score the same list"
+            f"{path}: has no score for the trial"
+            f" '{pairs.enroll_names[pairs.enroll_index[trial]]}"
+            f" {pairs.test_names[pairs.test_index[trial]]}' ({len(missing)} of"
+            f" {len(pairs)} trials are missing); score the same list"
         )
     unused = len(scores) - len(np.unique(rows))
     if unused:
-        logging.warning(f"{path}: {unused} scores are of no trial in the list and are not used")
+        logging.warning(
+            f"{path}: {unused} scores are of no trial in the list and are not used"
+        )
     return scores.scores[rows]
 
 
@@ -118,8 +130,12 @@ def codes_in(pairs: Pairs, other: Pairs) -> np.ndarray:
     """Codes of ``pairs`` in the numbering of ``other``; -1 where a name is not in it."""
     enroll = {name: i for i, name in enumerate(other.enroll_names)}
     test = {name: i for i, name in enumerate(other.test_names)}
-    left = np.array([enroll.get(n, -1) for n in pairs.enroll_names], np.int64)[pairs.enroll_index]
-    right = np.array([test.get(n, -1) for n in pairs.test_names], np.int64)[pairs.test_index]
+    left = np.array([enroll.get(n, -1) for n in pairs.enroll_names], np.int64)[
+        pairs.enroll_index
+    ]
+    right = np.array([test.get(n, -1) for n in pairs.test_names], np.int64)[
+        pairs.test_index
+    ]
     codes = left * len(other.test_names) + right
     codes[(left < 0) | (right < 0)] = -1
     return codes

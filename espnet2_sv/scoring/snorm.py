@@ -1,8 +1,9 @@
 """Score normalisation against a cohort of impostors.
 
-A score is measured in standard deviations from what its enrolment side scores against the cohort
-(Z-norm), from what its test side does (T-norm), or from the mean of both (S-norm). Adaptive
-S-norm takes each side's most similar impostors only (Matejka et al., Interspeech 2017).
+A score is measured in standard deviations from what its enrolment side scores against
+the cohort (Z-norm), from what its test side does (T-norm), or from the mean of both
+(S-norm). Adaptive S-norm takes each side's most similar impostors only (Matejka et al.,
+Interspeech 2017).
 """
 
 import logging
@@ -43,16 +44,17 @@ def cohort_statistics(
         vectors: (N, E) float32; scores are inner products.
         cohort: The impostors.
         top_n: Keep only so many of the highest scores; None for all.
-        speakers: (N,) speaker number of each vector, numbered as those of the cohort; the
-            cohort's entries of the same speaker are left out. Numbers below 0 match nobody.
+        speakers: (N,) speaker number of each vector, numbered as those of the cohort;
+            the cohort's entries of the same speaker are left out. Numbers below 0 match
+            nobody.
         ngpu: 1 to work on a GPU.
 
     Returns:
         Two (N,) float64 arrays.
 
     Raises:
-        SVError: Dimensions differ, fewer than two impostors are left for a vector, or a standard
-            deviation is 0.
+        SVError: Dimensions differ, fewer than two impostors are left for a vector, or a
+            standard deviation is 0.
     """
     if vectors.shape[1] != cohort.vectors.shape[1]:
         raise SVError(
@@ -60,13 +62,21 @@ def cohort_statistics(
             f"{cohort.vectors.shape[1]}; extract both with one model"
         )
     own = _own_entries(cohort, speakers)
-    left = len(cohort.vectors) - max((len(entries) for entries in own.values()), default=0)
+    left = len(cohort.vectors) - max(
+        (len(entries) for entries in own.values()), default=0
+    )
     if left < 2:
-        raise SVError(f"a cohort of {left} impostors cannot normalise scores; give a larger one")
+        raise SVError(
+            f"a cohort of {left} impostors cannot normalise scores; give a larger one"
+        )
     if top_n is not None and top_n > left:
-        logging.warning(f"the cohort has only {left} impostors for a top {top_n}; taking {left}")
+        logging.warning(
+            f"the cohort has only {left} impostors for a top {top_n}; taking {left}"
+        )
         top_n = left
-    reduce = torch_reducer(cohort.vectors, "cuda") if ngpu else numpy_reducer(cohort.vectors)
+    reduce = (
+        torch_reducer(cohort.vectors, "cuda") if ngpu else numpy_reducer(cohort.vectors)
+    )
     mean, deviation = np.empty((2, len(vectors)))
     step = max(_BLOCK_ELEMENTS // len(cohort.vectors), 1)
     for start in range(0, len(vectors), step):
@@ -74,7 +84,9 @@ def cohort_statistics(
         rows, columns = _left_out(own, None if speakers is None else speakers[part])
         mean[part], deviation[part] = reduce(vectors[part], top_n, rows, columns)
     if not deviation.all():
-        raise SVError("all impostors score the same against an embedding; give another cohort")
+        raise SVError(
+            "all impostors score the same against an embedding; give another cohort"
+        )
     return mean, deviation
 
 
@@ -85,7 +97,9 @@ def normalise_scores(
 
     One side alone gives Z-norm or T-norm; both give S-norm.
     """
-    sides = [(scores - side[0]) / side[1] for side in (enroll, test) if side is not None]
+    sides = [
+        (scores - side[0]) / side[1] for side in (enroll, test) if side is not None
+    ]
     return sum(sides) / len(sides)
 
 
@@ -104,7 +118,9 @@ def _left_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Row of a block and column of the cohort, of each score to leave out."""
     found = (
-        [] if speakers is None else [(i, s) for i, s in enumerate(speakers.tolist()) if s in own]
+        []
+        if speakers is None
+        else [(i, s) for i, s in enumerate(speakers.tolist()) if s in own]
     )
     if not found:
         return np.zeros((2, 0), np.int64)

@@ -41,7 +41,8 @@ def read_joined(paths: Iterable[str | PathLike]) -> dict[str, str]:
         for name, value in read_two_column(path).items():
             if joined.setdefault(name, value) != value:
                 raise SVError(
-                    f"{path}: {name} has {value} here and {joined[name]} in another file; keep one"
+                    f"{path}: {name} has {value} here and {joined[name]} in another"
+                    " file; keep one"
                 )
     return joined
 
@@ -52,7 +53,8 @@ def speakers_of(
     """Look up the speakers of both sides of a trial list.
 
     Raises:
-        SVError: A name has no speaker, or a label contradicts the speakers; it is named.
+        SVError: A name has no speaker, or a label contradicts the speakers; it is
+            named.
     """
     numbers: dict[str, int] = {}
     sides = []
@@ -73,15 +75,18 @@ def speakers_of(
     if len(wrong):
         trial = wrong[0]
         raise SVError(
-            f"{wanted_by}: trial {trial + 1} is labelled "
-            f"{'target' if trials.labels[trial] else 'nontarget'}, but utt2spk says otherwise: "
-            f"'{trials.enroll_names[trials.enroll_index[trial]]} "
-            f"{trials.test_names[trials.test_index[trial]]}' ({len(wrong)} such trials)"
+            f"{wanted_by}: trial {trial + 1} is labelled"
+            f" {'target' if trials.labels[trial] else 'nontarget'}, but utt2spk says"
+            f" otherwise: '{trials.enroll_names[trials.enroll_index[trial]]}"
+            f" {trials.test_names[trials.test_index[trial]]}' ({len(wrong)} such"
+            " trials)"
         )
     return Speakers(enroll, test, len(numbers))
 
 
-def require_unseen(tested: Iterable[str], train_utt2spk: Mapping[str, str], path: str) -> None:
+def require_unseen(
+    tested: Iterable[str], train_utt2spk: Mapping[str, str], path: str
+) -> None:
     """Refuse tests on speakers that were trained on.
 
     Raises:
@@ -90,6 +95,6 @@ def require_unseen(tested: Iterable[str], train_utt2spk: Mapping[str, str], path
     shared = set(tested) & set(train_utt2spk.values())
     if shared:
         raise SVError(
-            f"{path}: {len(shared)} of the tested speakers were trained on, as {min(shared)}; "
-            "results on them say nothing about new speakers"
+            f"{path}: {len(shared)} of the tested speakers were trained on, as"
+            f" {min(shared)}; results on them say nothing about new speakers"
         )

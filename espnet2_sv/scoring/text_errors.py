@@ -14,18 +14,23 @@ def character_error_rate(reference: str | Path, hypothesis: str | Path) -> float
         SVError: An utterance has no hypothesis, or the references are empty.
     """
     references, hypotheses = (
-        read_two_column(path, allow_empty_values=True) for path in (reference, hypothesis)
+        read_two_column(path, allow_empty_values=True)
+        for path in (reference, hypothesis)
     )
     for utterance in references:
         if utterance not in hypotheses:
-            raise SVError(f"{hypothesis}: utterance {utterance} of {reference} is missing")
+            raise SVError(
+                f"{hypothesis}: utterance {utterance} of {reference} is missing"
+            )
     if not any(references.values()):
         raise SVError(f"{reference}: holds no text")
     return error_rate(references, hypotheses, list)
 
 
 def error_rate(
-    references: Mapping[str, str], hypotheses: Mapping[str, str], units: Callable[[str], list]
+    references: Mapping[str, str],
+    hypotheses: Mapping[str, str],
+    units: Callable[[str], list],
 ) -> float:
     """Errors in percent of the references' units; every reference has a hypothesis.
 
@@ -36,6 +41,8 @@ def error_rate(
     """
     import editdistance
 
-    pairs = [(units(text), units(hypotheses[name])) for name, text in references.items()]
+    pairs = [
+        (units(text), units(hypotheses[name])) for name, text in references.items()
+    ]
     errors = sum(editdistance.eval(wanted, given) for wanted, given in pairs)
     return 100.0 * errors / sum(len(wanted) for wanted, _ in pairs)

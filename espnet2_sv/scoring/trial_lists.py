@@ -9,7 +9,8 @@ import numpy as np
 from espnet2_sv.errors import SVError
 
 CONDITIONS = ("short-short", "short-long", "long-long")
-_LISTABLE = 4  # pairs are listed and chosen from where there are at most so many times those wanted
+# pairs are listed and chosen from where there are at most so many times those wanted
+_LISTABLE = 4
 
 
 @dataclass(frozen=True)
@@ -55,15 +56,17 @@ def make_condition_trials(
     Args:
         utt2spk: Speaker by utterance.
         n_target: Target trials over all conditions.
-        n_nontarget: Nontarget trials over all conditions; their sides are of two speakers.
+        n_nontarget: Nontarget trials over all conditions; their sides are of two
+            speakers.
         seed: The same seed gives the same list.
         utt2dur: Seconds by utterance; without it there is one condition, ``any-any``.
         conditions: Some of :data:`CONDITIONS`.
-        boundary: Utterances shorter than this, in seconds, are short; the median by default.
+        boundary: Utterances shorter than this, in seconds, are short; the median by
+            default.
 
     Raises:
-        SVError: A condition is unknown, an utterance has no duration, or there is no pair of
-            one of the classes. Fewer pairs than wanted are a logged warning.
+        SVError: A condition is unknown, an utterance has no duration, or there is no
+            pair of one of the classes. Fewer pairs than wanted are a logged warning.
     """
     utterances = sorted(utt2spk)
     speakers = np.unique([utt2spk[utt] for utt in utterances], return_inverse=True)[1]
@@ -73,8 +76,12 @@ def make_condition_trials(
         groups = _short_and_long(utterances, utt2dur, boundary)
     unknown = [c for c in conditions if c not in (*CONDITIONS, "any-any")]
     if unknown or not conditions:
-        raise SVError(f"condition '{' '.join(unknown)}': choose of {', '.join(CONDITIONS)}")
-    by_speaker = {name: _by_speaker(chosen, speakers) for name, chosen in groups.items()}
+        raise SVError(
+            f"condition '{' '.join(unknown)}': choose of {', '.join(CONDITIONS)}"
+        )
+    by_speaker = {
+        name: _by_speaker(chosen, speakers) for name, chosen in groups.items()
+    }
     rng = np.random.default_rng(seed)
     trials: list[Trial] = []
     for label, total, draw in (
@@ -87,13 +94,17 @@ def make_condition_trials(
             wanted = (total + i) // len(conditions)
             pairs = draw(sides, wanted, rng)
             if len(pairs) < wanted:
-                logging.warning(f"{condition}: {len(pairs)} {label} trials for {wanted} wanted")
+                logging.warning(
+                    f"{condition}: {len(pairs)} {label} trials for {wanted} wanted"
+                )
             pairs = np.where(rng.random((len(pairs), 1)) < 0.5, pairs, pairs[:, ::-1])
-            trials += [Trial(utterances[a], utterances[b], label, condition) for a, b in pairs]
+            trials += [
+                Trial(utterances[a], utterances[b], label, condition) for a, b in pairs
+            ]
         if len(trials) == before:
             raise SVError(
-                f"{len(utterances)} utterances of {len(set(utt2spk.values()))} speakers make no "
-                f"{label} trial; give more speech"
+                f"{len(utterances)} utterances of {len(set(utt2spk.values()))} speakers"
+                f" make no {label} trial; give more speech"
             )
     return trials
 
@@ -120,7 +131,11 @@ def _draw_targets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.nd
     have = np.array([a * (a - 1) // 2 if sides.same else a * b for a, b in sizes])
     pairs = [np.zeros((0, 2), np.int64)]
     for s, count in enumerate(_spread(wanted, have, rng)):
-        code = rng.choice(have[s], count, replace=False) if count else np.zeros(0, np.int64)
+        code = (
+            rng.choice(have[s], count, replace=False)
+            if count
+            else np.zeros(0, np.int64)
+        )
         if sides.same:  # code 0, 1, 2, ... is the pair (1, 0), (2, 0), (2, 1), ...
             i = ((1 + np.sqrt(1 + 8 * code)) / 2).astype(np.int64)
             j = code - i * (i - 1) // 2
@@ -131,28 +146,42 @@ def _draw_targets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.nd
 
 
 def _spread(total: int, have: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Share out ``total`` as evenly as what each has allows."""
+    """Split out ``total`` as evenly as what each has allows."""
     shares = np.zeros_like(have)
-    while (left := total - int(shares.sum())) > 0 and len(open_ := np.flatnonzero(shares < have)):
+    while (left := total - int(shares.sum())) > 0 and len(
+        open_ := np.flatnonzero(shares < have)
+    ):
         if left < len(open_):
             open_ = rng.permutation(open_)[:left]
-        shares[open_] += np.minimum(have[open_] - shares[open_], max(left // len(open_), 1))
+        shares[open_] += np.minimum(
+            have[open_] - shares[open_], max(left // len(open_), 1)
+        )
     return shares
 
 
-def _draw_nontargets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.ndarray:
+def _draw_nontargets(
+    sides: _Sides, wanted: int, rng: np.random.Generator
+) -> np.ndarray:
     """Pairs (n, 2) across speakers, n up to ``wanted``, each speaker about as often."""
     one, other = (np.array([len(u) for u in side]) for side in (sides.one, sides.other))
     have = int(one.sum() * other.sum() - one @ other) // (2 if sides.same else 1)
     if have <= _LISTABLE * wanted:
         pairs = _all_nontargets(sides)
-        return pairs[rng.choice(have, min(wanted, have), replace=False)] if have else pairs
+        return (
+            pairs[rng.choice(have, min(wanted, have), replace=False)] if have else pairs
+        )
     chosen = np.zeros(0, np.int64)
-    limit = 1 + max(int(u.max()) for side in (sides.one, sides.other) for u in side if len(u))
+    limit = 1 + max(
+        int(u.max()) for side in (sides.one, sides.other) for u in side if len(u)
+    )
     while len(chosen) < wanted:
-        (s, a), (t, b) = (_in_turn(side, 2 * wanted, rng) for side in (sides.one, sides.other))
+        (s, a), (t, b) = (
+            _in_turn(side, 2 * wanted, rng) for side in (sides.one, sides.other)
+        )
         a, b = a[s != t], b[s != t]
-        codes = np.minimum(a, b) * limit + np.maximum(a, b) if sides.same else a * limit + b
+        codes = (
+            np.minimum(a, b) * limit + np.maximum(a, b) if sides.same else a * limit + b
+        )
         pool = np.concatenate([chosen, codes])
         chosen = pool[np.sort(np.unique(pool, return_index=True)[1])][:wanted]
     return np.stack(np.divmod(chosen, limit), axis=1)
@@ -162,7 +191,9 @@ def _in_turn(
     by_speaker: list[np.ndarray], count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Speakers (count,), all in turn in a new order each time, and an utterance of each."""
-    present = np.array([s for s, utterances in enumerate(by_speaker) if len(utterances)])
+    present = np.array(
+        [s for s, utterances in enumerate(by_speaker) if len(utterances)]
+    )
     rounds = -(-count // len(present))
     speakers = np.concatenate([rng.permutation(present) for _ in range(rounds)])[:count]
     sizes = np.array([len(utterances) for utterances in by_speaker])
@@ -173,7 +204,10 @@ def _in_turn(
 
 def _all_nontargets(sides: _Sides) -> np.ndarray:
     a, b = (np.concatenate(side) for side in (sides.one, sides.other))
-    s, t = (np.repeat(np.arange(len(x)), [len(u) for u in x]) for x in (sides.one, sides.other))
+    s, t = (
+        np.repeat(np.arange(len(x)), [len(u) for u in x])
+        for x in (sides.one, sides.other)
+    )
     keep = s[:, None] != t
     if sides.same:
         keep &= np.arange(len(a))[:, None] < np.arange(len(b))

@@ -25,7 +25,11 @@ def _parse_label(field: str) -> bool:
 
 
 _LABEL = Column(
-    "enroll_utt test_utt target|nontarget", pa.bool_(), _parse_label, "target", "nontarget"
+    "enroll_utt test_utt target|nontarget",
+    pa.bool_(),
+    _parse_label,
+    "target",
+    "nontarget",
 )
 
 
@@ -33,10 +37,14 @@ def read_trials(path: str | PathLike) -> Trials:
     """Read a file of ``enroll_utt test_utt target|nontarget`` lines.
 
     Raises:
-        SVError: The file is missing or empty, a line is malformed (its number is given), or a
-            pair appears as both target and nontarget.
+        SVError: The file is missing or empty, a line is malformed (its number is
+            given), or a pair appears as both target and nontarget.
     """
     pairs, labels = read_pairs(path, _LABEL)
     return Trials(
-        pairs.enroll_names, pairs.test_names, pairs.enroll_index, pairs.test_index, labels
+        pairs.enroll_names,
+        pairs.test_names,
+        pairs.enroll_index,
+        pairs.test_index,
+        labels,
     )

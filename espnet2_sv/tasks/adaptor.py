@@ -7,17 +7,17 @@ from pathlib import Path
 from espnet2.utils.types import str_or_none
 
 from espnet2_sv.asr import load_asr_bundle
-from espnet2_sv.asr.archive import find_model_files, load_state_dict
-from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.asr.resolve import original_source
 from espnet2_sv.errors import SVError
+from espnet2_sv.models.adaptor_model import adaptor_choices, build_on
+from espnet2_sv.models.build import load_strictly
+from espnet2_sv.models.choices import loss_choices
+from espnet2_sv.models.class_centres import keep_class_centres
+from espnet2_sv.models.load import rebuild_adaptor
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.tasks.adaptor_model import adaptor_choices, build_on
-from espnet2_sv.tasks.build import load_strictly
-from espnet2_sv.tasks.choices import loss_choices
-from espnet2_sv.tasks.class_centres import keep_class_centres
-from espnet2_sv.tasks.rebuild import rebuild_adaptor
 from espnet2_sv.tasks.sv import SVTask
+from espnet2_sv.zoo.checkpoint import load_config, load_state_dict
+from espnet2_sv.zoo.source import find_model_files
 
 ADAPTOR_CHOICES = [adaptor_choices, loss_choices]  # the rest is the ASR model's
 
@@ -25,8 +25,8 @@ ADAPTOR_CHOICES = [adaptor_choices, loss_choices]  # the rest is the ASR model's
 class SVAdaptorTask(SVTask):
     """Train a small network that reads the blocks of an ASR model, which is left as it is.
 
-    The trained model is the adaptor alone, with the hash of the ASR weights that it belongs to;
-    the ASR model is needed beside it, in training, resuming and use.
+    The trained model is the adaptor alone, with the hash of the ASR weights that it
+    belongs to; the ASR model is needed beside it, in training, resuming and use.
     """
 
     sv_task = "adaptor"
@@ -37,7 +37,10 @@ class SVAdaptorTask(SVTask):
         """Add the options of adaptor training."""
         super().add_task_arguments(parser)
         parser.add_argument_group("Adaptor").add_argument(
-            "--asr", type=str_or_none, default=None, help="Pretrained ASR model (asr_resolve's)"
+            "--asr",
+            type=str_or_none,
+            default=None,
+            help="Pretrained ASR model (asr_resolve's)",
         )
 
     @classmethod
@@ -58,20 +61,28 @@ class SVAdaptorTask(SVTask):
 
     @classmethod
     def build_model_from_file(
-        cls, config_file=None, model_file=None, device: str = "cpu", asr: str | None = None
+        cls,
+        config_file=None,
+        model_file=None,
+        device: str = "cpu",
+        asr: str | None = None,
     ):
         """Rebuild a trained adaptor on its ASR model, see :func:`rebuild_adaptor`."""
         config_file = Path(config_file or Path(model_file).parent / "config.yaml")
         return rebuild_adaptor(config_file, model_file, device, asr)
 
 
-def start_from_adaptor(task: type[SVAdaptorTask], args: argparse.Namespace) -> SpeakerModel:
+def start_from_adaptor(
+    task: type[SVAdaptorTask], args: argparse.Namespace
+) -> SpeakerModel:
     """Build the adaptor of ``--init_sv``, load its weights, keep this run's loss settings."""
     source, args.init_sv = args.init_sv, None
     files = find_model_files(source, kinds="sv")
     trained = load_config(files.config)
     if trained.get("loss") is None:
-        raise SVError(f"{source}: was packed without its classes; give the training run instead")
+        raise SVError(
+            f"{source}: was packed without its classes; give the training run instead"
+        )
     args.head_conf = trained["head_conf"]
     args.init_sv_source = str(source)
     model = task.build_model(args)

@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 from espnet2.train.distributed_utils import get_num_nodes, get_world_size
 
-from espnet2_sv.asr.checkpoint import load_config
 from espnet2_sv.data.dataset import NO_POSTERIORS
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
@@ -17,8 +16,10 @@ from espnet2_sv.fileio import require_writable
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.train.checkpoint import has_checkpoint
 from espnet2_sv.train.options import check_schedules
+from espnet2_sv.zoo.checkpoint import load_config
 
-# Schedulers of ESPnet and torch that overwrite the rates of all parameter groups with one.
+# Schedulers of ESPnet and torch that overwrite the rates of all parameter groups with
+# one.
 ONE_RATE_SCHEDULERS = (
     "cosineannealingwarmuprestarts",
     "exponentialdecaywarmup",
@@ -47,19 +48,25 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
         if not getattr(args, option):
             raise SVError(f"--{option} is required for training")
     if args.ngpu > 0 and not torch.cuda.is_available():
-        raise SVError(f"--ngpu {args.ngpu}: this machine has no usable GPU; give --ngpu 0")
+        raise SVError(
+            f"--ngpu {args.ngpu}: this machine has no usable GPU; give --ngpu 0"
+        )
     check_schedules(args)
     world_size = number_of_processes(args)
     if args.batch_size < MIN_BATCH_PER_PROCESS * world_size:
         raise SVError(
-            f"--batch_size {args.batch_size} on {world_size} process(es): batch normalisation "
-            f"needs at least {MIN_BATCH_PER_PROCESS} utterances in each"
+            f"--batch_size {args.batch_size} on {world_size} process(es): batch"
+            f" normalisation needs at least {MIN_BATCH_PER_PROCESS} utterances in each"
         )
     if args.batch_size % world_size:
         raise SVError(
-            f"--batch_size {args.batch_size} cannot be shared evenly by {world_size} processes"
+            f"--batch_size {args.batch_size} cannot be shared evenly by {world_size}"
+            " processes"
         )
-    if args.scheduler in ONE_RATE_SCHEDULERS and (args.encoder_lr_factor, args.layer_decay) != (
+    if args.scheduler in ONE_RATE_SCHEDULERS and (
+        args.encoder_lr_factor,
+        args.layer_decay,
+    ) != (
         1,
         1,
     ):
@@ -71,7 +78,9 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
     train_utterances = len(KaldiTable.read(wav_scp(args, "train")))
     speakers = SpeakerLabels.from_spk2utt(args.spk2utt)
     if len(speakers) < 2:
-        raise SVError(f"{args.spk2utt}: one speaker only; a classifier needs at least two")
+        raise SVError(
+            f"{args.spk2utt}: one speaker only; a classifier needs at least two"
+        )
     if not train_utterances:
         raise SVError(f"{wav_scp(args, 'train')}: is empty")
     speeds = Speeds(args.speed_perturb_factors)
@@ -87,8 +96,8 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
 def number_of_processes(args: argparse.Namespace) -> int:
     """Return how many processes will share a batch (see ``AbsTask.main``).
 
-    Launchers tell it by options (``espnet2.bin.launch``), by the environment (``torchrun``) or by
-    Slurm's and MPI's own means.
+    Launchers tell it by options (``espnet2.bin.launch``), by the environment
+    (``torchrun``) or by Slurm's and MPI's own means.
     """
     if args.ngpu > 1 and not args.multiprocessing_distributed:
         raise SVError(f"--ngpu {args.ngpu} needs --multiprocessing_distributed true")
@@ -108,12 +117,16 @@ def check_validation(args: argparse.Namespace) -> None:
     trials = read_trials(args.valid_trials)
     for utterance in {*trials.enroll, *trials.test}:
         if utterance not in utterances:
-            raise SVError(f"{args.valid_trials}: utterance {utterance} is not in {path}")
+            raise SVError(
+                f"{args.valid_trials}: utterance {utterance} is not in {path}"
+            )
     if len({bool(label) for label in trials.labels}) < 2:
         raise SVError(f"{args.valid_trials}: needs both target and nontarget trials")
 
 
-def check_labels_of_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
+def check_labels_of_previous_run(
+    args: argparse.Namespace, labels: SpeakerLabels
+) -> None:
     """Refuse to resume with another map from speakers and speeds to classes."""
     saved = Path(args.output_dir) / LABELS_FILE
     if args.resume and saved.exists():

@@ -9,21 +9,23 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 
 from espnet2_sv.asr import load_asr_bundle
-from espnet2_sv.asr.checkpoint import load_config
-from espnet2_sv.asr.teacher import Teacher
-from espnet2_sv.data.posteriors import PosteriorTable
+from espnet2_sv.distill.asr_branch import AsrBranch
+from espnet2_sv.distill.kd_loss import DistillationLoss
+from espnet2_sv.distill.posteriors import (
+    CachedTeacher,
+    PosteriorTable,
+    matching_posteriors,
+)
+from espnet2_sv.distill.schedule import KDSchedule
+from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.cached_teacher import CachedTeacher
 from espnet2_sv.models.distill_model import DistillModel
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.nets.asr_branch import AsrBranch
-from espnet2_sv.nets.kd_loss import DistillationLoss
 from espnet2_sv.tasks.checks import wav_scp
 from espnet2_sv.tasks.sv import SVTask
-from espnet2_sv.tasks.teacher_posteriors import matching_posteriors
 from espnet2_sv.tasks.transfer import add_encoder_arguments, start_from_asr
 from espnet2_sv.train.checkpoint import has_checkpoint
-from espnet2_sv.train.kd_schedule import KDSchedule
+from espnet2_sv.zoo.checkpoint import load_config
 
 FROM_TEACHER = "teacher"  # value of --init_asr
 
@@ -31,8 +33,9 @@ FROM_TEACHER = "teacher"  # value of --init_asr
 class SVDistillTask(SVTask):
     """Train a speaker network of any architecture with an ASR model as its teacher.
 
-    The teacher is needed in training only, and in no checkpoint. Checkpoints hold the ASR branch,
-    so that training can be resumed; a model that is loaded or packed has none.
+    The teacher is needed in training only, and in no checkpoint. Checkpoints hold the
+    ASR branch, so that training can be resumed; a model that is loaded or packed has
+    none.
     """
 
     sv_task = "distill"
@@ -43,35 +46,48 @@ class SVDistillTask(SVTask):
         super().add_task_arguments(parser)
         group = parser.add_argument_group("Distillation")
         group.add_argument(
-            "--asr", type=str_or_none, default=None, help="The ASR teacher (asr_resolve's)"
+            "--asr",
+            type=str_or_none,
+            default=None,
+            help="The ASR teacher (asr_resolve's)",
         )
         group.add_argument(
             "--init_asr",
             type=str_or_none,
             default=None,
-            help="Start the student from this ASR model's encoder, as transfer does; 'teacher': "
-            "from that of --asr",
+            help=(
+                "Start the student from this ASR model's encoder, as transfer does;"
+                " 'teacher': from that of --asr"
+            ),
         )
         add_encoder_arguments(group)
         group.add_argument(
             "--branch_conf",
             action=NestedDictAction,
             default={},
-            help="layer: the block that the branch reads (default: the last), and num_blocks, dim, "
-            "heads, linear_units, kernel, dropout_rate of the branch's own blocks",
+            help=(
+                "layer: the block that the branch reads (default: the last), and"
+                " num_blocks, dim, heads, linear_units, kernel, dropout_rate of the"
+                " branch's own blocks"
+            ),
         )
         group.add_argument(
             "--kd_conf",
             action=NestedDictAction,
             default={},
-            help="temperature, top_k, blank_threshold, blank_weight, alignment (pool, interpolate)",
+            help=(
+                "temperature, top_k, blank_threshold, blank_weight, alignment (pool,"
+                " interpolate)"
+            ),
         )
         group.add_argument(
             "--kd_schedule",
             action=NestedDictAction,
             default={},
-            help="Factor of the distillation loss: value, warmup_epochs, decay_from, decay_epochs, "
-            "final",
+            help=(
+                "Factor of the distillation loss: value, warmup_epochs, decay_from,"
+                " decay_epochs, final"
+            ),
         )
         group.add_argument(
             "--teacher_input",
@@ -83,8 +99,11 @@ class SVDistillTask(SVTask):
             "--teacher_posteriors",
             type=str_or_none,
             default=None,
-            help="What sv_teacher_posteriors made of the training audio: the teacher then does not "
-            "run in training (--teacher_input clean, kd_conf with top_k, alignment pool)",
+            help=(
+                "What sv_teacher_posteriors made of the training audio: the teacher"
+                " then does not run in training (--teacher_input clean, kd_conf with"
+                " top_k, alignment pool)"
+            ),
         )
 
     @classmethod
@@ -126,8 +145,8 @@ def add_teacher(student: SpeakerModel, args: argparse.Namespace) -> DistillModel
     """Put the ASR branch and the teacher of ``--asr`` on a student."""
     if getattr(student.backbone.specaug, "time_warp", None) is not None:
         raise SVError(
-            "specaug_conf: apply_time_warp (ESPnet's default) shifts the student's frames against "
-            "the teacher's; set it to false"
+            "specaug_conf: apply_time_warp (ESPnet's default) shifts the student's"
+            " frames against the teacher's; set it to false"
         )
     teacher = load_teacher(args)
     branch_conf, kd_conf = dict(args.branch_conf), dict(args.kd_conf)
@@ -146,8 +165,9 @@ def add_teacher(student: SpeakerModel, args: argparse.Namespace) -> DistillModel
         teacher = stand_in(teacher, args, kd_loss)
     model = DistillModel(student, branch, teacher, kd_loss, schedule, layer, alignment)
     logging.info(
-        f"Student: {count(model.backbone, model.head):,} parameters; with the ASR branch, which "
-        f"only training needs, {count(model.backbone, model.head, branch):,}"
+        f"Student: {count(model.backbone, model.head):,} parameters; with the ASR"
+        " branch, which only training needs,"
+        f" {count(model.backbone, model.head, branch):,}"
     )
     return model
 
@@ -166,10 +186,14 @@ def load_teacher(args: argparse.Namespace) -> Teacher:
         before = (load_config(config).get("asr_teacher") or {}).get("weights_sha256")
         if before not in (None, teacher.weights_sha256):
             raise SVError(
-                f"{config.parent}: had another ASR teacher, with the weights {before}, not "
-                f"{teacher.weights_sha256} ({args.asr}); choose another --output_dir"
+                f"{config.parent}: had another ASR teacher, with the weights {before},"
+                f" not {teacher.weights_sha256} ({args.asr}); choose another"
+                " --output_dir"
             )
-    args.asr_teacher = {"source": str(args.asr), "weights_sha256": teacher.weights_sha256}
+    args.asr_teacher = {
+        "source": str(args.asr),
+        "weights_sha256": teacher.weights_sha256,
+    }
     return teacher
 
 
@@ -182,12 +206,18 @@ def stand_in(
         SVError: They do not belong to this training.
     """
     if args.teacher_input != "clean":
-        raise SVError("--teacher_posteriors: are of clean audio; give --teacher_input clean")
+        raise SVError(
+            "--teacher_posteriors: are of clean audio; give --teacher_input clean"
+        )
     audio = wav_scp(args, "train")
-    return CachedTeacher(matching_posteriors(args.teacher_posteriors, teacher, audio, kd_loss).info)
+    return CachedTeacher(
+        matching_posteriors(args.teacher_posteriors, teacher, audio, kd_loss).info
+    )
 
 
-def starts_as_teacher(student: SpeakerModel, args: argparse.Namespace, layer: int | None) -> bool:
+def starts_as_teacher(
+    student: SpeakerModel, args: argparse.Namespace, layer: int | None
+) -> bool:
     """Whether a student's frames are those that the teacher's own CTC layer would read."""
     started_from = getattr(args, "asr_init", None) or {}
     return (

@@ -14,13 +14,13 @@ from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.errors import SVError
+from espnet2_sv.models.build import build_network, start_from_speaker_model
+from espnet2_sv.models.choices import ALL_CHOICES
+from espnet2_sv.models.load import rebuild
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.tasks.arguments import add_sv_arguments
-from espnet2_sv.tasks.build import build_network, start_from_speaker_model
 from espnet2_sv.tasks.checks import check_training_arguments, wav_scp
-from espnet2_sv.tasks.choices import ALL_CHOICES
-from espnet2_sv.tasks.rebuild import rebuild
 from espnet2_sv.train.param_groups import parameter_groups
 from espnet2_sv.train.trainer import SVTrainer
 
@@ -28,8 +28,8 @@ from espnet2_sv.train.trainer import SVTrainer
 class SVTask(AbsTask):
     """Train a speaker embedding network with any block encoder from random weights.
 
-    Data, batches and validation are the project's own; options, schedulers, logging, distributed
-    start and checkpoints are ESPnet's.
+    Data, batches and validation are the project's own; options, schedulers, logging,
+    distributed start and checkpoints are ESPnet's.
     """
 
     sv_task = "scratch"
@@ -42,7 +42,9 @@ class SVTask(AbsTask):
         add_sv_arguments(parser, cls.class_choices_list)
 
     @classmethod
-    def main(cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None):
+    def main(
+        cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None
+    ):
         """Train as the command line says.
 
         Raises:
@@ -63,8 +65,9 @@ class SVTask(AbsTask):
             super().main_worker(args)
         except torch.distributed.DistError as e:
             raise SVError(
-                f"the processes cannot meet at port {args.dist_master_port} of "
-                f"{args.dist_master_addr}: {str(e).splitlines()[0]}; choose another port"
+                f"the processes cannot meet at port {args.dist_master_port} of"
+                f" {args.dist_master_addr}: {str(e).splitlines()[0]}; choose another"
+                " port"
             ) from e
 
     # Model
@@ -133,7 +136,10 @@ class SVTask(AbsTask):
         """Build the iterator of training crops or of full-length validation utterances."""
         rank, world_size = 0, 1
         if distributed_option.distributed:
-            rank, world_size = distributed_option.dist_rank, distributed_option.dist_world_size
+            rank, world_size = (
+                distributed_option.dist_rank,
+                distributed_option.dist_world_size,
+            )
         shared = {
             "sample_rate": args.sample_rate,
             "num_workers": args.num_workers,
@@ -164,7 +170,7 @@ class SVTask(AbsTask):
             wav_scp(args, "valid"),
             sorted({*trials.enroll, *trials.test}),
             batch_size=args.valid_batch_size or args.batch_size,
-            equal_lengths_only=args.legacy_positions,
+            equal_lengths_only=args.padding_sensitive,
             **shared,
         )
 
@@ -178,7 +184,9 @@ def augmentation(args: argparse.Namespace) -> dict:
     """Complete ``--augment_conf`` with the lists of ``--noise_scp`` and ``--rir_scp``."""
     conf = copy.deepcopy(args.augment_conf)
     if args.noise_scp:
-        conf["noise"] = [{"scp": args.noise_scp, **entry} for entry in conf.get("noise") or [{}]]
+        conf["noise"] = [
+            {"scp": args.noise_scp, **entry} for entry in conf.get("noise") or [{}]
+        ]
     if args.rir_scp:
         conf["rir"] = {"scp": args.rir_scp, **(conf.get("rir") or {})}
     return conf

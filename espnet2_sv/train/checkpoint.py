@@ -1,10 +1,13 @@
 """Keep a checkpoint that is never half-written.
 
-ESPnet's trainer overwrites ``checkpoint.pth`` in place, then writes the epoch's model and moves
-its links: a process killed in between leaves files that disagree or cannot be read. Here the
-checkpoint of the last epoch that ended well is set aside under another name while the next epoch
-runs, and put back when a run starts: a kill costs the epoch under way, nothing more. In the first
-epoch there is none yet; a file says so, because what such an epoch leaves may be half-written, too.
+ESPnet's trainer overwrites ``checkpoint.pth`` in place, then writes the epoch's model
+and moves its links: a process killed in between leaves files that disagree or cannot be
+    read. Here the
+checkpoint of the last epoch that ended well is set aside under another name while the
+next epoch runs, and put back when a run starts: a kill costs the epoch under way,
+    nothing more. In the first
+epoch there is none yet; a file says so, because what such an epoch leaves may be
+half-written, too.
 """
 
 import os
@@ -15,7 +18,7 @@ SAFE_CHECKPOINT = "checkpoint.safe.pth"
 FIRST_EPOCH = "checkpoint.first_epoch"  # is there while no epoch has ended well
 
 
-def set_aside(output_dir: Path) -> None:
+def stash(output_dir: Path) -> None:
     """Protect the finished epoch's checkpoint while the next epoch runs."""
     if (output_dir / CHECKPOINT).exists():
         os.replace(output_dir / CHECKPOINT, output_dir / SAFE_CHECKPOINT)
@@ -24,7 +27,7 @@ def set_aside(output_dir: Path) -> None:
         (output_dir / FIRST_EPOCH).touch()
 
 
-def put_back(output_dir: Path) -> None:
+def restore(output_dir: Path) -> None:
     """Make the checkpoint of the last epoch that ended well the one to resume from."""
     if (output_dir / SAFE_CHECKPOINT).exists():
         os.replace(output_dir / SAFE_CHECKPOINT, output_dir / CHECKPOINT)
@@ -33,7 +36,7 @@ def put_back(output_dir: Path) -> None:
     (output_dir / FIRST_EPOCH).unlink(missing_ok=True)
 
 
-def forget(output_dir: Path) -> None:
+def discard(output_dir: Path) -> None:
     """Drop the protected copy once the whole run has ended well."""
     (output_dir / SAFE_CHECKPOINT).unlink(missing_ok=True)
     (output_dir / FIRST_EPOCH).unlink(missing_ok=True)

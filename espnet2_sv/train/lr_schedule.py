@@ -19,7 +19,8 @@ class CosineSchedule:
 
     Attributes:
         warmup_steps: Steps over which it rises.
-        total_steps: Steps until it has fallen, warm-up included; None: those of the training.
+        total_steps: Steps until it has fallen, warm-up included; None: those of the
+            training.
         final: What it falls to, and stays at.
 
     Raises:
@@ -33,7 +34,9 @@ class CosineSchedule:
     def __post_init__(self):
         """Check the values."""
         if self.warmup_steps < 0 or not 0 <= self.final <= 1:
-            raise SVError(f"lr_schedule: {self}: warmup_steps from 0 on, final from 0 to 1")
+            raise SVError(
+                f"lr_schedule: {self}: warmup_steps from 0 on, final from 0 to 1"
+            )
         if self.total_steps is not None and self.total_steps <= self.warmup_steps:
             raise SVError(
                 f"lr_schedule: warmup_steps {self.warmup_steps} leave nothing of the "
@@ -42,7 +45,9 @@ class CosineSchedule:
 
     def over(self, steps: int) -> "CosineSchedule":
         """Return the schedule of a training of so many steps, unless it has its own number."""
-        return self if self.total_steps is not None else replace(self, total_steps=steps)
+        return (
+            self if self.total_steps is not None else replace(self, total_steps=steps)
+        )
 
     def __call__(self, step: int) -> float:
         """Return the factor of a step, counted from 1."""
@@ -56,7 +61,8 @@ class CosineSchedule:
 class ScheduledLR(LRScheduler, AbsBatchStepScheduler):
     """Scales the learning rate of every group of parameters by the same factor, step by step.
 
-    A checkpoint keeps the number of steps taken and nothing of the schedule: a training that is
+    A checkpoint keeps the number of steps taken and nothing of the schedule: a training
+        that is
     prolonged goes on along the schedule of its new length.
 
     Args:
@@ -64,7 +70,9 @@ class ScheduledLR(LRScheduler, AbsBatchStepScheduler):
         schedule: Factor of a step, counted from 1.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]):
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, schedule: Callable[[int], float]
+    ):
         self.schedule = schedule
         super().__init__(optimizer)
 

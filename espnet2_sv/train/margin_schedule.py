@@ -12,7 +12,8 @@ from espnet2_sv.errors import SVError
 class MarginSchedule:
     """The margin of additive angular margin softmax (AAM-softmax) in an epoch.
 
-    It stays at its first value, then rises linearly to that of ``loss_conf``: a network that
+    It stays at its first value, then rises linearly to that of ``loss_conf``: a network
+        that
     cannot tell speakers apart yet learns little from a large margin.
 
     Attributes:
@@ -31,7 +32,9 @@ class MarginSchedule:
     def __post_init__(self):
         """Check the values."""
         if self.initial < 0 or not 0 <= self.from_epoch < self.to_epoch:
-            raise SVError(f"margin_schedule: {self}: initial from 0 on, from_epoch below to_epoch")
+            raise SVError(
+                f"margin_schedule: {self}: initial from 0 on, from_epoch below to_epoch"
+            )
 
     def __call__(self, epoch: int, full: float) -> float:
         """Return the margin in an epoch, counted from 1, that rises to ``full``."""
@@ -46,7 +49,9 @@ def margin_of(loss: torch.nn.Module) -> float:
         SVError: It has none.
     """
     if not hasattr(loss, "m"):
-        raise SVError(f"margin_schedule: the loss {type(loss).__name__} has no margin to schedule")
+        raise SVError(
+            f"margin_schedule: the loss {type(loss).__name__} has no margin to schedule"
+        )
     return loss.m
 
 

@@ -35,22 +35,30 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
         "--lr_schedule",
         action=NestedDictAction,
         default={},
-        help="Warm-up and cosine decay that scale every group of parameters by its own rate: "
-        "warmup_steps, final (factor at the end), total_steps (default: all steps of training). "
-        "Replaces --scheduler",
+        help=(
+            "Warm-up and cosine decay that scale every group of parameters by its own"
+            " rate: warmup_steps, final (factor at the end), total_steps (default: all"
+            " steps of training). Replaces --scheduler"
+        ),
     )
     group.add_argument(
         "--margin_schedule",
         action=NestedDictAction,
         default={},
-        help="The loss's margin rises to that of loss_conf: initial (radians), from_epoch (the "
-        "last with the initial margin), to_epoch (the first with the full one)",
+        help=(
+            "The loss's margin rises to that of loss_conf: initial (radians),"
+            " from_epoch (the last with the initial margin), to_epoch (the first with"
+            " the full one)"
+        ),
     )
     group.add_argument(
         "--sync_batchnorm",
         type=str2bool,
         default=True,
-        help="With several processes, normalise over the batch of all, as one process would",
+        help=(
+            "With several processes, normalise over the batch of all, as one process"
+            " would"
+        ),
     )
 
 
@@ -66,4 +74,6 @@ def check_schedules(args: argparse.Namespace) -> None:
     except TypeError as e:
         raise SVError(f"lr_schedule or margin_schedule: {e}") from e
     if args.lr_schedule and args.scheduler:
-        raise SVError(f"lr_schedule replaces the scheduler {args.scheduler}: give one of the two")
+        raise SVError(
+            f"lr_schedule replaces the scheduler {args.scheduler}: give one of the two"
+        )

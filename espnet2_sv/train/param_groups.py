@@ -2,7 +2,8 @@
 
 import torch
 
-# Parameters of one dimension (biases, norm scales) are not shrunk towards zero when asked so.
+# Parameters of one dimension (biases, norm scales) are not shrunk towards zero when
+# asked so.
 NO_DECAY_DIM = 1
 
 
@@ -16,11 +17,12 @@ def parameter_groups(
     """Group a speaker model's parameters by learning rate and weight decay.
 
     The head and the loss get ``lr``; block i of L (from 1) gets
-    ``lr * encoder_lr_factor * layer_decay ** (L - i)`` and the subsampling before block 1 one
-    power more. Parameters that never receive gradients are left out.
+    ``lr * encoder_lr_factor * layer_decay ** (L - i)`` and the subsampling before block
+    1 one power more. Parameters that never receive gradients are left out.
 
     Args:
-        model: A model with ``backbone.parameter_groups()`` giving (depth, parameters) pairs.
+        model: A model with ``backbone.parameter_groups()`` giving (depth, parameters)
+            pairs.
         lr: The optimizer's learning rate.
         encoder_lr_factor: Learning rate of the last block relative to the head's.
         layer_decay: Factor from a block to the one below it.
@@ -42,6 +44,10 @@ def parameter_groups(
                 no_decay = exclude_weight_decay and p.dim() <= NO_DECAY_DIM
                 merged.setdefault((group_lr, no_decay), []).append(p)
     return [
-        {"params": params, "lr": group_lr, **({"weight_decay": 0.0} if no_decay else {})}
+        {
+            "params": params,
+            "lr": group_lr,
+            **({"weight_decay": 0.0} if no_decay else {}),
+        }
         for (group_lr, no_decay), params in merged.items()
     ]

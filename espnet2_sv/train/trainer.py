@@ -7,19 +7,25 @@ from espnet2.train.trainer import Trainer
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet2_sv.train import checkpoint
-from espnet2_sv.train.ddp import gather_dicts, rewrap, trainable, unwrap
+from espnet2_sv.train.distributed import (
+    gather_dicts,
+    rewrap,
+    synchronise_batchnorm,
+    trainable,
+    unwrap,
+)
 from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
 from espnet2_sv.train.margin_schedule import MarginSchedule, margin_of, set_margin
 from espnet2_sv.train.options import SVTrainerOptions, add_trainer_arguments
-from espnet2_sv.train.sync_batchnorm import synchronise_batchnorm
 from espnet2_sv.train.validation import embed_batches, verification_stats
 
 
 class SVTrainer(Trainer):
     """Train on speaker classes, validate by verifying held-out speakers.
 
-    Validation embeds every utterance of the trial list once, at full length, scores the trials
-    by cosine and reports the interpolated EER and minDCF, which choose the checkpoint.
+    Validation embeds every utterance of the trial list once, at full length, scores the
+    trials by cosine and reports the interpolated EER and minDCF, which choose the
+    checkpoint.
     """
 
     @classmethod
@@ -36,13 +42,17 @@ class SVTrainer(Trainer):
     def run(cls, *, model, schedulers, trainer_options, distributed_option, **kwargs):
         """Train until ``max_epoch``, resuming from the last epoch that ended well."""
         output_dir = Path(trainer_options.output_dir)
-        is_first = not distributed_option.distributed or distributed_option.dist_rank == 0
+        is_first = (
+            not distributed_option.distributed or distributed_option.dist_rank == 0
+        )
         if is_first:
-            checkpoint.put_back(output_dir)
+            checkpoint.restore(output_dir)
         if distributed_option.distributed:
             torch.distributed.barrier()
             if trainer_options.sync_batchnorm:
-                synchronise_batchnorm(model, "cuda" if trainer_options.ngpu > 0 else "cpu")
+                synchronise_batchnorm(
+                    model, "cuda" if trainer_options.ngpu > 0 else "cpu"
+                )
         if trainer_options.margin_schedule:
             trainer_options.full_margin = margin_of(model.loss)
         if trainer_options.lr_schedule:
@@ -57,7 +67,7 @@ class SVTrainer(Trainer):
             **kwargs,
         )
         if is_first:
-            checkpoint.forget(output_dir)
+            checkpoint.discard(output_dir)
 
     @classmethod
     def train_one_epoch(cls, model, *, reporter, options, distributed_option, **kwargs):
@@ -67,10 +77,13 @@ class SVTrainer(Trainer):
         if options.margin_schedule:
             schedule = MarginSchedule(**options.margin_schedule)
             set_margin(unwrap(model).loss, schedule(epoch, options.full_margin))
-        if distributed_option.distributed and trainable(model) != options.wrapped_parameters:
+        if (
+            distributed_option.distributed
+            and trainable(model) != options.wrapped_parameters
+        ):
             model = rewrap(model, options)
         if not distributed_option.distributed or distributed_option.dist_rank == 0:
-            checkpoint.set_aside(Path(options.output_dir))
+            checkpoint.stash(Path(options.output_dir))
         return super().train_one_epoch(
             model=model,
             reporter=reporter,
@@ -93,7 +106,9 @@ class SVTrainer(Trainer):
         reporter.next()
 
 
-def scheduled(options: SVTrainerOptions, *, optimizers, train_iter_factory, **_) -> list:
+def scheduled(
+    options: SVTrainerOptions, *, optimizers, train_iter_factory, **_
+) -> list:
     """Return a scheduler for each optimizer that follows ``--lr_schedule``."""
     steps = options.max_epoch * (len(train_iter_factory.sampler) // options.accum_grad)
     schedule = CosineSchedule(**options.lr_schedule).over(steps)

@@ -12,7 +12,9 @@ from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
 from espnet2_sv.scoring.trials import read_trials
 
 
-def embed_batches(model: torch.nn.Module, iterator: Iterable, device: str) -> dict[str, np.ndarray]:
+def embed_batches(
+    model: torch.nn.Module, iterator: Iterable, device: str
+) -> dict[str, np.ndarray]:
     """Embed batches of (utterances, {"speech", "speech_lengths"}) into {utterance: (E,)}."""
     embeddings = {}
     for utterances, batch in iterator:
@@ -22,7 +24,9 @@ def embed_batches(model: torch.nn.Module, iterator: Iterable, device: str) -> di
     return embeddings
 
 
-def verification_stats(trials_path: str, embeddings: dict[str, np.ndarray]) -> dict[str, float]:
+def verification_stats(
+    trials_path: str, embeddings: dict[str, np.ndarray]
+) -> dict[str, float]:
     """Score a trial list by cosine.
 
     Args:
@@ -30,8 +34,8 @@ def verification_stats(trials_path: str, embeddings: dict[str, np.ndarray]) -> d
         embeddings: Vectors (E,) of all utterances in the list.
 
     Returns:
-        ``eer`` in percent, ``mindcf_p01`` and ``mindcf_p05``, the threshold at the EER, mean
-        scores and the number of trials.
+        ``eer`` in percent, ``mindcf_p01`` and ``mindcf_p05``, the threshold at the EER,
+        mean scores and the number of trials.
 
     Raises:
         SVError: An embedding is not finite: training has diverged.

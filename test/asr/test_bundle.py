@@ -20,7 +20,10 @@ SUPPORTED = [
     "speechcommands_conformer_noctc",
     "wsj_transformer",
 ]
-REFUSED = {"aishell_streaming_conformer": "streaming", "librispeech_100_whisper": "Whisper"}
+REFUSED = {
+    "aishell_streaming_conformer": "streaming",
+    "librispeech_100_whisper": "Whisper",
+}
 
 
 def encode(model, speech):
@@ -48,7 +51,11 @@ def test_packed_model_equals_the_trained_one(name, with_stats, train_asr, speech
     assert torch.equal(lengths, expected_lengths)
     assert not bundle.model.training
     assert bundle.args.token_list == trained.stock.token_list
-    decoder = {k: v for k, v in trained.stock.state_dict().items() if not k.startswith("normalize")}
+    decoder = {
+        k: v
+        for k, v in trained.stock.state_dict().items()
+        if not k.startswith("normalize")
+    }
     loaded = bundle.model.state_dict()
     assert all(torch.equal(loaded[key], tensor) for key, tensor in decoder.items())
 
@@ -64,8 +71,12 @@ def test_refusal_says_why(name, tmp_path, published_conf):
     assert str(tmp_path) in str(e.value)
 
 
-@pytest.mark.parametrize("layer", ["conv2d", "conv2d1", "conv2d2", "conv2d6", "conv2d8"])
-def test_both_spellings_of_the_subsampling_projection(layer, train_asr, small_conformer, speech):
+@pytest.mark.parametrize(
+    "layer", ["conv2d", "conv2d1", "conv2d2", "conv2d6", "conv2d8"]
+)
+def test_both_spellings_of_the_subsampling_projection(
+    layer, train_asr, small_conformer, speech
+):
     trained = train_asr(small_conformer(input_layer=layer))
     expected, _ = encode(trained.stock, speech)
     new = load_asr_bundle(trained.exp)
@@ -73,16 +84,24 @@ def test_both_spellings_of_the_subsampling_projection(layer, train_asr, small_co
     assert "encoder.embed.out.0.weight" in renamed
     trained.save_weights(renamed)
     old = load_asr_bundle(trained.exp)
-    torch.testing.assert_close(encode(old.model, speech)[0], expected, rtol=0, atol=1e-6)
-    torch.testing.assert_close(encode(new.model, speech)[0], expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        encode(old.model, speech)[0], expected, rtol=0, atol=1e-6
+    )
+    torch.testing.assert_close(
+        encode(new.model, speech)[0], expected, rtol=0, atol=1e-6
+    )
     assert old.weights_sha256 == new.weights_sha256
 
 
 @pytest.mark.parametrize("normalize", ["utterance_mvn", None])
 def test_other_normalisation(normalize, train_asr, small_conformer, speech):
-    trained = train_asr({**small_conformer(), "normalize": normalize, "normalize_conf": {}})
+    trained = train_asr(
+        {**small_conformer(), "normalize": normalize, "normalize_conf": {}}
+    )
     bundle = load_asr_bundle(trained.exp)
-    assert torch.equal(encode(bundle.model, speech)[0], encode(trained.stock, speech)[0])
+    assert torch.equal(
+        encode(bundle.model, speech)[0], encode(trained.stock, speech)[0]
+    )
 
 
 def test_hash_is_of_the_weights_alone(train_asr, small_conformer):
@@ -100,13 +119,17 @@ def test_missing_tensor_is_an_error(train_asr, small_conformer):
     state = trained.stock.state_dict()
     del state["encoder.encoders.1.norm_ff.weight"]
     trained.save_weights(state)
-    with pytest.raises(SVError, match=r"1 tensors missing.*encoders\.1\.norm_ff\.weight"):
+    with pytest.raises(
+        SVError, match=r"1 tensors missing.*encoders\.1\.norm_ff\.weight"
+    ):
         load_asr_bundle(trained.exp)
 
 
 def test_extra_tensor_is_an_error(train_asr, small_conformer):
     trained = train_asr(small_conformer())
-    trained.save_weights({**trained.stock.state_dict(), "encoder.extra": torch.zeros(2)})
+    trained.save_weights(
+        {**trained.stock.state_dict(), "encoder.extra": torch.zeros(2)}
+    )
     with pytest.raises(SVError, match=r"1 unexpected.*encoder\.extra"):
         load_asr_bundle(trained.exp)
 
@@ -124,9 +147,13 @@ def test_tensor_of_another_shape_is_an_error(train_asr, small_conformer):
 def test_unused_decoder_that_old_versions_kept(train_asr, small_conformer, speech):
     trained = train_asr(small_conformer())
     assert trained.stock.decoder is None
-    trained.save_weights({**trained.stock.state_dict(), "decoder.embed.weight": torch.zeros(2, 2)})
+    trained.save_weights(
+        {**trained.stock.state_dict(), "decoder.embed.weight": torch.zeros(2, 2)}
+    )
     bundle = load_asr_bundle(trained.exp)
-    assert torch.equal(encode(bundle.model, speech)[0], encode(trained.stock, speech)[0])
+    assert torch.equal(
+        encode(bundle.model, speech)[0], encode(trained.stock, speech)[0]
+    )
 
 
 def test_transducer_needs_its_loss_in_training_only(train_asr):
@@ -140,11 +167,19 @@ def test_transducer_needs_its_loss_in_training_only(train_asr):
 
 def test_settings_of_older_versions(train_asr, small_conformer, speech):
     trained = train_asr(small_conformer())
-    for key in ("preencoder", "preencoder_conf", "model", "use_adapter", "joint_net_conf"):
+    for key in (
+        "preencoder",
+        "preencoder_conf",
+        "model",
+        "use_adapter",
+        "joint_net_conf",
+    ):
         trained.conf.pop(key, None)
     trained.save_config(init="chainer", specaug_conf=None)
     bundle = load_asr_bundle(trained.exp)
-    assert torch.equal(encode(bundle.model, speech)[0], encode(trained.stock, speech)[0])
+    assert torch.equal(
+        encode(bundle.model, speech)[0], encode(trained.stock, speech)[0]
+    )
 
 
 def test_settings_that_this_version_lacks(train_asr, small_conformer):
@@ -183,16 +218,24 @@ def test_summary(train_asr):
         "frame_rate_hz": 25.0,
         "vocab": 12,
         "has_ctc": True,
-        "encoder_parameters": sum(p.numel() for p in trained.stock.encoder.parameters()),
+        "encoder_parameters": sum(
+            p.numel() for p in trained.stock.encoder.parameters()
+        ),
     }
 
 
 def test_summary_without_ctc(train_asr):
-    assert not load_asr_bundle(train_asr("speechcommands_conformer_noctc").exp).summary()["has_ctc"]
+    assert not load_asr_bundle(
+        train_asr("speechcommands_conformer_noctc").exp
+    ).summary()["has_ctc"]
 
 
 MASK_DECODER = {"num_blocks": 1, "linear_units": 8, "attention_heads": 2}
-TRANSDUCER = {"transducer_multi_blank_durations": [4, 2], "report_cer": False, "report_wer": False}
+TRANSDUCER = {
+    "transducer_multi_blank_durations": [4, 2],
+    "report_cer": False,
+    "report_wer": False,
+}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +243,10 @@ TRANSDUCER = {"transducer_multi_blank_durations": [4, 2], "report_cer": False, "
     [
         {"model": "maskctc", "decoder": "mlm", "decoder_conf": MASK_DECODER},
         {"decoder": "rnn", "decoder_conf": {"hidden_size": 8}},
-        {"postencoder": "length_adaptor", "postencoder_conf": {"length_adaptor_n_layers": 1}},
+        {
+            "postencoder": "length_adaptor",
+            "postencoder_conf": {"length_adaptor_n_layers": 1},
+        },
         {
             "decoder": "transducer",
             "decoder_conf": {"hidden_size": 8},
@@ -215,7 +261,9 @@ def test_whatever_follows_the_encoder(changes, train_asr, small_conformer, speec
         conf["model_conf"] = {"ctc_weight": 0.3}
     trained = train_asr(conf)
     bundle = load_asr_bundle(trained.pack())
-    assert torch.equal(encode(bundle.model, speech)[0], encode(trained.stock, speech)[0])
+    assert torch.equal(
+        encode(bundle.model, speech)[0], encode(trained.stock, speech)[0]
+    )
 
 
 @pytest.mark.parametrize("value", ["/home/ann/stats.npz", "../stats.npz"])
@@ -224,4 +272,6 @@ def test_statistics_file_is_never_opened(value, train_asr, small_conformer, spee
     trained = train_asr(small_conformer())
     trained.save_config(normalize_conf={"stats_file": value})
     bundle = load_asr_bundle(trained.pack())
-    assert torch.equal(encode(bundle.model, speech)[0], encode(trained.stock, speech)[0])
+    assert torch.equal(
+        encode(bundle.model, speech)[0], encode(trained.stock, speech)[0]
+    )

@@ -1,25 +1,29 @@
 import pytest
 import torch
 
-from espnet2_sv.asr.archive import find_model_files
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.errors import SVError
+from espnet2_sv.zoo.source import find_model_files
 
 GREEDY = ["ctc", "attention", "bpe", "legacy", "self_conditioned", "transducer"]
 RATE = 16000
 
 
 def noise(seconds: float, seed: int = 0) -> torch.Tensor:
-    return 0.1 * torch.randn(int(seconds * RATE), generator=torch.Generator().manual_seed(seed))
+    return 0.1 * torch.randn(
+        int(seconds * RATE), generator=torch.Generator().manual_seed(seed)
+    )
 
 
 def load(zoo, kind: str, *args, **options) -> Recogniser:
-    return Recogniser.load(find_model_files(zoo.asr(kind), "asr"), "cpu", *args, **options)
+    return Recogniser.load(
+        find_model_files(zoo.asr(kind), "asr"), "cpu", *args, **options
+    )
 
 
 def recognise(recogniser: Recogniser, speech: torch.Tensor):
-    transcripts, heard = recogniser(speech[None], torch.tensor([len(speech)]))
-    return transcripts[0], heard
+    transcripts, captured = recogniser(speech[None], torch.tensor([len(speech)]))
+    return transcripts[0], captured
 
 
 class Witness:
@@ -52,7 +56,9 @@ def test_greedy_text_is_what_espnet_reads_off_the_encoder(zoo, kind):
     assert witness.calls == {"frontend": 1, "normalize": 1, "encoder": 1}
     if stock.beam_search is not None:  # a transducer has no reader of its CTC layer
         assert transcript.tokens == stock._decode_interctc([(1, encoded)])[1]
-    assert transcript.token_ids == [stock.asr_model.token_list.index(t) for t in transcript.tokens]
+    assert transcript.token_ids == [
+        stock.asr_model.token_list.index(t) for t in transcript.tokens
+    ]
     assert transcript.text == stock.tokenizer.tokens2text(transcript.tokens)
     if kind not in ("self_conditioned", "transducer"):
         assert len(transcript.tokens) > 2  # or the test would compare nothing
@@ -62,7 +68,10 @@ def test_greedy_text_is_what_espnet_reads_off_the_encoder(zoo, kind):
     ("kind", "options"),
     [
         ("ctc", {"beam_size": 4, "ctc_weight": 1.0}),
-        ("attention", {"beam_size": 3, "ctc_weight": 0.3, "penalty": 0.2, "maxlenratio": 0.5}),
+        (
+            "attention",
+            {"beam_size": 3, "ctc_weight": 0.3, "penalty": 0.2, "maxlenratio": 0.5},
+        ),
         ("attention", {"beam_size": 5}),
         ("bpe", {"beam_size": 2, "nbest": 2}),
         ("legacy", {"beam_size": 2}),
@@ -107,22 +116,26 @@ def test_batches_give_what_single_utterances_give(zoo, kind):
     recogniser = load(zoo, kind)
     waves = [noise(seconds, seed) for seed, seconds in enumerate((0.7, 1.91, 1.3))]
     speech = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
-    together, heard = recogniser(speech, torch.tensor([len(w) for w in waves]))
+    together, captured = recogniser(speech, torch.tensor([len(w) for w in waves]))
     for i, wave in enumerate(waves):
         alone, heard_alone = recognise(recogniser, wave)
         assert together[i] == alone
-        assert heard.lengths[i] == heard_alone.lengths[0]
-        for block, expected in zip(heard.blocks, heard_alone.blocks, strict=True):
-            actual = block[i, : heard.lengths[i]]
+        assert captured.lengths[i] == heard_alone.lengths[0]
+        for block, expected in zip(captured.blocks, heard_alone.blocks, strict=True):
+            actual = block[i, : captured.lengths[i]]
             torch.testing.assert_close(actual, expected[0], atol=1e-5, rtol=1e-4)
 
 
 def test_the_blocks_are_those_of_the_backbone(zoo):
     recogniser, speech = load(zoo, "attention", "beam", beam_size=2), noise(1.1)
-    _, heard = recognise(recogniser, speech)
-    expected, lengths = recogniser.bundle.backbone()(speech[None], torch.tensor([len(speech)]))
-    assert torch.equal(heard.lengths, lengths)
-    assert all(torch.equal(a, b) for a, b in zip(heard.blocks, expected, strict=True))
+    _, captured = recognise(recogniser, speech)
+    expected, lengths = recogniser.bundle.backbone()(
+        speech[None], torch.tensor([len(speech)])
+    )
+    assert torch.equal(captured.lengths, lengths)
+    assert all(
+        torch.equal(a, b) for a, b in zip(captured.blocks, expected, strict=True)
+    )
 
 
 def test_nothing_stays_attached_to_the_asr_model(zoo):
@@ -139,10 +152,25 @@ def test_nothing_stays_attached_to_the_asr_model(zoo):
     [
         ("no_ctc", [], {}, "no CTC layer.*choose decode beam"),
         ("ctc", ["viterbi"], {}, "'viterbi' is unknown; choose greedy or beam"),
-        ("ctc", ["beam"], {"beam_sise": 3}, "'beam_sise' is unknown; known are.*beam_size"),
-        ("ctc", ["beam"], {"quantize_asr_model": True}, "quantize_asr_model' is unknown"),
+        (
+            "ctc",
+            ["beam"],
+            {"beam_sise": 3},
+            "'beam_sise' is unknown; known are.*beam_size",
+        ),
+        (
+            "ctc",
+            ["beam"],
+            {"quantize_asr_model": True},
+            "quantize_asr_model' is unknown",
+        ),
         ("ctc", ["greedy"], {"beam_size": 3}, "'beam_size' needs decode beam"),
-        ("attention", ["beam"], {"lm_train_config": "no.yaml", "lm_file": "no.pth"}, "no.yaml"),
+        (
+            "attention",
+            ["beam"],
+            {"lm_train_config": "no.yaml", "lm_file": "no.pth"},
+            "no.yaml",
+        ),
     ],
 )
 def test_what_cannot_be_decoded_is_refused(zoo, kind, args, options, message):

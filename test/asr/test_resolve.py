@@ -53,11 +53,15 @@ def test_any_source_gives_the_same_folder(source, tmp_path, speech):
     bundle = load_asr_bundle(tmp_path / "asr")
     assert bundle.summary() == summary
     assert torch.equal(encode(bundle.model, speech), encode(trained.stock, speech))
-    assert (tmp_path / "asr" / "tokens.txt").read_text().split("\n")[:-1] == bundle.args.token_list
+    assert (tmp_path / "asr" / "tokens.txt").read_text().split("\n")[
+        :-1
+    ] == bundle.args.token_list
     assert (tmp_path / "asr" / "bpe.model").read_bytes() == b"a sentencepiece model"
 
 
-@pytest.mark.parametrize("name", ["aishell_conformer", "librispeech_100_conformer_scctc"])
+@pytest.mark.parametrize(
+    "name", ["aishell_conformer", "librispeech_100_conformer_scctc"]
+)
 @pytest.mark.parametrize("outdir", ["exp/asr_pretrained", "{tmp}/elsewhere"])
 def test_stock_espnet_loads_it(name, outdir, train_asr, tmp_path, speech):
     trained = train_asr(name)
@@ -67,7 +71,9 @@ def test_stock_espnet_loads_it(name, outdir, train_asr, tmp_path, speech):
     with contextlib.chdir(tmp_path / "new_recipe"):
         resolve_asr(packed, outdir)
         shutil.rmtree(trained.root)
-        stock, args = ASRTask.build_model_from_file(f"{outdir}/config.yaml", f"{outdir}/model.pth")
+        stock, args = ASRTask.build_model_from_file(
+            f"{outdir}/config.yaml", f"{outdir}/model.pth"
+        )
         assert args.bpemodel is None or os.path.isfile(args.bpemodel)
     assert torch.equal(encode(stock.eval(), speech), encode(trained.stock, speech))
 
@@ -78,7 +84,9 @@ def test_statistics_are_those_of_the_checkpoint(train_asr, tmp_path):
     original = np.load(trained.root / "exp" / "stats" / "feats_stats.npz")
     stats = np.load(tmp_path / "asr" / "feats_stats.npz")
     for key in ("sum", "sum_square"):
-        np.testing.assert_allclose(stats[key] / stats["count"], original[key] / 10, rtol=1e-5)
+        np.testing.assert_allclose(
+            stats[key] / stats["count"], original[key] / 10, rtol=1e-5
+        )
 
 
 def test_folder_may_be_moved(train_asr, tmp_path, speech):
@@ -97,14 +105,19 @@ def test_old_names_are_written_as_new_ones(train_asr, small_conformer, tmp_path)
     old = {k.replace("embed.out.", "embed.out.0."): v for k, v in state.items()}
     trained.save_weights(old)
     resolve_asr(trained.exp, tmp_path / "asr")
-    assert torch.load(tmp_path / "asr" / "model.pth", weights_only=True).keys() == state.keys()
+    assert (
+        torch.load(tmp_path / "asr" / "model.pth", weights_only=True).keys()
+        == state.keys()
+    )
 
 
 def test_second_call_does_nothing(source, tmp_path, monkeypatch):
     path, _ = source
     first = resolve_asr(path, tmp_path / "asr")
     written = (tmp_path / "asr" / "model.pth").stat()
-    monkeypatch.setattr("espnet2_sv.asr.bundle.load_from_files", lambda *a: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "espnet2_sv.asr.bundle.load_from_files", lambda *a: pytest.fail("loaded")
+    )
     assert resolve_asr(path, tmp_path / "asr") == first
     assert (tmp_path / "asr" / "model.pth").stat().st_ino == written.st_ino
 
@@ -113,7 +126,7 @@ def test_tag_is_fetched_once(train_asr, tmp_path, monkeypatch):
     packed = train_asr("aishell_conformer").pack()
     fetched = []
     monkeypatch.setattr(
-        "espnet2_sv.asr.archive.download", lambda tag: (fetched.append(tag), packed)[1]
+        "espnet2_sv.zoo.source.download", lambda tag: (fetched.append(tag), packed)[1]
     )
     for _ in range(2):
         resolve_asr("kamo-naoyuki/aishell_conformer", tmp_path / "asr")
@@ -145,14 +158,18 @@ def test_failure_leaves_what_was_there(train_asr, small_conformer, tmp_path):
     trained = train_asr(small_conformer())
     resolve_asr(trained.exp, tmp_path / "asr")
     before = contents(tmp_path)
-    trained.save_weights({**trained.stock.state_dict(), "encoder.extra": torch.zeros(1)})
+    trained.save_weights(
+        {**trained.stock.state_dict(), "encoder.extra": torch.zeros(1)}
+    )
     with pytest.raises(SVError, match="do not fit"):
         resolve_asr(trained.exp, tmp_path / "asr")
     assert contents(tmp_path) == before
     load_asr_bundle(tmp_path / "asr")
 
 
-def test_killed_call_leaves_nothing_half_made(train_asr, small_conformer, tmp_path, monkeypatch):
+def test_killed_call_leaves_nothing_half_made(
+    train_asr, small_conformer, tmp_path, monkeypatch
+):
     trained = train_asr(small_conformer())
 
     def killed(bundle, part, outdir):

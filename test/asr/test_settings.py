@@ -49,7 +49,10 @@ def test_all_published_settings_are_sorted(published_conf):
         ({"decoder": "hugging_face_transformers"}, "downloads"),
         ({"postencoder": "hugging_face_transformers"}, "downloads"),
         ({"encoder_conf": {"input_layer": "embed"}}, "tokens"),
-        ({"encoder_conf": {"ctc_trim": True, "interctc_layer_idx": [1]}}, "drops frames"),
+        (
+            {"encoder_conf": {"ctc_trim": True, "interctc_layer_idx": [1]}},
+            "drops frames",
+        ),
         ({"normalize": "batch_norm"}, "batch_norm"),
     ],
 )
@@ -64,7 +67,11 @@ def test_settings_are_plain_data_without_files(asr_args):
     settings = backbone_settings(args)
     assert yaml.safe_load(yaml.safe_dump(settings)) == settings
     assert settings["normalize"] == "stored_mvn"
-    assert settings["normalize_conf"] == {"dim": 80, "norm_means": True, "norm_vars": False}
+    assert settings["normalize_conf"] == {
+        "dim": 80,
+        "norm_means": True,
+        "norm_vars": False,
+    }
     assert "stats" not in yaml.safe_dump(settings)
 
 
@@ -90,14 +97,18 @@ def test_more_blocks_than_there_are(num_blocks, asr_args):
 
 def test_number_of_blocks_that_the_configuration_leaves_out(asr_args):
     args = asr_args({"num_blocks": None})
-    assert backbone_settings(args)["encoder_conf"]["num_blocks"] == 6  # ESPnet's default
+    assert (
+        backbone_settings(args)["encoder_conf"]["num_blocks"] == 6
+    )  # ESPnet's default
 
 
 @pytest.mark.parametrize(
     ("layers", "num_blocks", "kept"),
     [([1, 2], None, [1, 2]), ([1, 2], 2, [1]), ([2], 2, None), ([1], 1, None)],
 )
-def test_conditioning_that_no_kept_block_hears_is_left_out(layers, num_blocks, kept, asr_args):
+def test_conditioning_that_no_kept_block_hears_is_left_out(
+    layers, num_blocks, kept, asr_args
+):
     args = asr_args({"interctc_layer_idx": layers, "interctc_use_conditioning": True})
     settings = backbone_settings(args, num_blocks)
     assert settings["encoder_conf"].get("interctc_layer_idx") == kept

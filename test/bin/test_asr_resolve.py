@@ -1,21 +1,14 @@
 """The command prints its summary and nothing else."""
 
-import importlib.util
 import json
 import subprocess
 import sys
-from pathlib import Path
 
+import asr_models
 import pytest
 
 from espnet2_sv.bin.asr_resolve import main
 from espnet2_sv.errors import SVError
-
-_spec = importlib.util.spec_from_file_location(
-    "asr_fixtures", Path(__file__).parents[1] / "asr" / "conftest.py"
-)
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
 
 KEYS = [
     "encoder",
@@ -32,7 +25,9 @@ KEYS = [
 
 @pytest.fixture
 def packed(tmp_path, capsys):
-    path = _fixtures.train(tmp_path / "recipe", _fixtures.published("aishell_conformer")).pack()
+    path = asr_models.train(
+        tmp_path / "recipe", asr_models.published("aishell_conformer")
+    ).pack()
     capsys.readouterr()  # what ESPnet's pack prints
     return path
 

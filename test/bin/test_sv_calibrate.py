@@ -13,7 +13,9 @@ from espnet2_sv.scoring.scores import read_scores
 def files(tmp_path):
     """Scores that are a known map of log-likelihood ratios and durations."""
     rng = np.random.default_rng(0)
-    seconds = {f"{side}{i:04d}": rng.uniform(1, 9) for i in range(4000) for side in "et"}
+    seconds = {
+        f"{side}{i:04d}": rng.uniform(1, 9) for i in range(4000) for side in "et"
+    }
     (tmp_path / "utt2dur").write_text("".join(f"{k} {v}\n" for k, v in seconds.items()))
     llrs = {}
     for part, rows in (("train", range(3000)), ("test", range(3000, 4000))):

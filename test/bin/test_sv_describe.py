@@ -13,7 +13,9 @@ def test_what_is_known_of_a_model_is_not_counted_again(speaker_exp, tmp_path):
     texts = ["--text", tmp_path / "ref", "--text_asr_alone", tmp_path / "alone"]
     texts += ["--text_joint", tmp_path / "joint"]
     found = []
-    for number, source in enumerate((["--model", speaker_exp], ["--system", tmp_path / "0.json"])):
+    for number, source in enumerate(
+        (["--model", speaker_exp], ["--system", tmp_path / "0.json"])
+    ):
         output = tmp_path / f"{number}.json"
         main([str(word) for word in (*source, "--output", output, *texts)])
         found.append(json.loads(output.read_text()))
@@ -26,4 +28,11 @@ def test_what_is_known_of_a_model_is_not_counted_again(speaker_exp, tmp_path):
 
 def test_a_missing_description_is_named(tmp_path):
     with pytest.raises(SVError, match=r"nowhere\.json: is missing"):
-        main(["--system", str(tmp_path / "nowhere.json"), "--output", str(tmp_path / "o")])
+        main(
+            [
+                "--system",
+                str(tmp_path / "nowhere.json"),
+                "--output",
+                str(tmp_path / "o"),
+            ]
+        )

@@ -25,11 +25,20 @@ def test_every_utterance_gets_a_vector(speaker_exp, wav_scp, an4, tmp_path, caps
     assert "8 embedded, 0 failed" in capsys.readouterr().out
 
 
-def test_options_of_the_command_line_arrive(speaker_exp, wav_scp, an4, tmp_path, capsys):
+def test_options_of_the_command_line_arrive(
+    speaker_exp, wav_scp, an4, tmp_path, capsys
+):
     with open(wav_scp, "a", encoding="utf-8") as stream:
         stream.write("z-bad nowhere.wav\n")
     command = ["--model", str(speaker_exp), "--wav_scp", wav_scp]
-    command += ["--output_dir", str(tmp_path / "emb"), "--num_workers", "1", "--shard_size", "3"]
+    command += [
+        "--output_dir",
+        str(tmp_path / "emb"),
+        "--num_workers",
+        "1",
+        "--shard_size",
+        "3",
+    ]
     with pytest.raises(SVError, match="z-bad"):
         main(command)
     main([*command, "--skip_bad", "true"])
@@ -45,7 +54,9 @@ def test_several_lists_are_embedded_by_one_model(
     loaded = []
     load = embedder.EmbeddingExtractor.load
     monkeypatch.setattr(
-        embedder.EmbeddingExtractor, "load", lambda *args: loaded.append(1) or load(*args)
+        embedder.EmbeddingExtractor,
+        "load",
+        lambda *args: loaded.append(1) or load(*args),
     )
     few = tmp_path / "few.scp"
     few.write_text("".join(f"{k}-again {v}\n" for k, v in list(an4.items())[:3]))
@@ -54,7 +65,10 @@ def test_several_lists_are_embedded_by_one_model(
     command += ["--output_dir", *folders, "--system", str(tmp_path / "system.json")]
     main(command)
     assert loaded == [1]
-    assert "8 embedded, 0 failed, 8 in this run\n3 embedded, 0 failed, 3" in capsys.readouterr().out
+    assert (
+        "8 embedded, 0 failed, 8 in this run\n3 embedded, 0 failed, 3"
+        in capsys.readouterr().out
+    )
     everything, some = (kaldiio.load_scp(f"{folder}/xvector.scp") for folder in folders)
     assert list(some) == [f"{name}-again" for name in list(an4)[:3]]
     for name, vector in some.items():

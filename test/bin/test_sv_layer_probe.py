@@ -11,10 +11,20 @@ def test_table_and_picture_are_written(zoo, corpus, tmp_path, capsys):
     command += ["--bootstrap_samples", "0", "--utt2spk", corpus.utt2spk]
     main([*command, "--asr", str(zoo.asr()), "--output_dir", str(tmp_path / "asr")])
     assert capsys.readouterr().out.count("block") == 3
-    main([*command, "--model", str(zoo.adaptor()), "--output_dir", str(tmp_path / "adaptor")])
+    main(
+        [
+            *command,
+            "--model",
+            str(zoo.adaptor()),
+            "--output_dir",
+            str(tmp_path / "adaptor"),
+        ]
+    )
     assert "adaptor of block 3" in capsys.readouterr().out
     for folder in ("asr", "adaptor"):
-        assert json.loads((tmp_path / folder / "layer_probe.json").read_text())["layers"]
+        assert json.loads((tmp_path / folder / "layer_probe.json").read_text())[
+            "layers"
+        ]
         assert (tmp_path / folder / "layer_probe.png").exists()
 
 

@@ -8,8 +8,12 @@ from espnet2_sv.scoring.trials import read_trials
 @pytest.fixture
 def files(tmp_path):
     utterances = [(s, u) for s in range(6) for u in range(8)]
-    (tmp_path / "utt2spk").write_text("".join(f"s{s}u{u} s{s}\n" for s, u in utterances))
-    (tmp_path / "utt2dur").write_text("".join(f"s{s}u{u} {u + 1}\n" for s, u in utterances))
+    (tmp_path / "utt2spk").write_text(
+        "".join(f"s{s}u{u} s{s}\n" for s, u in utterances)
+    )
+    (tmp_path / "utt2dur").write_text(
+        "".join(f"s{s}u{u} {u + 1}\n" for s, u in utterances)
+    )
     return tmp_path
 
 
@@ -19,14 +23,27 @@ def make(root, *options):
 
 
 def test_list_and_conditions(files):
-    options = ["--utt2dur", f"{files}/utt2dur", "--n_target", "60", "--n_nontarget", "90"]
-    trials = make(files, *options, "--boundary", "5", "--condition_output", f"{files}/condition")
+    options = [
+        "--utt2dur",
+        f"{files}/utt2dur",
+        "--n_target",
+        "60",
+        "--n_nontarget",
+        "90",
+    ]
+    trials = make(
+        files, *options, "--boundary", "5", "--condition_output", f"{files}/condition"
+    )
     assert (trials.labels.sum(), (~trials.labels).sum()) == (60, 90)
     lines = [line.split() for line in (files / "condition").read_text().splitlines()]
-    assert {(a, b) for a, b, _ in lines} == set(zip(trials.enroll, trials.test, strict=True))
+    assert {(a, b) for a, b, _ in lines} == set(
+        zip(trials.enroll, trials.test, strict=True)
+    )
     for a, b, condition in lines:
         short = sorted(int(name[-1]) + 1 < 5 for name in (a, b))
-        assert condition == {0: "long-long", 1: "short-long", 2: "short-short"}[sum(short)]
+        assert (
+            condition == {0: "long-long", 1: "short-long", 2: "short-short"}[sum(short)]
+        )
 
 
 def test_without_durations(files):

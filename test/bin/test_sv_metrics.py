@@ -38,16 +38,26 @@ def measure(root, *options, scores="scores"):
     files = ["--trials", f"{root}/trials", "--scores", f"{root}/{scores}"]
     main([*files, "--output_dir", f"{root}/out", "--bootstrap_samples", "50", *options])
     text = (root / "out/metrics.json").read_text()
-    return json.loads(text, parse_constant=pytest.fail)  # no NaN or Infinity in the file
+    return json.loads(
+        text, parse_constant=pytest.fail
+    )  # no NaN or Infinity in the file
 
 
 def test_figures_and_files(files, capsys):
     metrics = measure(files, "--utt2spk", "DIR/utt2spk")
-    scores = np.array([float(x.split()[2]) for x in (files / "scores").read_text().splitlines()])
-    labels = np.array(["nontarget" not in x for x in (files / "trials").read_text().splitlines()])
+    scores = np.array(
+        [float(x.split()[2]) for x in (files / "scores").read_text().splitlines()]
+    )
+    labels = np.array(
+        ["nontarget" not in x for x in (files / "trials").read_text().splitlines()]
+    )
     assert metrics["eer"] == pytest.approx(100 * equal_error_rate(scores, labels).eer)
     assert metrics["eer_ci95"][0] < metrics["eer"] < metrics["eer_ci95"][1]
-    assert (metrics["n_target"], metrics["n_nontarget"], metrics["n_speakers"]) == (48, 448, 8)
+    assert (metrics["n_target"], metrics["n_nontarget"], metrics["n_speakers"]) == (
+        48,
+        448,
+        8,
+    )
     assert metrics["score_mean_target"] == pytest.approx(scores[labels].mean())
     assert metrics["score_std_nontarget"] == pytest.approx(scores[~labels].std())
     assert metrics["bootstrap"]["unit"] == "speakers"
@@ -63,15 +73,38 @@ def test_figures_and_files(files, capsys):
 
 def test_several_score_files_are_evaluated_each_by_itself(files):
     outputs = [str(files / name) for name in ("one", "two")]
-    command = ["--trials", f"{files}/trials", "--scores", f"{files}/scores", f"{files}/worse"]
+    command = [
+        "--trials",
+        f"{files}/trials",
+        "--scores",
+        f"{files}/scores",
+        f"{files}/worse",
+    ]
     command += ["--output_dir", *outputs, "--utt2spk", f"{files}/utt2spk"]
-    main([*command, "--title", "good", "bad", "--pictures", "false", "--bootstrap_samples", "50"])
-    for scores, title, output in zip(("scores", "worse"), ("good", "bad"), outputs, strict=True):
+    main(
+        [
+            *command,
+            "--title",
+            "good",
+            "bad",
+            "--pictures",
+            "false",
+            "--bootstrap_samples",
+            "50",
+        ]
+    )
+    for scores, title, output in zip(
+        ("scores", "worse"), ("good", "bad"), outputs, strict=True
+    ):
         alone = measure(files, "--utt2spk", "DIR/utt2spk", scores=scores)
         folder = files / output
         assert json.loads((folder / "metrics.json").read_text()) == alone
         assert title in (folder / "metrics.md").read_text()
-        assert {p.name for p in folder.iterdir()} == {"metrics.json", "metrics.md", "det.json"}
+        assert {p.name for p in folder.iterdir()} == {
+            "metrics.json",
+            "metrics.md",
+            "det.json",
+        }
     with pytest.raises(SVError, match="--output_dir: 1 given for 2 --scores"):
         main([*command[:5], "--output_dir", outputs[0]])
     with pytest.raises(SVError, match="--title: 1 given for 2 --scores"):
@@ -93,7 +126,10 @@ def test_comparison_and_breakdown(files):
     assert metrics["compare"]["eer"]["p_better"] > 0.9
     assert metrics["breakdown"]["utt2gender"].keys() == {"f", "f / m", "m"}
     assert metrics["breakdown"]["utt2gender"]["f / m"]["eer"] is None
-    assert json.loads((files / "out/det.json").read_text()).keys() == {"scores", "worse"}
+    assert json.loads((files / "out/det.json").read_text()).keys() == {
+        "scores",
+        "worse",
+    }
     page = (files / "out/metrics.md").read_text()
     assert "## Against worse" in page
     assert "## By utt2gender" in page
@@ -110,7 +146,9 @@ def test_two_speakers_and_two_trials_work(tmp_path):
 
 def test_training_speakers_may_not_be_tested(files):
     (files / "train").write_text("x s3\n")
-    with pytest.raises(SVError, match="1 of the tested speakers were trained on, as s3"):
+    with pytest.raises(
+        SVError, match="1 of the tested speakers were trained on, as s3"
+    ):
         measure(files, "--utt2spk", "DIR/utt2spk", "--train_utt2spk", "DIR/train")
     with pytest.raises(SVError, match="give the utt2spk of the trials too"):
         measure(files, "--train_utt2spk", "DIR/train")

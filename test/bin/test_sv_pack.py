@@ -13,7 +13,12 @@ def test_an_archive_is_written_and_listed(speaker_exp, tmp_path, capsys):
     Calibration(1.0, 0.0, {}, {}).save(tmp_path / "cal.json")
     outpath = tmp_path / "packed" / "model.zip"
     command = ["--exp", str(speaker_exp), "--outpath", str(outpath)]
-    command += ["--option", str(tmp_path / "a.txt"), "--option", str(tmp_path / "b.txt")]
+    command += [
+        "--option",
+        str(tmp_path / "a.txt"),
+        "--option",
+        str(tmp_path / "b.txt"),
+    ]
     main([*command, "--calibration", str(tmp_path / "cal.json")])
     with zipfile.ZipFile(outpath) as archive:
         names = archive.namelist()
@@ -30,7 +35,16 @@ def test_an_adaptor_is_packed_in_three_ways(zoo, tmp_path, capsys):
     sizes = {}
     for layout in ("sv", "joint", "adaptor"):
         zip_path = tmp_path / f"{layout}.zip"
-        main(["--exp", str(zoo.adaptor()), "--outpath", str(zip_path), "--format", layout])
+        main(
+            [
+                "--exp",
+                str(zoo.adaptor()),
+                "--outpath",
+                str(zip_path),
+                "--format",
+                layout,
+            ]
+        )
         names = capsys.readouterr().out.splitlines()
         assert ("asr/model.pth" in names) == (layout != "adaptor")
         sizes[layout] = zip_path.stat().st_size

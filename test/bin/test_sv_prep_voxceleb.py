@@ -14,13 +14,21 @@ from espnet2_sv.data.checks import check_data_dir
 from espnet2_sv.data.kaldi import read_spk2utt
 
 ROOT = Path(__file__).parents[2]
-SETS = "voxceleb2_train voxceleb2_valid voxceleb2_calib cohort voxceleb1_o voxceleb1_e voxceleb1_h"
+SETS = (
+    "voxceleb2_train voxceleb2_valid voxceleb2_calib cohort voxceleb1_o voxceleb1_e"
+    " voxceleb1_h"
+)
 
 
 @pytest.fixture(scope="module")
 def make_tree(voxceleb_tree):
     def make(root, **options):
-        sizes = {"dev_speakers": 3, "test_speakers": 4, "seconds": (0.2, 0.6), "trials": 20}
+        sizes = {
+            "dev_speakers": 3,
+            "test_speakers": 4,
+            "seconds": (0.2, 0.6),
+            "trials": 20,
+        }
         return voxceleb_tree.make_tree(root, 12, **(sizes | options))
 
     return make
@@ -58,16 +66,29 @@ def finished(archives, tmp_path_factory):
 
 def data_sh(tree, *options):
     command = ["local/data.sh", "--trial_lists", str(tree.trial_lists), "--nj", "2"]
-    command += ["--valid_speakers", "3", "--calib_speakers", "4", "--valid_trials", "10"]
+    command += [
+        "--valid_speakers",
+        "3",
+        "--calib_speakers",
+        "4",
+        "--valid_trials",
+        "10",
+    ]
     command += ["--calib_trials", "12", "--allow_incomplete", "true", *options]
-    places = {name.upper(): str(getattr(tree, name)) for name in ("voxceleb1", "voxceleb2")}
+    places = {
+        name.upper(): str(getattr(tree, name)) for name in ("voxceleb1", "voxceleb2")
+    }
     env = os.environ | places | {"MUSAN": str(tree.musan), "RIRS": str(tree.rirs)}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return {"args": command, "env": env, **streams}
 
 
 def content(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def times(folder):
@@ -78,15 +99,36 @@ def test_the_commands_write_the_sets(archives, tmp_path):
     options = ["--voxceleb1", archives.voxceleb1, "--voxceleb2", archives.voxceleb2]
     options += ["--output_dir", tmp_path / "data", "--unpack_dir", tmp_path / "u"]
     options += ["--trial_lists", archives.trial_lists, "--test_lists", "o"]
-    options += ["--valid_speakers", 2, "--calib_speakers", 2, "--allow_incomplete", "true"]
+    options += [
+        "--valid_speakers",
+        2,
+        "--calib_speakers",
+        2,
+        "--allow_incomplete",
+        "true",
+    ]
     main([str(option) for option in options])
     assert len(read_spk2utt(tmp_path / "data/voxceleb2_train/spk2utt")) == 8
     assert not (tmp_path / "data/voxceleb1_e").exists()
 
 
 def test_the_lists_of_noises_are_told(archives, tmp_path, capsys):
-    options = ["--musan", archives.musan, "--rirs", archives.rirs, "--output_dir", tmp_path / "d"]
-    options += ["--unpack_dir", tmp_path / "u", "--allow_incomplete", "true", "--rooms", "small"]
+    options = [
+        "--musan",
+        archives.musan,
+        "--rirs",
+        archives.rirs,
+        "--output_dir",
+        tmp_path / "d",
+    ]
+    options += [
+        "--unpack_dir",
+        tmp_path / "u",
+        "--allow_incomplete",
+        "true",
+        "--rooms",
+        "small",
+    ]
     prep_noises([str(option) for option in options])
     assert capsys.readouterr().out.splitlines() == [
         "musan_music.scp: 4 files",
@@ -97,21 +139,33 @@ def test_the_lists_of_noises_are_told(archives, tmp_path, capsys):
 
 
 def test_an_error_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "espnet2_sv.bin.sv_prep_voxceleb", "--voxceleb1", tmp_path]
+    command = [
+        sys.executable,
+        "-m",
+        "espnet2_sv.bin.sv_prep_voxceleb",
+        "--voxceleb1",
+        tmp_path,
+    ]
     command += ["--voxceleb2", tmp_path, "--output_dir", tmp_path, "--test_lists"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1
-    assert done.stderr == (
-        f"error: {tmp_path}: holds neither VoxCeleb2 dev (dev/wav/idXXXXX/VIDEO/00001.*) nor its "
-        "archive (vox2_dev_aac.zip or _partaa ...); set VOXCELEB2 in db.sh\n"
+    assert (
+        done.stderr == f"error: {tmp_path}: holds neither VoxCeleb2 dev"
+        " (dev/wav/idXXXXX/VIDEO/00001.*) nor its archive (vox2_dev_aac.zip or"
+        " _partaa ...); set VOXCELEB2 in db.sh\n"
     )
 
 
-def test_data_sh_goes_from_archives_to_sets_and_a_second_run_changes_nothing(finished, archives):
+def test_data_sh_goes_from_archives_to_sets_and_a_second_run_changes_nothing(
+    finished, archives
+):
     data = finished / "data"
     assert {p.name for p in data.iterdir() if p.is_dir()} == {*SETS.split(), "held_out"}
     for name in ("voxceleb2_valid", "voxceleb2_calib"):
-        trials = [line.split()[2] for line in (data / name / "trials").read_text().splitlines()]
+        trials = [
+            line.split()[2]
+            for line in (data / name / "trials").read_text().splitlines()
+        ]
         assert 0 < trials.count("target") <= 12
         assert 0 < trials.count("nontarget") <= 12
         assert len((data / name / "utt2dur").read_text().splitlines()) >= 9
@@ -121,8 +175,12 @@ def test_data_sh_goes_from_archives_to_sets_and_a_second_run_changes_nothing(fin
     assert times(data) | times(finished / "downloads") == before
 
 
-@pytest.mark.parametrize("there", ["downloads/voxceleb2/dev", "data/voxceleb1_o/trials"])
-def test_a_killed_data_sh_is_finished_by_the_same_call(finished, recipe, archives, there):
+@pytest.mark.parametrize(
+    "there", ["downloads/voxceleb2/dev", "data/voxceleb1_o/trials"]
+)
+def test_a_killed_data_sh_is_finished_by_the_same_call(
+    finished, recipe, archives, there
+):
     process = subprocess.Popen(**data_sh(archives), cwd=recipe, start_new_session=True)
     while not (recipe / there).exists() and process.poll() is None:
         time.sleep(0.002)
@@ -140,7 +198,9 @@ def test_damage_is_named(make_tree, recipe, tmp_path):
     done = subprocess.run(**data_sh(tree), cwd=recipe)
     assert done.returncode == 1
     assert f"utterances have no recording: {damaged['missing']};" in done.stdout
-    subprocess.run(**data_sh(tree, "--test_lists", "", "--valid_utterances", "4"), cwd=recipe)
+    subprocess.run(
+        **data_sh(tree, "--test_lists", "", "--valid_utterances", "4"), cwd=recipe
+    )
     told = []
     for name in ("voxceleb2_train", "voxceleb2_valid", "voxceleb2_calib"):
         findings = check_data_dir(recipe / "data" / name, audio="full")
@@ -152,5 +212,9 @@ def test_damage_is_named(make_tree, recipe, tmp_path):
         ("8 kHz", "is at 8000 Hz"),
         ("stereo", "has 2 channels"),
     ):
-        assert [line for line in told if f"utterance {damaged[kind]}: " in line and message in line]
+        assert [
+            line
+            for line in told
+            if f"utterance {damaged[kind]}: " in line and message in line
+        ]
     assert len(told) == 5

@@ -19,7 +19,9 @@ def metrics(tmp_path):
         scores = [f"a{i} b{i} {rng.normal() + i % 2}" for i in range(40)]
         (tmp_path / "scores").write_text("\n".join(scores) + "\n")
         files = ["--trials", f"{tmp_path}/trials", "--scores", f"{tmp_path}/scores"]
-        sv_metrics.main([*files, "--output_dir", f"{tmp_path}/{name}", "--bootstrap_samples", "9"])
+        sv_metrics.main(
+            [*files, "--output_dir", f"{tmp_path}/{name}", "--bootstrap_samples", "9"]
+        )
         paths.append(f"{tmp_path}/{name}/metrics.json")
     return paths
 

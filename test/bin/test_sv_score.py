@@ -14,7 +14,9 @@ def files(tmp_path):
     vectors = {f"utt{i:02d}": rng.normal(size=24).astype(np.float32) for i in range(20)}
     kaldiio.save_ark(str(tmp_path / "x.ark"), vectors, scp=str(tmp_path / "x.scp"))
     lines = [
-        f"{a} {b} {'target' if a[-1] == b[-1] else 'nontarget'}" for a in vectors for b in vectors
+        f"{a} {b} {'target' if a[-1] == b[-1] else 'nontarget'}"
+        for a in vectors
+        for b in vectors
     ]
     (tmp_path / "trials").write_text("\n".join(lines) + "\n")
     return tmp_path, vectors
@@ -30,8 +32,13 @@ def score(root, *options, trials="trials"):
 def test_scores_equal_a_loop_in_double_precision(files):
     root, vectors = files
     found = score(root)
-    unit = {name: v.astype(float) / np.linalg.norm(v.astype(float)) for name, v in vectors.items()}
-    expected = [unit[a] @ unit[b] for a, b in zip(found.enroll, found.test, strict=True)]
+    unit = {
+        name: v.astype(float) / np.linalg.norm(v.astype(float))
+        for name, v in vectors.items()
+    }
+    expected = [
+        unit[a] @ unit[b] for a, b in zip(found.enroll, found.test, strict=True)
+    ]
     np.testing.assert_allclose(found.scores, expected, atol=1e-6)
     lines = (root / "trials").read_text().splitlines()
     assert [f"{a} {b}" for a, b in zip(found.enroll, found.test, strict=True)] == [

@@ -19,18 +19,36 @@ def unit(vector):
 def normalise(tmp_path):
     """Run the command on all pairs; returns the scores by pair."""
     for name, vectors in (("x", VECTORS), ("c", COHORT)):
-        kaldiio.save_ark(str(tmp_path / f"{name}.ark"), vectors, scp=str(tmp_path / f"{name}.scp"))
+        kaldiio.save_ark(
+            str(tmp_path / f"{name}.ark"), vectors, scp=str(tmp_path / f"{name}.scp")
+        )
     pairs = [(a, b) for a in VECTORS for b in VECTORS if a < b]
     lines = [f"{a} {b} {unit(VECTORS[a]) @ unit(VECTORS[b])}\n" for a, b in pairs]
     (tmp_path / "scores").write_text("".join(lines))
-    (tmp_path / "c2s").write_text("".join(f"{name} spk{int(name[1:]) % 10}\n" for name in COHORT))
-    (tmp_path / "u2s").write_text("".join(f"{name} spk{name[-1]}\n" for name in VECTORS))
+    (tmp_path / "c2s").write_text(
+        "".join(f"{name} spk{int(name[1:]) % 10}\n" for name in COHORT)
+    )
+    (tmp_path / "u2s").write_text(
+        "".join(f"{name} spk{name[-1]}\n" for name in VECTORS)
+    )
 
     def run(*options):
         scp = str(tmp_path / "x.scp")
         options = [o.replace("DIR", str(tmp_path)) for o in options]
-        files = ["--scores", str(tmp_path / "scores"), "--enroll_scp", scp, "--test_scp", scp]
-        cohort = ["--cohort_scp", str(tmp_path / "c.scp"), "--output", str(tmp_path / "normed")]
+        files = [
+            "--scores",
+            str(tmp_path / "scores"),
+            "--enroll_scp",
+            scp,
+            "--test_scp",
+            scp,
+        ]
+        cohort = [
+            "--cohort_scp",
+            str(tmp_path / "c.scp"),
+            "--output",
+            str(tmp_path / "normed"),
+        ]
         main([*files, *cohort, *options])
         found = read_scores(tmp_path / "normed")
         return dict(zip(pairs, found.scores, strict=True))
@@ -43,7 +61,9 @@ def expected(a, b, impostors_of, top_n):
     for side in (a, b):
         scores = [unit(VECTORS[side]) @ impostor for impostor in impostors_of(side)]
         scores = sorted(scores)[-top_n:]
-        result += (unit(VECTORS[a]) @ unit(VECTORS[b]) - np.mean(scores)) / np.std(scores) / 2
+        result += (
+            (unit(VECTORS[a]) @ unit(VECTORS[b]) - np.mean(scores)) / np.std(scores) / 2
+        )
     return result
 
 
@@ -56,10 +76,14 @@ def test_utterance_cohort(normalise):
 
 def test_speaker_cohort_without_the_sides_own_speakers(normalise):
     means = {
-        f"spk{s}": unit(np.mean([unit(v) for n, v in COHORT.items() if int(n[1:]) % 10 == s], 0))
+        f"spk{s}": unit(
+            np.mean([unit(v) for n, v in COHORT.items() if int(n[1:]) % 10 == s], 0)
+        )
         for s in range(10)
     }
-    found = normalise("--top_n", "4", "--cohort_utt2spk", "DIR/c2s", "--utt2spk", "DIR/u2s")
+    found = normalise(
+        "--top_n", "4", "--cohort_utt2spk", "DIR/c2s", "--utt2spk", "DIR/u2s"
+    )
     for (a, b), score in found.items():
         others = lambda u: [m for s, m in means.items() if s != f"spk{u[-1]}"]  # noqa: E731
         assert score == pytest.approx(expected(a, b, others, 4), abs=1e-4)

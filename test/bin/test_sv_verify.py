@@ -36,10 +36,14 @@ def test_the_packed_threshold_decides(speaker_exp, an4, capsys, tmp_path, home):
     pack(["--exp", str(exp), "--outpath", str(tmp_path / "model.zip")])
     capsys.readouterr()
     a = an4["an251-fash-b"]
-    result = verify(capsys, "--model", tmp_path / "model.zip", "--enroll", a, "--test", a)
+    result = verify(
+        capsys, "--model", tmp_path / "model.zip", "--enroll", a, "--test", a
+    )
     assert (result["decision"], result["threshold"]) == (False, 1.5)
 
 
 def test_a_missing_recording_is_named(speaker_exp, an4):
     with pytest.raises(SVError, match=r"nowhere\.wav"):
-        main(["--model", str(speaker_exp), "--enroll", "nowhere.wav", "--test", "x.wav"])
+        main(
+            ["--model", str(speaker_exp), "--enroll", "nowhere.wav", "--test", "x.wav"]
+        )

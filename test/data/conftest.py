@@ -23,7 +23,10 @@ hypothesis.settings.load_profile("steady")
 def an4(tmp_path_factory):
     """The folder with the AN4 recordings, noises and room responses of the espnet wheel."""
     package = importlib.util.find_spec("egs3")
-    archive = Path(package.submodule_search_locations[0]) / "mini_an4/esp2_asr/downloads.tar.gz"
+    archive = (
+        Path(package.submodule_search_locations[0])
+        / "mini_an4/esp2_asr/downloads.tar.gz"
+    )
     folder = tmp_path_factory.mktemp("an4")
     with tarfile.open(archive) as tar:
         tar.extractall(folder, filter="data")
@@ -42,7 +45,9 @@ def noise():
 
     def make(samples, channels=1, seed=0):
         x = 0.1 * np.random.default_rng(seed).standard_normal((samples, channels))
-        return x.astype(np.float32).squeeze(1) if channels == 1 else x.astype(np.float32)
+        return (
+            x.astype(np.float32).squeeze(1) if channels == 1 else x.astype(np.float32)
+        )
 
     return make
 

@@ -40,7 +40,9 @@ def test_an_mp3_that_does_not_tell_its_length_is_read(tmp_path, noise):
         )
         frame.rate = 11025
         container.mux(stream.encode(frame) + stream.encode(None))
-    assert audio_info(path).num_samples > len(soundfile.read(path)[0])  # what makes it hard
+    assert audio_info(path).num_samples > len(
+        soundfile.read(path)[0]
+    )  # what makes it hard
     assert len(read_audio(path, 11025)) == pytest.approx(len(speech), abs=0.2 * 11025)
 
 
@@ -64,7 +66,8 @@ def test_another_rate_is_converted_as_by_soxr(write_wav, noise, rate):
 
 @pytest.mark.parametrize("rate", [16000, *RATES])
 @pytest.mark.parametrize(
-    ("start", "duration"), [(0.0, 0.3), (0.123, 0.5), (0.777, 0.001), (0.5, None), (0.9, 5.0)]
+    ("start", "duration"),
+    [(0.0, 0.3), (0.123, 0.5), (0.777, 0.001), (0.5, None), (0.9, 5.0)],
 )
 def test_a_part_is_a_part_of_the_whole(write_wav, noise, rate, start, duration):
     path = write_wav("a.wav", noise(rate + 17), rate=rate, subtype="FLOAT")
@@ -80,7 +83,9 @@ SPEEDS = [Fraction(9, 10), Fraction(11, 10), Fraction(97, 100)]
 
 
 @pytest.mark.parametrize("speed", SPEEDS)
-@pytest.mark.parametrize(("rate", "suffix"), [(16000, "wav"), (16000, "flac"), (44100, "wav")])
+@pytest.mark.parametrize(
+    ("rate", "suffix"), [(16000, "wav"), (16000, "flac"), (44100, "wav")]
+)
 def test_a_part_at_another_speed_is_a_part_of_the_whole_resampled(
     write_wav, noise, rate, suffix, speed
 ):
@@ -91,7 +96,12 @@ def test_a_part_at_another_speed_is_a_part_of_the_whole_resampled(
     with open_audio(path) as source:
         total = length_at(source, 16000, speed)
         assert total == len(whole)
-        for start, stop in ((0, 8000), (12345, 28345), (total - 7000, total), (0, total)):
+        for start, stop in (
+            (0, 8000),
+            (12345, 28345),
+            (total - 7000, total),
+            (0, total),
+        ):
             part = read_section(source, 16000, start, stop, speed=speed)
             assert len(part) == stop - start
             assert np.abs(part - whole[start:stop]).max() < 1e-5

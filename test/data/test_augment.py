@@ -83,7 +83,9 @@ def test_reverberation_of_seconds_is_that_of_the_whole_response(noise, an4, an4_
 def test_a_delayed_pulse_leaves_speech_in_place(noise, delay, gain):
     rir = np.zeros(4000, np.float32)
     rir[delay] = gain
-    assert np.abs(reverberate(noise(3000), rir) - np.sign(gain) * noise(3000)).max() < 1e-6
+    assert (
+        np.abs(reverberate(noise(3000), rir) - np.sign(gain) * noise(3000)).max() < 1e-6
+    )
 
 
 def test_real_rooms_do_not_shift_speech(an4, an4_wavs):
@@ -94,13 +96,17 @@ def test_real_rooms_do_not_shift_speech(an4, an4_wavs):
         n = len(speech)
         spectrum = np.fft.rfft(wet, 2 * n) * np.fft.rfft(speech, 2 * n).conj()
         shifts = np.fft.irfft(spectrum)
-        # within a millisecond; the responses begin several milliseconds before their peak
+        # within a millisecond; the responses begin several milliseconds before their
+        # peak
         assert min(np.argmax(shifts), 2 * n - np.argmax(shifts)) <= 16
 
 
 def test_snr_is_uniform_in_its_range(write_wav, noise):
     augment = Augmenter(
-        {"apply_prob": 1, "noise": [{"scp": {"n": write_wav("n.wav", 9000)}, "snr": [5, 15]}]},
+        {
+            "apply_prob": 1,
+            "noise": [{"scp": {"n": write_wav("n.wav", 9000)}, "snr": [5, 15]}],
+        },
         16000,
     )
     rng = np.random.default_rng(0)
@@ -128,22 +134,32 @@ def test_each_recording_of_a_babble_has_its_ratio_where_asked(write_wav, noise):
 
 
 def test_babble_sums_different_recordings_equally_loud(write_wav, noise):
-    conf = {"apply_prob": 1, "noise": [{"scp": tones(write_wav, 9), "num": [3, 8], "snr": -60}]}
+    conf = {
+        "apply_prob": 1,
+        "noise": [{"scp": tones(write_wav, 9), "num": [3, 8], "snr": -60}],
+    }
     augment = Augmenter(conf, 16000)
-    found = [tones_in(augment(noise(16000), np.random.default_rng(seed))) for seed in range(60)]
+    found = [
+        tones_in(augment(noise(16000), np.random.default_rng(seed)))
+        for seed in range(60)
+    ]
     assert {len(f) for f in found} == {3, 4, 5, 6, 7, 8}
     assert set.union(*found) == set(range(1, 10))
 
 
 def test_short_noise_is_repeated_and_long_noise_cut_anywhere(write_wav, noise):
     short = write_wav("short.wav", 100, subtype="FLOAT")
-    augment = Augmenter({"apply_prob": 1, "noise": [{"scp": {"n": short}, "snr": 0}]}, 16000)
+    augment = Augmenter(
+        {"apply_prob": 1, "noise": [{"scp": {"n": short}, "snr": 0}]}, 16000
+    )
     added = augment(noise(1000, seed=3), np.random.default_rng(0)) - noise(1000, seed=3)
     assert np.abs(added - np.tile(added[:100], 10)).max() < 1e-6
     assert np.corrcoef(added[:100], noise(100))[0, 1] > 0.999
 
     ramp = write_wav("ramp.wav", np.linspace(0.5, 1, 16000), subtype="FLOAT")
-    augment = Augmenter({"apply_prob": 1, "noise": [{"scp": {"n": ramp}, "snr": 0}]}, 16000)
+    augment = Augmenter(
+        {"apply_prob": 1, "noise": [{"scp": {"n": ramp}, "snr": 0}]}, 16000
+    )
     slopes = set()
     for seed in range(20):
         added = augment(noise(1000), np.random.default_rng(seed)) - noise(1000)
@@ -181,7 +197,10 @@ def test_one_channel_of_a_response_is_used(write_wav, noise):
     """The mean of these channels would be silence."""
     pulses = np.zeros((50, 2))
     pulses[10] = [1, -1]
-    conf = {"apply_prob": 1, "rir": {"scp": {"p": write_wav("p.wav", pulses, subtype="FLOAT")}}}
+    conf = {
+        "apply_prob": 1,
+        "rir": {"scp": {"p": write_wav("p.wav", pulses, subtype="FLOAT")}},
+    }
     augment = Augmenter(conf, 16000)
     signs = set()
     for seed in range(20):
@@ -194,19 +213,29 @@ def test_one_channel_of_a_response_is_used(write_wav, noise):
 def test_noise_at_another_rate_is_converted(write_wav, noise):
     t = np.arange(8000) / 8000
     path = write_wav("n.wav", 0.3 * np.sin(2 * np.pi * 600 * t), rate=8000)
-    augment = Augmenter({"apply_prob": 1, "noise": [{"scp": {"n": path}, "snr": -60}]}, 16000)
+    augment = Augmenter(
+        {"apply_prob": 1, "noise": [{"scp": {"n": path}, "snr": -60}]}, 16000
+    )
     assert tones_in(augment(noise(8000), np.random.default_rng(0))) == {3}
 
 
 def test_nothing_to_do_changes_nothing(noise):
-    for conf in ({}, {"apply_prob": 1.0}, {"apply_prob": 1.0, "noise": [], "rir": None}):
-        assert np.array_equal(Augmenter(conf, 16000)(noise(9), np.random.default_rng(0)), noise(9))
+    for conf in (
+        {},
+        {"apply_prob": 1.0},
+        {"apply_prob": 1.0, "noise": [], "rir": None},
+    ):
+        assert np.array_equal(
+            Augmenter(conf, 16000)(noise(9), np.random.default_rng(0)), noise(9)
+        )
 
 
 def test_an_unreadable_recording_is_named(tmp_path, noise):
     (tmp_path / "noise.scp").write_text(f"hum {tmp_path}/hum.wav\n")
     conf = {"apply_prob": 1, "noise": [{"scp": str(tmp_path / "noise.scp")}]}
-    with pytest.raises(SVError, match=r"noise\.scp: hum: .*hum\.wav: no such audio file"):
+    with pytest.raises(
+        SVError, match=r"noise\.scp: hum: .*hum\.wav: no such audio file"
+    ):
         Augmenter(conf, 16000)(noise(10), np.random.default_rng(0))
 
 
@@ -218,7 +247,10 @@ def test_an_unreadable_recording_is_named(tmp_path, noise):
         ({"noise": [{"snr": [0, 5]}]}, "a noise entry has no scp"),
         ({"noise": [{"scp": {"a": "x"}, "snr": [9, 5]}]}, r"snr is \[9, 5\]"),
         ({"noise": [{"scp": {"a": "x"}, "num": [0, 2]}]}, r"num is \[0, 2\]"),
-        ({"noise": [{"scp": {"a": "x"}, "snr_of": "all"}]}, "snr_of is all; choose from sum, each"),
+        (
+            {"noise": [{"scp": {"a": "x"}, "snr_of": "all"}]},
+            "snr_of is all; choose from sum, each",
+        ),
         ({"noise": [{"scp": {"a": "x"}, "volume": 1}]}, "noise: unknown key volume"),
         ({"noise": [{"scp": {"a": "x"}, "weight": -1}]}, "weights must be 0 or more"),
         ({"rir": {"scp": {"a": "x"}, "weight": 0}}, "one of them above 0"),

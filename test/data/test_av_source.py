@@ -36,7 +36,10 @@ def test_a_part_of_an_m4a_is_in_the_right_place(write_m4a, an4_wavs):
         part = read_audio(path, start=start, duration=0.5)
         first = round(start * 16000)
         assert part.shape == (8000,)
-        assert np.abs(part - whole[first : first + 8000]).max() < 0.01 * np.abs(whole).max()
+        assert (
+            np.abs(part - whole[first : first + 8000]).max()
+            < 0.01 * np.abs(whole).max()
+        )
 
 
 def test_a_raw_aac_stream_is_counted_and_cut_by_decoding(write_m4a, an4_wavs):

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from espnet2_sv.data.check_audio import check_audio
-from espnet2_sv.data.findings import Findings
+from espnet2_sv.data.findings import ValidationReport
 from espnet2_sv.data.table import KaldiTable
 
 
 def check(wavs, level, nj=1, allow_pipes=False):
-    findings = Findings()
+    findings = ValidationReport()
     table = KaldiTable.from_dict(wavs, "wav.scp")
     durations = check_audio(table, level, allow_pipes, nj, 16000, findings)
     return durations, list(findings.problems()), list(findings.warnings())
@@ -21,7 +21,9 @@ def truncate(path, part):
 
 @pytest.mark.parametrize("level", ["header", "full"])
 @pytest.mark.parametrize("nj", [1, 2])
-def test_good_audio_has_a_duration_and_no_problem(write_wav, write_m4a, noise, level, nj):
+def test_good_audio_has_a_duration_and_no_problem(
+    write_wav, write_m4a, noise, level, nj
+):
     wavs = {
         "a": write_wav("a.wav", 4000),
         "b": write_wav("b.flac", 16000),
@@ -34,7 +36,9 @@ def test_good_audio_has_a_duration_and_no_problem(write_wav, write_m4a, noise, l
 
 
 @pytest.mark.parametrize("level", ["header", "full"])
-def test_missing_empty_truncated_and_strange_files_are_all_named(write_wav, tmp_path, level):
+def test_missing_empty_truncated_and_strange_files_are_all_named(
+    write_wav, tmp_path, level
+):
     (tmp_path / "strange.wav").write_bytes(b"hello" * 99)
     (tmp_path / "nothing.wav").touch()
     wavs = {
@@ -48,7 +52,14 @@ def test_missing_empty_truncated_and_strange_files_are_all_named(write_wav, tmp_
     }
     durations, problems, _ = check(wavs, level)
     assert list(durations) == ["f"]
-    expected = ["no such", "holds no samples", "is empty", "not audio", "truncated", "is a command"]
+    expected = [
+        "no such",
+        "holds no samples",
+        "is empty",
+        "not audio",
+        "truncated",
+        "is a command",
+    ]
     assert len(problems) == 6
     for line, utt, what in zip(problems, "abcdeg", expected, strict=True):
         assert line.startswith(f"wav.scp: utterance {utt}: {wavs[utt]}: ")
@@ -84,7 +95,8 @@ def test_other_rates_and_channels_are_warnings(write_wav, noise):
     assert problems == []
     start = "wav.scp: utterance "
     assert warnings == [
-        start + "a: is at 8000 Hz and will be converted to 16000 Hz, nothing above 4000 Hz",
+        start
+        + "a: is at 8000 Hz and will be converted to 16000 Hz, nothing above 4000 Hz",
         start + "b: is at 44100 Hz and will be converted to 16000 Hz",
         start + "c: has 2 channels; their mean will be used",
     ]
@@ -104,7 +116,9 @@ def test_an_m4a_whose_data_end_early_is_named(write_m4a, noise, level):
 
 
 def test_silence_is_found_in_m4a_too(write_m4a):
-    _, problems, warnings = check({"a": write_m4a("a.m4a", np.zeros(20000, np.float32))}, "full")
+    _, problems, warnings = check(
+        {"a": write_m4a("a.m4a", np.zeros(20000, np.float32))}, "full"
+    )
     assert problems == []
     assert warnings == ["wav.scp: utterance a: is silent, all samples are zero"]
 
@@ -116,6 +130,8 @@ def test_shards_look_at_everything_once(write_wav, monkeypatch):
     seen = [
         utt
         for i in (1, 2, 3)
-        for utt in check_audio(table, "header", False, 1, 16000, Findings(), f"{i}/3")
+        for utt in check_audio(
+            table, "header", False, 1, 16000, ValidationReport(), f"{i}/3"
+        )
     ]
     assert sorted(seen) == sorted(wavs)

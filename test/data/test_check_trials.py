@@ -1,7 +1,7 @@
 import pytest
 
 from espnet2_sv.data.check_trials import check_trials
-from espnet2_sv.data.findings import Findings
+from espnet2_sv.data.findings import ValidationReport
 
 SPEAKERS = {"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
 
@@ -10,7 +10,7 @@ SPEAKERS = {"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
 def check(tmp_path):
     def run(text, enroll=SPEAKERS, speaker_of=SPEAKERS):
         (tmp_path / "trials").write_text(text)
-        findings = Findings()
+        findings = ValidationReport()
         check_trials(tmp_path / "trials", enroll, SPEAKERS, speaker_of, findings)
         problems, warnings = (
             [line.removeprefix(f"{tmp_path}/trials: ") for line in lines]
@@ -31,7 +31,9 @@ def test_models_may_enrol(check):
 
 
 def test_an_unknown_utterance_is_told_once_with_its_trials(check):
-    problems, _ = check("a1 a2 target\na1 x nontarget\nx b1 nontarget\nb1 y nontarget\n")
+    problems, _ = check(
+        "a1 a2 target\na1 x nontarget\nx b1 nontarget\nb1 y nontarget\n"
+    )
     assert problems == [
         "utterance x of 2 trials is not in wav.scp; add it or remove them",
         "utterance y of 1 trials is not in wav.scp; add it or remove them",
@@ -40,14 +42,18 @@ def test_an_unknown_utterance_is_told_once_with_its_trials(check):
 
 def test_models_may_not_be_tested(check):
     problems, _ = check("a1 a2 target\na1 model nontarget\n", SPEAKERS | {"model": "b"})
-    assert problems == ["utterance model of 1 trials is not in wav.scp; add it or remove them"]
+    assert problems == [
+        "utterance model of 1 trials is not in wav.scp; add it or remove them"
+    ]
 
 
 def test_bad_lines_labels_and_repetitions_are_told_by_line(check):
     problems, warnings = check(
         "a1 a2 target\na1 b1 nontarget\na1 b2 1\na1 b2\n\na1 a2 target\na1 b1 target\n"
     )
-    assert warnings == ["line 6 lists a1 a2 again; each counts"]  # as published lists do
+    assert warnings == [
+        "line 6 lists a1 a2 again; each counts"
+    ]  # as published lists do
     assert problems == [
         "line 3 has label 1; write target or nontarget",
         "line 4 has 2 fields; write enroll_utt test_utt label",
@@ -69,7 +75,11 @@ def test_labels_are_held_against_speakers_where_these_are_known(check):
 
 @pytest.mark.parametrize(
     ("text", "missing"),
-    [("a1 a2 target\n", ["nontarget"]), ("a1 b1 nontarget\n", ["target"]), ("", ["target", "non"])],
+    [
+        ("a1 a2 target\n", ["nontarget"]),
+        ("a1 b1 nontarget\n", ["target"]),
+        ("", ["target", "non"]),
+    ],
 )
 def test_one_class_only_is_a_problem(check, text, missing):
     problems, _ = check(text)
@@ -85,7 +95,7 @@ def test_an_utterance_against_itself_is_a_warning(check):
 
 
 def test_a_missing_list_is_a_problem(tmp_path):
-    findings = Findings()
+    findings = ValidationReport()
     check_trials(tmp_path / "none", {}, {}, {}, findings)
     (line,) = findings.problems()
     assert line.startswith(f"{tmp_path}/none: cannot be read")

@@ -58,7 +58,10 @@ def test_speakers_are_needed_for_training_only(data_dir):
     (data_dir / "utt2spk").unlink()
     (data_dir / "spk2utt").unlink()
     assert problems_of(data_dir, trials=[data_dir / "trials"]) == []
-    assert problems_of(data_dir, train=True) == ["utt2spk: is missing", "spk2utt: is missing"]
+    assert problems_of(data_dir, train=True) == [
+        "utt2spk: is missing",
+        "spk2utt: is missing",
+    ]
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path):
@@ -67,7 +70,9 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
 
 def test_all_malformed_lines_are_told(data_dir):
     path = data_dir / "wav.scp"
-    path.write_text(path.read_text() + "\nlonely\n  x y\namy-1 again.wav\nbob-2 again.wav\n")
+    path.write_text(
+        path.read_text() + "\nlonely\n  x y\namy-1 again.wav\nbob-2 again.wav\n"
+    )
     assert problems_of(data_dir)[:5] == [
         "wav.scp: line 7 is empty; remove it",
         "wav.scp: line 8 has a key but no value: lonely",
@@ -84,9 +89,13 @@ def test_bytes_that_are_not_utf8_are_told(data_dir):
 
 def test_a_table_out_of_order_is_told(data_dir):
     lines = (data_dir / "wav.scp").read_text().splitlines(keepends=True)
-    (data_dir / "wav.scp").write_text("".join([*lines[:2], lines[3], lines[2], *lines[4:]]))
+    (data_dir / "wav.scp").write_text(
+        "".join([*lines[:2], lines[3], lines[2], *lines[4:]])
+    )
     (line,) = problems_of(data_dir)
-    assert line.startswith("wav.scp: is not sorted, bob-1 (line 4) comes after bob-2; run LC_ALL=C")
+    assert line.startswith(
+        "wav.scp: is not sorted, bob-1 (line 4) comes after bob-2; run LC_ALL=C"
+    )
 
 
 def test_order_is_that_of_bytes_not_of_a_language(data_dir):
@@ -120,7 +129,8 @@ def test_disagreement_between_speaker_tables_is_named(data_dir):
     ]
     edit(data_dir / "spk2utt", "amy-1 amy-2", "amy-1 amy-2 amy-1")
     assert any(
-        "utterance amy-1 is listed for speaker amy and again" in p for p in problems_of(data_dir)
+        "utterance amy-1 is listed for speaker amy and again" in p
+        for p in problems_of(data_dir)
     )
 
 
@@ -130,12 +140,16 @@ def test_a_training_speaker_with_one_utterance_is_a_warning(data_dir):
         (data_dir / name).write_text("".join(lines[:-1]))
     edit(data_dir / "spk2utt", " cem-2", "")
     assert problems_of(data_dir, train=True) == []
-    assert warnings_of(data_dir, train=True) == ["utt2spk: training speaker cem has one utterance"]
+    assert warnings_of(data_dir, train=True) == [
+        "utt2spk: training speaker cem has one utterance"
+    ]
     assert warnings_of(data_dir) == []
 
 
 def test_one_training_speaker_is_a_problem(tmp_path, write_wav):
-    write_two_column(tmp_path / "d/wav.scp", {f"u{i}": write_wav(f"{i}.wav", 99) for i in (1, 2)})
+    write_two_column(
+        tmp_path / "d/wav.scp", {f"u{i}": write_wav(f"{i}.wav", 99) for i in (1, 2)}
+    )
     write_two_column(tmp_path / "d/utt2spk", {"u1": "amy", "u2": "amy"})
     write_two_column(tmp_path / "d/spk2utt", {"amy": "u1 u2"})
     assert problems_of(tmp_path / "d") == []
@@ -145,7 +159,11 @@ def test_one_training_speaker_is_a_problem(tmp_path, write_wav):
 
 
 def test_trials_are_held_against_the_tables(data_dir):
-    edit(data_dir / "trials", "amy-1 bob-1 nontarget", "amy-1 bob-1 target\namy-1 zed-1 nontarget")
+    edit(
+        data_dir / "trials",
+        "amy-1 bob-1 nontarget",
+        "amy-1 bob-1 target\namy-1 zed-1 nontarget",
+    )
     assert problems_of(data_dir, trials=[data_dir / "trials"]) == [
         "trials: line 2 says target, but amy-1 is of speaker amy and bob-1 of bob",
         "trials: utterance zed-1 of 1 trials is not in wav.scp; add it or remove them",
@@ -164,9 +182,12 @@ def test_enrolment_models_are_names_for_trials(data_dir):
 
 
 def test_shared_speakers_and_utterances_are_named(data_dir, tmp_path):
-    write_two_column(tmp_path / "valid/utt2spk", {"amy-9": "amy", "bob-1": "bob", "zed-1": "zed"})
+    write_two_column(
+        tmp_path / "valid/utt2spk", {"amy-9": "amy", "bob-1": "bob", "zed-1": "zed"}
+    )
     assert problems_of(data_dir, against=[tmp_path / "valid"]) == [
-        f"utt2spk: {what} is in {tmp_path}/valid/utt2spk, too; results would flatter, hold it out"
+        f"utt2spk: {what} is in {tmp_path}/valid/utt2spk, too; results would flatter,"
+        " hold it out"
         for what in ("speaker amy", "speaker bob", "utterance bob-1")
     ]
     write_two_column(tmp_path / "valid/utt2spk", {"zed-1": "zed"})
@@ -176,7 +197,9 @@ def test_shared_speakers_and_utterances_are_named(data_dir, tmp_path):
 def test_segments_are_the_utterances_where_there_are_any(data_dir):
     utts = [line.split() for line in (data_dir / "wav.scp").read_text().splitlines()]
     write_two_column(data_dir / "wav.scp", {f"rec-{utt}": path for utt, path in utts})
-    write_two_column(data_dir / "segments", {utt: f"rec-{utt} 0 0.05" for utt, _ in utts})
+    write_two_column(
+        data_dir / "segments", {utt: f"rec-{utt} 0 0.05" for utt, _ in utts}
+    )
     assert problems_of(data_dir, train=True, trials=[data_dir / "trials"]) == []
     edit(data_dir / "segments", "rec-bob-1 0 0.05", "rec-bob-1 0.05 0.01")
     edit(data_dir / "segments", "rec-cem-1", "rec-cem-9")

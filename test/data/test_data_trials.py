@@ -10,11 +10,15 @@ import espnet2_sv.data.trials as trials_module
 from espnet2_sv.data.trials import make_trials
 from espnet2_sv.errors import SVError
 
-COUNTS = st.lists(st.integers(1, 6), min_size=2, max_size=6).filter(lambda c: max(c) > 1)
+COUNTS = st.lists(st.integers(1, 6), min_size=2, max_size=6).filter(
+    lambda c: max(c) > 1
+)
 
 
 def corpus(counts):
-    return {f"s{s}-u{u}": f"s{s}" for s, count in enumerate(counts) for u in range(count)}
+    return {
+        f"s{s}-u{u}": f"s{s}" for s, count in enumerate(counts) for u in range(count)
+    }
 
 
 def all_pairs(utt2spk):
@@ -39,7 +43,9 @@ def test_all_pairs_are_all_pairs(counts, seed):
         assert sorted(map(sorted, got[same])) == sorted(map(sorted, pairs))
 
 
-@pytest.mark.parametrize("limit", [5_000_000, 0])  # all pairs listed, or drawn by chance
+@pytest.mark.parametrize(
+    "limit", [5_000_000, 0]
+)  # all pairs listed, or drawn by chance
 @given(COUNTS, st.data())
 def test_drawn_pairs_are_different_and_rightly_labelled(limit, counts, data):
     utt2spk = corpus(counts)
@@ -82,7 +88,12 @@ def test_the_list_depends_on_seed_not_on_order():
 @pytest.mark.parametrize(
     ("counts", "n_target", "n_nontarget", "message"),
     [
-        ([2, 2], 3, 1, "3 target trials are wanted, but the 4 utterances of 2 speakers make 2"),
+        (
+            [2, 2],
+            3,
+            1,
+            "3 target trials are wanted, but the 4 utterances of 2 speakers make 2",
+        ),
         ([2, 2], 2, 5, "5 nontarget trials are wanted, .* make 4"),
         ([1, 1], None, 1, "0 target trials"),
         ([3], 1, None, "0 nontarget trials"),

@@ -4,7 +4,12 @@ import soxr
 import torch
 
 from espnet2_sv.data.audio import read_audio
-from espnet2_sv.data.dataset import EmbedDataset, TrainDataset, collate_embed, collate_train
+from espnet2_sv.data.dataset import (
+    EmbedDataset,
+    TrainDataset,
+    collate_embed,
+    collate_train,
+)
 from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.data.table import KaldiTable
@@ -19,7 +24,9 @@ def corpus(an4_wavs):
 def train_dataset(corpus, **kwargs):
     wavs, utt2spk = corpus
     options = {"sample_rate": 16000, "crop_seconds": 0.5} | kwargs
-    return TrainDataset(wavs, utt2spk, SpeakerLabels.from_names(utt2spk.values()), **options)
+    return TrainDataset(
+        wavs, utt2spk, SpeakerLabels.from_names(utt2spk.values()), **options
+    )
 
 
 def test_an_example_is_a_crop_with_the_class_of_its_speaker(corpus):
@@ -44,7 +51,10 @@ def test_every_speed_of_an_utterance_is_an_entry_with_its_own_class(corpus):
         utt = list(wavs)[u]
         name, example = dataset[entry, 1, entry]
         assert name == prefix + utt
-        assert example["spk_labels"].item() == speakers.index(utt2spk[utt]) + len(speakers) * k
+        assert (
+            example["spk_labels"].item()
+            == speakers.index(utt2spk[utt]) + len(speakers) * k
+        )
         whole = soxr.resample(read_audio(wavs[utt]), 16000 * speed, 16000)
         windows = np.lib.stride_tricks.sliding_window_view(whole, 8000)
         begins = np.abs(windows[:, 0] - example["speech"][0]) < 1e-5  # to compare fewer
@@ -68,13 +78,17 @@ def test_random_choices_follow_from_seed_pass_and_position_alone(corpus):
     assert np.array_equal(first, again)
     others = [(4, 2, 18), (4, 3, 17), (4, 17, 2)]
     draws = {float(dataset[key][1]["speech"][-1]) for key in [(4, 2, 17), *others]}
-    draws.add(float(train_dataset(corpus, augment=draw, seed=4)[4, 2, 17][1]["speech"][-1]))
+    draws.add(
+        float(train_dataset(corpus, augment=draw, seed=4)[4, 2, 17][1]["speech"][-1])
+    )
     assert len(draws) == 5
 
 
 def test_the_crop_before_augmentation_comes_along_where_asked(corpus):
     plain = train_dataset(corpus)
-    dataset = train_dataset(corpus, augment=lambda speech, rng: 2 * speech, keep_clean=True)
+    dataset = train_dataset(
+        corpus, augment=lambda speech, rng: 2 * speech, keep_clean=True
+    )
     keys = [(i, 1, i) for i in (0, 3)]
     _, batch = collate_train([dataset[key] for key in keys])
     _, reference = collate_train([plain[key] for key in keys])
@@ -90,7 +104,9 @@ def test_an_unreadable_utterance_is_named(corpus, tmp_path):
     examples = [dataset[i, 1, i] for i in range(len(dataset))]
     error = examples[places.index("an152-mwhw-b")]
     assert isinstance(error, SVError)
-    assert str(error).startswith(f"utterance an152-mwhw-b: {tmp_path}/gone.wav: no such")
+    assert str(error).startswith(
+        f"utterance an152-mwhw-b: {tmp_path}/gone.wav: no such"
+    )
     assert collate_train(examples) is error
 
 
@@ -100,7 +116,9 @@ def test_audio_without_speaker_and_speaker_without_audio_are_refused(corpus):
     options = {"sample_rate": 16000, "crop_seconds": 1.0}
     with pytest.raises(SVError, match="utt2spk: utterance extra has no speaker"):
         TrainDataset(wavs | {"extra": "x.wav"}, utt2spk, labels, **options)
-    with pytest.raises(SVError, match=r"utterance lost of utt2spk has no audio \(1 such"):
+    with pytest.raises(
+        SVError, match=r"utterance lost of utt2spk has no audio \(1 such"
+    ):
         TrainDataset(wavs, utt2spk | {"lost": "fash"}, labels, **options)
 
 
@@ -121,7 +139,9 @@ def test_embedding_examples_are_whole_and_padded_with_zeros(an4_wavs, tmp_path):
     dataset = EmbedDataset(wavs, sample_rate=16000)
     utts, batch = collate_embed([dataset[i] for i in range(len(dataset))])
     assert utts == list(an4_wavs)
-    for utt, row, length in zip(utts, batch["speech"], batch["speech_lengths"], strict=True):
+    for utt, row, length in zip(
+        utts, batch["speech"], batch["speech_lengths"], strict=True
+    ):
         assert np.array_equal(row[:length].numpy(), read_audio(an4_wavs[utt]))
         assert not row[length:].any()
     ((utt, reason),) = batch["failed"]

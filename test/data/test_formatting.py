@@ -44,9 +44,15 @@ def files_below(folder):
 
 @pytest.mark.parametrize("nj", [1, 2])
 def test_only_what_needs_it_is_converted(data_dir, out, nj):
-    before, after = read_two_column(data_dir / "wav.scp"), format_well(data_dir, out, nj=nj)
+    before, after = (
+        read_two_column(data_dir / "wav.scp"),
+        format_well(data_dir, out, nj=nj),
+    )
     assert list(after) == list(before)
-    assert {utt for utt in before if before[utt] != after[utt]} == {"rate/8000", "stereo"}
+    assert {utt for utt in before if before[utt] != after[utt]} == {
+        "rate/8000",
+        "stereo",
+    }
     for utt, path in after.items():
         info = audio_info(path)
         assert (info.rate, info.channels) == (16000, 1)
@@ -65,13 +71,21 @@ def test_durations_are_those_of_the_audio(data_dir, out):
 
 def test_the_rest_is_copied(data_dir, out):
     format_well(data_dir, out)
-    assert {p.name for p in out.iterdir()} == {"wav.scp", "utt2dur", "utt2spk", "trials", "audio"}
+    assert {p.name for p in out.iterdir()} == {
+        "wav.scp",
+        "utt2dur",
+        "utt2spk",
+        "trials",
+        "audio",
+    }
     for name in ("utt2spk", "trials"):
         assert (out / name).read_bytes() == (data_dir / name).read_bytes()
 
 
 def test_containers_are_converted_where_asked(data_dir, out):
-    path = format_well(data_dir, out, convert_containers=True, audio_format="wav")["m4a"]
+    path = format_well(data_dir, out, convert_containers=True, audio_format="wav")[
+        "m4a"
+    ]
     assert path.endswith(".wav")
     source = read_two_column(data_dir / "wav.scp")["m4a"]
     assert np.abs(read_audio(path) - read_audio(source)).max() <= 1 / 32768
@@ -90,7 +104,8 @@ def test_pipes_become_files_where_allowed(data_dir, out, write_wav):
 
 def test_segments_are_cut(data_dir, out):
     write_two_column(
-        data_dir / "segments", {"u1": "good 0.05 0.15", "u2": "stereo 0.1 -1", "u3": "m4a 0 0.2"}
+        data_dir / "segments",
+        {"u1": "good 0.05 0.15", "u2": "stereo 0.1 -1", "u3": "m4a 0 0.2"},
     )
     wavs, sources = format_well(data_dir, out), read_two_column(data_dir / "wav.scp")
     assert not (out / "segments").exists()
@@ -157,7 +172,9 @@ def test_a_killed_call_is_taken_up_where_it_was(data_dir, out, monkeypatch):
     assert len(converted) == 1
     opened, real_open = [], formatting.open_audio
     monkeypatch.setattr(
-        formatting, "open_audio", lambda spec, *a: opened.append(spec) or real_open(spec, *a)
+        formatting,
+        "open_audio",
+        lambda spec, *a: opened.append(spec) or real_open(spec, *a),
     )
     wavs = format_well(data_dir, out)
     assert opened == [read_two_column(data_dir / "wav.scp")["stereo"]]
@@ -166,13 +183,17 @@ def test_a_killed_call_is_taken_up_where_it_was(data_dir, out, monkeypatch):
     assert not [p for p in out.iterdir() if p.name.startswith(".")]
 
 
-def test_all_bad_utterances_are_named_and_mending_them_is_enough(data_dir, out, write_wav):
+def test_all_bad_utterances_are_named_and_mending_them_is_enough(
+    data_dir, out, write_wav
+):
     wavs = read_two_column(data_dir / "wav.scp")
-    write_two_column(data_dir / "wav.scp", wavs | {"x": "/gone/x.wav", "y": "/gone/y.wav"})
+    write_two_column(
+        data_dir / "wav.scp", wavs | {"x": "/gone/x.wav", "y": "/gone/y.wav"}
+    )
     problems = list(format_data_dir(data_dir, out, nj=2).problems())
     assert problems == [
-        f"{data_dir}/wav.scp: utterance {utt}: /gone/{utt}.wav: no such audio file; correct the "
-        "path or remove the utterance"
+        f"{data_dir}/wav.scp: utterance {utt}: /gone/{utt}.wav: no such audio file;"
+        " correct the path or remove the utterance"
         for utt in ("x", "y")
     ]
     assert not (out / "wav.scp").exists()
@@ -196,7 +217,9 @@ def test_ids_may_hold_anything_and_stay_in_the_folder(data_dir, out, write_wav):
     wavs = format_well(data_dir, out)
     assert len(set(wavs.values())) == len(ids)
     for path in wavs.values():
-        assert os.path.realpath(path).startswith(os.path.realpath(out / "audio") + os.sep)
+        assert os.path.realpath(path).startswith(
+            os.path.realpath(out / "audio") + os.sep
+        )
         assert soundfile.info(path).frames == 1000
 
 
@@ -216,7 +239,9 @@ def test_wrong_folders_and_formats_are_refused(data_dir, out, tmp_path):
         format_data_dir(data_dir, tmp_path / "file" / "out")
 
 
-def test_shards_and_a_last_call_give_what_one_call_gives(data_dir, out, tmp_path, monkeypatch):
+def test_shards_and_a_last_call_give_what_one_call_gives(
+    data_dir, out, tmp_path, monkeypatch
+):
     monkeypatch.setattr(formatting, "_CHUNK", 1)
     whole = format_well(data_dir, tmp_path / "whole")
     for i in (3, 1, 2):
@@ -244,7 +269,9 @@ def test_shards_and_a_last_call_give_what_one_call_gives(data_dir, out, tmp_path
 def test_a_last_call_does_what_a_lost_shard_left(data_dir, out, monkeypatch):
     monkeypatch.setattr(formatting, "_CHUNK", 1)
     format_data_dir(data_dir, out, shard="1/2")
-    assert list(format_well(data_dir, out)) == list(read_two_column(data_dir / "wav.scp"))
+    assert list(format_well(data_dir, out)) == list(
+        read_two_column(data_dir / "wav.scp")
+    )
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "x", "1", "1/0"])
@@ -259,14 +286,22 @@ def test_what_is_converted_or_silent_is_a_warning(data_dir, out, write_wav):
     write_two_column(data_dir / "wav.scp", wavs | {"silent": silent})
     start = f"{data_dir}/wav.scp: utterance "
     assert sorted(format_data_dir(data_dir, out).warnings()) == [
-        f"{start}rate/8000: is at 8000 Hz and will be converted to 16000 Hz, nothing above 4000 Hz",
-        f"{start}silent: is at 8000 Hz and will be converted to 16000 Hz, nothing above 4000 Hz",
+        (
+            f"{start}rate/8000: is at 8000 Hz and will be converted to 16000 Hz,"
+            " nothing above 4000 Hz"
+        ),
+        (
+            f"{start}silent: is at 8000 Hz and will be converted to 16000 Hz, nothing"
+            " above 4000 Hz"
+        ),
         f"{start}silent: is silent, all samples are zero",
         f"{start}stereo: has 2 channels; their mean will be used",
     ]
 
 
-def test_truncated_files_are_named_even_where_nothing_is_converted(data_dir, out, write_wav):
+def test_truncated_files_are_named_even_where_nothing_is_converted(
+    data_dir, out, write_wav
+):
     path = write_wav("short.wav", 9000)
     os.truncate(path, 9000)
     write_two_column(data_dir / "wav.scp", {"short": path})

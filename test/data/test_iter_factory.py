@@ -14,7 +14,12 @@ from espnet2_sv.errors import SVError
 def train_factory(wavs, **kwargs):
     utt2spk = {utt: utt.split("-")[1] for utt in wavs}
     labels = SpeakerLabels.from_names(utt2spk.values())
-    options = {"sample_rate": 16000, "crop_seconds": 0.25, "batch_size": 4, "seed": 5} | kwargs
+    options = {
+        "sample_rate": 16000,
+        "crop_seconds": 0.25,
+        "batch_size": 4,
+        "seed": 5,
+    } | kwargs
     return TrainIterFactory(wavs, labels, utt2spk, **options)
 
 
@@ -22,7 +27,11 @@ def train_factory(wavs, **kwargs):
 def augment_conf(an4):
     noise = {path.stem: str(path) for path in an4.glob("noise/*.wav")}
     rirs = {path.stem: str(path) for path in an4.glob("rirs/*.wav")}
-    return {"apply_prob": 0.9, "noise": [{"scp": noise, "num": [1, 2]}], "rir": {"scp": rirs}}
+    return {
+        "apply_prob": 0.9,
+        "noise": [{"scp": noise, "num": [1, 2]}],
+        "rir": {"scp": rirs},
+    }
 
 
 def epoch_of(factory, epoch):
@@ -49,7 +58,9 @@ def test_examples_do_not_depend_on_the_number_of_workers(an4_wavs, augment_conf)
 def test_examples_do_not_depend_on_the_number_of_ranks(an4_wavs, augment_conf):
     whole = epoch_of(train_factory(an4_wavs, augment_conf=augment_conf), 2)
     ranks = [
-        epoch_of(train_factory(an4_wavs, augment_conf=augment_conf, rank=r, world_size=2), 2)
+        epoch_of(
+            train_factory(an4_wavs, augment_conf=augment_conf, rank=r, world_size=2), 2
+        )
         for r in (0, 1)
     ]
     together = [example for pair in zip(*ranks, strict=True) for example in pair]
@@ -65,18 +76,27 @@ def test_an_epoch_has_every_utterance_at_every_speed(an4_wavs):
     assert sorted(utts) == sorted(expected)
 
 
-def test_speeds_do_not_depend_on_ranks_workers_or_earlier_epochs(an4_wavs, augment_conf):
+def test_speeds_do_not_depend_on_ranks_workers_or_earlier_epochs(
+    an4_wavs, augment_conf
+):
     options = {"speeds": Speeds([0.9, 1.0, 1.1]), "augment_conf": augment_conf}
     whole = epoch_of(train_factory(an4_wavs, **options), 2)
     assert same(whole, epoch_of(train_factory(an4_wavs, **options, num_workers=2), 2))
-    ranks = [epoch_of(train_factory(an4_wavs, **options, rank=r, world_size=2), 2) for r in (0, 1)]
-    assert same(whole, [example for pair in zip(*ranks, strict=True) for example in pair])
+    ranks = [
+        epoch_of(train_factory(an4_wavs, **options, rank=r, world_size=2), 2)
+        for r in (0, 1)
+    ]
+    assert same(
+        whole, [example for pair in zip(*ranks, strict=True) for example in pair]
+    )
 
 
 def set_up(folder, utterances):
     """Write tables and set up an epoch of three speeds; give calls made, bytes at most, factory."""
     utts = [f"id{i % 100:05d}-{i:016d}" for i in range(utterances)]
-    (folder / "wav.scp").write_text("".join(f"{u} /data/vox2/dev/aac/{u}.m4a\n" for u in utts))
+    (folder / "wav.scp").write_text(
+        "".join(f"{u} /data/vox2/dev/aac/{u}.m4a\n" for u in utts)
+    )
     (folder / "utt2spk").write_text("".join(f"{u} {u[:7]}\n" for u in utts))
     labels = SpeakerLabels.from_names({u[:7] for u in utts})
     calls = 0
@@ -133,7 +153,9 @@ def test_a_tiny_corpus_fills_a_batch_with_different_crops(an4_wavs):
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-def test_training_stops_with_one_line_at_an_unreadable_utterance(an4_wavs, tmp_path, num_workers):
+def test_training_stops_with_one_line_at_an_unreadable_utterance(
+    an4_wavs, tmp_path, num_workers
+):
     wavs = an4_wavs | {"cen8-mwhw-b": f"{tmp_path}/gone.wav"}
     factory = train_factory(wavs, num_workers=num_workers)
     with pytest.raises(SVError) as error:
@@ -153,7 +175,9 @@ def test_every_utterance_comes_once_and_whole(an4_wavs, num_workers):
     assert sorted(utt for utts, _ in batches for utt in utts) == sorted(an4_wavs)
     for utts, batch in batches:
         assert set(batch) == {"speech", "speech_lengths"}
-        for utt, row, length in zip(utts, batch["speech"], batch["speech_lengths"], strict=True):
+        for utt, row, length in zip(
+            utts, batch["speech"], batch["speech_lengths"], strict=True
+        ):
             assert np.array_equal(row[:length].numpy(), read_audio(an4_wavs[utt]))
 
 
@@ -166,7 +190,10 @@ def test_ranks_share_the_utterances(an4_wavs):
 
 def test_only_equal_lengths_are_batched_where_asked(write_wav, write_m4a, noise):
     wavs = {f"u{i}": write_wav(f"{i}.wav", 1000 + 50 * (i % 2)) for i in range(5)}
-    wavs |= {"m1": write_m4a("m1.m4a", noise(1000)), "m2": write_m4a("m2.m4a", noise(1000))}
+    wavs |= {
+        "m1": write_m4a("m1.m4a", noise(1000)),
+        "m2": write_m4a("m2.m4a", noise(1000)),
+    }
     batches = embed(wavs, equal_lengths_only=True)
     for _, batch in batches:
         assert len(set(batch["speech_lengths"].tolist())) == 1

@@ -34,5 +34,7 @@ def test_spk2utt_and_utt2spk_are_inverse(tmp_path):
 
 def test_an_utterance_of_two_speakers_is_an_error(tmp_path):
     (tmp_path / "spk2utt").write_text("s1 a b\ns2 b\n")
-    with pytest.raises(SVError, match=r"spk2utt: utterance b is listed for speaker s1 and again"):
+    with pytest.raises(
+        SVError, match=r"spk2utt: utterance b is listed for speaker s1 and again"
+    ):
         read_spk2utt(tmp_path / "spk2utt")

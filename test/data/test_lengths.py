@@ -56,7 +56,9 @@ def test_lengths_are_those_of_the_decoded_audio(write_wav, write_m4a, noise):
 
 
 def test_known_durations_save_reading_headers(write_wav):
-    table = KaldiTable.from_dict({"a": "/gone/a.wav", "b": write_wav("b.wav", 300)}, "wav.scp")
+    table = KaldiTable.from_dict(
+        {"a": "/gone/a.wav", "b": write_wav("b.wav", 300)}, "wav.scp"
+    )
     lengths = measure(table, np.arange(2), 8000, KaldiTable(b"a 0.5\nc 1\n", "utt2dur"))
     assert lengths.samples.tolist() == [4000, 150]
     with pytest.raises(SVError, match="utt2dur: utterance a has duration long"):
@@ -64,8 +66,12 @@ def test_known_durations_save_reading_headers(write_wav):
 
 
 def test_unreadable_headers_are_named_or_of_unknown_length(tmp_path):
-    table = KaldiTable.from_dict({"u1": f"{tmp_path}/gone.wav", "u2": "cat x |"}, "wav.scp")
-    with pytest.raises(SVError, match=r"^utterance u1: .*gone\.wav: no such audio file"):
+    table = KaldiTable.from_dict(
+        {"u1": f"{tmp_path}/gone.wav", "u2": "cat x |"}, "wav.scp"
+    )
+    with pytest.raises(
+        SVError, match=r"^utterance u1: .*gone\.wav: no such audio file"
+    ):
         measure(table, np.arange(2), 16000)
     lengths = measure(table, np.arange(2), 16000, strict=False, allow_pipes=True)
     assert lengths.samples.tolist() == [0, 0]

@@ -38,7 +38,10 @@ def test_packed_audio_reads_the_same(data_dir, tmp_path, shuffle):
     out = tmp_path / "packed"
     arks = pack_audio(data_dir, out, shard_bytes=60_000, shuffle=shuffle)
     assert arks == len(list(out.glob("*.ark"))) > 3
-    before, after = read_two_column(data_dir / "wav.scp"), read_two_column(out / "wav.scp")
+    before, after = (
+        read_two_column(data_dir / "wav.scp"),
+        read_two_column(out / "wav.scp"),
+    )
     assert list(after) == list(before)
     for utt, entry in after.items():
         assert audio_info(entry) == audio_info(before[utt])
@@ -109,7 +112,9 @@ def test_a_changed_recording_is_packed_again(data_dir, tmp_path, noise):
     soundfile.write(path, noise(16009, seed=99), 16000)
     os.utime(path, (4e9, 4e9))  # same size, changed later
     pack_audio(data_dir, out, shard_bytes=60_000)
-    assert np.array_equal(read_audio(read_two_column(out / "wav.scp")["u09"]), read_audio(path))
+    assert np.array_equal(
+        read_audio(read_two_column(out / "wav.scp")["u09"]), read_audio(path)
+    )
     assert (out / "audio.1.ark").stat().st_mtime_ns == first
 
 
@@ -122,7 +127,9 @@ def test_a_changed_recording_is_packed_again(data_dir, tmp_path, noise):
         ("/", "utterance bad: /: is empty, too large or no file"),
     ],
 )
-def test_what_cannot_be_packed_is_named_and_nothing_written(data_dir, tmp_path, entry, message):
+def test_what_cannot_be_packed_is_named_and_nothing_written(
+    data_dir, tmp_path, entry, message
+):
     with open(data_dir / "wav.scp", "a") as f:
         f.write(f"bad {entry}\n")
     with pytest.raises(SVError, match=message):

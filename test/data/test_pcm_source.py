@@ -16,9 +16,13 @@ def every_value(write_wav):
     return write_wav("all.wav", np.stack([values, values[::-1]], 1), subtype="PCM_16")
 
 
-@pytest.mark.parametrize(("start", "stop"), [(0, 65536), (17, 4242), (65500, 70000), (9, 9)])
+@pytest.mark.parametrize(
+    ("start", "stop"), [(0, 65536), (17, 4242), (65500, 70000), (9, 9)]
+)
 def test_samples_are_those_of_libsndfile(every_value, start, stop):
-    expected = soundfile.read(every_value, dtype="float32", start=start, stop=min(stop, 65536))[0]
+    expected = soundfile.read(
+        every_value, dtype="float32", start=start, stop=min(stop, 65536)
+    )[0]
     with open_audio(every_value) as source:
         assert isinstance(source, PCMSource)
         assert (source.frames, source.rate, source.channels) == (65536, 16000, 2)
@@ -30,7 +34,9 @@ def test_samples_are_those_of_libsndfile(every_value, start, stop):
 def test_other_chunks_are_passed_over(tmp_path, write_wav):
     content = Path(write_wav("a.wav", 1000, subtype="PCM_16")).read_bytes()
     odd = b"note" + (5).to_bytes(4, "little") + b"hello\0"
-    (tmp_path / "b.wav").write_bytes(content[:36] + odd + content[36:] + b"LIST\4\0\0\0abcd")
+    (tmp_path / "b.wav").write_bytes(
+        content[:36] + odd + content[36:] + b"LIST\4\0\0\0abcd"
+    )
     with open_audio(tmp_path / "b.wav") as source:
         assert isinstance(source, PCMSource)
         expected = soundfile.read(tmp_path / "a.wav", dtype="float32")[0]

@@ -35,7 +35,9 @@ def test_one_epoch_is_the_corpus_once_in_full_batches(counts, batch_size, seed, 
 def test_every_speaker_is_spread_evenly_over_the_batches(counts, batch_size, seed):
     labels = labels_of(counts)
     batches = utterances(SpeakerBatchSampler(labels, batch_size, seed).generate(1))
-    per_batch = np.array([np.bincount(labels[b], minlength=len(counts)) for b in batches])
+    per_batch = np.array(
+        [np.bincount(labels[b], minlength=len(counts)) for b in batches]
+    )
     assert (per_batch.max(0) - per_batch.min(0)).max() <= 1
 
 
@@ -45,20 +47,27 @@ def test_speakers_repeat_in_a_batch_only_where_they_must(counts, batch_size):
     batches = utterances(SpeakerBatchSampler(labels, batch_size).generate(1))
     k = len(batches)
     different = sum(len(set(labels[b])) for b in batches)
-    # the fill, of utterances that are used a second time, adds speakers where there is room
+    # the fill, of utterances that are used a second time, adds speakers where there is
+    # room
     room = sum(min(c, max(k - c, 0)) for c in counts)
     fill = k * batch_size - len(labels)
     assert different == sum(min(c, k) for c in counts) + min(fill, room)
 
 
 @given(COUNTS, st.integers(1, 4), st.integers(1, 3), st.integers(1, 9))
-def test_ranks_together_make_the_same_global_batches(counts, per_rank, epoch, num_iters):
+def test_ranks_together_make_the_same_global_batches(
+    counts, per_rank, epoch, num_iters
+):
     labels, batch_size = labels_of(counts), 12 * per_rank
-    whole = list(SpeakerBatchSampler(labels, batch_size, 7, num_iters=num_iters).generate(epoch))
+    whole = list(
+        SpeakerBatchSampler(labels, batch_size, 7, num_iters=num_iters).generate(epoch)
+    )
     for world_size in (2, 3, 6):
         ranks = [
             list(
-                SpeakerBatchSampler(labels, batch_size, 7, r, world_size, num_iters).generate(epoch)
+                SpeakerBatchSampler(
+                    labels, batch_size, 7, r, world_size, num_iters
+                ).generate(epoch)
             )
             for r in range(world_size)
         ]
@@ -73,7 +82,9 @@ def test_short_epochs_go_on_where_the_last_one_stopped(counts, batch_size, num_i
     passes = SpeakerBatchSampler(labels, batch_size, 3)
     short = SpeakerBatchSampler(labels, batch_size, 3, num_iters=num_iters)
     expected = [batch for epoch in (1, 2, 3) for batch in passes.generate(epoch)]
-    got = [batch for epoch in range(1, 100 // num_iters) for batch in short.generate(epoch)]
+    got = [
+        batch for epoch in range(1, 100 // num_iters) for batch in short.generate(epoch)
+    ]
     assert len(short) == num_iters
     both = min(len(got), len(expected))
     assert got[:both] == expected[:both]
@@ -81,7 +92,12 @@ def test_short_epochs_go_on_where_the_last_one_stopped(counts, batch_size, num_i
 
 def test_keys_never_repeat():
     sampler = SpeakerBatchSampler(labels_of([3, 5, 2]), 8, num_iters=4)
-    keys = [(n, place) for e in (1, 2, 3) for batch in sampler.generate(e) for _, n, place in batch]
+    keys = [
+        (n, place)
+        for e in (1, 2, 3)
+        for batch in sampler.generate(e)
+        for _, n, place in batch
+    ]
     assert len(set(keys)) == len(keys) == 3 * 4 * 8
 
 
@@ -90,7 +106,9 @@ def test_order_depends_on_seed_and_epoch_only():
     sampler = SpeakerBatchSampler(labels, 10, seed=1)
     first = list(sampler.generate(1))
     assert utterances(sampler.generate(2)) != utterances(first)
-    assert utterances(SpeakerBatchSampler(labels, 10, seed=2).generate(1)) != utterances(first)
+    assert utterances(
+        SpeakerBatchSampler(labels, 10, seed=2).generate(1)
+    ) != utterances(first)
     assert list(SpeakerBatchSampler(labels, 10, seed=1).generate(1)) == first
 
 

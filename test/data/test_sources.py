@@ -44,14 +44,18 @@ def in_ark(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.m4a"])
-def test_files_in_an_ark_are_read_as_they_are_outside(write_wav, write_m4a, noise, in_ark, name):
+def test_files_in_an_ark_are_read_as_they_are_outside(
+    write_wav, write_m4a, noise, in_ark, name
+):
     path = (write_m4a if name.endswith("m4a") else write_wav)(name, noise(48000))
     before, entry, after = in_ark(path, path, path)
     assert audio_info(entry) == audio_info(path)
     for start, duration in ((0, None), (0.7, 1.1), (2.9, 0.1)):
         expected = read_audio(path, start=start, duration=duration)
         for spec in (before, entry, after):
-            assert np.array_equal(read_audio(spec, start=start, duration=duration), expected)
+            assert np.array_equal(
+                read_audio(spec, start=start, duration=duration), expected
+            )
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac"])

@@ -16,7 +16,14 @@ def test_the_original_speed_comes_first_in_whatever_order_they_are_given():
 def test_each_speed_of_a_speaker_is_a_class_of_its_own():
     speeds, speakers = Speeds([0.9, 1.0, 1.1]), SpeakerLabels(["amy", "bob"])
     classes = speeds.classes(speakers)
-    assert classes.speakers == ("amy", "bob", "sp0.9-amy", "sp0.9-bob", "sp1.1-amy", "sp1.1-bob")
+    assert classes.speakers == (
+        "amy",
+        "bob",
+        "sp0.9-amy",
+        "sp0.9-bob",
+        "sp1.1-amy",
+        "sp1.1-bob",
+    )
     labels = speeds.labels(np.array([1, 0, 1], np.int32), 2)
     assert labels.tolist() == [1, 0, 1, 3, 2, 3, 5, 4, 5]
     assert labels.dtype == np.int32

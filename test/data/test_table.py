@@ -80,7 +80,9 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_a_large_table_costs_little_more_than_its_text(tmp_path):
-    lines = "".join(f"id{i // 100:05d}-{i:07d} /a/path/{i:07d}.wav\n" for i in range(200_000))
+    lines = "".join(
+        f"id{i // 100:05d}-{i:07d} /a/path/{i:07d}.wav\n" for i in range(200_000)
+    )
     (tmp_path / "wav.scp").write_text(lines)
     table = KaldiTable.read(tmp_path / "wav.scp")
     arrays = [v for v in vars(table).values() if isinstance(v, np.ndarray)]

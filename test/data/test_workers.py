@@ -11,7 +11,9 @@ from espnet2_sv.errors import SVError
 
 @pytest.mark.parametrize("nj", [1, 2])
 def test_results_come_in_order(nj):
-    assert list(in_processes(math.sqrt, range(20), nj)) == [math.sqrt(x) for x in range(20)]
+    assert list(in_processes(math.sqrt, range(20), nj)) == [
+        math.sqrt(x) for x in range(20)
+    ]
 
 
 @pytest.mark.parametrize("nj", [1, 2])

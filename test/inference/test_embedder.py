@@ -9,7 +9,7 @@ import torch
 
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference import worker
+from espnet2_sv.inference import workers as worker
 from espnet2_sv.inference.embedder import default_shard_size, embed_wav_scp
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 
@@ -32,7 +32,9 @@ def data(an4, tmp_path):
     with kaldiio.WriteHelper(f"ark,scp:{folder}/wav.ark,{folder}/ark.scp") as writer:
         for name in ("x", "y"):
             writer[f"ark-{name}"] = (RATE, (speech * 2**15).astype(np.int16))
-    sources.update(line.split() for line in (folder / "ark.scp").read_text().splitlines())
+    sources.update(
+        line.split() for line in (folder / "ark.scp").read_text().splitlines()
+    )
     rng = np.random.default_rng(0)
     wavs = {name: sources[name] for name in rng.permutation(list(sources))}
     write_scp(folder / "wav.scp", wavs)
@@ -44,7 +46,10 @@ def write_scp(path, wavs):
 
 
 def read_vectors(folder):
-    return {name: np.array(v) for name, v in kaldiio.load_scp(f"{folder}/xvector.scp").items()}
+    return {
+        name: np.array(v)
+        for name, v in kaldiio.load_scp(f"{folder}/xvector.scp").items()
+    }
 
 
 @pytest.fixture
@@ -74,7 +79,9 @@ def test_embeddings_equal_those_of_one_by_one(model, data, tmp_path, request):
     vectors = read_vectors(tmp_path / "out")
     assert list(vectors) == list(wavs)
     speech2embedding = Speech2Embedding.from_pretrained(source)
-    durations = dict(line.split() for line in (tmp_path / "out/utt2dur").read_text().splitlines())
+    durations = dict(
+        line.split() for line in (tmp_path / "out/utt2dur").read_text().splitlines()
+    )
     for name, audio in wavs.items():
         wave = read_audio(audio, RATE)
         expected = speech2embedding(wave)[0].numpy()
@@ -84,7 +91,9 @@ def test_embeddings_equal_those_of_one_by_one(model, data, tmp_path, request):
     assert not (tmp_path / "out/parts").exists()
 
 
-def test_a_killed_run_goes_on_where_it_was(speaker_exp, data, tmp_path, counted, monkeypatch):
+def test_a_killed_run_goes_on_where_it_was(
+    speaker_exp, data, tmp_path, counted, monkeypatch
+):
     folder, wavs = data
     save, saved = worker.save_part, []
 
@@ -130,10 +139,14 @@ def test_what_changed_is_embedded_anew(speaker_exp, new_exp, data, tmp_path):
     assert embed_wav_scp(other, scp, out).new == len(wavs)
     assert np.abs(read_vectors(out)["slow"] - before["slow"]).max() > 1e-3
 
-    speech, _ = soundfile.read(wavs["cen8-mmxg-b"])  # another recording of the same name
+    speech, _ = soundfile.read(
+        wavs["cen8-mmxg-b"]
+    )  # another recording of the same name
     soundfile.write(wavs["slow"], speech, RATE)
     assert embed_wav_scp(other, scp, out).new == len(wavs)
-    expected = Speech2Embedding.from_pretrained(other)(read_audio(wavs["slow"], RATE))[0]
+    expected = Speech2Embedding.from_pretrained(other)(read_audio(wavs["slow"], RATE))[
+        0
+    ]
     np.testing.assert_allclose(read_vectors(out)["slow"], expected, atol=1e-5)
 
     write_scp(scp, {"slow": wavs["slow"]})  # another list
@@ -145,7 +158,9 @@ def test_parts_of_another_model_are_not_used(speaker_exp, new_exp, data, tmp_pat
     folder, wavs = data
     embed_wav_scp(speaker_exp, folder / "wav.scp", tmp_path / "out", shard="1/1")
     assert (tmp_path / "out/parts").exists()
-    assert embed_wav_scp(new_exp(), folder / "wav.scp", tmp_path / "out").new == len(wavs)
+    assert embed_wav_scp(new_exp(), folder / "wav.scp", tmp_path / "out").new == len(
+        wavs
+    )
 
 
 @pytest.fixture
@@ -176,7 +191,10 @@ def test_bad_recordings_are_listed_if_told_to_go_on(speaker_exp, bad, tmp_path):
     arguments = (speaker_exp, folder / "wav.scp", tmp_path / "out")
     report = embed_wav_scp(*arguments, skip_bad=True, shard_size=5)
     assert (report.embedded, report.failed) == (len(wavs) - 3, 3)
-    failed = dict(line.split(" ", 1) for line in (tmp_path / "out/failed").read_text().splitlines())
+    failed = dict(
+        line.split(" ", 1)
+        for line in (tmp_path / "out/failed").read_text().splitlines()
+    )
     assert list(failed) == ["a-missing", "y-broken", "z-short"]
     assert "nowhere.wav" in failed["a-missing"] and "too short" in failed["z-short"]
     vectors = read_vectors(tmp_path / "out")
@@ -190,13 +208,17 @@ def test_bad_recordings_are_listed_if_told_to_go_on(speaker_exp, bad, tmp_path):
 def test_nothing_but_bad_recordings_is_an_error(speaker_exp, tmp_path):
     write_scp(tmp_path / "wav.scp", {"utt": "nowhere.wav"})
     with pytest.raises(SVError, match=r"utt: .*nowhere\.wav"):
-        embed_wav_scp(speaker_exp, tmp_path / "wav.scp", tmp_path / "out", skip_bad=True)
+        embed_wav_scp(
+            speaker_exp, tmp_path / "wav.scp", tmp_path / "out", skip_bad=True
+        )
 
 
 def test_an_embedding_that_is_not_finite_is_a_failure(speaker_exp, data, tmp_path):
     broken = shutil.copytree(speaker_exp, tmp_path / "broken")
     state = torch.load(broken / "valid.eer.best.pth", weights_only=True)
-    last = [name for name in state if name.startswith("head.") and name.endswith("weight")][-1]
+    last = [
+        name for name in state if name.startswith("head.") and name.endswith("weight")
+    ][-1]
     state[last].fill_(float("nan"))
     torch.save(state, broken / "valid.eer.best.pth")
     with pytest.raises(SVError, match="not finite"):
@@ -219,10 +241,14 @@ def test_commands_run_only_if_allowed(speaker_exp, data, tmp_path):
     np.testing.assert_allclose(vectors["piped"], vectors["plain"], atol=1e-5)
 
 
-def test_shares_of_a_cluster_are_merged_by_a_last_call(speaker_exp, data, tmp_path, counted):
+def test_shares_of_a_cluster_are_merged_by_a_last_call(
+    speaker_exp, data, tmp_path, counted
+):
     folder, wavs = data
     arguments = (speaker_exp, folder / "wav.scp", tmp_path / "out")
-    news = [embed_wav_scp(*arguments, shard=f"{i}/3", shard_size=4).new for i in (1, 2, 3)]
+    news = [
+        embed_wav_scp(*arguments, shard=f"{i}/3", shard_size=4).new for i in (1, 2, 3)
+    ]
     assert sum(news) == len(wavs) and min(news) > 0
     assert not (tmp_path / "out/xvector.scp").exists()
     counted.clear()
@@ -234,7 +260,9 @@ def test_shares_of_a_cluster_are_merged_by_a_last_call(speaker_exp, data, tmp_pa
 def test_several_processes_give_the_same(speaker_exp, data, tmp_path):
     folder, wavs = data
     embed_wav_scp(speaker_exp, folder / "wav.scp", tmp_path / "one")
-    report = embed_wav_scp(speaker_exp, folder / "wav.scp", tmp_path / "two", nj=2, shard_size=4)
+    report = embed_wav_scp(
+        speaker_exp, folder / "wav.scp", tmp_path / "two", nj=2, shard_size=4
+    )
     assert report.embedded == len(wavs)
     one, two = read_vectors(tmp_path / "one"), read_vectors(tmp_path / "two")
     assert list(one) == list(two)
@@ -243,7 +271,9 @@ def test_several_processes_give_the_same(speaker_exp, data, tmp_path):
 
 
 @pytest.mark.usefixtures("data")
-def test_paths_are_as_given_and_work_from_the_recipe(speaker_exp, tmp_path, monkeypatch):
+def test_paths_are_as_given_and_work_from_the_recipe(
+    speaker_exp, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)  # where the fixture made the folder "data"
     embed_wav_scp(os.path.relpath(speaker_exp), "data/wav.scp", "dump/emb")
     line = (tmp_path / "dump/emb/xvector.scp").read_text().splitlines()[0]
@@ -270,7 +300,10 @@ def test_other_weights_can_be_chosen(speaker_exp, new_exp, data, tmp_path):
     weights = other / "valid.eer.best.pth"
     embed_wav_scp(speaker_exp, scp, tmp_path / "chosen", model_file=weights)
     embed_wav_scp(other, scp, tmp_path / "other")
-    chosen, expected = read_vectors(tmp_path / "chosen"), read_vectors(tmp_path / "other")
+    chosen, expected = (
+        read_vectors(tmp_path / "chosen"),
+        read_vectors(tmp_path / "other"),
+    )
     np.testing.assert_array_equal(chosen["slow"], expected["slow"])
 
 

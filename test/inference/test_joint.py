@@ -4,11 +4,11 @@ import pytest
 import soundfile
 import torch
 
-from espnet2_sv.asr.archive import find_model_files
 from espnet2_sv.inference.embedder import embed_wav_scp, recognise_wav_scp
 from espnet2_sv.inference.extractors import Precision
 from espnet2_sv.inference.joint import JointRecogniser, find_joint_asr, load_joint
 from espnet2_sv.scoring.embeddings import read_embeddings
+from espnet2_sv.zoo.source import find_model_files
 
 
 @pytest.fixture
@@ -18,7 +18,9 @@ def joint(zoo):
     def load(kind: str, decode: str | None = None, **options) -> JointRecogniser:
         files = find_model_files(zoo.adaptor(kind), "sv")
         asr = find_joint_asr(files.config)
-        model, recogniser = load_joint(files.config, files.weights, asr, "cpu", decode, **options)
+        model, recogniser = load_joint(
+            files.config, files.weights, asr, "cpu", decode, **options
+        )
         return JointRecogniser(model, recogniser, max_seconds=120.0, batch_seconds=10.0)
 
     return load
@@ -34,26 +36,32 @@ def waves(an4):
 @pytest.mark.parametrize("kind", ["ctc", "legacy", "self_conditioned", "bpe"])
 def test_results_of_batches_equal_those_of_one_by_one(joint, waves, kind):
     recogniser = joint(kind)
-    for together, wave in zip(recogniser.outcomes(waves), waves, strict=True):
-        alone = recogniser.outcomes([wave])[0]
+    for together, wave in zip(recogniser.results(waves), waves, strict=True):
+        alone = recogniser.results([wave])[0]
         assert together.transcript == alone.transcript
-        torch.testing.assert_close(together.embedding, alone.embedding, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            together.embedding, alone.embedding, atol=1e-5, rtol=1e-4
+        )
 
 
 def test_the_encoder_runs_once_a_batch(joint, waves):
     recogniser, batches = joint("ctc"), []
     encoder = recogniser.recogniser.asr_model.encoder
-    encoder.register_forward_hook(lambda module, args, output: batches.append(len(args[0])))
-    recogniser.outcomes(waves)
+    encoder.register_forward_hook(
+        lambda module, args, output: batches.append(len(args[0]))
+    )
+    recogniser.results(waves)
     assert sum(batches) == len(waves) and len(batches) < len(waves)
     batches.clear()
     legacy = joint("legacy")
     legacy.recogniser.asr_model.encoder.register_forward_hook(
         lambda module, args, output: batches.append(len(args[0]))
     )
-    legacy.outcomes(waves)
+    legacy.results(waves)
     lengths = sorted(len(wave) for wave in waves)
-    assert sorted(batches) == sorted(len(list(g)) for _, g in itertools.groupby(lengths))
+    assert sorted(batches) == sorted(
+        len(list(g)) for _, g in itertools.groupby(lengths)
+    )
 
 
 @pytest.fixture
@@ -73,12 +81,17 @@ def test_a_list_gets_text_and_vectors(zoo, joint, an4, wav_scp, tmp_path):
     text, recogniser = read_text(tmp_path / "joint"), joint("ctc")
     assert list(text) == list(an4)
     for name, path in an4.items():
-        assert text[name] == recogniser.outcomes([soundfile.read(path)[0]])[0].transcript.text
+        assert (
+            text[name]
+            == recogniser.results([soundfile.read(path)[0]])[0].transcript.text
+        )
     embed_wav_scp(zoo.adaptor(), wav_scp, tmp_path / "embedded")
     names = list(an4)
     _, vectors = read_embeddings(tmp_path / "joint/xvector.scp", names)
     _, expected = read_embeddings(tmp_path / "embedded/xvector.scp", names)
-    torch.testing.assert_close(torch.tensor(vectors), torch.tensor(expected), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        torch.tensor(vectors), torch.tensor(expected), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_several_processes_and_beam_search(zoo, an4, wav_scp, tmp_path):
@@ -98,9 +111,13 @@ def test_several_processes_and_beam_search(zoo, an4, wav_scp, tmp_path):
         assert text[name] == stock(soundfile.read(path)[0])[0][0]
 
 
-def test_a_finished_list_is_done_again_only_if_decoded_otherwise(zoo, wav_scp, tmp_path):
+def test_a_finished_list_is_done_again_only_if_decoded_otherwise(
+    zoo, wav_scp, tmp_path
+):
     def run(**options):
-        return recognise_wav_scp(zoo.adaptor("attention"), wav_scp, tmp_path / "o", **options).new
+        return recognise_wav_scp(
+            zoo.adaptor("attention"), wav_scp, tmp_path / "o", **options
+        ).new
 
     assert run() == 8
     assert run() == 0
@@ -124,7 +141,10 @@ def test_mixed_precision_is_close(zoo, joint, waves):
     asr = find_joint_asr(files.config)
     model, recogniser = load_joint(files.config, files.weights, asr)
     half = JointRecogniser(model, recogniser, **vars(Precision(dtype="bfloat16")))
-    full = joint("ctc").outcomes(waves[:2])
-    for a, b in zip(half.outcomes(waves[:2]), full, strict=True):
-        assert torch.nn.functional.cosine_similarity(a.embedding, b.embedding, dim=0) > 0.99
+    full = joint("ctc").results(waves[:2])
+    for a, b in zip(half.results(waves[:2]), full, strict=True):
+        assert (
+            torch.nn.functional.cosine_similarity(a.embedding, b.embedding, dim=0)
+            > 0.99
+        )
         assert not torch.equal(a.embedding, b.embedding)

@@ -11,9 +11,8 @@ from sklearn.metrics import roc_curve
 
 from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.layer_probe import probe_layers
-from espnet2_sv.inference.layer_report import write_report
-from espnet2_sv.inference.loading import load_speaker_model
+from espnet2_sv.inference.layer_probe import probe_layers, write_report
+from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.scoring.intervals import Resampling
 
 NONE = Resampling(samples=0)
@@ -54,12 +53,18 @@ def test_each_block_is_pooled_and_scored(zoo, corpus, tmp_path):
     blocks = blocks_of(load_asr_bundle(zoo.asr()).backbone(), corpus.root / "wav.scp")
     for i, result in enumerate(results):
         vectors = {name: halves(found[i]) for name, found in blocks.items()}
-        assert result.eer == pytest.approx(reference_eer(vectors, read(corpus.trials)), abs=1e-4)
+        assert result.eer == pytest.approx(
+            reference_eer(vectors, read(corpus.trials)), abs=1e-4
+        )
 
 
 def test_an_adaptors_streams_and_its_embedding(zoo, corpus, tmp_path):
     results = probe_layers(
-        corpus.root / "wav.scp", corpus.trials, tmp_path, model=zoo.adaptor(), resampling=NONE
+        corpus.root / "wav.scp",
+        corpus.trials,
+        tmp_path,
+        model=zoo.adaptor(),
+        resampling=NONE,
     )
     assert [r.name for r in results] == [
         *(f"adaptor of block {i}" for i in (1, 2, 3)),
@@ -73,7 +78,9 @@ def test_an_adaptors_streams_and_its_embedding(zoo, corpus, tmp_path):
     with torch.no_grad():
         for name, found in blocks.items():
             tensors = [torch.tensor(b).float()[None] for b in found]
-            streams[name] = halves(model.head.layer_adaptors[1](tensors[1])[0].double().numpy())
+            streams[name] = halves(
+                model.head.layer_adaptors[1](tensors[1])[0].double().numpy()
+            )
             lengths = torch.tensor([tensors[0].size(1)])
             embeddings[name] = model.head(tensors, lengths)[0].double().numpy()
     trials = read(corpus.trials)
@@ -90,7 +97,9 @@ def test_standardising_uses_other_recordings(zoo, corpus, tmp_path):
         lists[name].write_text("".join(f"{a} {b}\n" for a, b in part))
     names = {a for a, _ in entries[:half]}
     trials = [trial for trial in read(corpus.trials) if {*trial[:2]} <= names]
-    (tmp_path / "trials").write_text("".join(" ".join(trial) + "\n" for trial in trials))
+    (tmp_path / "trials").write_text(
+        "".join(" ".join(trial) + "\n" for trial in trials)
+    )
     arguments = {"asr": zoo.asr(), "resampling": NONE}
     results = probe_layers(
         lists["tested"],

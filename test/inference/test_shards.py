@@ -33,7 +33,11 @@ def test_keys_tell_what_changed(wavs, tmp_path):
     changed = [a == b for a, b in zip(keys(wavs, {"model": "n"}), before, strict=True)]
     assert changed == [False] * 3
     (tmp_path / "5.wav").write_bytes(b"longer than it was")  # second shard
-    assert [a == b for a, b in zip(keys(wavs), before, strict=True)] == [True, False, True]
+    assert [a == b for a, b in zip(keys(wavs), before, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
     os.utime(tmp_path / "1.wav", ns=(1, 1))  # first shard
     assert keys(wavs)[0] != before[0]
     renamed = {f"new-{name}": audio for name, audio in wavs.items()}

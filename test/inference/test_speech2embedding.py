@@ -51,7 +51,9 @@ def test_files_may_be_named_one_by_one(speech2embedding, speaker_exp, rng_speech
         {"model_file": str(weights)},
     ):
         for make in (Speech2Embedding, Speech2Embedding.from_pretrained):
-            assert torch.equal(make(**arguments)(rng_speech), speech2embedding(rng_speech))
+            assert torch.equal(
+                make(**arguments)(rng_speech), speech2embedding(rng_speech)
+            )
 
 
 @pytest.fixture
@@ -67,7 +69,8 @@ def test_a_model_must_be_named_once(speaker_exp):
 
 
 @pytest.mark.parametrize(
-    "speech", [np.zeros(0), np.full(16000, np.nan), np.zeros((1, 16000)), torch.zeros(2, 3)]
+    "speech",
+    [np.zeros(0), np.full(16000, np.nan), np.zeros((1, 16000)), torch.zeros(2, 3)],
 )
 def test_bad_speech_is_refused_in_one_line(speech2embedding, speech):
     with pytest.raises(SVError) as error:

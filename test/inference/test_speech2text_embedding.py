@@ -19,7 +19,9 @@ def test_it_is_public():
     assert "Speech2TextEmbedding" in espnet2_sv.__all__
 
 
-@pytest.mark.parametrize("kind", ["ctc", "bpe", "legacy", "self_conditioned", "transducer"])
+@pytest.mark.parametrize(
+    "kind", ["ctc", "bpe", "legacy", "self_conditioned", "transducer"]
+)
 def test_text_is_the_recognisers_and_embedding_the_adaptors(zoo, kind, audio):
     text, embedding = Speech2TextEmbedding.from_pretrained(
         zoo.adaptor(kind), decode="beam", beam_size=2
@@ -36,25 +38,34 @@ def test_tokens_and_nbest_are_there_for_who_wants_them(zoo, audio):
     speech2both = Speech2TextEmbedding.from_pretrained(
         zoo.adaptor("attention"), decode="beam", beam_size=3, nbest=2
     )
-    outcome = speech2both.recognise(audio)
+    result = speech2both.recognise(audio)
     stock = zoo.stock("attention", beam_size=3, nbest=2)(audio)
-    assert outcome.transcript.tokens == stock[0][1]
-    assert [result[:3] for result in outcome.transcript.nbest] == [r[:3] for r in stock]
-    assert outcome.embedding.shape == (8,)
+    assert result.transcript.tokens == stock[0][1]
+    assert [result[:3] for result in result.transcript.nbest] == [r[:3] for r in stock]
+    assert result.embedding.shape == (8,)
 
 
 def test_the_asr_model_is_in_memory_once(zoo):
     speech2both = Speech2TextEmbedding.from_pretrained(zoo.adaptor())
-    inside = {id(p) for p in speech2both.spk_model.backbone.held.encoder.parameters()}
+    inside = {
+        id(p) for p in speech2both.spk_model.backbone.frozen_module.encoder.parameters()
+    }
     assert inside == {id(p) for p in speech2both.asr_model.encoder.parameters()}
 
 
 def test_front_end_and_encoder_run_once(zoo, audio):
-    speech2both = Speech2TextEmbedding.from_pretrained(zoo.adaptor("attention"), decode="beam")
+    speech2both = Speech2TextEmbedding.from_pretrained(
+        zoo.adaptor("attention"), decode="beam"
+    )
     speech2both.joint.recogniser.speech2text.beam_search.beam_size = 2
     calls = []
     model = speech2both.asr_model
-    for module in (model.frontend, model.normalize, model.encoder, *model.encoder.encoders):
+    for module in (
+        model.frontend,
+        model.normalize,
+        model.encoder,
+        *model.encoder.encoders,
+    ):
         module.register_forward_hook(lambda module, *_: calls.append(module))
     speech2both(audio)
     assert len(calls) == len(set(calls)) == 3 + len(model.encoder.encoders)
@@ -65,23 +76,31 @@ def test_a_long_recording_is_done_in_pieces(zoo, audio):
     whole = Speech2TextEmbedding.from_pretrained(source)
     half = len(audio) // 2
     cut = Speech2TextEmbedding.from_pretrained(source, max_seconds=(half + 1) / 16000)
-    outcome = cut.recognise(audio)
+    result = cut.recognise(audio)
     pieces = [whole.recognise(piece).transcript for piece in np.array_split(audio, 2)]
-    assert outcome.transcript.text == " ".join(piece.text for piece in pieces)
-    assert outcome.transcript.token_ids == [i for piece in pieces for i in piece.token_ids]
-    expected = Speech2Embedding.from_pretrained(source, max_seconds=(half + 1) / 16000)(audio)
-    torch.testing.assert_close(outcome.embedding[None], expected, atol=1e-6, rtol=1e-5)
+    assert result.transcript.text == " ".join(piece.text for piece in pieces)
+    assert result.transcript.token_ids == [
+        i for piece in pieces for i in piece.token_ids
+    ]
+    expected = Speech2Embedding.from_pretrained(source, max_seconds=(half + 1) / 16000)(
+        audio
+    )
+    torch.testing.assert_close(result.embedding[None], expected, atol=1e-6, rtol=1e-5)
 
 
 def test_a_moved_asr_model_is_named(zoo, audio, tmp_path):
     moved = shutil.copytree(zoo.asr().parents[1], tmp_path / "moved")
     alone = shutil.copytree(moved / "exp/sv_adaptor", tmp_path / "alone")
-    config = (alone / "config.yaml").read_text().replace(str(zoo.asr()), "exp/asr_train")
+    config = (
+        (alone / "config.yaml").read_text().replace(str(zoo.asr()), "exp/asr_train")
+    )
     (alone / "config.yaml").write_text(config)
     with pytest.raises(SVError, match=r"give the ASR model .*--asr"):
         Speech2TextEmbedding.from_pretrained(alone)
     expected = Speech2TextEmbedding.from_pretrained(zoo.adaptor())(audio)
-    found = Speech2TextEmbedding.from_pretrained(alone, asr=moved / "exp/asr_train")(audio)
+    found = Speech2TextEmbedding.from_pretrained(alone, asr=moved / "exp/asr_train")(
+        audio
+    )
     assert found[0] == expected[0] and torch.equal(found[1], expected[1])
     # relative to a folder above the adaptor's, as in a recipe that was moved
     shutil.copy(alone / "config.yaml", moved / "exp/sv_adaptor")

@@ -9,7 +9,7 @@ import torch
 import espnet2_sv
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.decision import Decider
+from espnet2_sv.inference.decision import ScoreDecision
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 from espnet2_sv.inference.verifier import SpeakerVerifier
 from espnet2_sv.scoring.calibration import Calibration
@@ -23,7 +23,9 @@ def verifier(speaker_exp):
 def unit(speaker_exp, *paths) -> np.ndarray:
     """Reference: mean of length-normalised embeddings, normalised, in double precision."""
     speech2embedding = Speech2Embedding.from_pretrained(speaker_exp)
-    rows = [speech2embedding(read_audio(str(p), 16000))[0].double().numpy() for p in paths]
+    rows = [
+        speech2embedding(read_audio(str(p), 16000))[0].double().numpy() for p in paths
+    ]
     mean = np.mean([row / np.linalg.norm(row) for row in rows], axis=0)
     return mean / np.linalg.norm(mean)
 
@@ -35,7 +37,9 @@ def test_it_is_public():
 def test_the_score_is_the_cosine(verifier, speaker_exp, an4):
     a, b = an4["an251-fash-b"], an4["cen8-mmxg-b"]
     result = verifier.verify(str(a), b)
-    assert result["score"] == pytest.approx(unit(speaker_exp, a) @ unit(speaker_exp, b), abs=1e-5)
+    assert result["score"] == pytest.approx(
+        unit(speaker_exp, a) @ unit(speaker_exp, b), abs=1e-5
+    )
     assert verifier.verify(a, a)["score"] == pytest.approx(1, abs=1e-5)
     assert {k: result[k] for k in ("llr", "decision", "threshold")} == dict.fromkeys(
         ("llr", "decision", "threshold")
@@ -51,7 +55,9 @@ def test_several_recordings_enrol_by_their_mean_direction(verifier, speaker_exp,
 def test_embeddings_have_unit_length(verifier, speaker_exp, an4):
     embedding = verifier.embed(an4["an251-fash-b"])
     assert embedding.shape == (8,)
-    np.testing.assert_allclose(embedding, unit(speaker_exp, an4["an251-fash-b"]), atol=1e-5)
+    np.testing.assert_allclose(
+        embedding, unit(speaker_exp, an4["an251-fash-b"]), atol=1e-5
+    )
 
 
 def test_files_arrays_and_tensors_are_alike(verifier, an4, tmp_path):
@@ -59,8 +65,15 @@ def test_files_arrays_and_tensors_are_alike(verifier, an4, tmp_path):
     audio, rate = soundfile.read(path)
     soundfile.write(tmp_path / "copy.flac", audio, rate)
     expected = verifier.embed(path)
-    for recording in (str(path), audio, torch.from_numpy(audio), tmp_path / "copy.flac"):
-        torch.testing.assert_close(verifier.embed(recording), expected, atol=1e-5, rtol=0)
+    for recording in (
+        str(path),
+        audio,
+        torch.from_numpy(audio),
+        tmp_path / "copy.flac",
+    ):
+        torch.testing.assert_close(
+            verifier.embed(recording), expected, atol=1e-5, rtol=0
+        )
 
 
 def test_speakers_are_identified_best_first(speaker_exp, an4):
@@ -73,7 +86,9 @@ def test_speakers_are_identified_best_first(speaker_exp, an4):
     assert [name for name, _ in ranking] == ["mmxg", "fash"]
     assert ranking[0][1] == pytest.approx(1, abs=1e-5)
     assert ranking[1][1] == pytest.approx(
-        verifier.verify([an4["an251-fash-b"], an4["an253-fash-b"]], an4["cen8-mmxg-b"])["score"],
+        verifier.verify([an4["an251-fash-b"], an4["an253-fash-b"]], an4["cen8-mmxg-b"])[
+            "score"
+        ],
         abs=1e-6,
     )
 
@@ -91,26 +106,34 @@ def test_a_threshold_decides(speaker_exp, an4):
 def test_the_threshold_of_the_model_is_used(speaker_exp, an4, tmp_path):
     exp = shutil.copytree(speaker_exp, tmp_path / "exp")
     (exp / "threshold.json").write_text('{"cosine": -0.5}')
-    result = SpeakerVerifier.from_pretrained(exp).verify(an4["an251-fash-b"], an4["cen8-mmxg-b"])
+    result = SpeakerVerifier.from_pretrained(exp).verify(
+        an4["an251-fash-b"], an4["cen8-mmxg-b"]
+    )
     assert result["threshold"] == -0.5
     assert result["decision"] is (result["score"] >= -0.5)
     given = SpeakerVerifier.from_pretrained(exp, threshold=0.9)
     assert given.verify(an4["an251-fash-b"], an4["cen8-mmxg-b"])["threshold"] == 0.9
 
 
-@pytest.mark.parametrize("text", ["{}", "[1]", '{"cosine": "x"}', '{"cosine": NaN}', "{"])
+@pytest.mark.parametrize(
+    "text", ["{}", "[1]", '{"cosine": "x"}', '{"cosine": NaN}', "{"]
+)
 def test_a_damaged_threshold_is_named(tmp_path, text):
     (tmp_path / "threshold.json").write_text(text)
     with pytest.raises(SVError, match=r"threshold\.json"):
-        Decider.load(tmp_path)
+        ScoreDecision.load(tmp_path)
 
 
-def test_a_calibration_beside_the_config_gives_ratios_and_decides(speaker_exp, an4, tmp_path):
+def test_a_calibration_beside_the_config_gives_ratios_and_decides(
+    speaker_exp, an4, tmp_path
+):
     a, b, c = (an4[name] for name in ("an251-fash-b", "an253-fash-b", "cen8-fcaw-b"))
     exp = shutil.copytree(speaker_exp, tmp_path / "exp")
     weights = {"duration": (1.5, 0.5), "magnitude": (-1.0, 2.0)}
     Calibration(2.0, 0.25, weights, {}).save(exp / "calibration.json")
-    (exp / "threshold.json").write_text('{"cosine": 0.1}')  # the calibration goes before it
+    (exp / "threshold.json").write_text(
+        '{"cosine": 0.1}'
+    )  # the calibration goes before it
     result = SpeakerVerifier.from_pretrained(exp, p_target=0.01).verify([a, b], c)
 
     speech2embedding = Speech2Embedding.from_pretrained(speaker_exp)
@@ -119,10 +142,15 @@ def test_a_calibration_beside_the_config_gives_ratios_and_decides(speaker_exp, a
     lengths = [float(speech2embedding(wave).norm()) for wave in waves]
     durations = np.log(sorted([seconds[0] + seconds[1], seconds[2]]))
     magnitudes = np.log(sorted([(lengths[0] + lengths[1]) / 2, lengths[2]]))
-    expected = 2.0 * result["score"] + 0.25 + durations @ [1.5, 0.5] + magnitudes @ [-1.0, 2.0]
+    expected = (
+        2.0 * result["score"] + 0.25 + durations @ [1.5, 0.5] + magnitudes @ [-1.0, 2.0]
+    )
     assert result["llr"] == pytest.approx(expected, abs=1e-4)
     assert result["threshold"] == pytest.approx(np.log(99))
-    assert (result["decision"], result["threshold_on"]) == (expected >= np.log(99), "llr")
+    assert (result["decision"], result["threshold_on"]) == (
+        expected >= np.log(99),
+        "llr",
+    )
     assert json.loads(json.dumps(result)) == result  # plain numbers
 
     given = SpeakerVerifier.from_pretrained(exp, threshold=0.0).verify([a, b], c)
@@ -132,12 +160,12 @@ def test_a_calibration_beside_the_config_gives_ratios_and_decides(speaker_exp, a
 
 def test_a_calibration_that_needs_a_cohort_is_refused():
     with pytest.raises(SVError, match="cohort_mean"):
-        Decider(Calibration(1.0, 0.0, {"cohort_mean": (1.0, 1.0)}, {}))
+        ScoreDecision(Calibration(1.0, 0.0, {"cohort_mean": (1.0, 1.0)}, {}))
 
 
 def test_a_prior_must_be_a_probability():
     with pytest.raises(SVError, match="p_target"):
-        Decider(p_target=1.0)
+        ScoreDecision(p_target=1.0)
 
 
 @pytest.mark.parametrize("bad", ["nowhere.wav", np.zeros(0), np.zeros(50), []])

@@ -5,8 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.loading import load_speaker_model
-from espnet2_sv.inference.waveforms import WaveformEmbedder, check_waveform, split_evenly
+from espnet2_sv.inference.waveforms import (
+    WaveformEmbedder,
+    check_waveform,
+    split_evenly,
+)
+from espnet2_sv.models.load import load_speaker_model
 
 RATE = 16000
 
@@ -59,7 +63,9 @@ def test_a_long_recording_is_the_mean_of_its_pieces(model):
     norms = np.linalg.norm(rows, axis=1)
     weights = np.array([len(piece) for piece in pieces]) / len(wave)
     direction = (weights[:, None] * rows / norms[:, None]).sum(0)
-    cosine = embedding @ direction / np.linalg.norm(embedding) / np.linalg.norm(direction)
+    cosine = (
+        embedding @ direction / np.linalg.norm(embedding) / np.linalg.norm(direction)
+    )
     assert cosine == pytest.approx(1.0, abs=1e-10)
     assert np.linalg.norm(embedding) == pytest.approx((weights * norms).sum(), rel=1e-5)
 
@@ -111,7 +117,11 @@ def test_any_array_of_floats_is_taken():
     expected = torch.tensor([1.0, 2.0, 3.0])
     read_only = np.array([1.0, 2.0, 3.0])
     read_only.setflags(write=False)
-    for wave in (read_only, np.array([3.0, 2.0, 1.0])[::-1], np.array([1, 2, 3], np.longdouble)):
+    for wave in (
+        read_only,
+        np.array([3.0, 2.0, 1.0])[::-1],
+        np.array([1, 2, 3], np.longdouble),
+    ):
         assert torch.equal(check_waveform(wave), expected)
     half = torch.tensor([1, 2, 3], dtype=torch.float16, requires_grad=True)
     assert torch.equal(check_waveform(half), expected)
@@ -129,7 +139,9 @@ def test_mixed_precision_is_close_to_full_precision(model):
     assert torch.nn.functional.cosine_similarity(mixed, full, dim=0) > 0.99
 
 
-@pytest.mark.parametrize("bad", [{"dtype": "float64"}, {"max_seconds": 0}, {"batch_seconds": -1}])
+@pytest.mark.parametrize(
+    "bad", [{"dtype": "float64"}, {"max_seconds": 0}, {"batch_seconds": -1}]
+)
 def test_bad_settings_are_refused(model, bad):
     with pytest.raises(SVError):
         WaveformEmbedder(model, **bad)

@@ -2,9 +2,9 @@ import pytest
 import torch
 from espnet2.spk.loss.aamsoftmax import AAMSoftmax
 
-from espnet2_sv.asr.backbone import build_backbone
+from espnet2_sv.backbones.build import build_backbone
+from espnet2_sv.heads.mfa import MFAHead
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.nets.mfa import MFAHead
 
 SETTINGS = {
     "frontend": "default",
@@ -26,7 +26,9 @@ SETTINGS = {
 @pytest.fixture
 def model():
     torch.manual_seed(0)
-    return SpeakerModel(build_backbone(SETTINGS), MFAHead(2, 16, embed_dim=8), AAMSoftmax(8, 3))
+    return SpeakerModel(
+        build_backbone(SETTINGS), MFAHead(2, 16, embed_dim=8), AAMSoftmax(8, 3)
+    )
 
 
 @torch.no_grad()
@@ -79,7 +81,11 @@ def test_front_end_and_loss_stay_in_float32_under_autocast(model):
 
 
 def test_every_trainable_parameter_gets_a_gradient(model):
-    loss, _, _ = model(torch.randn(4, 9600), torch.full((4,), 9600), torch.tensor([0, 1, 2, 0]))
+    loss, _, _ = model(
+        torch.randn(4, 9600), torch.full((4,), 9600), torch.tensor([0, 1, 2, 0])
+    )
     loss.backward()
-    without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    without = [
+        n for n, p in model.named_parameters() if p.requires_grad and p.grad is None
+    ]
     assert without == []  # DistributedDataParallel would wait for them

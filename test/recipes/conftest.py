@@ -77,4 +77,6 @@ def copied_recipe(tmp_path_factory):
 
 def _ignored(folder: str, names: list[str]) -> set[str]:
     in_recipe = Path(folder).relative_to(ROOT).parts[:1] == ("egs2",)
-    return NOT_COPIED(folder, names) | ({n for n in names if n in MADE} if in_recipe else set())
+    return NOT_COPIED(folder, names) | (
+        {n for n in names if n in MADE} if in_recipe else set()
+    )

@@ -31,19 +31,35 @@ comparisons:
 - {system: adaptor, against: adaptor_last, title: all or last}
 """
 SHORT = (
-    *("--folds", "1", "--seeds", "0 1", "--systems", "few.yaml", "--resemblyzer", "false"),
+    *(
+        "--folds",
+        "1",
+        "--seeds",
+        "0 1",
+        "--systems",
+        "few.yaml",
+        "--resemblyzer",
+        "false",
+    ),
     *("--clips", "24"),
     "--asr_args",
-    "--max_epoch 2 --num_iters_per_epoch 2 --scheduler_conf total_steps=4 --num_workers 0",
+    (
+        "--max_epoch 2 --num_iters_per_epoch 2 --scheduler_conf total_steps=4"
+        " --num_workers 0"
+    ),
     "--sv_args",
-    "--max_epoch 1 --num_iters_per_epoch 2 --batch_size 4 --num_workers 0"
-    " --lr_schedule warmup_steps=1",
+    (
+        "--max_epoch 1 --num_iters_per_epoch 2 --batch_size 4 --num_workers 0"
+        " --lr_schedule warmup_steps=1"
+    ),
 )
 
 
 @pytest.fixture(scope="module")
 def queen(queen_archive, tmp_path_factory):
-    return queen_archive.make_queen(tmp_path_factory.mktemp("queen") / "queen.1c", words=5).path
+    return queen_archive.make_queen(
+        tmp_path_factory.mktemp("queen") / "queen.1c", words=5
+    ).path
 
 
 @pytest.fixture
@@ -85,7 +101,9 @@ def hide_apt_get(recipe) -> None:
 def published_asr(asr_fixtures, tmp_path_factory):
     """A packed ASR model with the settings of a published one, small and with random weights."""
     settings = asr_fixtures.published("librispeech_conformer_hop160")
-    return asr_fixtures.train(tmp_path_factory.mktemp("published"), settings).pack(with_stats=True)
+    return asr_fixtures.train(tmp_path_factory.mktemp("published"), settings).pack(
+        with_stats=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +119,9 @@ def package(queen, tmp_path_factory):
     (folder / "root/DEBIAN/control").write_text(control)
     (folder / "root").chmod(0o755)
     deb = folder / f"{PACKAGE}_1-1_all.deb"
-    subprocess.run(["dpkg-deb", "--build", folder / "root", deb], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "--build", folder / "root", deb], check=True, capture_output=True
+    )
     return deb
 
 
@@ -115,26 +135,40 @@ def tables(recipe) -> dict[str, str]:
 
 
 def test_data_of_all_folds_are_made_checked_and_not_made_again(recipe, queen):
-    call = ("./run.sh", "--stop_stage", "1", "--local_data_opts", f"{SMALL} --fotaq {queen}")
+    call = (
+        "./run.sh",
+        "--stop_stage",
+        "1",
+        "--local_data_opts",
+        f"{SMALL} --fotaq {queen}",
+    )
     done = recipe.run(*call)
     assert done.returncode == 0, done.stdout
     for fold in (1, 2, 3):
         for kind in ("train", "valid", "test", "test4"):
             assert f"data/fold{fold}_{kind}: no problems found" in done.stdout
             formatted = recipe.read(f"dump/raw/fold{fold}_{kind}/wav.scp")
-            assert formatted == recipe.read(f"data/fold{fold}_{kind}/wav.scp")  # nothing converted
+            assert formatted == recipe.read(
+                f"data/fold{fold}_{kind}/wav.scp"
+            )  # nothing converted
     assert "Warning" not in done.stdout  # of training speakers in a test set, for one
     before = {p: p.stat().st_mtime_ns for p in (recipe.folder / "data").rglob("*")}
     again = recipe.run(*call)
     assert again.returncode == 0, again.stdout
     assert "data/about/characters: done before" in again.stdout
-    assert {p: p.stat().st_mtime_ns for p in (recipe.folder / "data").rglob("*")} == before
+    assert {
+        p: p.stat().st_mtime_ns for p in (recipe.folder / "data").rglob("*")
+    } == before
 
 
 def test_the_package_is_fetched_once_and_a_kill_is_made_good(recipe, package, queen):
     set_apt_get(recipe, f'echo "$@" >> "$HOME/calls"; cp {package} .')
     call = ("local/data.sh", *SMALL.split())
-    for moment in ("downloads/*.deb", "data/clips/BOB/*.flac", "data/fold2_train/wav.scp"):
+    for moment in (
+        "downloads/*.deb",
+        "data/clips/BOB/*.flac",
+        "data/fold2_train/wav.scp",
+    ):
         recipe.kill_when(moment, *call)
     done = recipe.run(*call)
     assert done.returncode == 0, done.stdout
@@ -153,7 +187,9 @@ def test_the_package_is_fetched_once_and_a_kill_is_made_good(recipe, package, qu
     assert tables(recipe) == resumed
 
 
-def test_what_is_missing_or_damaged_is_told_in_the_last_line(recipe, package, queen, tmp_path):
+def test_what_is_missing_or_damaged_is_told_in_the_last_line(
+    recipe, package, queen, tmp_path
+):
     def refused(*options: str) -> str:
         done = recipe.run("local/data.sh", *options)
         assert done.returncode == 1, done.stdout
@@ -161,7 +197,10 @@ def test_what_is_missing_or_damaged_is_told_in_the_last_line(recipe, package, qu
         return done.stdout.splitlines()[-1]
 
     told = refused()
-    assert f"apt-get cannot fetch {PACKAGE} (E: Unable to fetch); run apt-get update" in told
+    assert (
+        f"apt-get cannot fetch {PACKAGE} (E: Unable to fetch); run apt-get update"
+        in told
+    )
     hide_apt_get(recipe)
     assert "there is no apt-get" in refused()
 
@@ -177,13 +216,17 @@ def test_what_is_missing_or_damaged_is_told_in_the_last_line(recipe, package, qu
     assert not (recipe.folder / "downloads/queen.1c").exists()
 
 
-def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(recipe, queen):
+def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(
+    recipe, queen
+):
     (recipe.folder / "few.yaml").write_text(FEW)
     call = ("./run.sh", *SHORT, "--local_data_opts", f"{SMALL} --fotaq {queen}")
     recipe.kill_when("exp/fold1/sv_fast_seed0/checkpoint.pth", *call)
     done = recipe.run(*call)
     assert done.returncode == 0, done.stdout
-    told = re.search("transfer is (slow|fast) .validation: slow (.*) %, fast (.*) %", done.stdout)
+    told = re.search(
+        "transfer is (slow|fast) .validation: slow (.*) %, fast (.*) %", done.stdout
+    )
     chosen = os.readlink(recipe.folder / "exp/fold1/sv_transfer_seed0")
     assert chosen == f"sv_{told[1]}_seed0"
     assert told[1] == ("slow" if float(told[2]) <= float(told[3]) else "fast")
@@ -210,17 +253,26 @@ def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(recip
             assert rate["alone"] == rate["joint"]
             assert rate["equal_texts"] == rate["texts"] > 0
 
-    trained = {p: p.stat().st_mtime_ns for p in recipe.folder.glob("exp/fold1/*/checkpoint.pth")}
+    trained = {
+        p: p.stat().st_mtime_ns
+        for p in recipe.folder.glob("exp/fold1/*/checkpoint.pth")
+    }
     assert len(trained) == 5 + 1  # one is seen by two names
     assert recipe.run(*call).returncode == 0
     for path, time in trained.items():
         assert path.stat().st_mtime_ns == time
 
     enroll, test = (
-        line.split()[1] for line in recipe.read("data/fold1_test/wav.scp").splitlines()[:2]
+        line.split()[1]
+        for line in recipe.read("data/fold1_test/wav.scp").splitlines()[:2]
     )
     told = recipe.run(
-        *("bash", "-c", '. ./path.sh && python3 -m espnet2_sv.bin.sv_verify "$@"', "bash"),
+        *(
+            "bash",
+            "-c",
+            '. ./path.sh && python3 -m espnet2_sv.bin.sv_verify "$@"',
+            "bash",
+        ),
         *("--model", "exp/fold1/sv_adaptor_seed0/sv_adaptor_seed0.zip"),
         *("--enroll", enroll, "--test", test),
     )

@@ -34,16 +34,24 @@ def local(name: str):
 def options(**values) -> list[str]:
     """Command-line options; a list is several words."""
     lists = {k: v if isinstance(v, list) else [v] for k, v in values.items()}
-    return [str(word) for name, words in lists.items() for word in (f"--{name}", *words)]
+    return [
+        str(word) for name, words in lists.items() for word in (f"--{name}", *words)
+    ]
 
 
-def espnet_start(config: Path, corpus, folder: Path, seed: int) -> dict[str, torch.Tensor]:
+def espnet_start(
+    config: Path, corpus, folder: Path, seed: int
+) -> dict[str, torch.Tensor]:
     """The weights of an ESPnet ASR training that has learned nothing: its learning rate is 0."""
-    names = [line.split()[0] for line in (corpus.root / "wav.scp").read_text().splitlines()]
+    names = [
+        line.split()[0] for line in (corpus.root / "wav.scp").read_text().splitlines()
+    ]
     text = write(folder / "text", "".join(f"{name} AB\n" for name in names))
     known = ASRTask.get_default_config()
     settings = yaml.safe_load(config.read_text()).items()
-    config = write(folder / "a.yaml", yaml.safe_dump({k: v for k, v in settings if k in known}))
+    config = write(
+        folder / "a.yaml", yaml.safe_dump({k: v for k, v in settings if k in known})
+    )
     call = options(config=config, output_dir=folder, ngpu=0, seed=seed, num_workers=0)
     call += options(optim="sgd", optim_conf="lr=0", scheduler="none", max_epoch=1)
     call += options(num_att_plot=0, use_matplotlib="false", use_tensorboard="false")
@@ -57,7 +65,9 @@ def espnet_start(config: Path, corpus, folder: Path, seed: int) -> dict[str, tor
     return torch.load(folder / "1epoch.pth", weights_only=True)
 
 
-def test_untrained_weights_are_those_that_espnet_s_training_starts_from(zoo, corpus, tmp_path):
+def test_untrained_weights_are_those_that_espnet_s_training_starts_from(
+    zoo, corpus, tmp_path
+):
     config = zoo.absolute_config("attention")
     drawn = {}
     for name, seed in (("0", 0), ("0_again", 0), ("1", 1)):
@@ -68,16 +78,23 @@ def test_untrained_weights_are_those_that_espnet_s_training_starts_from(zoo, cor
     start = espnet_start(config, corpus, tmp_path / "espnet", 1)
     assert start.keys() == drawn["1"].keys()
     for key, value in start.items():
-        if "running_" not in key and "num_batches" not in key:  # one batch has been seen
+        if (
+            "running_" not in key and "num_batches" not in key
+        ):  # one batch has been seen
             assert torch.equal(drawn["1"][key], value), key
-    differs = [key for key, value in start.items() if not torch.equal(drawn["0"][key], value)]
+    differs = [
+        key for key, value in start.items() if not torch.equal(drawn["0"][key], value)
+    ]
     assert len(differs) > 30
     assert not any(key.startswith("normalize.") for key in differs)
 
 
 def test_a_configuration_that_does_not_fit_is_named(tmp_path):
     random_asr = local("random_asr")
-    for text, told in ((None, "cannot be read"), ("a: b", "is no configuration of an ASR")):
+    for text, told in (
+        (None, "cannot be read"),
+        ("a: b", "is no configuration of an ASR"),
+    ):
         config = tmp_path / "config.yaml"
         if text:
             config.write_text(text)
@@ -93,7 +110,9 @@ def write(path: Path, text: str) -> str:
 
 def test_error_rates_are_those_counted_by_hand(tmp_path):
     reference = write(tmp_path / "text", "a HE SAID NO\nb YES\n")
-    alone = write(tmp_path / "alone", "a HE SAD NO NO\nb\n")  # 1 - and 3 + characters, then 3 -
+    alone = write(
+        tmp_path / "alone", "a HE SAD NO NO\nb\n"
+    )  # 1 - and 3 + characters, then 3 -
     joint = write(tmp_path / "joint", "b YES\na HE SAD NO NO\n")
     output = tmp_path / "recognition.json"
     greedy = options(compare=["seen", "greedy", reference, alone, joint])
@@ -104,7 +123,10 @@ def test_error_rates_are_those_counted_by_hand(tmp_path):
         "cer": pytest.approx(100 * 7 / 13),
         "wer": pytest.approx(100 * 3 / 4),
     }
-    assert found["greedy"]["joint"] == {"cer": pytest.approx(400 / 13), "wer": pytest.approx(50.0)}
+    assert found["greedy"]["joint"] == {
+        "cer": pytest.approx(400 / 13),
+        "wer": pytest.approx(50.0),
+    }
     assert found["greedy"]["characters"] == 13
     assert found["greedy"]["words"] == 4
     assert [found[d]["equal_texts"] for d in ("greedy", "beam")] == [1, 2]
@@ -124,14 +146,24 @@ def test_greedy_texts_are_those_of_sv_joint(zoo, corpus, tmp_path):
 
 
 def probe(exp: Path, fold: int, kind: str, rates: dict[str, float]) -> None:
-    layers = [{"name": name, "eer": rate, "eer_ci95": None} for name, rate in rates.items()]
-    write(exp / f"fold{fold}/probe/{kind}/layer_probe.json", json.dumps({"layers": layers}))
+    layers = [
+        {"name": name, "eer": rate, "eer_ci95": None} for name, rate in rates.items()
+    ]
+    write(
+        exp / f"fold{fold}/probe/{kind}/layer_probe.json",
+        json.dumps({"layers": layers}),
+    )
 
 
 def test_probes_are_averaged_over_folds(tmp_path):
     for fold, rate in ((1, 20.0), (3, 30.0)):
         for shift, kind in enumerate(("asr", "asr_half", "asr_random")):
-            probe(tmp_path, fold, kind, {"block 1": rate + shift, "block 2": rate + 2 * shift})
+            probe(
+                tmp_path,
+                fold,
+                kind,
+                {"block 1": rate + shift, "block 2": rate + 2 * shift},
+            )
     call = [
         "--expdir",
         str(tmp_path),
@@ -143,7 +175,10 @@ def test_probes_are_averaged_over_folds(tmp_path):
     ]
     local("plot_probes").main(call)
     rows = (tmp_path / "probes.md").read_text().splitlines()
-    assert rows[2:] == ["| block 1 | 25.0 | 26.0 | 27.0 |", "| block 2 | 25.0 | 27.0 | 29.0 |"]
+    assert rows[2:] == [
+        "| block 1 | 25.0 | 26.0 | 27.0 |",
+        "| block 2 | 25.0 | 27.0 | 29.0 |",
+    ]
     assert (tmp_path / "probes.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SVError, match=r"run local/probe.sh --fold 2"):
         local("plot_probes").main([*call, "2"])
@@ -188,11 +223,13 @@ def test_curves_are_those_of_all_trainings_of_a_system(tmp_path):
     picture = tmp_path / "curves.png"
     module.main(options(expdir=tmp_path, folds=[1, 2], output=picture))
     assert picture.read_bytes().startswith(b"\x89PNG")
-    with pytest.raises(SVError, match=r"fold3/asr/train/checkpoint.pth: cannot be read"):
+    with pytest.raises(
+        SVError, match=r"fold3/asr/train/checkpoint.pth: cannot be read"
+    ):
         module.main(options(expdir=tmp_path, output=picture))
 
 
-class Voice:
+class SpeakerTemplate:
     """Stands for Resemblyzer's encoder, which is fetched from PyPI: of its shapes."""
 
     def __init__(self, *args, **kwargs):
@@ -201,7 +238,11 @@ class Voice:
 
     def named_parameters(self):
         parts = {"lstm": self.lstm, "linear": self.linear}
-        return [(f"{k}.{n}", p) for k, part in parts.items() for n, p in part.named_parameters()]
+        return [
+            (f"{k}.{n}", p)
+            for k, part in parts.items()
+            for n, p in part.named_parameters()
+        ]
 
     def compute_partial_slices(self, samples, rate, min_coverage):
         starts = range(0, samples // 160 - 159, round(100 / rate))
@@ -214,13 +255,15 @@ class Voice:
 @pytest.fixture
 def resemblyzer(monkeypatch):
     module = types.ModuleType("resemblyzer")
-    module.VoiceEncoder, module.sampling_rate = Voice, 16000
+    module.VoiceEncoder, module.sampling_rate = SpeakerTemplate, 16000
     module.preprocess_wav = lambda speech: speech[np.abs(speech) > 0]
     monkeypatch.setitem(sys.modules, "resemblyzer", module)
     return local("embed_resemblyzer")
 
 
-def test_resemblyzer_embeds_in_kaldi_s_format_and_is_counted(resemblyzer, corpus, tmp_path):
+def test_resemblyzer_embeds_in_kaldi_s_format_and_is_counted(
+    resemblyzer, corpus, tmp_path
+):
     wavs = options(wav_scp=corpus.root / "wav.scp", output_dir=tmp_path)
     resemblyzer.main([*wavs, *options(system=tmp_path / "system.json")])
     names, vectors = read_embeddings(tmp_path / "xvector.scp")
@@ -228,13 +271,20 @@ def test_resemblyzer_embeds_in_kaldi_s_format_and_is_counted(resemblyzer, corpus
         (corpus.root / "wav.scp").read_text().splitlines()
     )
     speech, _ = soundfile.read(corpus.root / "wav" / f"{names[5]}.wav")
-    np.testing.assert_allclose(vectors[5], [speech.mean(), speech.std()], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        vectors[5], [speech.mean(), speech.std()], rtol=1e-4, atol=1e-6
+    )
     system = json.loads((tmp_path / "system.json").read_text())
-    assert system["parameters"] == sum(p.numel() for _, p in Voice().named_parameters())
-    # a frame: gates of three layers, each of its input and its state; a window: 160 frames, 256^2
+    assert system["parameters"] == sum(
+        p.numel() for _, p in SpeakerTemplate().named_parameters()
+    )
+    # a frame: gates of three layers, each of its input and its state; a window: 160
+    # frames, 256^2
     frame = 4 * 256 * (40 + 256 + 4 * 256)
     windows = 11  # of 1.6 s, which start every 0.77 s in 10 s
-    assert system["gmac_per_second"] == pytest.approx(windows * (160 * frame + 256**2) / 1e10)
+    assert system["gmac_per_second"] == pytest.approx(
+        windows * (160 * frame + 256**2) / 1e10
+    )
 
 
 def test_a_clip_without_voice_is_named(resemblyzer, tmp_path):
@@ -256,7 +306,9 @@ def run_script(script: str, *options: str, **env: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("script", ["resemblyzer.sh", "recognise.sh", "probe.sh"])
-def test_scripts_explain_themselves_and_tell_in_one_line_what_is_missing(script, tmp_path):
+def test_scripts_explain_themselves_and_tell_in_one_line_what_is_missing(
+    script, tmp_path
+):
     shown = run_script(script, "--help")
     assert shown.returncode == 0
     assert "expdir=exp" in shown.stdout
@@ -266,24 +318,40 @@ def test_scripts_explain_themselves_and_tell_in_one_line_what_is_missing(script,
     assert "run.sh makes it; is --fold 9 right?" in refused.stderr
 
 
-def test_a_quick_run_leaves_out_what_says_so_and_all_runs_what_is_not_published(tmp_path):
+def test_a_quick_run_leaves_out_what_says_so_and_all_runs_what_is_not_published(
+    tmp_path,
+):
     rows = ["{name: a, quick: false}", "{name: b}", "{name: c, asr: given}"]
     lines = [f"- {row[:-1]}, description: x, seeds: 1}}" for row in rows]
     file = tmp_path / "systems.yaml"
     file.write_text("\n".join(["systems:", *lines, ""]))
     for quick, names in (("true", "b\n"), ("false", "a b\n")):
-        told = run_script("systems.py", "names", "--systems", str(file), "--quick", quick)
+        told = run_script(
+            "systems.py", "names", "--systems", str(file), "--quick", quick
+        )
         assert told.stdout == names, told.stderr
 
 
 def test_what_starts_from_no_trained_asr_model_can_be_trained_early(tmp_path):
     kinds = {"a": "trained", "b": "random", "c": "none", "d": "half"}
-    rows = [f"name: {name}, asr: {asr}, task: t, config: c" for name, asr in kinds.items()]
+    rows = [
+        f"name: {name}, asr: {asr}, task: t, config: c" for name, asr in kinds.items()
+    ]
     rows.append("name: e, asr: random, best_of: [b, c]")
     lines = [f"- {{{row}, description: x, seeds: 2}}" for row in rows]
     file = tmp_path / "systems.yaml"
     file.write_text("\n".join(["systems:", *lines, ""]))
-    options = ("--systems", str(file), "--fold", "3", "--seeds", "5", "6", "--only", *"abcde")
+    options = (
+        "--systems",
+        str(file),
+        "--fold",
+        "3",
+        "--seeds",
+        "5",
+        "6",
+        "--only",
+        *"abcde",
+    )
     told = run_script("systems.py", "jobs", "--kind", "early", *options)
     assert told.stdout == "".join(
         f"3 {seed} {name} t c {kinds[name]}\n" for seed in (5, 6) for name in "bc"
@@ -298,13 +366,32 @@ def test_the_candidate_of_the_lowest_error_rate_on_validation_is_chosen(tmp_path
     write(file, "\n".join(["systems:", *lines, ""]))
     labels = ["target", "target", "nontarget", "nontarget"]
     write(trials, "".join(f"a{i} b{i} {label}\n" for i, label in enumerate(labels)))
-    scores = {"slow": [3, 2, 1, 0], "fast": [0, 1, 2, 3], "plain": [3, 1, 2, 0]}  # 0, 100, 50 %
+    scores = {
+        "slow": [3, 2, 1, 0],
+        "fast": [0, 1, 2, 3],
+        "plain": [3, 1, 2, 0],
+    }  # 0, 100, 50 %
     for name, values in scores.items():
         text = "".join(f"a{i} b{i} {value}\n" for i, value in enumerate(values))
-        write(tmp_path / f"exp/fold1/sv_{name}_seed0/inference/valid/cosine/scores", text)
-    options = ["--systems", file, "--expdir", tmp_path / "exp", "--fold", "1", "--seeds", "0"]
+        write(
+            tmp_path / f"exp/fold1/sv_{name}_seed0/inference/valid/cosine/scores", text
+        )
+    options = [
+        "--systems",
+        file,
+        "--expdir",
+        tmp_path / "exp",
+        "--fold",
+        "1",
+        "--seeds",
+        "0",
+    ]
     options += ["--trials", trials, "--only", "x"]
-    for names, best in (([], "slow"), (["slow", "fast"], "slow"), (["fast", "plain"], "plain")):
+    for names, best in (
+        ([], "slow"),
+        (["slow", "fast"], "slow"),
+        (["fast", "plain"], "plain"),
+    ):
         told = run_script("systems.py", "choose", *map(str, options), *names)
         assert f"fold 1: x is {best} (" in told.stdout, told.stderr
         assert os.readlink(tmp_path / "exp/fold1/sv_x_seed0") == f"sv_{best}_seed0"

@@ -21,7 +21,12 @@ pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 TASKS = ("transfer", "scratch", "adaptor", "distill")
 TRANSFER = ("env", "tasks=transfer", "./run.sh")
 LMFT = ("--lmft_config", "conf/train_sv_lmft.yaml", "--stage", "4")
-FIRST_BLOCKS = ("--sv_config", "conf/train_sv_distill_transfer.yaml", "--sv_tag", "first_blocks")
+FIRST_BLOCKS = (
+    "--sv_config",
+    "conf/train_sv_distill_transfer.yaml",
+    "--sv_tag",
+    "first_blocks",
+)
 EPOCHS = 6  # of that training
 EMBED = """
 import sys
@@ -54,7 +59,9 @@ def test_text_is_the_same_before_and_after_the_adaptor(finished):
     joint = finished.read(f"{sets}/joint/text").splitlines()
     assert sorted(alone) == sorted(joint)
     assert all(len(line.split()) > 1 for line in joint)
-    system = json.loads(finished.read("exp/sv_adaptor/inference/test/cosine/system.json"))
+    system = json.loads(
+        finished.read("exp/sv_adaptor/inference/test/cosine/system.json")
+    )
     assert system["cer_asr_alone"] == system["cer_joint"]
     assert 0 < system["trained_parameters"] < system["parameters"]
 
@@ -64,7 +71,10 @@ def test_packed_model_gives_the_recipe_s_embedding_elsewhere(finished, tmp_path)
     name, wav = finished.read("data/test/wav.scp").splitlines()[0].split()
     moved = tmp_path / "model.zip"
     moved.write_bytes(packed.read_bytes())
-    env = os.environ | {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    env = os.environ | {
+        "HOME": str(tmp_path),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
     printed = subprocess.run(
         [sys.executable, "-c", EMBED, moved, finished.folder / wav],
         cwd=tmp_path,
@@ -74,12 +84,18 @@ def test_packed_model_gives_the_recipe_s_embedding_elsewhere(finished, tmp_path)
         check=True,
     ).stdout
     scp = finished.folder / "exp/sv_transfer/inference/trials/xvector.scp"
-    line = next(line for line in scp.read_text().splitlines() if line.split()[0] == name)
+    line = next(
+        line for line in scp.read_text().splitlines() if line.split()[0] == name
+    )
     stored = kaldiio.load_mat(str(finished.folder / line.split()[1]))
-    np.testing.assert_allclose(np.array(printed.split(), float), stored, atol=1e-6, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.array(printed.split(), float), stored, atol=1e-6, rtol=1e-5
+    )
 
 
-def test_a_student_comes_to_say_what_the_teacher_says_of_held_out_clips(finished, monkeypatch):
+def test_a_student_comes_to_say_what_the_teacher_says_of_held_out_clips(
+    finished, monkeypatch
+):
     keep_all = ("--sv_args", f"--keep_nbest_models {EPOCHS}")
     only_training = ("--stage", "4", "--stop_stage", "4")
     done = finished.run(
@@ -88,11 +104,16 @@ def test_a_student_comes_to_say_what_the_teacher_says_of_held_out_clips(finished
     assert done.returncode == 0, done.stdout
     monkeypatch.chdir(finished.folder)  # paths in the configuration are from there
     config = yaml.safe_load(finished.read("exp/sv_first_blocks/config.yaml"))
-    model = SVDistillTask.build_model(argparse.Namespace(**config | {"resume": False})).eval()
-    # Segments of training speakers that only the teacher has heard; speakers that neither has.
+    model = SVDistillTask.build_model(
+        argparse.Namespace(**config | {"resume": False})
+    ).eval()
+    # Segments of training speakers that only the teacher has heard; speakers that
+    # neither has.
     for name in ("valid", "test"):
         first, last = (
-            _divergence(model, f"exp/sv_first_blocks/{epoch}epoch.pth", f"data/{name}/wav.scp")
+            _divergence(
+                model, f"exp/sv_first_blocks/{epoch}epoch.pth", f"data/{name}/wav.scp"
+            )
             for epoch in (1, EPOCHS)
         )
         assert last["kl"] < 0.5 * first["kl"], name
@@ -113,7 +134,9 @@ def test_it_ends_with_what_a_newcomer_does_next(finished):
     assert [line.strip() for line in end[1:5]] == models
     answer = json.loads(next(line for line in end if line.strip().startswith("{")))
     assert answer["decision"] in (True, False)
-    folder, command = (line.strip() for line in end if line.startswith(("    cd ", "    python3 ")))
+    folder, command = (
+        line.strip() for line in end if line.startswith(("    cd ", "    python3 "))
+    )
     command = command.replace("A.wav", end[6].strip()).replace("B.wav", end[7].strip())
     again = finished.run("bash", "-c", f"{folder}\n{command} 2> /dev/null")
     assert json.loads(again.stdout) == answer
@@ -144,7 +167,10 @@ def test_training_with_other_settings_is_not_mixed_into_a_trained_model(finished
         (["--asr_model", "nobody/nothing", "--stage", "2"], "nobody/nothing"),
         (["--test_sets", "wrong", "--stage", "3"], "zzz-nobody of"),
         (["--dumpdir", "data/noise.scp/dump", "--stage", "3"], "cannot be written to"),
-        (["--noise_scp", "missing.scp", "--sv_tag", "new", "--stage", "4"], "missing.scp"),
+        (
+            ["--noise_scp", "missing.scp", "--sv_tag", "new", "--stage", "4"],
+            "missing.scp",
+        ),
         (["--sv_args", "--batch_size 1", "--stage", "4"], "--batch_size 1"),
         (["--sv_args", "--magic true", "--stage", "4"], "--magic"),
         (["--sv_tag", "new", "--stage", "6"], "run stage 4 first"),
@@ -175,19 +201,29 @@ def _divergence(model, weights: str, wav_scp: str) -> dict[str, float]:
             samples = torch.tensor([speech.size(1)])
             blocks, lengths = model.backbone(speech, samples)
             found = model.distill(blocks[model.layer - 1], lengths, speech, samples)
-            sums.append(torch.stack([found.loss, found.weight, found.agreeing, found.frames]))
+            sums.append(
+                torch.stack([found.loss, found.weight, found.agreeing, found.frames])
+            )
     loss, weight, agreeing, frames = torch.stack(sums).sum(dim=0).tolist()
     return {"kl": loss / weight, "agreement": agreeing / frames}
 
 
 def _told(process) -> list[str]:
     """What a command says, less the line that repeats its arguments."""
-    return [line for line in process.stdout.splitlines() if "./sv.sh --sv_task" not in line]
+    return [
+        line for line in process.stdout.splitlines() if "./sv.sh --sv_task" not in line
+    ]
 
 
 def _times(recipe) -> dict[str, float]:
     """When the results were written."""
-    patterns = ("data/**/*", "dump/**/*", "exp/**/*.pth", "exp/**/*.zip", "exp/**/xvector.*")
+    patterns = (
+        "data/**/*",
+        "dump/**/*",
+        "exp/**/*.pth",
+        "exp/**/*.zip",
+        "exp/**/xvector.*",
+    )
     patterns += (
         "exp/**/*.log",
         "dump/**/*.log",

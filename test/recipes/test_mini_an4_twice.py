@@ -31,7 +31,9 @@ def test_two_runs_at_a_time_in_one_folder_leave_one_whole_result(twice):
         assert f"sv_{task}/test/cosine " in page
         packed = zipfile.ZipFile(twice.folder / f"exp/sv_{task}/sv_{task}.zip")
         assert packed.testzip() is None
-    left = [p.name for p in twice.folder.rglob("*") if p.name.endswith((".lock", ".part"))]
+    left = [
+        p.name for p in twice.folder.rglob("*") if p.name.endswith((".lock", ".part"))
+    ]
     assert not left
 
 
@@ -40,10 +42,14 @@ def test_a_whole_run_by_plain_processes_gives_the_same(copied_recipe, twice):
     _shorten_asr_training(recipe)
     done = recipe.run(*TRANSFER, preload="false", PLAIN_PYTHON="1")
     assert done.returncode == 0, done.stdout
-    assert _scores(recipe, "transfer") == pytest.approx(_scores(twice, "transfer"), abs=1e-4)
+    assert _scores(recipe, "transfer") == pytest.approx(
+        _scores(twice, "transfer"), abs=1e-4
+    )
 
 
-def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(copied_recipe, twice):
+def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(
+    copied_recipe, twice
+):
     recipe = copied_recipe("mini_an4/sv1")
     _shorten_asr_training(recipe)
     sv = "exp/sv_transfer"
@@ -65,7 +71,9 @@ def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(copie
     assert "resumed" in recipe.read(f"{sv}/train.log")
     assert "sv_transfer/test/cosine" in recipe.read("exp/RESULTS.md")
     assert zipfile.ZipFile(recipe.folder / sv / "sv_transfer.zip").testzip() is None
-    assert _scores(recipe, "transfer") == pytest.approx(_scores(twice, "transfer"), abs=1e-4)
+    assert _scores(recipe, "transfer") == pytest.approx(
+        _scores(twice, "transfer"), abs=1e-4
+    )
 
 
 def _shorten_asr_training(recipe) -> None:
@@ -77,5 +85,7 @@ def _shorten_asr_training(recipe) -> None:
 
 def _scores(recipe, task: str) -> dict[str, float]:
     """The scores of the test set, which all stages before have a part in."""
-    lines = recipe.read(f"exp/sv_{task}/inference/test/asnorm_calibrated/scores").splitlines()
+    lines = recipe.read(
+        f"exp/sv_{task}/inference/test/asnorm_calibrated/scores"
+    ).splitlines()
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}

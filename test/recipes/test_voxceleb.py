@@ -15,15 +15,20 @@ DATA = (
 )
 SHORT = "--max_epoch 2 --num_iters_per_epoch 6 --batch_size 16 --num_workers 0"
 SHORT += (
-    " --use_matplotlib false --target_duration 1.0 --use_amp false --lr_schedule warmup_steps=2"
+    " --use_matplotlib false --target_duration 1.0 --use_amp false --lr_schedule"
+    " warmup_steps=2"
 )
 SMALL = {
     "transfer": f"{SHORT} --freeze_encoder_epochs 1",
     "adaptor": f"{SHORT} --head_conf adaptor_dim=16 --head_conf linear_units=32",
-    "distill": f"{SHORT} --encoder_conf ndim=16 --encoder_conf output_size=32"
-    " --branch_conf dim=16 --head_conf embed_dim=16",
-    "scratch": f"{SHORT} --encoder_conf output_size=16 --encoder_conf num_blocks=2"
-    " --encoder_conf linear_units=32",
+    "distill": (
+        f"{SHORT} --encoder_conf ndim=16 --encoder_conf output_size=32"
+        " --branch_conf dim=16 --head_conf embed_dim=16"
+    ),
+    "scratch": (
+        f"{SHORT} --encoder_conf output_size=16 --encoder_conf num_blocks=2"
+        " --encoder_conf linear_units=32"
+    ),
 }
 CONFIG = {"distill": "distill_ecapa", "scratch": "scratch_small"}
 ALL_SETS = ("voxceleb1_o", "voxceleb1_e", "voxceleb1_h")
@@ -45,7 +50,9 @@ def voxceleb(copied_recipe):
 
     def copy(tree):
         recipe = copied_recipe("voxceleb/sv1")
-        places = {name.upper(): getattr(tree, name) for name in ("voxceleb1", "voxceleb2")}
+        places = {
+            name.upper(): getattr(tree, name) for name in ("voxceleb1", "voxceleb2")
+        }
         places |= {"MUSAN": tree.musan, "RIRS": tree.rirs}
         recipe.env |= {name: str(place) for name, place in places.items()}
         recipe.trial_lists = str(tree.trial_lists)
@@ -54,13 +61,22 @@ def voxceleb(copied_recipe):
     return copy
 
 
-def command(recipe, task: str, asr, *options: str, sets=("voxceleb1_o",)) -> tuple[str, ...]:
+def command(
+    recipe, task: str, asr, *options: str, sets=("voxceleb1_o",)
+) -> tuple[str, ...]:
     """The call of run.sh for one way of training, small."""
     name = CONFIG.get(task, task)
     call = ("./run.sh", "--sv_task", task, "--sv_config", f"conf/train_sv_{name}.yaml")
     call += ("--sv_tag", name, "--sv_args", SMALL[task], "--test_sets", " ".join(sets))
     call += ("--local_data_opts", DATA + recipe.trial_lists, "--ngpu", "0", "--nj", "1")
-    call += ("--format_jobs", "2", "--format_args", "--convert_containers true", "--top_n", "50")
+    call += (
+        "--format_jobs",
+        "2",
+        "--format_args",
+        "--convert_containers true",
+        "--top_n",
+        "50",
+    )
     return (*call, *(() if task == "scratch" else ("--asr_model", str(asr))), *options)
 
 
@@ -71,7 +87,9 @@ def finished(voxceleb, archives, zoo):
     asr = zoo.asr("ctc")
     calls = [command(recipe, "transfer", asr, *LMFT), command(recipe, "adaptor", asr)]
     calls.append(command(recipe, "distill", asr, "--score_norm", "false"))
-    calls.append(command(recipe, "scratch", asr, "--score_norm", "false", sets=ALL_SETS))
+    calls.append(
+        command(recipe, "scratch", asr, "--score_norm", "false", sets=ALL_SETS)
+    )
     for call in calls:
         done = recipe.run(*call)
         assert done.returncode == 0, done.stdout
@@ -101,14 +119,18 @@ def test_every_way_fills_its_cells_and_is_packed(finished):
         ("from scratch, 16 x 176", 3),
     ):
         cosine = found[system][0]
-        assert [bool(cell) for cell in cosine[:9]] == [True] * 3 * sets + [False] * 3 * (3 - sets)
+        assert [bool(cell) for cell in cosine[:9]] == [True] * 3 * sets + [
+            False
+        ] * 3 * (3 - sets)
         assert all(cosine[9:11])  # parameters and compute
     for name in ("transfer_lmft", "adaptor", "distill_ecapa", "scratch_small"):
         packed = finished.folder / f"exp/sv_{name}/sv_{name}.zip"
         assert zipfile.ZipFile(packed).testzip() is None
 
 
-def test_each_speed_of_each_training_speaker_is_a_class_until_fine_tuning(finished, zoo):
+def test_each_speed_of_each_training_speaker_is_a_class_until_fine_tuning(
+    finished, zoo
+):
     stage = ("--stage", "5", "--stop_stage", "5")
     done = finished.run(*command(finished, "adaptor", zoo.asr("ctc"), *LMFT, *stage))
     assert done.returncode == 0, done.stdout
@@ -141,14 +163,21 @@ def test_a_run_that_is_killed_in_every_stage_ends_with_the_same_result(
     done = recipe.run(*call)
     assert done.returncode == 0, done.stdout
     assert "resumed" in recipe.read(f"{before}/train.log")
-    assert zipfile.ZipFile(recipe.folder / tuned / "sv_transfer_lmft.zip").testzip() is None
+    assert (
+        zipfile.ZipFile(recipe.folder / tuned / "sv_transfer_lmft.zip").testzip()
+        is None
+    )
     for kind in ("cosine", "asnorm_calibrated"):
         folder = f"{tuned}/inference/voxceleb1_o/{kind}"
-        found, expected = (scores(r.folder / folder / "scores") for r in (recipe, finished))
+        found, expected = (
+            scores(r.folder / folder / "scores") for r in (recipe, finished)
+        )
         assert found.keys() == expected.keys()
         for trial, score in found.items():
             assert score == pytest.approx(expected[trial], abs=1e-4)
-        eer, known = (json.loads(r.read(f"{folder}/metrics.json")) for r in (recipe, finished))
+        eer, known = (
+            json.loads(r.read(f"{folder}/metrics.json")) for r in (recipe, finished)
+        )
         assert eer["eer"] == pytest.approx(known["eer"], abs=0.01)
 
 
@@ -166,7 +195,11 @@ def test_what_is_wrong_with_a_tree_is_named(voxceleb_tree, voxceleb, tmp_path, z
     assert refused.returncode == 1
     assert bad["missing"] in refused.stdout.splitlines()[-1]
 
-    speaker, video, number = bad["missing"][:7], bad["missing"][8:-6], bad["missing"][-5:]
+    speaker, video, number = (
+        bad["missing"][:7],
+        bad["missing"][8:-6],
+        bad["missing"][-5:],
+    )
     found = next((tree.voxceleb1 / "test/wav").glob("*/*/*.wav"))
     folder = tree.voxceleb1 / "test/wav" / speaker / video
     (folder / f"{number}.wav").write_bytes(found.read_bytes())

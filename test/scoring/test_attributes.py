@@ -13,7 +13,9 @@ def values(groups: Groups) -> list[str]:
 
 @pytest.fixture
 def trials(folder):
-    return read_trials(folder.text("trials", "a b target", "b c nontarget", "c a nontarget"))
+    return read_trials(
+        folder.text("trials", "a b target", "b c nontarget", "c a nontarget")
+    )
 
 
 def test_of_trials_in_any_order(folder, trials):
@@ -28,7 +30,9 @@ def test_of_utterances_names_both_sides(folder, trials):
 
 def test_many_numbers_become_quartiles_of_the_smaller_side(folder):
     names = [f"u{i:02d}" for i in range(40)]
-    trials = Trials(names, names, np.arange(40), np.arange(40)[::-1], np.arange(40) < 20)
+    trials = Trials(
+        names, names, np.arange(40), np.arange(40)[::-1], np.arange(40) < 20
+    )
     path = folder.text("utt2dur", *(f"{name} {i}" for i, name in enumerate(names)))
     groups = read_attribute(path, trials)
     assert groups.names == ["0 to 4.75", "4.75 to 9.5", "9.5 to 14.25", "14.25 to 19"]
@@ -53,7 +57,9 @@ def test_refuses_what_is_no_group(folder):
     names = [f"u{i}" for i in range(150)]
     trials = Trials(names, names, np.arange(150), np.arange(150), np.arange(150) < 20)
     with pytest.raises(SVError, match="more than 20 values that are not numbers"):
-        read_attribute(folder.text("utt2x", *(f"{name} x{name}" for name in names)), trials)
+        read_attribute(
+            folder.text("utt2x", *(f"{name} x{name}" for name in names)), trials
+        )
     lines = (f"{name} {name} x{name}" for name in names)
     with pytest.raises(SVError, match="150 different values"):
         read_attribute(folder.text("x", *lines), trials)

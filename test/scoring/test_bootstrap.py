@@ -13,11 +13,15 @@ from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
 from espnet2_sv.scoring.speakers import Speakers
 
 
-def simulate(rng: np.random.Generator, speakers: int, utterances: int, n_nontarget: int):
+def simulate(
+    rng: np.random.Generator, speakers: int, utterances: int, n_nontarget: int
+):
     """Embeddings around speakers who vary differently much; all targets, some nontargets."""
     centres = rng.normal(size=(speakers, 1, 12))
     spread = 0.6 * np.exp(0.3 * rng.normal(size=(speakers, 1, 1)))
-    vectors = (centres + spread * rng.normal(size=(speakers, utterances, 12))).reshape(-1, 12)
+    vectors = (centres + spread * rng.normal(size=(speakers, utterances, 12))).reshape(
+        -1, 12
+    )
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     of = np.repeat(np.arange(speakers), utterances)
     i, j = np.triu_indices(len(of), 1)
@@ -50,7 +54,9 @@ def test_speakers_are_drawn_with_all_their_trials():
     totals = np.zeros(2)
     for seed in range(3000):
         target, nontarget = draw(np.random.default_rng(seed))
-        assert nontarget[0] == target[0] * target[1]  # speakers 0 and 1, drawn so many times
+        assert (
+            nontarget[0] == target[0] * target[1]
+        )  # speakers 0 and 1, drawn so many times
         totals += [target[0], nontarget[1]]
     assert totals / 3000 == pytest.approx([1, 0.8], abs=0.08)  # n * 1/n, and (n-1)/n
 

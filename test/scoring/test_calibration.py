@@ -26,8 +26,12 @@ def test_recovers_what_durations_do_to_scores():
     rng = np.random.default_rng(2)
     seconds = np.exp(rng.normal(1, 0.6, (2, len(llrs))))
     scores = 0.1 * llrs + 0.05 * np.log(seconds.min(0)) - 0.02 * np.log(seconds.max(0))
-    calibration = fit_calibration(scores, labels, {"duration": (seconds[0], seconds[1])})
-    found = calibration.llr(scores, enroll_duration=seconds[1], test_duration=seconds[0])
+    calibration = fit_calibration(
+        scores, labels, {"duration": (seconds[0], seconds[1])}
+    )
+    found = calibration.llr(
+        scores, enroll_duration=seconds[1], test_duration=seconds[0]
+    )
     np.testing.assert_allclose(found, llrs, atol=0.3)
     assert calibration.measures == ("duration",)
 
@@ -47,11 +51,15 @@ def test_cohort_means_are_taken_as_they_are():
     scores = 0.1 * llrs + 0.5 * means.max(0)
     quality = {"cohort_mean": (means[0], means[1])}
     calibration = fit_calibration(scores, labels, quality)
-    np.testing.assert_allclose(calibration.llr(scores, **by_side(quality)), llrs, atol=0.3)
+    np.testing.assert_allclose(
+        calibration.llr(scores, **by_side(quality)), llrs, atol=0.3
+    )
 
 
 def test_separable_trials_give_modest_llrs():
-    calibration = fit_calibration(np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1]))
+    calibration = fit_calibration(
+        np.array([0.1, 0.2, 0.8, 0.9]), np.array([0, 0, 1, 1])
+    )
     assert 0 < calibration.llr(0.9) < 10
     assert -10 < calibration.llr(0.1) < 0
 
@@ -87,7 +95,9 @@ def test_survives_its_file(tmp_path):
 
 def test_missing_quality_is_named():
     calibration = Calibration(1.0, 0.0, {"magnitude": (0.1, 0.1)}, {})
-    with pytest.raises(SVError, match="trained with magnitude: give the magnitude of both sides"):
+    with pytest.raises(
+        SVError, match="trained with magnitude: give the magnitude of both sides"
+    ):
         calibration.llr(0.5, enroll_magnitude=3.0)
     with pytest.raises(SVError, match="a magnitude is not above 0"):
         calibration.llr(0.5, enroll_magnitude=3.0, test_magnitude=0.0)

@@ -27,7 +27,9 @@ def test_minimum_is_what_isotonic_calibration_reaches(seed):
     labels = rng.random(400) < 0.3
     scores = np.round(rng.normal(size=400) + 1.5 * labels, 1)
     weights = np.where(labels, 1 / labels.sum(), 1 / (~labels).sum())
-    posterior = IsotonicRegression(increasing=True).fit(scores, labels, weights).predict(scores)
+    posterior = (
+        IsotonicRegression(increasing=True).fit(scores, labels, weights).predict(scores)
+    )
     with np.errstate(divide="ignore"):
         llrs = np.log(posterior) - np.log1p(-posterior)
     expected = cllr(llrs, labels)

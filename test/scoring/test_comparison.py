@@ -30,13 +30,18 @@ class World:
             self.sides[part] = of[i], of[j]
             self.labels[part] = of[i] == of[j]
             names = [f"{part}-s{s}-u{u}" for u, s in enumerate(of)]
-            self.pairs[part] = [f"{names[a]} {names[b]}" for a, b in np.stack([i, j], axis=1)]
+            self.pairs[part] = [
+                f"{names[a]} {names[b]}" for a, b in np.stack([i, j], axis=1)
+            ]
             lines = [
                 f"{pair} {'target' if same else 'nontarget'}"
                 for pair, same in zip(self.pairs[part], self.labels[part], strict=True)
             ]
             utt2spk = [f"{name} {name.rpartition('-')[0]}" for name in names]
-            paths = folder.text(f"{part}.trials", *lines), folder.text(f"{part}.utt2spk", *utt2spk)
+            paths = (
+                folder.text(f"{part}.trials", *lines),
+                folder.text(f"{part}.utt2spk", *utt2spk),
+            )
             self.parts.append(Part(part, paths[0], [paths[1]]))
         self.scores = {}
 
@@ -47,7 +52,9 @@ class World:
             rng = np.random.default_rng(seed)
             run, arrays = {}, []
             for part in ("f1", "f2"):
-                scores = 2 * self.labels[part] + noise * rng.normal(size=len(self.labels[part]))
+                scores = 2 * self.labels[part] + noise * rng.normal(
+                    size=len(self.labels[part])
+                )
                 scores += shift * (part == "f2")
                 order = rng.permutation(len(scores))  # a score file has any order
                 run[part] = self.folder.text(
@@ -97,7 +104,10 @@ class World:
 
 
 def figures(scores, labels, parts):
-    eers = [equal_error_rate(scores[parts == k], labels[parts == k]).eer for k in np.unique(parts)]
+    eers = [
+        equal_error_rate(scores[parts == k], labels[parts == k]).eer
+        for k in np.unique(parts)
+    ]
     return [
         100 * equal_error_rate(scores, labels).eer,
         *(min_dcf(scores, labels, p)[0] for p in PRIORS.values()),
@@ -114,7 +124,9 @@ def test_figures_are_those_of_the_concatenated_trials(world):
     plan = Plan(world.parts, [world.system("a", [1, 2, 3], shift=1.0)], [])
     found = compare(plan, Resampling(samples=0))
     runs, labels = world.pooled("a")
-    expected = np.array([figures(scores, labels, world.part_numbers()) for scores in runs])
+    expected = np.array(
+        [figures(scores, labels, world.part_numbers()) for scores in runs]
+    )
     system = found["systems"]["a"]
     assert system["n_runs"] == 3
     for i, name in enumerate(FIGURES):
@@ -128,12 +140,21 @@ def test_figures_are_those_of_the_concatenated_trials(world):
             for arrays in world.scores["a"]
         ]
         assert system["eer_by_part"][part] == pytest.approx(np.mean(eers))
-        assert [run["eer_by_part"][part] for run in system["runs"]] == pytest.approx(eers)
-    assert system["eer_part_mean"] == pytest.approx(np.mean([*system["eer_by_part"].values()]))
-    assert system["eer"] > max(system["eer_by_part"].values())  # one threshold for both parts
+        assert [run["eer_by_part"][part] for run in system["runs"]] == pytest.approx(
+            eers
+        )
+    assert system["eer_part_mean"] == pytest.approx(
+        np.mean([*system["eer_by_part"].values()])
+    )
+    assert system["eer"] > max(
+        system["eer_by_part"].values()
+    )  # one threshold for both parts
     counts = {"n_target": int(labels.sum()), "n_nontarget": int((~labels).sum())}
     assert found | counts | {"n_speakers": 14} == found
-    assert [(part["name"], part["n_speakers"]) for part in found["parts"]] == [("f1", 6), ("f2", 8)]
+    assert [(part["name"], part["n_speakers"]) for part in found["parts"]] == [
+        ("f1", 6),
+        ("f2", 8),
+    ]
 
 
 def test_intervals_and_comparisons_agree_with_brute_force(world):
@@ -179,8 +200,12 @@ def test_seeds_that_differ_widen_the_interval(world):
     for part in ("f1", "f2"):
         differing.runs[1][part] = world.system("good", [2], noise=0.5).runs[0][part]
         differing.runs[2][part] = world.system("bad", [3], noise=2).runs[0][part]
-    found = compare(Plan(world.parts, [alike, differing], []), Resampling(SAMPLES))["systems"]
-    assert np.ptp(found["differing"]["eer_ci95"]) > 1.5 * np.ptp(found["alike"]["eer_ci95"])
+    found = compare(Plan(world.parts, [alike, differing], []), Resampling(SAMPLES))[
+        "systems"
+    ]
+    assert np.ptp(found["differing"]["eer_ci95"]) > 1.5 * np.ptp(
+        found["alike"]["eer_ci95"]
+    )
 
 
 def test_seeds_vary_the_mean_as_much_as_independent_seeds_would(world):
@@ -207,13 +232,20 @@ def test_a_system_is_as_good_as_its_copy(world, seeds):
             assert found[key]["difference_ci95"] == [0, 0]
         else:  # each draws its own runs
             assert found[key]["p_better"] == pytest.approx(0.5, abs=0.15)
-            assert found[key]["difference_ci95"][0] < 0 < found[key]["difference_ci95"][1]
+            assert (
+                found[key]["difference_ci95"][0] < 0 < found[key]["difference_ci95"][1]
+            )
 
 
 def test_a_clearly_better_system_is_found_so(world):
-    systems = [world.system("good", [1, 2], noise=0.6), world.system("bad", [3, 4], noise=3)]
+    systems = [
+        world.system("good", [1, 2], noise=0.6),
+        world.system("bad", [3, 4], noise=3),
+    ]
     pairs = [Pair("good", "bad", ""), Pair("bad", "good", "")]
-    there, back = compare(Plan(world.parts, systems, pairs), Resampling(SAMPLES))["comparisons"]
+    there, back = compare(Plan(world.parts, systems, pairs), Resampling(SAMPLES))[
+        "comparisons"
+    ]
     assert there["eer"]["p_better"] == 1
     assert there["eer"]["difference_ci95"][0] > 0
     assert back["eer"]["p_better"] == 0
@@ -229,29 +261,43 @@ def test_a_perfect_system_has_no_interval_and_says_why(world):
 
 def test_the_mean_of_system_files_is_given(world, folder):
     files = [
-        folder.text(f"{minutes}.json", json.dumps({"parameters": 10, "training_minutes": minutes}))
+        folder.text(
+            f"{minutes}.json",
+            json.dumps({"parameters": 10, "training_minutes": minutes}),
+        )
         for minutes in (2, 5)
     ]
-    found = compare(Plan(world.parts, [world.system("a", [1], extra=files)], []), Resampling(0))
+    found = compare(
+        Plan(world.parts, [world.system("a", [1], extra=files)], []), Resampling(0)
+    )
     assert found["systems"]["a"]["training_minutes"] == 3.5
     assert found["systems"]["a"]["parameters"] == 10
     assert "gmac_per_second" not in found["systems"]["a"]
     for content, message in (('{"parameters": "x"}', "'x'"), ("{}", "None")):
         files[1] = folder.text("5.json", content)
         plan = Plan(world.parts, [world.system("a", [1], extra=files)], [])
-        with pytest.raises(SVError, match=rf"system a: .*5\.json: parameters is {message}"):
+        with pytest.raises(
+            SVError, match=rf"system a: .*5\.json: parameters is {message}"
+        ):
             compare(plan, Resampling(0))
     with pytest.raises(SVError, match="system a: ghost: is missing"):
-        compare(Plan(world.parts, [world.system("a", [1], extra=["ghost"])], []), Resampling(0))
+        compare(
+            Plan(world.parts, [world.system("a", [1], extra=["ghost"])], []),
+            Resampling(0),
+        )
 
 
 def test_bad_files_are_named_with_their_system_and_part(world, folder):
     system = world.system("a", [1, 2])
     system.runs[1]["f2"] = "ghost"
-    with pytest.raises(SVError, match=r"^system a, run 2, part f2: ghost: cannot be read"):
+    with pytest.raises(
+        SVError, match=r"^system a, run 2, part f2: ghost: cannot be read"
+    ):
         compare(Plan(world.parts, [system], []), Resampling(0))
     system.runs[1]["f2"] = folder.text("few", "x y 1")
-    with pytest.raises(SVError, match=r"^system a, run 2, part f2: .*few: has no score for the"):
+    with pytest.raises(
+        SVError, match=r"^system a, run 2, part f2: .*few: has no score for the"
+    ):
         compare(Plan(world.parts, [system], []), Resampling(0))
     part = Part("f1", "ghost", world.parts[0].utt2spk)
     with pytest.raises(SVError, match=r"^part f1: ghost: cannot be read"):
@@ -261,8 +307,12 @@ def test_bad_files_are_named_with_their_system_and_part(world, folder):
 def test_few_speakers_and_one_class_are_refused(folder):
     utt2spk = [folder.text("utt2spk", *(f"{s}{u} {s}" for s in "abcdef" for u in "12"))]
     few = Part("p", folder.text("few", "a1 a2 target", "a1 b1 nontarget"), utt2spk)
-    system = System("s", "s", [{"p": folder.text("scores", "a1 a2 2", "a1 b1 1", "c1 d1 0")}])
-    with pytest.raises(SVError, match=r"^part p: 2 speakers; intervals need at least 5"):
+    system = System(
+        "s", "s", [{"p": folder.text("scores", "a1 a2 2", "a1 b1 1", "c1 d1 0")}]
+    )
+    with pytest.raises(
+        SVError, match=r"^part p: 2 speakers; intervals need at least 5"
+    ):
         compare(Plan([few], [system], []), Resampling(10))
     one = Part("p", folder.text("one", "a1 b1 nontarget", "c1 d1 nontarget"), utt2spk)
     other = Part("q", few.trials, utt2spk)
@@ -278,7 +328,9 @@ def test_a_speaker_of_two_parts_is_warned_of_and_counts_twice(world, caplog):
     with caplog.at_level(logging.WARNING):
         found = compare(Plan([*world.parts, again], [system], []), Resampling(0))
     (record,) = caplog.records
-    assert "parts f1 and again both have speaker f1-s0 (6 such speakers)" in record.message
+    assert (
+        "parts f1 and again both have speaker f1-s0 (6 such speakers)" in record.message
+    )
     assert found["n_speakers"] == 6 + 8 + 6
 
 

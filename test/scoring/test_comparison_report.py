@@ -78,7 +78,12 @@ def test_tables(comparison):
         ["from scratch", "3", "1,234,567", "12.3", rates[0], "12.00-13.00", *rates[1:]],
         ["from ASR / tuned", "1", "", "", rates[0], "", *rates[1:]],
     ]
-    assert found["EER (%) by part"][1] == ["from scratch", "11.00", "13.46", "12.23 [9.00, 14.50]"]
+    assert found["EER (%) by part"][1] == [
+        "from scratch",
+        "11.00",
+        "13.46",
+        "12.23 [9.00, 14.50]",
+    ]
     assert found["Paired comparisons"][1] == [
         "ASR helps",
         "+7.65 [-1.00, +16.30]",
@@ -93,7 +98,10 @@ def test_tables(comparison):
 def test_notes_say_what_intervals_hold(comparison):
     page = comparison_markdown(comparison, "T")
     assert "1,200 target and 3,400 nontarget trials of 30 speakers, in 2 parts" in page
-    assert "1,000 bootstrap samples of speakers, drawn within each part, and of the seeds" in page
+    assert (
+        "1,000 bootstrap samples of speakers, drawn within each part, and of the seeds"
+        in page
+    )
     assert "Where a system has one seed, how much results vary" in page
     comparison["systems"]["b"]["reason"] = "eer is 0"
     assert "missing, from ASR | tuned: eer is 0" in comparison_markdown(comparison, "T")

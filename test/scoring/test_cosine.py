@@ -13,7 +13,9 @@ def test_equals_a_loop_in_double_precision():
         enroll[a] @ test[b] / np.linalg.norm(enroll[a]) / np.linalg.norm(test[b])
         for a, b in zip(i, j, strict=True)
     ]
-    found = cosine_scores(enroll.astype(np.float32), test.astype(np.float32), i, j, chunk=64)
+    found = cosine_scores(
+        enroll.astype(np.float32), test.astype(np.float32), i, j, chunk=64
+    )
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

@@ -18,7 +18,10 @@ def roc():
 def test_thinned_curve_keeps_its_shape(roc):
     det = det_curve(roc, max_points=500)
     assert len(det.p_fa) <= 502
-    assert (det.p_fa[[0, -1]].tolist(), det.p_miss[[0, -1]].tolist()) == ([0, 1], [1, 0])
+    assert (det.p_fa[[0, -1]].tolist(), det.p_miss[[0, -1]].tolist()) == (
+        [0, 1],
+        [1, 0],
+    )
     assert (np.diff(det.p_fa) >= 0).all()
     assert (np.diff(det.p_miss) <= 0).all()
     between = np.interp(roc.p_fa, det.p_fa, det.p_miss)
@@ -34,7 +37,9 @@ def test_points_are_where_the_metrics_say(roc):
         point = points[f"minDCF({p_target})"]
         cost, threshold = roc.min_dcf(p_target)
         assert point.threshold == threshold
-        assert point.p_miss + point.p_fa * (1 - p_target) / p_target == pytest.approx(cost)
+        assert point.p_miss + point.p_fa * (1 - p_target) / p_target == pytest.approx(
+            cost
+        )
 
 
 @pytest.mark.parametrize("scores", [[0, 0, 1, 1], [1, 1, 0, 0], [5, 5, 5, 5]])

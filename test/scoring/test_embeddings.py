@@ -22,7 +22,9 @@ def test_reads_the_names_asked_for_in_that_order(folder):
 
 
 def test_reads_other_kaldi_formats(folder):
-    doubles = folder.embeddings("d", {k: v.astype(np.float64) for k, v in VECTORS.items()})
+    doubles = folder.embeddings(
+        "d", {k: v.astype(np.float64) for k, v in VECTORS.items()}
+    )
     text = str(folder.root / "t.ark")
     kaldiio.save_ark(text, VECTORS, scp=f"{text}.scp", text=True)
     for scp in (doubles, f"{text}.scp"):
@@ -32,7 +34,9 @@ def test_reads_other_kaldi_formats(folder):
 
 def test_several_files_are_searched_in_turn(folder):
     first = folder.embeddings("a", {"utt0": np.ones(7, np.float32)})
-    _, found = read_embeddings([first, folder.embeddings("b", VECTORS)], ["utt4", "utt0"])
+    _, found = read_embeddings(
+        [first, folder.embeddings("b", VECTORS)], ["utt4", "utt0"]
+    )
     np.testing.assert_array_equal(found, [VECTORS["utt4"], np.ones(7)])
 
 
@@ -41,7 +45,10 @@ def test_several_files_are_searched_in_turn(folder):
     [
         (np.zeros(7, np.float32), "the embedding of utt1 is zero"),
         (np.full(7, np.nan, np.float32), "the embedding of utt1 is NaN or Inf"),
-        (np.ones(6, np.float32), "the embedding of utt1 has 6 dimensions, that of utt0 has 7"),
+        (
+            np.ones(6, np.float32),
+            "the embedding of utt1 has 6 dimensions, that of utt0 has 7",
+        ),
         (np.ones((2, 7), np.float32), "utt1 .* cannot be read: it is not a vector"),
     ],
 )
@@ -64,5 +71,7 @@ def test_truncated_and_missing_archives(folder):
     with pytest.raises(SVError, match=r"the embedding of utt4 .* cannot be read"):
         read_embeddings(scp)
     archive.unlink()
-    with pytest.raises(SVError, match=r"the embedding of utt0 .* cannot be read: .*No such file"):
+    with pytest.raises(
+        SVError, match=r"the embedding of utt0 .* cannot be read: .*No such file"
+    ):
         read_embeddings(scp)

@@ -16,8 +16,12 @@ def cosine(a, b):
 
 def score(folder, lines, enroll, test=None, **options):
     path = folder.text("trials", *lines)
-    vectors = read_trial_vectors(read_trials(path), enroll, test or enroll, path, **options)
-    return row_products(vectors.enroll, vectors.test, vectors.enroll_index, vectors.test_index)
+    vectors = read_trial_vectors(
+        read_trials(path), enroll, test or enroll, path, **options
+    )
+    return row_products(
+        vectors.enroll, vectors.test, vectors.enroll_index, vectors.test_index
+    )
 
 
 LINES = ("utt0 utt1 target", "utt3 utt1 nontarget", "utt1 utt0 target")
@@ -27,7 +31,9 @@ LINES = ("utt0 utt1 target", "utt3 utt1 nontarget", "utt1 utt0 target")
 def test_one_utterance_enrols(folder, one_file):
     enroll = folder.embeddings("a", UTTERANCES)
     test = enroll if one_file else folder.embeddings("b", UTTERANCES)
-    expected = [cosine(UTTERANCES[a], UTTERANCES[b]) for a, b, _ in map(str.split, LINES)]
+    expected = [
+        cosine(UTTERANCES[a], UTTERANCES[b]) for a, b, _ in map(str.split, LINES)
+    ]
     np.testing.assert_allclose(score(folder, LINES, enroll, test), expected, atol=1e-6)
 
 
@@ -35,7 +41,13 @@ def test_one_utterance_enrols(folder, one_file):
 def test_several_utterances_enrol_a_model(folder, mode):
     scp = folder.embeddings("x", UTTERANCES)
     models = folder.text("spk2utt", "ann utt0 utt2 utt3", "bob utt4", "eve utt5")
-    found = score(folder, ("ann utt1 target", "bob utt1 nontarget"), scp, spk2utt=models, mode=mode)
+    found = score(
+        folder,
+        ("ann utt1 target", "bob utt1 nontarget"),
+        scp,
+        spk2utt=models,
+        mode=mode,
+    )
     of_ann = [UTTERANCES[u] for u in ("utt0", "utt2", "utt3")]
     if mode == "mean_score":
         expected = np.mean([cosine(v, UTTERANCES["utt1"]) for v in of_ann])
@@ -48,8 +60,12 @@ def test_several_utterances_enrol_a_model(folder, mode):
 
 def test_enrolment_embeddings_may_be_keyed_by_model(folder):
     models = folder.embeddings("models", {"ann": UTTERANCES["utt5"]})
-    found = score(folder, ("ann utt0 target",), models, folder.embeddings("x", UTTERANCES))
-    assert found[0] == pytest.approx(cosine(UTTERANCES["utt5"], UTTERANCES["utt0"]), abs=1e-6)
+    found = score(
+        folder, ("ann utt0 target",), models, folder.embeddings("x", UTTERANCES)
+    )
+    assert found[0] == pytest.approx(
+        cosine(UTTERANCES["utt5"], UTTERANCES["utt0"]), abs=1e-6
+    )
 
 
 def test_mean_of_another_set_is_subtracted(folder):

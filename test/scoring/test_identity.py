@@ -12,9 +12,14 @@ def published(number: int, separator: str = "/") -> Trials:
     wanted = PUBLISHED[number]
     n = wanted.n_speakers
     names = [
-        f"id1{s:04d}{separator}aBcDeFgHi_J{separator}{u:05d}" for s in range(n) for u in (1, 2)
+        f"id1{s:04d}{separator}aBcDeFgHi_J{separator}{u:05d}"
+        for s in range(n)
+        for u in (1, 2)
     ]
-    targets, nontargets = np.arange(wanted.n_target) % n, np.arange(wanted.n_nontarget) % n
+    targets, nontargets = (
+        np.arange(wanted.n_target) % n,
+        np.arange(wanted.n_nontarget) % n,
+    )
     enroll = np.concatenate([2 * targets, 2 * nontargets])
     test = np.concatenate([2 * targets + 1, 2 * ((nontargets + 1) % n)])
     labels = np.arange(len(enroll)) < wanted.n_target
@@ -54,7 +59,9 @@ def test_a_list_with_a_trial_missing_is_not_the_published_one():
 def test_equal_counts_of_other_utterances_are_not_the_published_list():
     trials = published(1)
     names = [f"spk{i}" for i in range(80)]
-    found = identify_list(dataclasses.replace(trials, enroll_names=names, test_names=names))
+    found = identify_list(
+        dataclasses.replace(trials, enroll_names=names, test_names=names)
+    )
     assert found.name is None
     assert "not of its utterances" in found.note
     scrambled = dataclasses.replace(trials, labels=trials.labels[::-1])
@@ -62,5 +69,7 @@ def test_equal_counts_of_other_utterances_are_not_the_published_list():
 
 
 def test_any_other_list_has_no_name():
-    trials = Trials(["a"], ["b", "c"], np.array([0, 0]), np.array([0, 1]), np.array([True, False]))
+    trials = Trials(
+        ["a"], ["b", "c"], np.array([0, 0]), np.array([0, 1]), np.array([True, False])
+    )
     assert identify_list(trials).name is None

@@ -37,9 +37,15 @@ def measured(tmp_path):
         folder.mkdir(parents=True)
         metrics = {"eer": eer, "eer_ci95": [eer - 0.1, eer + 0.1], "mindcf_p01": 0.25}
         bootstrap = {"reason": None, "samples": 9, "unit": "speakers"}
-        metrics |= {"mindcf_p05": 0.125, "bootstrap": bootstrap, "list": {"name": "L", "note": ""}}
+        metrics |= {
+            "mindcf_p05": 0.125,
+            "bootstrap": bootstrap,
+            "list": {"name": "L", "note": ""},
+        }
         (folder / "metrics.json").write_text(json.dumps(metrics))
-        (folder / "system.json").write_text('{"parameters": 1234, "gmac_per_second": 0.5}')
+        (folder / "system.json").write_text(
+            '{"parameters": 1234, "gmac_per_second": 0.5}'
+        )
         return name, str(folder / "metrics.json")
 
     return write
@@ -51,7 +57,9 @@ def tables(page: str) -> dict[str, list[list[str]]]:
     for part in page.split("\n## ")[1:]:
         title, _, body = part.partition("\n")
         lines = [line for line in body.splitlines() if line.startswith("| ")][2:]
-        found[title] = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+        found[title] = [
+            [cell.strip() for cell in line.split("|")[1:-1]] for line in lines
+        ]
     return found
 
 
@@ -81,7 +89,14 @@ def test_measured_cells_are_in_the_row_and_table_of_their_protocol(layout, measu
         ["first", "", "", "", "2.000 [1.900, 2.100]", *numbers, *size, "0.5 / 0.7"],
         ["sv_new", "4.000 [3.900, 4.100]", *numbers, "", "", "", *size, ""],
     ]
-    assert found["Tuned"][0] == ["first", "1.000 [0.900, 1.100]", *numbers, *[""] * 3, *size, ""]
+    assert found["Tuned"][0] == [
+        "first",
+        "1.000 [0.900, 1.100]",
+        *numbers,
+        *[""] * 3,
+        *size,
+        "",
+    ]
     assert "9 bootstrap samples of speakers" in page
 
 

@@ -25,7 +25,9 @@ def test_impostors_are_speaker_means_where_speakers_are_known(files):
     cohort, numbers = read_cohort(*files)
     for speaker, number in numbers.items():
         own = [unit(COHORT[name]) for name in COHORT if OF_COHORT[name] == speaker]
-        np.testing.assert_allclose(cohort.vectors[number], unit(np.mean(own, axis=0)), atol=1e-6)
+        np.testing.assert_allclose(
+            cohort.vectors[number], unit(np.mean(own, axis=0)), atol=1e-6
+        )
 
 
 def test_impostors_are_utterances_otherwise(files):
@@ -51,17 +53,23 @@ def norm(files, method, names=("a", "b"), utt2spk=None, **options):
     trials = TrialVectors(vectors, vectors, *index, list(names), list(names))
     scores = np.einsum("ij,ij->i", vectors[index[0]], vectors[index[1]])
     cohort, numbers = read_cohort(*files, by="utterance")
-    found = normalise_trials(trials, scores, cohort, numbers, utt2spk, method, **options)
+    found = normalise_trials(
+        trials, scores, cohort, numbers, utt2spk, method, **options
+    )
     statistics = {}
     for i, name in enumerate(names):
         own = utt2spk[name] if utt2spk else None
-        against = [vectors[i] @ unit(v) for c, v in COHORT.items() if OF_COHORT[c] != own]
+        against = [
+            vectors[i] @ unit(v) for c, v in COHORT.items() if OF_COHORT[c] != own
+        ]
         if method == "as_norm":
             against = sorted(against)[-options["top_n"] :]
         statistics[i] = np.mean(against), np.std(against)
     sides = {"z_norm": [0], "t_norm": [1]}.get(method, [0, 1])
     expected = [
-        np.mean([(s - statistics[t[side]][0]) / statistics[t[side]][1] for side in sides])
+        np.mean(
+            [(s - statistics[t[side]][0]) / statistics[t[side]][1] for side in sides]
+        )
         for s, t in zip(scores, np.transpose(index), strict=True)
     ]
     return found, expected

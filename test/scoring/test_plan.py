@@ -18,7 +18,11 @@ def conf():
                 "system": ["s1.json", "s2.json"],
                 "runs": [{"fold1": "a1", 2: "a2"}, {2: "b2", "fold1": "b1"}],
             },
-            {"name": "transfer", "system": "s.json", "runs": [{"fold1": "c1", 2: "c2"}]},
+            {
+                "name": "transfer",
+                "system": "s.json",
+                "runs": [{"fold1": "c1", 2: "c2"}],
+            },
         ],
         "comparisons": [
             {"system": "transfer", "against": "scratch"},
@@ -31,7 +35,9 @@ def conf():
 def read(tmp_path):
     def write_and_read(content):
         path = tmp_path / "plan.yaml"
-        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+        path.write_text(
+            content if isinstance(content, str) else yaml.safe_dump(content)
+        )
         return Plan.read(path)
 
     return write_and_read
@@ -78,7 +84,10 @@ def change(keys, value):
         ("", "the plan is no map"),
         ("[1]", "the plan is no map"),
         (change(["parts"], ...), "the plan has no parts"),
-        (change(["more"], 1), "the plan has more, but can have parts, systems, comparisons"),
+        (
+            change(["more"], 1),
+            "the plan has more, but can have parts, systems, comparisons",
+        ),
         (change(["parts"], []), "parts is no list of entries"),
         (change(["systems"], {"a": 1}), "systems is no list of entries"),
         (change(["comparisons"], "a"), "comparisons is no list of entries"),
@@ -90,7 +99,10 @@ def change(keys, value):
         (change(["systems", 1, "name"], "scratch"), "two systems are called scratch"),
         (change(["systems", 0, "seeds"], 3), "entry 1 of systems has seeds"),
         (change(["systems", 0, "runs"], []), "system scratch: runs is no list"),
-        (change(["systems", 0, "runs"], {"fold1": "a"}), "system scratch: runs is no list"),
+        (
+            change(["systems", 0, "runs"], {"fold1": "a"}),
+            "system scratch: runs is no list",
+        ),
         (change(["systems", 0, "runs", 1], "a"), "system scratch, run 2: is no map"),
         (
             change(["systems", 0, "runs", 1, "fold1"], ...),
@@ -102,9 +114,15 @@ def change(keys, value):
         ),
         (
             change(["comparisons", 0, "against"], "ghost"),
-            "entry 1 of comparisons: system ghost is unknown; systems has scratch, transfer",
+            (
+                "entry 1 of comparisons: system ghost is unknown; systems has scratch,"
+                " transfer"
+            ),
         ),
-        (change(["comparisons", 0, "against"], "transfer"), "compares transfer with itself"),
+        (
+            change(["comparisons", 0, "against"], "transfer"),
+            "compares transfer with itself",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_in_one_line(read, content, message):

@@ -25,13 +25,19 @@ def drawn(monkeypatch):
 def curve(n_target, n_nontarget, distance):
     rng = np.random.default_rng(0)
     labels = np.arange(n_target + n_nontarget) < n_target
-    return det_curve(roc_points(rng.normal(size=len(labels)) + distance * labels, labels))
+    return det_curve(
+        roc_points(rng.normal(size=len(labels)) + distance * labels, labels)
+    )
 
 
 @pytest.mark.parametrize("size", [(2, 3), (20_000, 90_000)])
 @pytest.mark.parametrize("distance", [-3, 2, 100])
 def test_det_reads_well(tmp_path, drawn, size, distance):
-    plot_det({"one": curve(*size, distance), "two": curve(*size, 1)}, tmp_path / "det.png", "Title")
+    plot_det(
+        {"one": curve(*size, distance), "two": curve(*size, 1)},
+        tmp_path / "det.png",
+        "Title",
+    )
     (figure,) = drawn
     axes = figure.axes[0]
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -60,9 +66,13 @@ def test_markers_lie_on_the_curve(tmp_path, drawn):
         assert np.interp(x, *line.get_data()) == pytest.approx(y, abs=0.02)
 
 
-@pytest.mark.parametrize("scores", [[0.1, 0.2, 0.7, 0.9], [0.5, 0.5, 0.5, 0.5], [0, 0, 0, 0]])
+@pytest.mark.parametrize(
+    "scores", [[0.1, 0.2, 0.7, 0.9], [0.5, 0.5, 0.5, 0.5], [0, 0, 0, 0]]
+)
 def test_histogram_shows_both_classes_and_the_threshold(tmp_path, drawn, scores):
     labels = np.array([False, False, True, True])
-    plot_histogram(np.array(scores, float), labels, tmp_path / "scores.png", 0.5, "Title")
+    plot_histogram(
+        np.array(scores, float), labels, tmp_path / "scores.png", 0.5, "Title"
+    )
     texts = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
     assert sorted(text.split()[0] for text in texts) == ["EER", "nontarget", "target"]

@@ -12,7 +12,9 @@ COHORT = {f"c{i}": RNG.normal(size=8).astype(np.float32) for i in range(9)}
 
 @pytest.fixture
 def pairs(folder):
-    return read_trials(folder.text("trials", "a b target", "c b nontarget", "a d nontarget"))
+    return read_trials(
+        folder.text("trials", "a b target", "c b nontarget", "a d nontarget")
+    )
 
 
 def test_durations_come_from_all_files(folder, pairs):
@@ -28,10 +30,18 @@ def test_magnitudes_and_cohort_means(folder, pairs):
     files = QualityFiles(enroll_scp=[scp], test_scp=[scp], cohort_scp=cohort, top_n=4)
     found = QualityMeasures(files)(pairs, "trials")
     norms = {name: np.linalg.norm(vector) for name, vector in VECTORS.items()}
-    np.testing.assert_allclose(found["magnitude"][0], [norms[n] for n in "aca"], rtol=1e-6)
-    np.testing.assert_allclose(found["magnitude"][1], [norms[n] for n in "bbd"], rtol=1e-6)
-    against = [VECTORS["d"] @ v / norms["d"] / np.linalg.norm(v) for v in COHORT.values()]
-    assert found["cohort_mean"][1][2] == pytest.approx(np.mean(sorted(against)[-4:]), abs=1e-6)
+    np.testing.assert_allclose(
+        found["magnitude"][0], [norms[n] for n in "aca"], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        found["magnitude"][1], [norms[n] for n in "bbd"], rtol=1e-6
+    )
+    against = [
+        VECTORS["d"] @ v / norms["d"] / np.linalg.norm(v) for v in COHORT.values()
+    ]
+    assert found["cohort_mean"][1][2] == pytest.approx(
+        np.mean(sorted(against)[-4:]), abs=1e-6
+    )
 
 
 def test_models_have_the_speech_of_their_utterances(folder, pairs):

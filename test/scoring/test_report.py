@@ -49,7 +49,15 @@ def test_one_row_per_system_in_order(system):
     )
     assert page.startswith("# My results\n")
     head, first, second = rows(page)
-    assert head == ["system", "trials", "EER (%)", "minDCF 0.01", "minDCF 0.05", "Cllr", "min Cllr"]
+    assert head == [
+        "system",
+        "trials",
+        "EER (%)",
+        "minDCF 0.01",
+        "minDCF 0.05",
+        "Cllr",
+        "min Cllr",
+    ]
     assert first[:4] == ["b", "1,200 + 3,400", "1.250 [1.000, 1.500]", "0.200"]
     assert second[:3] == ["a", "1,200 + 3,400", "0.500"]
     assert "1000 bootstrap samples of speakers" in page

@@ -27,7 +27,8 @@ def sklearn_eer(scores, labels):
 def brute_force_dcf(scores, labels, p_target):
     thresholds = [*scores, np.inf]
     costs = [
-        p_target * np.mean(scores[labels] < t) + (1 - p_target) * np.mean(scores[~labels] >= t)
+        p_target * np.mean(scores[labels] < t)
+        + (1 - p_target) * np.mean(scores[~labels] >= t)
         for t in thresholds
     ]
     return min(costs) / min(p_target, 1 - p_target)
@@ -46,14 +47,18 @@ def test_agrees_with_references(seed, ties):
     scores, labels = random_trials(seed, ties)
     found = equal_error_rate(scores, labels)
     assert found.eer == pytest.approx(sklearn_eer(scores, labels), abs=1e-10)
-    assert found.eer_rocch == pytest.approx(brute_force_hull_eer(scores, labels), abs=1e-3)
+    assert found.eer_rocch == pytest.approx(
+        brute_force_hull_eer(scores, labels), abs=1e-3
+    )
     assert found.eer_rocch <= found.eer + 1e-12
     for p_target in (0.01, 0.05, 0.5, 0.9):
         cost, threshold = min_dcf(scores, labels, p_target)
-        assert cost == pytest.approx(brute_force_dcf(scores, labels, p_target), abs=1e-12)
-        at_threshold = p_target * np.mean(scores[labels] < threshold) + (1 - p_target) * np.mean(
-            scores[~labels] >= threshold
+        assert cost == pytest.approx(
+            brute_force_dcf(scores, labels, p_target), abs=1e-12
         )
+        at_threshold = p_target * np.mean(scores[labels] < threshold) + (
+            1 - p_target
+        ) * np.mean(scores[~labels] >= threshold)
         assert at_threshold / min(p_target, 1 - p_target) == pytest.approx(cost)
 
 
@@ -77,16 +82,21 @@ def test_worked_by_hand(scores, labels, eer, cost):
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(-50, 50), st.booleans()), min_size=2, max_size=60).filter(
-        lambda rows: 0 < sum(label for _, label in rows) < len(rows)
-    )
+    st.lists(
+        st.tuples(st.integers(-50, 50), st.booleans()), min_size=2, max_size=60
+    ).filter(lambda rows: 0 < sum(label for _, label in rows) < len(rows))
 )
 def test_monotone_maps_change_nothing(rows):
     scores, labels = (np.array(column) for column in zip(*rows, strict=True))
     for mapped in (3.0 * scores + 7, np.exp(scores / 10), np.cbrt(scores)):
-        before, after = equal_error_rate(scores, labels), equal_error_rate(mapped, labels)
+        before, after = (
+            equal_error_rate(scores, labels),
+            equal_error_rate(mapped, labels),
+        )
         assert before[:2] == pytest.approx(after[:2])
-        assert min_dcf(scores, labels, 0.05)[0] == pytest.approx(min_dcf(mapped, labels, 0.05)[0])
+        assert min_dcf(scores, labels, 0.05)[0] == pytest.approx(
+            min_dcf(mapped, labels, 0.05)[0]
+        )
 
 
 def test_threshold_gives_the_error_rate():
@@ -96,8 +106,12 @@ def test_threshold_gives_the_error_rate():
         np.tile(labels, 20),
     )
     found = equal_error_rate(scores, labels)
-    assert np.mean(scores[labels] < found.threshold) == pytest.approx(found.eer, abs=0.02)
-    assert np.mean(scores[~labels] >= found.threshold) == pytest.approx(found.eer, abs=0.02)
+    assert np.mean(scores[labels] < found.threshold) == pytest.approx(
+        found.eer, abs=0.02
+    )
+    assert np.mean(scores[~labels] >= found.threshold) == pytest.approx(
+        found.eer, abs=0.02
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,10 @@ def test_order_does_not_matter(folder, trials, caplog):
         (("a x 1", "y b 2", "a y 3"), "no score for the trial 'b y'"),
         (("a x 1", "b y nan", "a y 3"), "line 2"),
         (("a x 1", "b y -inf", "a y 3"), "line 2"),
-        (("a x 1", "b y much", "a y 3"), "line 2 is 'b y much', not 'enroll_utt test_utt score'"),
+        (
+            ("a x 1", "b y much", "a y 3"),
+            "line 2 is 'b y much', not 'enroll_utt test_utt score'",
+        ),
         (("a x 1", "b y 2", "a x 3"), "'a x' is listed twice with different values"),
     ],
 )

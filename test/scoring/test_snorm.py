@@ -21,7 +21,9 @@ def brute_force(top_n, exclude):
     for vector, speaker in zip(VECTORS.astype(np.float64), OF_VECTORS, strict=True):
         scores = [
             vector @ impostor
-            for impostor, other in zip(IMPOSTORS.astype(np.float64), OF_IMPOSTORS, strict=True)
+            for impostor, other in zip(
+                IMPOSTORS.astype(np.float64), OF_IMPOSTORS, strict=True
+            )
             if not exclude or other != speaker
         ]
         best = sorted(scores, reverse=True)[:top_n]
@@ -49,7 +51,10 @@ def test_statistics_equal_brute_force(top_n, exclude, monkeypatch):
 
 def test_scores_are_measured_from_both_sides():
     scores = np.array([1.0, 2.0])
-    enroll, test = np.array([[0.5, 0.5], [0.5, 1.0]]), np.array([[1.0, 0.0], [2.0, 4.0]])
+    enroll, test = (
+        np.array([[0.5, 0.5], [0.5, 1.0]]),
+        np.array([[1.0, 0.0], [2.0, 4.0]]),
+    )
     assert normalise_scores(scores, enroll, None).tolist() == [1.0, 1.5]
     assert normalise_scores(scores, None, test).tolist() == [0.0, 0.5]
     assert normalise_scores(scores, enroll, test).tolist() == [0.5, 1.0]

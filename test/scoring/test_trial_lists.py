@@ -12,7 +12,9 @@ from espnet2_sv.scoring.trial_lists import CONDITIONS, make_condition_trials
 
 def corpus(speakers: int, utterances: int) -> tuple[dict[str, str], dict[str, float]]:
     rng = np.random.default_rng(0)
-    utt2spk = {f"s{s}-u{u}": f"s{s}" for s in range(speakers) for u in range(utterances)}
+    utt2spk = {
+        f"s{s}-u{u}": f"s{s}" for s in range(speakers) for u in range(utterances)
+    }
     return utt2spk, {utt: rng.uniform(1, 9) for utt in utt2spk}
 
 
@@ -24,7 +26,9 @@ def corpus(speakers: int, utterances: int) -> tuple[dict[str, str], dict[str, fl
     seed=st.integers(0, 5),
     with_durations=st.booleans(),
 )
-def test_every_trial_is_what_it_says(speakers, utterances, wanted, seed, with_durations):
+def test_every_trial_is_what_it_says(
+    speakers, utterances, wanted, seed, with_durations
+):
     utt2spk, utt2dur = corpus(speakers, utterances)
     boundary = np.median(list(utt2dur.values()))
     trials = make_condition_trials(
@@ -36,7 +40,8 @@ def test_every_trial_is_what_it_says(speakers, utterances, wanted, seed, with_du
         assert trial.label == ("target" if same else "nontarget")
         if with_durations:
             lengths = sorted(
-                "short" if utt2dur[u] < boundary else "long" for u in (trial.enroll, trial.test)
+                "short" if utt2dur[u] < boundary else "long"
+                for u in (trial.enroll, trial.test)
             )
             assert sorted(trial.condition.split("-")) == lengths
     assert len({frozenset((t.enroll, t.test)) for t in trials}) == len(trials)
@@ -77,7 +82,9 @@ def test_either_utterance_may_enrol():
 
 def test_seed_decides():
     utt2spk, utt2dur = corpus(10, 20)
-    lists = [make_condition_trials(utt2spk, 90, 90, seed, utt2dur) for seed in (3, 3, 4)]
+    lists = [
+        make_condition_trials(utt2spk, 90, 90, seed, utt2dur) for seed in (3, 3, 4)
+    ]
     assert lists[0] == lists[1] != lists[2]
 
 
@@ -95,7 +102,9 @@ def test_refuses():
         make_condition_trials(utt2spk, 9, 9, 0, utt2dur, ["short-tall"])
     with pytest.raises(SVError, match="utt2dur: has no s0-u0"):
         make_condition_trials(utt2spk, 9, 9, 0, {})
-    with pytest.raises(SVError, match="3 utterances of 1 speakers make no nontarget trial"):
+    with pytest.raises(
+        SVError, match="3 utterances of 1 speakers make no nontarget trial"
+    ):
         make_condition_trials(dict.fromkeys("abc", "ann"), 9, 9)
     with pytest.raises(SVError, match="make no target trial"):
         make_condition_trials({"a": "ann", "b": "bob"}, 9, 9)

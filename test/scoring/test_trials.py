@@ -36,7 +36,9 @@ def test_names_are_taken_as_they_are(folder):
 
 
 def test_many_blocks_keep_one_numbering(folder):
-    lines = [f"enrolled{i % 977:04d} tested{i // 977:04d} nontarget" for i in range(200_000)]
+    lines = [
+        f"enrolled{i % 977:04d} tested{i // 977:04d} nontarget" for i in range(200_000)
+    ]
     trials = read_trials(folder.text("trials", *lines))
     assert (len(trials.enroll_names), len(trials.test_names)) == (977, 205)
     for i in (0, 123_456, 199_999):
@@ -76,6 +78,8 @@ def test_contradiction_stops(folder):
 
 def test_repeats_count_and_are_reported(folder, caplog):
     with caplog.at_level(logging.WARNING):
-        trials = read_trials(folder.text("trials", "a x target", "b x nontarget", "a x target"))
+        trials = read_trials(
+            folder.text("trials", "a x target", "b x nontarget", "a x target")
+        )
     assert trials.labels.sum() == 2
     assert "1 lines repeat an earlier one, as 'a x'" in caplog.text

@@ -13,13 +13,17 @@ from espnet2_sv.tasks.distill import SVDistillTask
 
 def main(settings: str, rank: int, world_size: int, rendezvous: str):
     torch.manual_seed(0)
-    model = SVDistillTask.build_model(argparse.Namespace(**json.loads(Path(settings).read_text())))
+    model = SVDistillTask.build_model(
+        argparse.Namespace(**json.loads(Path(settings).read_text()))
+    )
     model.eval()  # with the statistics of the training, not of the half batch
     generator = torch.Generator().manual_seed(1)
     speech = torch.randn(4, 12000, generator=generator)
     labels = torch.tensor([0, 1, 2, 3])
     if world_size == 2:
-        torch.distributed.init_process_group("gloo", rendezvous, rank=rank, world_size=2)
+        torch.distributed.init_process_group(
+            "gloo", rendezvous, rank=rank, world_size=2
+        )
         model = DistributedDataParallel(model)
         speech, labels = speech[rank::2], labels[rank::2]
     loss, stats, _ = model(speech, torch.full((len(speech),), 12000), labels)

@@ -47,7 +47,7 @@ def test_the_asr_encoder_stays_bit_for_bit(train, asr_exp, tmp_path):
     speech = torch.randn(4, 12000)
     loss, _, _ = model(speech, torch.full((4,), 12000), torch.tensor([0, 1, 2, 3]))
     loss.backward()
-    held = model.backbone.held
+    held = model.backbone.frozen_module
     assert not held.training
     assert any("running_var" in name for name in held.state_dict())
     for name, tensor in held.state_dict().items():
@@ -59,8 +59,12 @@ def test_only_adaptor_and_classifier_are_trained_and_saved(train, tmp_path):
     folder = train(tmp_path / "exp")
     state = torch.load(folder / "latest.pth", weights_only=True)
     assert {name.split(".")[0] for name in state} == {"head", "loss", "backbone"}
-    assert [name for name in state if name.startswith("backbone")] == ["backbone.asr_sha256"]
-    optimizer = torch.load(folder / "checkpoint.pth", weights_only=True)["optimizers"][0]
+    assert [name for name in state if name.startswith("backbone")] == [
+        "backbone.asr_sha256"
+    ]
+    optimizer = torch.load(folder / "checkpoint.pth", weights_only=True)["optimizers"][
+        0
+    ]
     model, _ = load(folder)
     assert sum(v["exp_avg"].numel() for v in optimizer["state"].values()) == sum(
         p.numel() for part in (model.head, model.loss) for p in part.parameters()
@@ -71,7 +75,9 @@ def test_resuming_equals_training_without_a_break(train, tmp_path):
     straight = train(tmp_path / "straight", max_epoch=2)
     broken = train(tmp_path / "broken", max_epoch=1)
     train(broken, max_epoch=2, resume="true")
-    states = [torch.load(f / "latest.pth", weights_only=True) for f in (straight, broken)]
+    states = [
+        torch.load(f / "latest.pth", weights_only=True) for f in (straight, broken)
+    ]
     for name, tensor in states[0].items():
         assert torch.equal(tensor, states[1][name]), name
 
@@ -92,12 +98,16 @@ def test_a_moved_asr_model_is_attached(train, asr_exp, tmp_path):
     asr = asr.rename(tmp_path / "elsewhere")
     moved, _ = load(folder, asr=asr)
     speech, lengths = torch.randn(1, 16000), torch.tensor([16000])
-    assert torch.equal(reference.eval().embed(speech, lengths), moved.eval().embed(speech, lengths))
+    assert torch.equal(
+        reference.eval().embed(speech, lengths), moved.eval().embed(speech, lengths)
+    )
 
 
 def test_fine_tuning_starts_from_the_trained_adaptor(train, training_command, tmp_path):
     folder = train(tmp_path / "exp")
-    tuned = train(tmp_path / "lmft", init_sv=folder, loss_conf="margin=0.5", optim_conf="lr=0.0")
+    tuned = train(
+        tmp_path / "lmft", init_sv=folder, loss_conf="margin=0.5", optim_conf="lr=0.0"
+    )
     name = "head.projection.linear.weight"
     states = [torch.load(f / "latest.pth", weights_only=True) for f in (folder, tuned)]
     assert torch.equal(states[0][name], states[1][name])

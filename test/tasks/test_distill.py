@@ -14,13 +14,20 @@ from espnet2_sv import SpeakerVerifier
 from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.loading import load_speaker_model
-from espnet2_sv.inference.packing import pack_model
+from espnet2_sv.models.load import load_speaker_model
+from espnet2_sv.packaging.pack import pack_model
 from espnet2_sv.tasks.distill import SVDistillTask
 from espnet2_sv.tasks.sv import SVTask
 
 WORKER = Path(__file__).with_name("distill_worker.py")
-BRANCH = ["--branch_conf", "num_blocks=1", "--branch_conf", "heads=2", "--branch_conf", "kernel=7"]
+BRANCH = [
+    "--branch_conf",
+    "num_blocks=1",
+    "--branch_conf",
+    "heads=2",
+    "--branch_conf",
+    "kernel=7",
+]
 NO_BLOCKS = ["--branch_conf", "num_blocks=0"]
 STOCK = {
     "ecapa_tdnn": {"ndim": 16, "output_size": 24},
@@ -31,7 +38,14 @@ STOCK = {
 
 def stock(encoder: str, projector: str = "rawnet3") -> list[str]:
     """Options of one of ESPnet's own speaker encoders, with its pooling and projector."""
-    options = ["--encoder", encoder, "--head", "pooled", "--head_conf", f"projector={projector}"]
+    options = [
+        "--encoder",
+        encoder,
+        "--head",
+        "pooled",
+        "--head_conf",
+        f"projector={projector}",
+    ]
     for key, value in STOCK[encoder].items():
         options += ["--encoder_conf", f"{key}={value}"]
     return options
@@ -71,10 +85,17 @@ def conformer(small_network):
     return [*small_network, *BRANCH]
 
 
-def test_a_student_trains_packs_and_loads_without_its_teacher(train, asr_exp, conformer, tmp_path):
+def test_a_student_trains_packs_and_loads_without_its_teacher(
+    train, asr_exp, conformer, tmp_path
+):
     asr = shutil.copytree(asr_exp, tmp_path / "asr")
     folder = train(tmp_path / "exp" / "sv", conformer, asr=asr)
-    assert set(stats(folder)) >= {"loss_spk", "loss_kd", "kd_agreement", "kd_teacher_blank"}
+    assert set(stats(folder)) >= {
+        "loss_spk",
+        "loss_kd",
+        "kd_agreement",
+        "kd_teacher_blank",
+    }
     shutil.rmtree(asr)
     trained, _ = load_speaker_model(folder)
     pack_model(folder, tmp_path / "model.zip")
@@ -89,13 +110,19 @@ def test_neither_checkpoint_nor_optimizer_nor_pack_holds_the_teacher(
 ):
     folder = train(tmp_path / "exp", conformer)
     state = weights(folder)
-    assert {name.split(".")[0] for name in state} == {"backbone", "head", "loss", "branch"}
+    assert {name.split(".")[0] for name in state} == {
+        "backbone",
+        "head",
+        "loss",
+        "branch",
+    }
     trained = sum(
         tensor.numel()
         for name, tensor in state.items()
         if "running_" not in name
         and "num_batches" not in name
-        and "after_norm" not in name  # the last norm of the student's encoder is not read
+        and "after_norm"
+        not in name  # the last norm of the student's encoder is not read
         and "logmel" not in name
     )
     optimizer = weights(folder, "checkpoint.pth")["optimizers"][0]
@@ -108,11 +135,15 @@ def test_neither_checkpoint_nor_optimizer_nor_pack_holds_the_teacher(
 
 
 @pytest.mark.parametrize("network", ["conformer", "ecapa_tdnn"])
-def test_lambda_0_is_the_training_of_the_plain_student(train, small_network, tmp_path, network):
+def test_lambda_0_is_the_training_of_the_plain_student(
+    train, small_network, tmp_path, network
+):
     student = small_network if network == "conformer" else stock(network)
     options = {"max_epoch": 2, "optim_conf": "weight_decay=0.1"}
     plain = train(tmp_path / "plain", student, task=SVTask, **options)
-    distilled = train(tmp_path / "kd", [*student, *BRANCH, "--kd_schedule", "value=0"], **options)
+    distilled = train(
+        tmp_path / "kd", [*student, *BRANCH, "--kd_schedule", "value=0"], **options
+    )
     for epoch in (1, 2):
         for key in ("loss", "acc"):
             assert stats(plain, epoch)[key] == stats(distilled, epoch)[key]
@@ -134,7 +165,12 @@ def test_espnets_own_speaker_encoders_learn_pack_and_verify(
     train, corpus, tmp_path, encoder, projector, hop, rate, alignment
 ):
     network = [*stock(encoder, projector), *BRANCH, "--branch_conf", "dim=8"]
-    network += ["--frontend_conf", f"hop_length={hop}", "--kd_conf", f"alignment={alignment}"]
+    network += [
+        "--frontend_conf",
+        f"hop_length={hop}",
+        "--kd_conf",
+        f"alignment={alignment}",
+    ]
     folder = train(tmp_path / "exp", network)
     assert 0 < stats(folder)["loss_kd"] < 20
     pack_model(folder, tmp_path / "model.zip")
@@ -143,8 +179,10 @@ def test_espnets_own_speaker_encoders_learn_pack_and_verify(
     assert verifier.verify(one, one)["score"] == pytest.approx(1.0)
     assert verifier.verify(one, other)["score"] < 1.0
     model, args = load_speaker_model(folder)
-    assert args.legacy_positions
-    (frames,), lengths = model.backbone(torch.randn(2, 16000), torch.tensor([16000, 16000]))
+    assert args.padding_sensitive
+    (frames,), lengths = model.backbone(
+        torch.randn(2, 16000), torch.tensor([16000, 16000])
+    )
     assert model.backbone.frame_rate_hz == rate
     assert frames.shape[1] == lengths[0]
     assert abs(lengths[0] - rate) <= 1.01  # of one second
@@ -176,7 +214,9 @@ def test_transfer_and_distillation_together_resume_without_the_first_model(
     assert (folder / "2epoch.pth").exists()
 
 
-def test_teacher_and_its_statistics_stay_bit_for_bit(train, asr_exp, conformer, tmp_path):
+def test_teacher_and_its_statistics_stay_bit_for_bit(
+    train, asr_exp, conformer, tmp_path
+):
     before = load_asr_bundle(asr_exp).model.state_dict()
     args = config(train(tmp_path / "exp", conformer))
     model = SVDistillTask.build_model(argparse.Namespace(**args))
@@ -186,7 +226,7 @@ def test_teacher_and_its_statistics_stay_bit_for_bit(train, asr_exp, conformer, 
     for _ in range(2):
         model(*batch)[0].backward()
         optimizer.step()
-    held = model.teacher.held
+    held = model.teacher.frozen_module
     assert not any(module.training for module in held.modules())
     for part, prefix in (("backbone", ""), ("ctc", "ctc.")):
         for name, tensor in held[part].state_dict().items():
@@ -196,7 +236,9 @@ def test_teacher_and_its_statistics_stay_bit_for_bit(train, asr_exp, conformer, 
 def test_resuming_equals_training_without_a_break(train, conformer, tmp_path):
     options = {"teacher_input": "clean"}
     schedule = ["--kd_schedule", "warmup_epochs=2", "--kd_schedule", "value=0.5"]
-    straight = train(tmp_path / "straight", conformer + schedule, max_epoch=2, **options)
+    straight = train(
+        tmp_path / "straight", conformer + schedule, max_epoch=2, **options
+    )
     broken = train(tmp_path / "broken", conformer + schedule, max_epoch=1, **options)
     train(broken, conformer + schedule, max_epoch=2, resume="true", **options)
     states = [weights(folder) for folder in (straight, broken)]
@@ -205,7 +247,9 @@ def test_resuming_equals_training_without_a_break(train, conformer, tmp_path):
     assert [stats(broken, e)["kd_lambda"] for e in (1, 2)] == [0.25, 0.5]
 
 
-def test_an_epoch_without_the_teacher_comes_after_one_with_it(train, conformer, tmp_path):
+def test_an_epoch_without_the_teacher_comes_after_one_with_it(
+    train, conformer, tmp_path
+):
     schedule = ["--kd_schedule", "decay_from=1"]
     folder = train(tmp_path / "exp", conformer + schedule, max_epoch=2)
     assert "loss_kd" in stats(folder, 1)
@@ -254,15 +298,26 @@ def test_resuming_with_another_branch_is_refused(train, conformer, tmp_path):
         ({"sample_rate": 8000}, ["--frontend_conf", "fs=8000"], "hears 16000 Hz"),
     ],
 )
-def test_bad_options_are_refused(train, small_network, tmp_path, options, network, message):
+def test_bad_options_are_refused(
+    train, small_network, tmp_path, options, network, message
+):
     with pytest.raises(SVError, match=message):
         train(tmp_path / "exp", [*small_network, *network], **options)
 
 
-def test_a_teacher_without_ctc_is_refused_with_the_reason(train, asr_exp, conformer, tmp_path):
+def test_a_teacher_without_ctc_is_refused_with_the_reason(
+    train, asr_exp, conformer, tmp_path
+):
     silent = shutil.copytree(asr_exp, tmp_path / "silent")
-    settings = config(silent) | {"model_conf": {"ctc_weight": 0.0}, "decoder": "transformer"}
-    settings["decoder_conf"] = {"num_blocks": 1, "linear_units": 8, "attention_heads": 2}
+    settings = config(silent) | {
+        "model_conf": {"ctc_weight": 0.0},
+        "decoder": "transformer",
+    }
+    settings["decoder_conf"] = {
+        "num_blocks": 1,
+        "linear_units": 8,
+        "attention_heads": 2,
+    }
     (silent / "config.yaml").write_text(yaml.safe_dump(settings))
     model = ASRTask.build_model(argparse.Namespace(**settings))
     torch.save(model.state_dict(), silent / "valid.acc.ave.pth")
@@ -270,7 +325,9 @@ def test_a_teacher_without_ctc_is_refused_with_the_reason(train, asr_exp, confor
         train(tmp_path / "exp", conformer, asr=silent)
 
 
-def test_two_processes_have_the_loss_of_one_with_all_the_data(train, conformer, tmp_path):
+def test_two_processes_have_the_loss_of_one_with_all_the_data(
+    train, conformer, tmp_path
+):
     blank = ["--kd_conf", "blank_weight=0.3", "--kd_conf", "blank_threshold=0.2"]
     folder = train(tmp_path / "exp", [*conformer, *blank])
     settings = tmp_path / "settings.json"
@@ -279,7 +336,9 @@ def test_two_processes_have_the_loss_of_one_with_all_the_data(train, conformer, 
     def start(rank, world_size):
         command = [sys.executable, WORKER, settings, str(rank), str(world_size)]
         rendezvous = f"file://{tmp_path / 'init'}"
-        return subprocess.Popen([*command, rendezvous], stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            [*command, rendezvous], stdout=subprocess.PIPE, text=True
+        )
 
     processes = [start(0, 1), start(0, 2), start(1, 2)]
     try:
@@ -290,15 +349,23 @@ def test_two_processes_have_the_loss_of_one_with_all_the_data(train, conformer, 
     for key in ("loss", "kd"):
         mean = sum(process[key] for process in two) / 2
         assert mean == pytest.approx(one[key], rel=1e-5)
-    assert two[0]["kd"] != pytest.approx(two[1]["kd"], rel=1e-3)  # each has data of its own
+    assert two[0]["kd"] != pytest.approx(
+        two[1]["kd"], rel=1e-3
+    )  # each has data of its own
     for process in two:
-        assert process["gradients"] == pytest.approx(one["gradients"], rel=1e-3, abs=1e-6)
+        assert process["gradients"] == pytest.approx(
+            one["gradients"], rel=1e-3, abs=1e-6
+        )
 
 
 def test_the_student_comes_to_say_what_the_teacher_says_of_other_speech_too(
     train, conformer, tmp_path
 ):
-    options = {"num_iters_per_epoch": 8, "optim_conf": "lr=0.005", "teacher_input": "augmented"}
+    options = {
+        "num_iters_per_epoch": 8,
+        "optim_conf": "lr=0.005",
+        "teacher_input": "augmented",
+    }
     folder = train(tmp_path / "exp", conformer, max_epoch=4, **options)
     assert stats(folder, 4)["loss_kd"] < 0.5 * stats(folder, 1)["loss_kd"]
     assert stats(folder, 4)["kd_agreement"] > stats(folder, 1)["kd_agreement"]
@@ -306,7 +373,9 @@ def test_the_student_comes_to_say_what_the_teacher_says_of_other_speech_too(
     torch.manual_seed(0)
     model = SVDistillTask.build_model(args).eval()
     t = torch.arange(24000) / 16000  # a voice that is not in the corpus
-    speech = 0.1 * sum(torch.sin(2 * torch.pi * 107 * k * t) / k for k in range(1, 9))[None]
+    speech = (
+        0.1 * sum(torch.sin(2 * torch.pi * 107 * k * t) / k for k in range(1, 9))[None]
+    )
     heard = []
     for state in (model.state_dict(), weights(folder)):
         model.load_state_dict(state)

@@ -7,10 +7,10 @@ import pytest
 import torch
 import yaml
 
-from espnet2_sv.nets.kd_loss import DistillationLoss
-from espnet2_sv.tasks.build import build_network
+from espnet2_sv.distill.kd_loss import DistillationLoss
+from espnet2_sv.distill.schedule import KDSchedule
+from espnet2_sv.models.build import build_network
 from espnet2_sv.tasks.distill import SVDistillTask, count
-from espnet2_sv.train.kd_schedule import KDSchedule
 
 EGS = Path(__file__).parents[2] / "egs2"
 CONF = EGS / "TEMPLATE" / "sv1" / "conf"
@@ -47,10 +47,15 @@ def test_settings_of_the_loss_are_in_range(name):
     assert DistillationLoss(**args.kd_conf).top_k == 32
     factor = KDSchedule(**args.kd_schedule)
     assert 0 < factor(1) <= factor(2) == factor(args.max_epoch) == 1.0
-    assert args.scheduler_conf["first_cycle_steps"] == args.max_epoch * args.num_iters_per_epoch
+    assert (
+        args.scheduler_conf["first_cycle_steps"]
+        == args.max_epoch * args.num_iters_per_epoch
+    )
 
 
-@pytest.mark.parametrize("path", sorted(MINI.glob("train_sv_distill*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(MINI.glob("train_sv_distill*.yaml")), ids=lambda p: p.stem
+)
 def test_the_mini_recipes_settings_are_known_and_build(path):
     conf = yaml.safe_load(path.read_text())
     defaults = SVDistillTask.get_default_config()

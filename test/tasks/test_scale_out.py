@@ -37,7 +37,14 @@ SETTINGS = {
 def run_two(module: str, command) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
-        [*torchrun, "--nproc_per_node", "2", "-m", f"espnet2_sv.bin.{module}", *command],
+        [
+            *torchrun,
+            "--nproc_per_node",
+            "2",
+            "-m",
+            f"espnet2_sv.bin.{module}",
+            *command,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -60,7 +67,8 @@ def test_one_and_two_processes_agree(training_command, small_network, corpus, tm
     sv_train.main([*training_command(alone, max_epoch=STEPS, **SETTINGS), *network])
     for max_epoch in (STEPS // 2, STEPS):  # the second run resumes
         run_two(
-            "sv_train", [*training_command(together, max_epoch=max_epoch, **SETTINGS), *network]
+            "sv_train",
+            [*training_command(together, max_epoch=max_epoch, **SETTINGS), *network],
         )
 
     expected, found = stats(alone), stats(together)
@@ -68,7 +76,9 @@ def test_one_and_two_processes_agree(training_command, small_network, corpus, tm
         loss = expected[epoch]["train"]["loss"]
         assert found[epoch]["train"]["loss"] == pytest.approx(loss, rel=1e-5)
         assert found[epoch]["valid"]["eer"] == expected[epoch]["valid"]["eer"]
-    weights = [torch.load(exp / "latest.pth", weights_only=True) for exp in (alone, together)]
+    weights = [
+        torch.load(exp / "latest.pth", weights_only=True) for exp in (alone, together)
+    ]
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-5, atol=1e-6)
 
     wavs = ["--wav_scp", f"{corpus.root}/wav.scp"]
@@ -77,7 +87,9 @@ def test_one_and_two_processes_agree(training_command, small_network, corpus, tm
         for shard in ("1/2", "2/2") if model is together else ():
             sv_embed.main([*out, "--shard", shard])
         sv_embed.main(out)
-    vectors = [embeddings(exp / "embedded" / "xvector.scp") for exp in (alone, together)]
+    vectors = [
+        embeddings(exp / "embedded" / "xvector.scp") for exp in (alone, together)
+    ]
     assert vectors[0].keys() == vectors[1].keys()
     for name, vector in vectors[0].items():
         np.testing.assert_allclose(vectors[1][name], vector, rtol=1e-4, atol=1e-5)
@@ -87,12 +99,20 @@ def test_one_and_two_processes_agree(training_command, small_network, corpus, tm
     ("module", "options"),
     [
         (sv_transfer_train, [*DROPOUT, "--freeze_encoder_epochs", "1"]),
-        (sv_adaptor_train, ["--head_conf", "dropout_rate=0", "--head_conf", "kernel=7"]),
-        (sv_distill_train, [*DROPOUT, "--branch_conf", "dropout_rate=0", "--init_asr", "teacher"]),
+        (
+            sv_adaptor_train,
+            ["--head_conf", "dropout_rate=0", "--head_conf", "kernel=7"],
+        ),
+        (
+            sv_distill_train,
+            [*DROPOUT, "--branch_conf", "dropout_rate=0", "--init_asr", "teacher"],
+        ),
     ],
     ids=["transfer", "adaptor", "distill"],
 )
-def test_losses_agree_for_every_way(module, options, training_command, asr_exp, tmp_path):
+def test_losses_agree_for_every_way(
+    module, options, training_command, asr_exp, tmp_path
+):
     config = tmp_path / "train.yaml"  # read by our parser alone, not by the ASR model's
     config.write_text("loss: aamsoftmax\n")
     settings = SETTINGS | {"asr": asr_exp, "max_epoch": 2, "config": config}

@@ -46,7 +46,9 @@ def test_a_missing_tensor_is_named(train, tmp_path):
     state = weights(folder)
     del state["head.projection.linear.bias"]
     torch.save(state, folder / "damaged.pth")
-    with pytest.raises(SVError, match=r"damaged\.pth.*missing head\.projection\.linear\.bias"):
+    with pytest.raises(
+        SVError, match=r"damaged\.pth.*missing head\.projection\.linear\.bias"
+    ):
         SVTask.build_model_from_file(folder / "config.yaml", folder / "damaged.pth")
 
 
@@ -72,7 +74,9 @@ SPEEDS = ["--speed_perturb_factors", "0.9", "1.0", "1.1"]
 @pytest.fixture
 def train_at_speeds(training_command, small_network):
     def run(folder, *more, **options):
-        SVTask.main(cmd=[*training_command(folder, **options), *small_network, *SPEEDS, *more])
+        SVTask.main(
+            cmd=[*training_command(folder, **options), *small_network, *SPEEDS, *more]
+        )
         return folder
 
     return run
@@ -152,7 +156,11 @@ def test_each_noise_entry_may_have_a_list_of_its_own():
     cmd = ["--output_dir", "x", "--noise_scp", "musan.scp", "--rir_scp", "rirs.scp"]
     args = SVTask.get_parser().parse_args(cmd)
     args.augment_conf = {
-        "noise": [{"snr": [0, 15]}, {"scp": "music.scp"}, {"scp": "speech.scp", "num": [3, 8]}],
+        "noise": [
+            {"snr": [0, 15]},
+            {"scp": "music.scp"},
+            {"scp": "speech.scp", "num": [3, 8]},
+        ],
         "rir": {"weight": 2},
     }
     assert augmentation(args) == {
@@ -165,7 +173,10 @@ def test_each_noise_entry_may_have_a_list_of_its_own():
     }
     assert "scp" not in args.augment_conf["noise"][0]
     args.rir_scp, args.augment_conf = None, {"rir": {"scp": "own.scp"}}
-    assert augmentation(args) == {"noise": [{"scp": "musan.scp"}], "rir": {"scp": "own.scp"}}
+    assert augmentation(args) == {
+        "noise": [{"scp": "musan.scp"}],
+        "rir": {"scp": "own.scp"},
+    }
 
 
 def test_unknown_trial_utterance_is_named(train, tmp_path):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from espnet2_sv.models.build import build_network
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
-from espnet2_sv.tasks.build import build_network
 from espnet2_sv.tasks.sv import SVTask
 from espnet2_sv.tasks.transfer import SVTransferTask
 
@@ -23,12 +23,16 @@ CONF = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "sv1" / "conf"
     ],
 )
 def test_options_are_known(task, name):
-    args = task.get_parser().parse_args(["--config", str(CONF / f"train_sv_{name}.yaml")])
+    args = task.get_parser().parse_args(
+        ["--config", str(CONF / f"train_sv_{name}.yaml")]
+    )
     assert args.loss_conf["scale"] == 32
 
 
 def test_scratch_is_the_paper_s_large_conformer():
-    args = SVTask.get_parser().parse_args(["--config", str(CONF / "train_sv_scratch.yaml")])
+    args = SVTask.get_parser().parse_args(
+        ["--config", str(CONF / "train_sv_scratch.yaml")]
+    )
     args.spk_num = 2
     with torch.device("meta"):
         model = build_network(args)

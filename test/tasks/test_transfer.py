@@ -38,7 +38,9 @@ def blocks_of_stock_encoder(bundle, speech):
 
 
 def test_at_step_0_the_blocks_are_those_of_the_asr_encoder(train, asr_exp, tmp_path):
-    folder = train(tmp_path / "exp", asr=asr_exp, optim_conf="lr=0.0", freeze_encoder_epochs=1)
+    folder = train(
+        tmp_path / "exp", asr=asr_exp, optim_conf="lr=0.0", freeze_encoder_epochs=1
+    )
     model, _ = get_task("transfer").build_model_from_file(
         folder / "config.yaml", folder / "latest.pth"
     )
@@ -52,16 +54,22 @@ def test_at_step_0_the_blocks_are_those_of_the_asr_encoder(train, asr_exp, tmp_p
 def test_a_frozen_encoder_does_not_move_and_then_does(train, asr_exp, tmp_path):
     asr = load_asr_bundle(asr_exp).model.state_dict()
     folder = train(tmp_path / "exp", asr=asr_exp, freeze_encoder_epochs=1, max_epoch=1)
-    encoder = {k: v for k, v in weights(folder).items() if k.startswith("backbone.encoder.")}
+    encoder = {
+        k: v for k, v in weights(folder).items() if k.startswith("backbone.encoder.")
+    }
     assert any("running_mean" in k for k in encoder)
     for name, tensor in encoder.items():
         assert torch.equal(tensor, asr[name.removeprefix("backbone.")]), name
-    optimizer = torch.load(folder / "checkpoint.pth", weights_only=True)["optimizers"][0]
+    optimizer = torch.load(folder / "checkpoint.pth", weights_only=True)["optimizers"][
+        0
+    ]
     trained = sum(v["exp_avg"].numel() for v in optimizer["state"].values())
     head_and_loss = [
         v
         for k, v in weights(folder).items()
-        if not k.startswith("backbone.") and "running_" not in k and "num_batches" not in k
+        if not k.startswith("backbone.")
+        and "running_" not in k
+        and "num_batches" not in k
     ]
     assert trained == sum(v.numel() for v in head_and_loss)
 
@@ -77,7 +85,9 @@ def test_the_asr_model_is_needed_once(train, asr_exp, tmp_path):
     asr = shutil.copytree(asr_exp, tmp_path / "asr")
     folder = train(tmp_path / "exp", asr=asr)
     shutil.rmtree(asr)
-    get_task("transfer").build_model_from_file(folder / "config.yaml", folder / "latest.pth")
+    get_task("transfer").build_model_from_file(
+        folder / "config.yaml", folder / "latest.pth"
+    )
     train(folder, asr=asr, max_epoch=2, resume="true")
     assert (folder / "2epoch.pth").exists()
     assert config(folder)["asr_init"]["source"] == str(asr)
@@ -107,13 +117,21 @@ def test_first_blocks_only(train, asr_exp, tmp_path):
     ("options", "message"),
     [
         ({}, "give --asr"),
-        ({"encoder_conf": "rel_pos_type=legacy"}, "rel_pos_type: the pretrained encoder decides"),
+        (
+            {"encoder_conf": "rel_pos_type=legacy"},
+            "rel_pos_type: the pretrained encoder decides",
+        ),
         ({"asr_num_blocks": 4}, "blocks 1 to 3"),
         ({"asr": "nobody/nothing-here"}, "nobody/nothing-here"),
-        ({"scheduler": "exponentialdecaywarmup"}, "gives all parameters one learning rate"),
+        (
+            {"scheduler": "exponentialdecaywarmup"},
+            "gives all parameters one learning rate",
+        ),
     ],
 )
-def test_bad_options_are_refused(train, asr_exp, tmp_path, monkeypatch, options, message):
+def test_bad_options_are_refused(
+    train, asr_exp, tmp_path, monkeypatch, options, message
+):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     asr = {"asr": asr_exp} if options and "asr" not in options else {}
     with pytest.raises(SVError, match=message):

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from espnet2_sv.models.build import build_network
 from espnet2_sv.tasks import get_task
-from espnet2_sv.tasks.build import build_network
 from espnet2_sv.tasks.distill import count
 from espnet2_sv.train.lr_schedule import CosineSchedule
 from espnet2_sv.train.margin_schedule import MarginSchedule
@@ -19,7 +19,11 @@ CONF = Path(__file__).parents[2] / "egs2" / "voxceleb" / "sv1" / "conf"
 NAME = re.compile(r"train_sv_(?P<task>[a-z]+)\w*\.yaml")
 SIZE = re.compile(r"(?P<count>[\d,]+) parameters in use")
 CONFIGS = sorted(CONF.glob("train_sv_*.yaml"))
-BUILT = [path for path in CONFIGS if NAME.fullmatch(path.name)["task"] in ("scratch", "distill")]
+BUILT = [
+    path
+    for path in CONFIGS
+    if NAME.fullmatch(path.name)["task"] in ("scratch", "distill")
+]
 
 
 def read(path: Path, *options: str):
@@ -38,9 +42,12 @@ def test_is_understood_and_opens_with_its_command(path):
     command = path.read_text().splitlines()[1]
     assert command.startswith("#   ./run.sh --sv_task ")
     assert default or f"conf/{path.name}" in command
-    lists = [entry["scp"] for entry in [*args.augment_conf["noise"], args.augment_conf["rir"]]]
-    assert lists == [f"data/{name}.scp" for name in
-                     ("musan_noise", "musan_music", "musan_speech", "rirs")]  # fmt: skip
+    lists = [
+        entry["scp"]
+        for entry in [*args.augment_conf["noise"], args.augment_conf["rir"]]
+    ]
+    names = ["musan_noise", "musan_music", "musan_speech", "rirs"]
+    assert lists == [f"data/{name}.scp" for name in names]
 
 
 @pytest.mark.parametrize("path", BUILT, ids=lambda p: p.stem)
@@ -53,10 +60,14 @@ def test_has_as_many_parameters_as_it_says(path):
     assert count(model.backbone, model.head) == stated
 
 
-@pytest.mark.parametrize("path", [p for p in CONFIGS if "lmft" not in p.name], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in CONFIGS if "lmft" not in p.name], ids=lambda p: p.stem
+)
 def test_schedules_reach_their_ends_within_the_training(path):
     args = read(path)
-    rate = CosineSchedule(**args.lr_schedule).over(args.max_epoch * args.num_iters_per_epoch)
+    rate = CosineSchedule(**args.lr_schedule).over(
+        args.max_epoch * args.num_iters_per_epoch
+    )
     margin = MarginSchedule(**args.margin_schedule)
     assert rate(args.lr_schedule["warmup_steps"]) == 1
     assert rate(rate.total_steps) == pytest.approx(0.01)
@@ -64,7 +75,9 @@ def test_schedules_reach_their_ends_within_the_training(path):
     assert args.speed_perturb_factors == [0.9, 1.0, 1.1]
 
 
-@pytest.mark.parametrize("path", sorted(CONF.glob("tuning/*.args")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted(CONF.glob("tuning/*.args")), ids=lambda p: p.stem
+)
 def test_every_line_of_tuning_changes_the_training(path):
     configs = [p for p in CONFIGS if p.name.startswith(f"train_sv_{path.stem}")]
     plain = vars(read(configs[0]))

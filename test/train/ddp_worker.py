@@ -7,7 +7,7 @@ import sys
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from espnet2_sv.train.ddp import gather_dicts, rewrap, trainable
+from espnet2_sv.train.distributed import gather_dicts, rewrap, trainable
 
 OPTIONS = argparse.Namespace(
     unused_parameters=False, gradient_as_bucket_view=True, ddp_comm_hook=None
@@ -24,7 +24,11 @@ def main(rank: int, rendezvous: str):
     model[0].requires_grad_(True)
     inner = rewrap(outer, OPTIONS) if trainable(model) != wrapped else outer
     inner(torch.full((2, 3), float(rank + 1))).square().mean().backward()
-    print(json.dumps(gather_dicts({str(rank): model[0].weight.grad.tolist()}, distributed=True)))
+    print(
+        json.dumps(
+            gather_dicts({str(rank): model[0].weight.grad.tolist()}, distributed=True)
+        )
+    )
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
 

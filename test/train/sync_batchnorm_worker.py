@@ -4,7 +4,7 @@ import sys
 
 import torch
 
-from espnet2_sv.train.sync_batchnorm import synchronise_batchnorm
+from espnet2_sv.train.distributed import synchronise_batchnorm
 
 
 def main(rank: int, rendezvous: str, path: str):

@@ -15,7 +15,9 @@ def gradients(tmp_path_factory):
     rendezvous = f"file://{tmp_path_factory.mktemp('ddp') / 'init'}"
     processes = [
         subprocess.Popen(
-            [sys.executable, WORKER, str(rank), rendezvous], stdout=subprocess.PIPE, text=True
+            [sys.executable, WORKER, str(rank), rendezvous],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for rank in range(2)
     ]

@@ -1,6 +1,9 @@
 import pytest
 import torch
-from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler, AbsEpochStepScheduler
+from espnet2.schedulers.abs_scheduler import (
+    AbsBatchStepScheduler,
+    AbsEpochStepScheduler,
+)
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
@@ -62,7 +65,8 @@ def test_espnet_steps_it_after_every_batch():
 
 
 @pytest.mark.parametrize(
-    "conf", [{"warmup_steps": -1}, {"final": 1.5}, {"warmup_steps": 8, "total_steps": 8}]
+    "conf",
+    [{"warmup_steps": -1}, {"final": 1.5}, {"warmup_steps": 8, "total_steps": 8}],
 )
 def test_impossible_schedules_are_refused(conf):
     with pytest.raises(SVError, match="lr_schedule"):

@@ -1,7 +1,9 @@
 import pytest
 import torch
 from espnet2.spk.loss.aamsoftmax import AAMSoftmax
-from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import ArcMarginProduct_intertopk_subcenter
+from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
+    ArcMarginProduct_intertopk_subcenter,
+)
 from espnet2.spk.loss.softmax import Softmax
 
 from espnet2_sv.errors import SVError
@@ -15,7 +17,9 @@ def test_stays_rises_and_stays():
 
 def test_starts_from_a_margin_and_may_fall():
     schedule = MarginSchedule(initial=0.5, to_epoch=2)
-    assert [schedule(epoch, 0.3) for epoch in (1, 2, 3)] == pytest.approx([0.4, 0.3, 0.3])
+    assert [schedule(epoch, 0.3) for epoch in (1, 2, 3)] == pytest.approx(
+        [0.4, 0.3, 0.3]
+    )
 
 
 @pytest.mark.parametrize("conf", [{"initial": -1}, {"from_epoch": 2, "to_epoch": 2}])
@@ -34,7 +38,9 @@ def test_a_changed_margin_is_that_of_a_loss_built_with_it(kind, margin):
     assert margin_of(changed) == margin
     embeddings = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(5)
-    torch.testing.assert_close(changed(embeddings, labels)[0], built(embeddings, labels)[0])
+    torch.testing.assert_close(
+        changed(embeddings, labels)[0], built(embeddings, labels)[0]
+    )
 
 
 def test_a_loss_without_margin_is_refused():

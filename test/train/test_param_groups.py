@@ -43,7 +43,9 @@ def test_learning_rate_falls_with_depth():
 
 def test_every_trainable_parameter_is_in_one_group():
     model = Model()
-    groups = parameter_groups(model, lr=1.0, encoder_lr_factor=0.1, exclude_weight_decay=True)
+    groups = parameter_groups(
+        model, lr=1.0, encoder_lr_factor=0.1, exclude_weight_decay=True
+    )
     listed = [id(p) for g in groups for p in g["params"]]
     assert len(listed) == len(set(listed))
     assert set(listed) == {id(p) for p in model.parameters() if p.requires_grad}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from espnet2_sv.train.sync_batchnorm import ReducedBatchNorm, synchronise_batchnorm
+from espnet2_sv.train.distributed import ReducedBatchNorm, synchronise_batchnorm
 
 WORKER = Path(__file__).with_name("sync_batchnorm_worker.py")
 
@@ -18,7 +18,9 @@ def in_two_processes(model, shares, weights, folder):
     case = folder / "case"
     torch.save({"model": model, "shares": shares, "weights": weights}, case)
     processes = [
-        subprocess.Popen([sys.executable, WORKER, str(rank), f"file://{folder}/init", case])
+        subprocess.Popen(
+            [sys.executable, WORKER, str(rank), f"file://{folder}/init", case]
+        )
         for rank in range(2)
     ]
     try:
@@ -50,12 +52,18 @@ def test_equals_one_process_with_the_whole_batch(model, shape, tmp_path):
     y = alone(x)
     (y * weights).sum().backward()
     close = {"rtol": 1e-5, "atol": 1e-5}
-    torch.testing.assert_close(torch.cat([r["y"] for r in results]), y.detach(), **close)
+    torch.testing.assert_close(
+        torch.cat([r["y"] for r in results]), y.detach(), **close
+    )
     torch.testing.assert_close(torch.cat([r["x"] for r in results]), x.grad, **close)
     for result in results:
-        torch.testing.assert_close(result["p"], [p.grad for p in alone.parameters()], **close)
+        torch.testing.assert_close(
+            result["p"], [p.grad for p in alone.parameters()], **close
+        )
         assert list(result["state"]) == list(alone.state_dict())
-        torch.testing.assert_close(dict(result["state"]), dict(alone.state_dict()), **close)
+        torch.testing.assert_close(
+            dict(result["state"]), dict(alone.state_dict()), **close
+        )
 
 
 def test_parameters_stay_the_optimizer_s_and_evaluation_needs_no_group():

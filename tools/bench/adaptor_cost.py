@@ -10,8 +10,8 @@ import torch
 from networks import asr_bundle, in_turn, machine, median_ratio, parser, speech
 from torch.utils.flop_counter import FlopCounterMode
 
-from espnet2_sv.asr.one_pass import listen
-from espnet2_sv.nets.adaptor import SpeakerAdaptor
+from espnet2_sv.backbones.blocks import capture_blocks
+from espnet2_sv.heads.adaptor import SpeakerAdaptor
 
 
 def main() -> None:
@@ -21,8 +21,14 @@ def main() -> None:
     options.add_argument("--sizes", nargs="+", default=["18x512", "12x512", "12x256"])
     args = options.parse_args()
     torch.set_num_threads(args.threads)
-    print(f"{args.seconds:g} s of audio; {machine(args.threads)}; medians of {args.repeats}\n")
-    print("| encoder | adaptor | encoder MAC | with adaptor | more | encoder s | joint s | more |")
+    print(
+        f"{args.seconds:g} s of audio; {machine(args.threads)}; medians of"
+        f" {args.repeats}\n"
+    )
+    print(
+        "| encoder | adaptor | encoder MAC | with adaptor | more | encoder s | joint s"
+        " | more |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for size in args.sizes:
         print(measure(*map(int, size.split("x")), args.seconds, args.repeats))
@@ -40,9 +46,9 @@ def measure(num_blocks: int, dim: int, seconds: float, repeats: int) -> str:
 
     @torch.no_grad()
     def joint() -> None:
-        with listen(backbone) as heard:
+        with capture_blocks(backbone) as captured:
             bundle.model.encode(*audio)
-        adaptor(heard.blocks, heard.lengths)
+        adaptor(captured.blocks, captured.lengths)
 
     macs = []
     for function in (encoder, joint):

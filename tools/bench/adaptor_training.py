@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What a training step of the speaker adaptor costs, beside fine-tuning the whole encoder.
 
-The adaptor's step is compared with the frozen encoder's forward pass alone, which is the least
-that it can take, and with a step of the transfer task's network (encoder and MFA head, everything
-trained). A step is forward, loss over 5,994 speakers, backward, clipping and AdamW. Peak memory
-is that of a process of its own, less what it takes after importing everything.
+The adaptor's step is compared with the frozen encoder's forward pass alone, which is
+the least that it can take, and with a step of the transfer task's network (encoder and
+MFA head, everything trained). A step is forward, loss over 5,994 speakers, backward,
+clipping and AdamW. Peak memory is that of a process of its own, less what it takes
+after importing everything.
 
     python tools/bench/adaptor_training.py    # about four minutes
 """
@@ -17,11 +18,11 @@ from pathlib import Path
 import torch
 from networks import asr_bundle, in_turn, machine, median_ratio, parser, speech
 
-from espnet2_sv.asr.frozen import FrozenBackbone
+from espnet2_sv.backbones.frozen import FrozenBackbone
+from espnet2_sv.heads.adaptor import SpeakerAdaptor
+from espnet2_sv.heads.mfa import MFAHead
+from espnet2_sv.models.choices import loss_choices
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.nets.adaptor import SpeakerAdaptor
-from espnet2_sv.nets.mfa import MFAHead
-from espnet2_sv.tasks.choices import loss_choices
 
 SPEAKERS = 5994  # VoxCeleb2's development set
 VARIANTS = ("forward", "adaptor", "everything")
@@ -36,12 +37,12 @@ def main() -> None:
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     print(
-        f"{args.batch_size} crops of {args.seconds:g} s; {machine(args.threads)}; medians of "
-        f"{args.repeats}\n"
+        f"{args.batch_size} crops of {args.seconds:g} s; {machine(args.threads)};"
+        f" medians of {args.repeats}\n"
     )
     print(
-        "| encoder | forward alone s | adaptor step s | / forward | everything s | / adaptor "
-        "| adaptor memory | everything | share |"
+        "| encoder | forward alone s | adaptor step s | / forward | everything s | /"
+        " adaptor | adaptor memory | everything | share |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for size in args.sizes:
@@ -51,7 +52,9 @@ def main() -> None:
 def measure(size: str, args) -> str:
     """Return a row of the table."""
     shape = (*map(int, size.split("x")), args.batch_size, args.seconds)
-    memory = {name: apart(peak_memory, name, shape, args.threads) for name in VARIANTS[1:]}
+    memory = {
+        name: apart(peak_memory, name, shape, args.threads) for name in VARIANTS[1:]
+    }
     times = apart(step_times, shape, args.threads, args.repeats)
     cells = [
         size.replace("x", " x "),
@@ -86,10 +89,14 @@ def peak_memory(name: str, shape: tuple, threads: int) -> int:
 def peak() -> int:
     """Return the process's peak of resident memory in bytes."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])  # e.g. VmHWM:	  123456 kB
+    return 1024 * int(
+        status.split("VmHWM:")[1].split()[0]
+    )  # e.g. VmHWM:	  123456 kB
 
 
-def variant(name: str, num_blocks: int, dim: int, batch: int, seconds: float) -> Callable:
+def variant(
+    name: str, num_blocks: int, dim: int, batch: int, seconds: float
+) -> Callable:
     """Return a function that does one step."""
     bundle = asr_bundle(num_blocks, dim)
     backbone, audio = bundle.backbone(), speech(batch, seconds)

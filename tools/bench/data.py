@@ -1,25 +1,30 @@
 #!/usr/bin/env python3
 """How many utterances a core turns into batches, beside stock ESPnet's speaker preprocessing.
 
-Both sides read the same files, crop 3 s, augment two thirds of the crops in one of four ways and
-collate batches, in one thread. "stock" is ``ESPnetDataset`` with ``SpkPreprocessor`` and
-``CommonCollateFn``. Files are made: lengths as in VoxCeleb, MUSAN and RIRS_NOISES.
+Both sides read the same files, crop 3 s, augment two thirds of the crops in one of four
+ways and collate batches, in one thread. "stock" is ``ESPnetDataset`` with
+``SpkPreprocessor`` and ``CommonCollateFn``. Files are made: lengths as in VoxCeleb,
+MUSAN and RIRS_NOISES.
 
 Where the two differ by design, they are brought together as far as their options go:
 
-- Stock has no speed perturbation while training, its recipes write copies to disk. So one
-  comparison is without; in the other, ESPnet's own ``speed_perturb`` plays the recording at one of
-  three speeds before its preprocessing. A training that reads copies is the first column of stock.
-- Stock draws noise (probability 1/2) and reverberation (1/6) independently, so that one crop in
-  twelve gets both; here it is one of four ways (2/3 in all). The numbers of each are the same.
+- Stock has no speed perturbation while training, its recipes write copies to disk. So
+  one comparison is without; in the other, ESPnet's own ``speed_perturb`` plays the
+  recording at one of three speeds before its preprocessing. A training that reads
+  copies is the first column of stock.
+- Stock draws noise (probability 1/2) and reverberation (1/6) independently, so that one
+  crop in twelve gets both; here it is one of four ways (2/3 in all). The numbers of
+  each are the same.
 - Stock draws a ratio for each recording of a babble. So does ``snr_of: each`` here.
-- Stock adds 1e-4 to the powers that the ratio is of; recordings here are louder than that counts.
-- Stock scales a response to unit energy, here the speech keeps its power, as with Kaldi's tools:
-  the table shows both levels. Neither changes the share of late energy, that of the response
-  later than 50 ms after its peak. Stock does not align responses, which costs nothing.
+- Stock adds 1e-4 to the powers that the ratio is of; recordings here are louder than
+  that counts.
+- Stock scales a response to unit energy, here the speech keeps its power, as with
+  Kaldi's tools: the table shows both levels. Neither changes the share of late energy,
+  that of the response later than 50 ms after its peak. Stock does not align responses,
+  which costs nothing.
 
-The last table says how long the set-up of a training takes at VoxCeleb2's size with three speeds,
-and how much memory the process has then, everything imported.
+The last table says how long the set-up of a training takes at VoxCeleb2's size with
+three speeds, and how much memory the process has then, everything imported.
 
     python tools/bench/data.py    # about three minutes, 300 MB below --folder
 """
@@ -48,21 +53,28 @@ from espnet2_sv.data.speeds import Speeds
 
 SECONDS = 3.0
 BATCH = 20
-WAYS = {  # signal-to-noise ratios in dB and numbers of recordings, as in Kaldi's VoxCeleb recipe
+# signal-to-noise ratios in dB and numbers of recordings, as in Kaldi's VoxCeleb recipe
+WAYS = {
     "noise": ([0, 15], [1, 1]),
     "music": ([5, 15], [1, 1]),
     "babble": ([13, 20], [3, 8]),
 }
 PROBABILITY = 2 / 3
 LATE = 0.05  # seconds after the direct path
-UTTERANCES, SPEAKERS, SPEEDS = 1_092_009, 5994, (0.9, 1.0, 1.1)  # VoxCeleb2's development set
+UTTERANCES, SPEAKERS, SPEEDS = (
+    1_092_009,
+    5994,
+    (0.9, 1.0, 1.1),
+)  # VoxCeleb2's development set
 
 
 def main() -> None:
     """Print Markdown tables."""
     options = parser(__doc__.splitlines()[0], repeats=5)
     options.add_argument("--utterances", type=int, default=400, help="per round")
-    options.add_argument("--draws", type=int, default=1000, help="for each row of statistics")
+    options.add_argument(
+        "--draws", type=int, default=1000, help="for each row of statistics"
+    )
     options.add_argument("--folder", type=Path, help="keep what is generated here")
     options.set_defaults(threads=1)
     args = options.parse_args()
@@ -71,15 +83,23 @@ def main() -> None:
         root = args.folder or Path(folder)
         lists = make_noises(root / "noise")
         print(f"{machine(args.threads)}; medians of {args.repeats}\n")
-        print("| utt/s from | stock | here | ratio | stock, 3 speeds | here, 3 speeds | ratio |")
+        print(
+            "| utt/s from | stock | here | ratio | stock, 3 speeds | here, 3 speeds |"
+            " ratio |"
+        )
         print("|---|---:|---:|---:|---:|---:|---:|")
         for suffix in ("wav", "flac"):
-            corpus = make_corpus(root / suffix, args.utterances // BATCH * BATCH, suffix)
+            corpus = make_corpus(
+                root / suffix, args.utterances // BATCH * BATCH, suffix
+            )
             print(throughput(suffix, corpus, lists, args.repeats), flush=True)
         print("\n| mean (standard deviation) in dB | stock | here |\n|---|---:|---:|")
         for row in statistics_rows(root / "wav", lists, args.draws):
             print(row, flush=True)
-        print("\n| set-up for | entries | s | memory GiB | its peak |\n|---|---:|---:|---:|---:|")
+        print(
+            "\n| set-up for | entries | s | memory GiB | its peak"
+            " |\n|---|---:|---:|---:|---:|"
+        )
         print(full_size(root / "full"))
 
 
@@ -104,10 +124,17 @@ def throughput(name: str, corpus: Path, lists: dict[str, Path], repeats: int) ->
     return f"| {' | '.join(cells)} |"
 
 
-def own_conf(lists: dict[str, Path], ways=(*WAYS, "rir"), probability: float = PROBABILITY) -> dict:
+def own_conf(
+    lists: dict[str, Path], ways=(*WAYS, "rir"), probability: float = PROBABILITY
+) -> dict:
     """Return the augmentation of this project's side, some of its ways."""
     noise = [
-        {"scp": str(lists[way]), "snr": WAYS[way][0], "num": WAYS[way][1], "snr_of": "each"}
+        {
+            "scp": str(lists[way]),
+            "snr": WAYS[way][0],
+            "num": WAYS[way][1],
+            "snr_of": "each",
+        }
         for way in ways
         if way != "rir"
     ]
@@ -115,7 +142,9 @@ def own_conf(lists: dict[str, Path], ways=(*WAYS, "rir"), probability: float = P
     return {"apply_prob": probability, "noise": noise, "rir": rir}
 
 
-def own_factory(corpus: Path, speeds, batch_size: int, conf: dict | None) -> TrainIterFactory:
+def own_factory(
+    corpus: Path, speeds, batch_size: int, conf: dict | None
+) -> TrainIterFactory:
     """Return what makes the epochs of a training."""
     return TrainIterFactory(
         corpus / "wav.scp",
@@ -138,7 +167,10 @@ def own_epoch(corpus: Path, lists: dict[str, Path], speeds) -> Callable[[], int]
 
 
 def stock(
-    corpus: Path, lists: dict[str, Path], ways=(*WAYS, "rir"), probability: float = PROBABILITY
+    corpus: Path,
+    lists: dict[str, Path],
+    ways=(*WAYS, "rir"),
+    probability: float = PROBABILITY,
 ) -> SpkPreprocessor:
     """Return the preprocessor of ESPnet's side, some of its ways, each with the same chance."""
     noises = [way for way in ways if way != "rir"]
@@ -149,7 +181,9 @@ def stock(
         sample_rate=RATE,
         rir_scp=str(lists["rir"]),
         rir_apply_prob=probability / len(ways) if "rir" in ways else 0.0,
-        noise_info=[(1.0, str(lists[way]), WAYS[way][1], WAYS[way][0]) for way in noises],
+        noise_info=[
+            (1.0, str(lists[way]), WAYS[way][1], WAYS[way][0]) for way in noises
+        ],
         noise_apply_prob=probability * len(noises) / len(ways),
     )
 
@@ -188,7 +222,12 @@ def statistics_rows(corpus: Path, lists: dict[str, Path], draws: int):
     pulse = np.zeros(int(SECONDS * RATE), np.float32)
     pulse[len(pulse) // 2] = 1.0
     measures = [
-        (f"SNR of {way}, {num[0]} to {num[1]} at {snr[0]} to {snr[1]} dB", way, speech, ratio)
+        (
+            f"SNR of {way}, {num[0]} to {num[1]} at {snr[0]} to {snr[1]} dB",
+            way,
+            speech,
+            ratio,
+        )
         for way, (snr, num) in WAYS.items()
     ]
     measures += [
@@ -199,10 +238,15 @@ def statistics_rows(corpus: Path, lists: dict[str, Path], draws: int):
         yield f"| {name} | {both(corpus, lists, way, audio, measure)} |"
 
 
-def both(corpus: Path, lists: dict[str, Path], way: str, speech, measure: Callable) -> str:
+def both(
+    corpus: Path, lists: dict[str, Path], way: str, speech, measure: Callable
+) -> str:
     """Return two cells, stock's and ours, of ``measure(before, after)`` of one way."""
     theirs = stock(corpus, lists, (way,), 1.0)._apply_data_augmentation
-    augmenter, rng = Augmenter(own_conf(lists, (way,), 1.0), RATE), np.random.default_rng(0)
+    augmenter, rng = (
+        Augmenter(own_conf(lists, (way,), 1.0), RATE),
+        np.random.default_rng(0),
+    )
     sides = theirs, lambda x: augmenter(x, rng)
     values = [[measure(x, side(x)) for x in speech] for side in sides]
     return " | ".join(f"{np.mean(v):.2f} ({np.std(v):.2f})" for v in values)
@@ -219,7 +263,7 @@ def decibel(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def late_energy(_, response: np.ndarray) -> float:
-    """Share of a response's energy later than 50 ms after its peak, in dB."""
+    """Split of a response's energy later than 50 ms after its peak, in dB."""
     late = int(np.argmax(np.abs(response))) + int(LATE * RATE)
     energy = response.astype(float) ** 2
     return 10 * np.log10(energy[late:].sum() / energy.sum())
@@ -227,7 +271,9 @@ def late_energy(_, response: np.ndarray) -> float:
 
 def crops(corpus: Path, count: int) -> list[np.ndarray]:
     """Return the beginnings of utterances, float32 (S,), repeated to the number wanted."""
-    paths = [line.split()[1] for line in (corpus / "wav.scp").read_text().splitlines()[:100]]
+    paths = [
+        line.split()[1] for line in (corpus / "wav.scp").read_text().splitlines()[:100]
+    ]
     frames = int(SECONDS * RATE)
     speech = [soundfile.read(path, frames=frames, dtype="float32")[0] for path in paths]
     return [speech[i % len(speech)] for i in range(count)]
@@ -241,13 +287,18 @@ def full_size(folder: Path) -> str:
         for i in range(UTTERANCES // SPEAKERS + (s < UTTERANCES % SPEAKERS))
     }
     folder.mkdir(parents=True, exist_ok=True)
-    wavs = {u: f"/data/corpora/voxceleb2/dev/aac/{u.replace('-', '/')}.m4a" for u in utts}
+    wavs = {
+        u: f"/data/corpora/voxceleb2/dev/aac/{u.replace('-', '/')}.m4a" for u in utts
+    }
     write_table(folder / "wav.scp", wavs)
     write_table(folder / "utt2spk", utts)
     write_table(folder / "spk2utt", dict.fromkeys(utts.values(), "any"))
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         seconds, memory, peak, entries = pool.apply(set_up, (folder,))
-    return f"| VoxCeleb2 at 3 speeds | {entries:,} | {seconds:.1f} | {memory:.2f} | {peak:.2f} |"
+    return (
+        f"| VoxCeleb2 at 3 speeds | {entries:,} | {seconds:.1f} | {memory:.2f} |"
+        f" {peak:.2f} |"
+    )
 
 
 def set_up(folder: Path) -> tuple[float, float, float, int]:
@@ -260,7 +311,10 @@ def set_up(folder: Path) -> tuple[float, float, float, int]:
     seconds = time.perf_counter() - start
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     # e.g. "VmRSS:	  123456 kB"
-    memory = {key: int(status.split(key)[1].split()[0]) / 2**20 for key in ("VmRSS:", "VmHWM:")}
+    memory = {
+        key: int(status.split(key)[1].split()[0]) / 2**20
+        for key in ("VmRSS:", "VmHWM:")
+    }
     return seconds, memory["VmRSS:"], memory["VmHWM:"], len(factory.dataset)
 
 

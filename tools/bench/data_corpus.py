@@ -8,7 +8,11 @@ from scipy.signal import lfilter
 
 RATE = 16000
 UTTERANCE_SECONDS = (4.0, 20.0, 8.0)  # VoxCeleb's least, most (nearly) and mean
-RECORDINGS = {"noise": (30, 60), "music": (20, 200), "babble": (20, 300)}  # number, mean seconds
+RECORDINGS = {
+    "noise": (30, 60),
+    "music": (20, 200),
+    "babble": (20, 300),
+}  # number, mean seconds
 ROOMS, ROOM_SECONDS = 200, 1.0
 _RESONANCES = np.poly([0.97 * np.exp(1j * w) for w in (0.2, -0.2, 0.6, -0.6)]).real
 _LEVEL = 0.1  # root mean square, about that of MUSAN and VoxCeleb
@@ -29,10 +33,14 @@ def make_corpus(folder: Path, utterances: int, suffix: str, seed: int = 0) -> Pa
     for i in range(utterances):
         seconds = min(least + rng.exponential(mean - least), most)
         utt = f"id{i // 10:05d}-{i % 10:05d}"
-        wavs[utt] = write(folder / "audio" / f"{utt}.{suffix}", shaped_noise(seconds, rng))
+        wavs[utt] = write(
+            folder / "audio" / f"{utt}.{suffix}", shaped_noise(seconds, rng)
+        )
         speakers.setdefault(utt[:7], []).append(utt)
     write_table(folder / "wav.scp", wavs)
-    write_table(folder / "utt2spk", {u: s for s, utts in speakers.items() for u in utts})
+    write_table(
+        folder / "utt2spk", {u: s for s, utts in speakers.items() for u in utts}
+    )
     write_table(folder / "spk2utt", {s: " ".join(utts) for s, utts in speakers.items()})
     return folder
 
@@ -45,7 +53,9 @@ def make_noises(folder: Path, seed: int = 1) -> dict[str, Path]:
         wavs = {}
         for i in range(count):
             seconds = mean * rng.uniform(0.5, 1.5)
-            wavs[f"{kind}{i}"] = write(folder / kind / f"{i}.wav", shaped_noise(seconds, rng))
+            wavs[f"{kind}{i}"] = write(
+                folder / kind / f"{i}.wav", shaped_noise(seconds, rng)
+            )
         lists[kind] = write_table(folder / f"{kind}.scp", wavs)
     rooms = {}
     for i in range(ROOMS):
@@ -56,7 +66,8 @@ def make_noises(folder: Path, seed: int = 1) -> dict[str, Path]:
 def shaped_noise(seconds: float, rng: np.random.Generator) -> np.ndarray:
     """Noise with a spectrum that falls as speech's does, in syllables.
 
-    In flac it takes about half the bytes of a wav, as speech does, so that decoding costs as much.
+    In flac it takes about half the bytes of a wav, as speech does, so that decoding
+    costs as much.
     """
     samples = int(seconds * RATE)
     x = lfilter([1.0], _RESONANCES, rng.standard_normal(samples).astype(np.float32))

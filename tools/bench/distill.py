@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Time a distillation step and weigh its loss, and count what a second of audio costs in use.
 
-Weights and audio are random. A step is forward and backward of the student on crops of 3 s; the
-parts are timed in turn, so that all see the same machine, and ratios are of medians. Memory is
-by how much the loss, forward and backward, raises the peak of a process's resident memory when what
-it takes from student and teacher is there already; freed memory goes back to the system at once.
+Weights and audio are random. A step is forward and backward of the student on crops of
+3 s; the parts are timed in turn, so that all see the same machine, and ratios are of
+medians. Memory is by how much the loss, forward and backward, raises the peak of a
+process's resident memory when what it takes from student and teacher is there already;
+freed memory goes back to the system at once.
 
     python tools/bench/distill.py             # a few minutes on one core
     python tools/bench/distill.py --device cuda --batch_size 256
@@ -25,7 +26,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 SECONDS, RATE, VOCAB, TOP_K = 3.0, 16000, 5000, 32
 FRAMES, DIMENSION = 74, 176  # of 3 s at 25 Hz, of the student's branch
-TEACHER = {"output_size": 512, "attention_heads": 8, "linear_units": 2048, "num_blocks": 12}
+TEACHER = {
+    "output_size": 512,
+    "attention_heads": 8,
+    "linear_units": 2048,
+    "num_blocks": 12,
+}
 STUDENT = {"output_size": 176, "attention_heads": 4, "linear_units": 704}
 STUDENTS = {
     "half small": STUDENT | {"num_blocks": 8, "input_layer": "conv2d2"},
@@ -35,18 +41,31 @@ STUDENTS = {
 }
 ENCODERS = {"ecapa": "ecapa_tdnn", "resnet34": "resnet"}
 HEADS = {"resnet34": {"pooling": "stats", "embed_dim": 256}}
-LARGE = {"output_size": 512, "attention_heads": 8, "linear_units": 2048, "num_blocks": 18}
+LARGE = {
+    "output_size": 512,
+    "attention_heads": 8,
+    "linear_units": 2048,
+    "num_blocks": 18,
+}
 MEBIBYTE = 2**20
 
 
 def main() -> None:
     """Print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch_size", type=int, default=8, help="crops per timed step")
-    parser.add_argument("--repeats", type=int, default=3, help="medians are over so many steps")
+    parser.add_argument(
+        "--batch_size", type=int, default=8, help="crops per timed step"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="medians are over so many steps"
+    )
     parser.add_argument("--device", default="cpu", help="where the steps are timed")
-    parser.add_argument("--memory_batch", type=int, default=256, help="crops per weighed loss")
-    parser.add_argument("--weigh", type=int, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument(
+        "--memory_batch", type=int, default=256, help="crops per weighed loss"
+    )
+    parser.add_argument(
+        "--weigh", type=int, help=argparse.SUPPRESS
+    )  # in a process of its own
     args = parser.parse_args()
     torch.manual_seed(0)
     if args.weigh is not None:
@@ -59,19 +78,23 @@ def main() -> None:
 
 def memory(batch: int) -> None:
     """Print what the loss adds to the peak of resident memory, for two sizes of batch."""
-    print(f"| batch of {SECONDS:g} s, {VOCAB:,} classes, top {TOP_K} | loss adds (MiB) |")
+    print(
+        f"| batch of {SECONDS:g} s, {VOCAB:,} classes, top {TOP_K} | loss adds (MiB) |"
+    )
     print("| ---: | ---: |")
     for size in (batch // 4, batch):
         command = [sys.executable, __file__, "--weigh", str(size)]
         env = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(MEBIBYTE)}
-        found = subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout
+        found = subprocess.run(
+            command, env=env, check=True, capture_output=True, text=True
+        ).stdout
         print(f"| {size} | {float(found):.0f} |")
     print(flush=True)
 
 
 def weigh_loss(batch: int) -> float:
     """Run the loss forward and backward and return by how much the peak of memory rose, in MiB."""
-    from espnet2_sv.nets.kd_loss import DistillationLoss
+    from espnet2_sv.distill.kd_loss import DistillationLoss
 
     frames = torch.randn(batch, FRAMES, DIMENSION, requires_grad=True)
     hidden = torch.randn(batch, FRAMES, TEACHER["output_size"])
@@ -83,7 +106,9 @@ def weigh_loss(batch: int) -> float:
         sums = loss(
             frames[:rows],
             output,
-            lambda some: loss.targets(ctc(hidden[:rows][some]).log_softmax(-1), None, FRAMES),
+            lambda some: loss.targets(
+                ctc(hidden[:rows][some]).log_softmax(-1), None, FRAMES
+            ),
             lengths[:rows],
         )
         sums.loss.backward()
@@ -97,7 +122,9 @@ def weigh_loss(batch: int) -> float:
 def peak() -> float:
     """Return the process's peak of resident memory in MiB (getrusage would count its parent's)."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024  # e.g. VmHWM:	  123456 kB
+    return (
+        int(status.split("VmHWM:")[1].split()[0]) / 1024
+    )  # e.g. VmHWM:	  123456 kB
 
 
 def encoder_conf(size: dict, **changes) -> dict:
@@ -108,13 +135,15 @@ def encoder_conf(size: dict, **changes) -> dict:
 
 def build_student(name: str) -> torch.nn.Module:
     """Build one of the ready students for 6,000 speakers."""
-    from espnet2_sv.tasks.build import build_network
+    from espnet2_sv.models.build import build_network
     from espnet2_sv.tasks.sv import SVTask
 
     args = SVTask.get_parser().parse_args(["--output_dir", "none"])
     args.spk_num, args.frontend_conf = 6000, {"hop_length": 160}
     args.encoder = ENCODERS.get(name, "conformer")
-    args.encoder_conf = STUDENTS[name] if name in ENCODERS else encoder_conf(STUDENTS[name])
+    args.encoder_conf = (
+        STUDENTS[name] if name in ENCODERS else encoder_conf(STUDENTS[name])
+    )
     args.head = "pooled" if name in ENCODERS else "mfa"
     args.head_conf = HEADS.get(name, {})
     return build_network(args)
@@ -124,7 +153,7 @@ def build_asr(size: dict) -> SimpleNamespace:
     """Build what a teacher or an adaptor takes of an ASR model."""
     from espnet2.asr.ctc import CTC
 
-    from espnet2_sv.asr.backbone import build_backbone
+    from espnet2_sv.backbones.build import build_backbone
 
     settings = {
         "frontend": "default",
@@ -140,10 +169,10 @@ def build_asr(size: dict) -> SimpleNamespace:
 
 def build_distilled(student: torch.nn.Module, name: str) -> torch.nn.Module:
     """Put branch and teacher on a student."""
-    from espnet2_sv.asr.teacher import Teacher
+    from espnet2_sv.distill.asr_branch import AsrBranch
+    from espnet2_sv.distill.kd_loss import DistillationLoss
+    from espnet2_sv.distill.teacher import Teacher
     from espnet2_sv.models.distill_model import DistillModel
-    from espnet2_sv.nets.asr_branch import AsrBranch
-    from espnet2_sv.nets.kd_loss import DistillationLoss
 
     asr = build_asr(TEACHER)
     teacher = Teacher(
@@ -185,14 +214,16 @@ def print_times(args: argparse.Namespace) -> None:
         found = time_in_turn(work, args.repeats, args.device)
         ratio = found["kd"] / (found["plain"] + found["teacher"])
         print(
-            f"| {name} | {found['plain']:.2f} | {found['teacher']:.2f} | {found['kd']:.2f} | "
-            f"{ratio:.2f} |",
+            f"| {name} | {found['plain']:.2f} | {found['teacher']:.2f} |"
+            f" {found['kd']:.2f} | {ratio:.2f} |",
             flush=True,
         )
     print("\nratio: KD step / (plain step + teacher forward)\n")
 
 
-def time_in_turn(work: dict[str, Callable], repeats: int, device: str) -> dict[str, float]:
+def time_in_turn(
+    work: dict[str, Callable], repeats: int, device: str
+) -> dict[str, float]:
     """Return the median seconds of each piece of work; the first round does not count."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(repeats + 1):
@@ -207,8 +238,8 @@ def time_in_turn(work: dict[str, Callable], repeats: int, device: str) -> dict[s
 
 def print_cost(seconds: int = 10) -> None:
     """Print parameters and multiply-accumulates per second of audio of what is used in the end."""
-    from espnet2_sv.nets.adaptor import SpeakerAdaptor
-    from espnet2_sv.nets.mfa import MFAHead
+    from espnet2_sv.heads.adaptor import SpeakerAdaptor
+    from espnet2_sv.heads.mfa import MFAHead
 
     print("| model in use | parameters | GMAC per second of audio |")
     print("| --- | ---: | ---: |")
@@ -224,7 +255,9 @@ def print_cost(seconds: int = 10) -> None:
 
 
 @torch.no_grad()
-def print_row(name: str, backbone: torch.nn.Module, head: torch.nn.Module, seconds: int) -> None:
+def print_row(
+    name: str, backbone: torch.nn.Module, head: torch.nn.Module, seconds: int
+) -> None:
     """Print what a network costs; the counter leaves out Fourier transforms."""
     parameters = sum(p.numel() for part in (backbone, head) for p in part.parameters())
     samples = seconds * RATE

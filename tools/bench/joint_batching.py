@@ -11,14 +11,22 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from networks import RATE, asr_bundle, asr_settings, in_turn, machine, median_ratio, parser
+from networks import (
+    RATE,
+    asr_bundle,
+    asr_settings,
+    in_turn,
+    machine,
+    median_ratio,
+    parser,
+)
 
-from espnet2_sv.asr.archive import ModelFiles
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.inference.joint import JointRecogniser
-from espnet2_sv.inference.waveforms import Outcome
+from espnet2_sv.inference.waveforms import EmbeddingResult
+from espnet2_sv.models.adaptor_model import build_on
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
-from espnet2_sv.tasks.adaptor_model import build_on
+from espnet2_sv.zoo.source import ModelFiles
 
 # Spoken commands to read sentences: median 2.5 s, nine tenths between 0.9 and 7 s.
 MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 2.5, 0.62, 0.5, 15.0
@@ -34,10 +42,14 @@ def main() -> None:
     waves = mixed_list(args.utterances)
     seconds = [len(wave) / RATE for wave in waves]
     print(
-        f"{len(waves)} utterances of {min(seconds):.1f} to {max(seconds):.1f} s, "
-        f"{sum(seconds):.0f} s in all; {machine(args.threads)}; medians of {args.repeats}\n"
+        f"{len(waves)} utterances of {min(seconds):.1f} to {max(seconds):.1f} s,"
+        f" {sum(seconds):.0f} s in all; {machine(args.threads)}; medians of"
+        f" {args.repeats}\n"
     )
-    print("| encoder | one by one s | in buckets s | faster | texts equal | embeddings differ |")
+    print(
+        "| encoder | one by one s | in buckets s | faster | texts equal | embeddings"
+        " differ |"
+    )
     print("|---|---:|---:|---:|---:|---:|")
     for size in args.sizes:
         print(measure(*map(int, size.split("x")), waves, args.repeats))
@@ -46,26 +58,33 @@ def main() -> None:
 def mixed_list(utterances: int) -> list[torch.Tensor]:
     """Noise of log-normally distributed lengths."""
     rng = np.random.default_rng(0)
-    lengths = np.clip(rng.lognormal(np.log(MEDIAN_SECONDS), SPREAD, utterances), SHORTEST, LONGEST)
+    lengths = np.clip(
+        rng.lognormal(np.log(MEDIAN_SECONDS), SPREAD, utterances), SHORTEST, LONGEST
+    )
     samples = (lengths * RATE).astype(int)
-    return [torch.from_numpy(0.1 * rng.standard_normal(n).astype(np.float32)) for n in samples]
+    return [
+        torch.from_numpy(0.1 * rng.standard_normal(n).astype(np.float32))
+        for n in samples
+    ]
 
 
 def measure(num_blocks: int, dim: int, waves: list[torch.Tensor], repeats: int) -> str:
     """Return a row of the table."""
     joint = joint_recogniser(num_blocks, dim)
-    found: dict[str, list[Outcome]] = {}
+    found: dict[str, list[EmbeddingResult]] = {}
 
     def one_by_one() -> None:
-        found["alone"] = [joint.outcomes([wave])[0] for wave in waves]
+        found["alone"] = [joint.results([wave])[0] for wave in waves]
 
     def in_buckets() -> None:
-        found["together"] = joint.outcomes(waves)
+        found["together"] = joint.results(waves)
 
     times = in_turn({"alone": one_by_one, "together": in_buckets}, repeats)
     pairs = list(zip(found["alone"], found["together"], strict=True))
     equal = sum(a.transcript == b.transcript for a, b in pairs)
-    largest = max(float((a.embedding - b.embedding).norm() / a.embedding.norm()) for a, b in pairs)
+    largest = max(
+        float((a.embedding - b.embedding).norm() / a.embedding.norm()) for a, b in pairs
+    )
     cells = [
         f"{num_blocks} x {dim}",
         f"{statistics.median(times['alone']):.2f}",

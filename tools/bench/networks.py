@@ -21,8 +21,18 @@ def asr_settings(num_blocks: int, dim: int, vocabulary: int = VOCABULARY) -> dic
     """Settings of an ESPnet CTC Conformer as it is published: kernel 31, 2,048 linear units."""
     return ASRTask.get_default_config() | {
         "token_type": "char",
-        "token_list": ["<blank>", "<unk>", *map(chr, range(256, 253 + vocabulary)), "<sos/eos>"],
-        "frontend_conf": {"fs": "16k", "n_fft": 512, "win_length": 400, "hop_length": 160},
+        "token_list": [
+            "<blank>",
+            "<unk>",
+            *map(chr, range(256, 253 + vocabulary)),
+            "<sos/eos>",
+        ],
+        "frontend_conf": {
+            "fs": "16k",
+            "n_fft": 512,
+            "win_length": 400,
+            "hop_length": 160,
+        },
         "normalize": "utterance_mvn",
         "specaug": None,
         "encoder": "conformer",
@@ -51,14 +61,20 @@ def asr_bundle(num_blocks: int, dim: int) -> AsrBundle:
     return AsrBundle(ASRTask.build_model(args).eval(), args, None)
 
 
-def speech(batch: int, seconds: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def speech(
+    batch: int, seconds: float, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Noise (B, S) and lengths (B,)."""
     samples = int(seconds * RATE)
     generator = torch.Generator().manual_seed(seed)
-    return 0.1 * torch.randn(batch, samples, generator=generator), torch.full((batch,), samples)
+    return 0.1 * torch.randn(batch, samples, generator=generator), torch.full(
+        (batch,), samples
+    )
 
 
-def in_turn(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+def in_turn(
+    functions: dict[str, Callable[[], object]], repeats: int
+) -> dict[str, list[float]]:
     """Seconds of each function, measured in turn so that all see the same machine.
 
     One round is not counted.
@@ -91,5 +107,7 @@ def parser(description: str, repeats: int) -> argparse.ArgumentParser:
     """Options that all benchmarks have."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--repeats", type=int, default=repeats, help="medians are over so many")
+    options.add_argument(
+        "--repeats", type=int, default=repeats, help="medians are over so many"
+    )
     return options

@@ -2,9 +2,11 @@
 """Speed of preparing VoxCeleb: listing, writing sets, checking and converting m4a.
 
     python tools/bench/prepare.py                     # half a minute
-    python tools/bench/prepare.py --speakers 5994     # as many files as VoxCeleb2 dev; two minutes
+    python tools/bench/prepare.py --speakers 5994     # as many files as VoxCeleb2 dev;
+    two minutes
 
-Files are in the page cache: what a disk or a network adds is not in these figures. Seconds are
+Files are in the page cache: what a disk or a network adds is not in these figures.
+    Seconds are
 those of one core, so that other work on the machine does not count.
 """
 
@@ -58,7 +60,9 @@ def make_recordings(root: Path, count: int) -> None:
             tree.write_audio(target, tree.speech(i, SECONDS, i))
         else:
             source = i % DIFFERENT
-            shutil.copy(root / f"id{source // 10:05d}" / "v" / f"{source % 10:05d}.m4a", target)
+            shutil.copy(
+                root / f"id{source // 10:05d}" / "v" / f"{source % 10:05d}.m4a", target
+            )
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -77,8 +81,12 @@ def without_problems(look: Callable[..., object], *args, **options) -> None:
 def main() -> None:
     """Print a Markdown table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--speakers", type=int, default=1000, help="of the tree that is listed")
-    options.add_argument("--recordings", type=int, default=400, help="m4a files that are read")
+    options.add_argument(
+        "--speakers", type=int, default=1000, help="of the tree that is listed"
+    )
+    options.add_argument(
+        "--recordings", type=int, default=400, help="m4a files that are read"
+    )
     args = options.parse_args()
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as temporary:
@@ -92,12 +100,18 @@ def main() -> None:
             ),
             "list it, choose and write all sets": (
                 names,
-                seconds_of(lambda: prepare_voxceleb("", folder / "names", folder / "data", plan)),
+                seconds_of(
+                    lambda: prepare_voxceleb(
+                        "", folder / "names", folder / "data", plan
+                    )
+                ),
             ),
         }
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         make_recordings(folder / "audio", args.recordings)
-        archive = shutil.make_archive(str(folder / "vox2_dev_aac"), "zip", folder / "audio")
+        archive = shutil.make_archive(
+            str(folder / "vox2_dev_aac"), "zip", folder / "audio"
+        )
         rows["unpack an archive"] = (
             args.recordings,
             seconds_of(lambda: unpack_once([archive], folder / "unpacked")),
@@ -117,8 +131,14 @@ def main() -> None:
             rows[title] = (args.recordings, seconds_of(work))
     from networks import machine  # loads torch, which would be in the peak above
 
-    print(f"{machine(1)}; recordings of {SECONDS} s; {ALL:,} files are VoxCeleb1 and 2 dev\n")
-    print("| step | files | files per second and core | core hours for all |\n|---|---|---|---|")
+    print(
+        f"{machine(1)}; recordings of {SECONDS} s; {ALL:,} files are VoxCeleb1 and 2"
+        " dev\n"
+    )
+    print(
+        "| step | files | files per second and core | core hours for all"
+        " |\n|---|---|---|---|"
+    )
     for title, (files, seconds) in rows.items():
         hours = ALL * seconds / files / 3600
         print(f"| {title} | {files:,} | {files / seconds:,.0f} | {hours:.3f} |")

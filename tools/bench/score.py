@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Time scoring, normalisation and evaluation at the size of VoxCeleb1-H, and beyond.
 
-Everything is random: embeddings of 256 dimensions around 1,190 speakers, 137,924 utterances, a
-cohort of 5,994. The commands run from files to files, each in a process of its own. The loops
-over trials that other toolkits use are written out here in the plainest way and timed on a part of
-the same trials, in turn with this project's functions, so that both see the same machine.
+Everything is random: embeddings of 256 dimensions around 1,190 speakers, 137,924
+    utterances, a
+cohort of 5,994. The commands run from files to files, each in a process of its own. The
+loops over trials that other toolkits use are written out here in the plainest way and
+timed on a part of the same trials, in turn with this project's functions, so that both
+see the same machine.
 
     python tools/bench/score.py               # commands and loops, about three minutes
     python tools/bench/score.py --scaling     # 1, 3 and 10 million trials as well
@@ -32,9 +34,15 @@ THREADS = "2"
 def main() -> None:
     """Run what was asked for and print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=3, help="medians are over so many runs")
-    parser.add_argument("--scaling", action="store_true", help="also 1, 3 and 10 million trials")
-    parser.add_argument("--bootstrap_samples", type=int, default=1000, help="for sv_metrics")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="medians are over so many runs"
+    )
+    parser.add_argument(
+        "--scaling", action="store_true", help="also 1, 3 and 10 million trials"
+    )
+    parser.add_argument(
+        "--bootstrap_samples", type=int, default=1000, help="for sv_metrics"
+    )
     parser.add_argument(
         "--workdir", help="where to put the data (3 GB); default: a temporary folder"
     )
@@ -45,10 +53,12 @@ def main() -> None:
         apart(write_embeddings, root)
         apart(write_trials, root, VOX1H_TRIALS)
         print(
-            f"{VOX1H_TRIALS:,} trials, {UTTERANCES:,} utterances, cohort {COHORT:,}, top {TOP_N}, "
+            f"{VOX1H_TRIALS:,} trials, {UTTERANCES:,} utterances, cohort {COHORT:,},"
+            f" top {TOP_N}, "
         )
         print(
-            f"{args.bootstrap_samples:,} bootstrap samples of speakers; medians of {args.repeats}\n"
+            f"{args.bootstrap_samples:,} bootstrap samples of speakers; medians of"
+            f" {args.repeats}\n"
         )
         commands = vox1h_commands(root, args.bootstrap_samples)
         print_commands([run_all(commands) for _ in range(args.repeats)])
@@ -59,14 +69,17 @@ def main() -> None:
 
 def apart(function: Callable, *arguments) -> None:
     """Call in another process, so that this one stays small: children inherit its peak memory."""
-    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process = multiprocessing.get_context("spawn").Process(
+        target=function, args=arguments
+    )
     process.start()
     process.join()
     if process.exitcode:
         sys.exit(process.exitcode)
 
 
-# --- data -------------------------------------------------------------------------------------
+# --- data
+# -------------------------------------------------------------------------------------
 
 
 def utterance_names():
@@ -74,7 +87,9 @@ def utterance_names():
     import numpy as np
 
     speakers = np.sort(np.random.default_rng(0).integers(0, SPEAKERS, UTTERANCES))
-    return [f"spk{s:04d}-video{i % 7}-{i:06d}" for i, s in enumerate(speakers)], speakers
+    return [
+        f"spk{s:04d}-video{i % 7}-{i:06d}" for i, s in enumerate(speakers)
+    ], speakers
 
 
 def write_embeddings(root: Path) -> None:
@@ -97,7 +112,9 @@ def write_embeddings(root: Path) -> None:
             yield f"cohort{i:04d}", rng.standard_normal(DIMENSION).astype(np.float32)
 
     for stem, source in (("test", vectors()), ("cohort", impostors())):
-        with kaldiio.WriteHelper(f"ark,scp:{root}/{stem}.ark,{root}/{stem}.scp") as writer:
+        with kaldiio.WriteHelper(
+            f"ark,scp:{root}/{stem}.ark,{root}/{stem}.scp"
+        ) as writer:
             for name, vector in source:
                 writer(name, vector)
     with open(root / "utt2spk", "w") as f:
@@ -133,7 +150,8 @@ def write_trials(root: Path, count: int) -> None:
             f.writelines(f"{names[a]} {names[b]} {word}\n" for a, b, word in rows)
 
 
-# --- commands ---------------------------------------------------------------------------------
+# --- commands
+# ---------------------------------------------------------------------------------
 
 
 def score_command(root: Path, count: int) -> list[str]:
@@ -147,7 +165,13 @@ def metrics_command(root: Path, count: int, scores: str, samples: int) -> list[s
     """Arguments of sv_metrics."""
     files = ["--trials", f"{root}/trials{count}", "--scores", f"{root}/{scores}"]
     options = ["--utt2spk", f"{root}/utt2spk", "--bootstrap_samples", str(samples)]
-    return ["espnet2_sv.bin.sv_metrics", *files, "--output_dir", f"{root}/out", *options]
+    return [
+        "espnet2_sv.bin.sv_metrics",
+        *files,
+        "--output_dir",
+        f"{root}/out",
+        *options,
+    ]
 
 
 def vox1h_commands(root: Path, samples: int) -> list[list[str]]:
@@ -174,7 +198,9 @@ class Run(NamedTuple):
 def run(command: list[str]) -> Run:
     """Run a command in a process of its own."""
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], stdout=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -203,7 +229,9 @@ def print_commands(rounds: list[list[Run]]) -> None:
         for runs in rounds
     ]
     for runs in [*zip(*rounds, strict=True), sums]:
-        seconds, cpu = (statistics.median(values) for values in list(zip(*runs, strict=True))[1:3])
+        seconds, cpu = (
+            statistics.median(values) for values in list(zip(*runs, strict=True))[1:3]
+        )
         peak = max(r.peak_gib for r in runs)
         print(f"| {runs[0].name} | {seconds:.1f} | {cpu:.1f} | {peak:.2f} |")
     print(flush=True)
@@ -212,14 +240,18 @@ def print_commands(rounds: list[list[Run]]) -> None:
 def scaling(root: Path, samples: int) -> None:
     """Score and evaluate 1, 3 and 10 million trials."""
     print(
-        "| trials | sv_score (s) | sv_metrics (s) | processor s per million | peak memory (GiB) |"
+        "| trials | sv_score (s) | sv_metrics (s) | processor s per million | peak"
+        " memory (GiB) |"
     )
     print("| ---: | ---: | ---: | ---: | ---: |")
     for millions in MILLIONS:
         count = millions * 1_000_000
         apart(write_trials, root, count)
         score, metrics = run_all(
-            [score_command(root, count), metrics_command(root, count, f"scores{count}", samples)]
+            [
+                score_command(root, count),
+                metrics_command(root, count, f"scores{count}", samples),
+            ]
         )
         per_million = (score.cpu_seconds + metrics.cpu_seconds) / millions
         times = f"{score.seconds:.1f} | {metrics.seconds:.1f} | {per_million:.1f}"
@@ -229,7 +261,8 @@ def scaling(root: Path, samples: int) -> None:
             (root / name).unlink()
 
 
-# --- loops over trials ------------------------------------------------------------------------
+# --- loops over trials
+# ------------------------------------------------------------------------
 
 
 def compare_loops(root: Path, repeats: int) -> None:
@@ -247,7 +280,9 @@ def compare_loops(root: Path, repeats: int) -> None:
 
     torch.set_num_threads(1)  # more only spin: a trial is too small to share out
     trials = read_trials(root / f"trials{VOX1H_TRIALS}")
-    vectors = read_trial_vectors(trials, root / "test.scp", root / "test.scp", "the trials")
+    vectors = read_trial_vectors(
+        trials, root / "test.scp", root / "test.scp", "the trials"
+    )
     cohort, _ = read_cohort(root / "cohort.scp")
     rows = vectors.enroll_index, vectors.test_index
     scores = cosine_scores(vectors.enroll, vectors.test, *rows)
@@ -255,14 +290,18 @@ def compare_loops(root: Path, repeats: int) -> None:
     names = [(vectors.enroll_names[a], vectors.test_names[b]) for a, b in pairs]
     by_name = {name: vectors.test[i][None] for i, name in enumerate(vectors.test_names)}
     ways = {
-        "cosine, this project": lambda: cosine_scores(vectors.enroll, vectors.test, *rows),
-        "cosine, scikit-learn call per trial (WeSpeaker's way)": lambda: loop_cosine_pairs(
-            vectors.test, pairs[:COSINE_LOOP_TRIALS]
+        "cosine, this project": lambda: cosine_scores(
+            vectors.enroll, vectors.test, *rows
+        ),
+        "cosine, scikit-learn call per trial (WeSpeaker's way)": lambda: (
+            loop_cosine_pairs(vectors.test, pairs[:COSINE_LOOP_TRIALS])
         ),
         "cosine, torch distance per trial (ESPnet's way)": lambda: loop_cosine_torch(
             by_name, names[:COSINE_LOOP_TRIALS]
         ),
-        "AS-norm, this project": lambda: normalise_trials(vectors, scores, cohort, {}, top_n=TOP_N),
+        "AS-norm, this project": lambda: normalise_trials(
+            vectors, scores, cohort, {}, top_n=TOP_N
+        ),
         "AS-norm, cohort scored per trial (ESPnet's way)": lambda: loop_as_norm(
             vectors.test, cohort.vectors, scores, pairs[:NORM_LOOP_TRIALS]
         ),
@@ -275,17 +314,24 @@ def compare_loops(root: Path, repeats: int) -> None:
             found[name] = way()
             took = time.perf_counter() - start[0], time.process_time() - start[1]
             rates[name].append(tuple(len(found[name]) / seconds for seconds in took))
-    print("| in memory | trials a second | faster by | per processor second | faster by |")
+    print(
+        "| in memory | trials a second | faster by | per processor second | faster by |"
+    )
     print("| --- | ---: | ---: | ---: | ---: |")
     for name in ways:
         ours = f"{name.partition(',')[0]}, this project"
-        np.testing.assert_allclose(found[name], found[ours][: len(found[name])], atol=2e-3)
+        np.testing.assert_allclose(
+            found[name], found[ours][: len(found[name])], atol=2e-3
+        )
         cells = [name]
         for a, b in zip(
             zip(*rates[ours], strict=True), zip(*rates[name], strict=True), strict=True
         ):
             ratio = statistics.median(x / y for x, y in zip(a, b, strict=True))
-            cells += [f"{statistics.median(b):,.0f}", "" if name == ours else f"{ratio:,.0f} times"]
+            cells += [
+                f"{statistics.median(b):,.0f}",
+                "" if name == ours else f"{ratio:,.0f} times",
+            ]
         print(f"| {' | '.join(cells)} |")
     print(flush=True)
 

@@ -3,10 +3,11 @@
 
     tools/bench/startup.py [--model SOURCE] [--repeats 5]
 
-Compares two recordings with sv_verify, embeds them with sv_embed, and does the former by the
-Python API, each in a process of its own. Beside it, in turn, a process that only imports what that
-one has imported of other packages (torch, ESPnet, numpy ...), and one that imports torch alone.
-What is left is this project's: its imports, finding and loading the model, and the work itself.
+Compares two recordings with sv_verify, embeds them with sv_embed, and does the former
+by the Python API, each in a process of its own. Beside it, in turn, a process that only
+imports what that one has imported of other packages (torch, ESPnet, numpy ...), and one
+that imports torch alone. What is left is this project's: its imports, finding and
+loading the model, and the work itself.
 """
 
 import argparse
@@ -28,12 +29,16 @@ OWN = ("espnet2_sv", "__main__")
 API = "import sys; from espnet2_sv import SpeakerVerifier\n"
 API += "SpeakerVerifier.from_pretrained(sys.argv[1]).verify(*sys.argv[2:])"
 COMMAND = (
-    "import runpy, sys; runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+    "import runpy, sys; runpy.run_module(sys.argv.pop(1), run_name='__main__',"
+    " alter_sys=True)"
 )
 # Tells, at the end, what has been imported
 LISTED = "import atexit, json, os, sys\n"
 LISTED += "_known = set(sys.modules)\n"
-LISTED += "atexit.register(lambda: print(json.dumps([m for m in sys.modules if m not in _known]),"
+LISTED += (
+    "atexit.register(lambda: print(json.dumps([m for m in sys.modules if m not in"
+    " _known]),"
+)
 LISTED += " file=open(os.environ['LISTING'], 'w')))\n"
 IMPORT = """
 import importlib, json, sys
@@ -74,22 +79,40 @@ def others(code: str, words: list[str | Path], listing: Path) -> None:
 def main() -> None:
     """Print a row for each way of use."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default=str(MODEL), help="a speaker model; default: mini_an4's")
+    parser.add_argument(
+        "--model", default=str(MODEL), help="a speaker model; default: mini_an4's"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     if args.model == str(MODEL) and not MODEL.exists():
         sys.exit("startup.py: run egs2/mini_an4/sv1/run.sh first, or give --model")
-    print("| processor seconds, median | all | torch alone | all that is imported | ours |")
+    print(
+        "| processor seconds, median | all | torch alone | all that is imported |"
+        " ours |"
+    )
     print("|---|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         rng = np.random.default_rng(0)
         wavs = [Path(folder) / f"{name}.wav" for name in "ab"]
         for wav in wavs:
             soundfile.write(wav, 0.1 * rng.standard_normal(16000), 16000)
-        (Path(folder) / "wav.scp").write_text("".join(f"{wav.stem} {wav}\n" for wav in wavs))
-        verify = ["espnet2_sv.bin.sv_verify", "--model", args.model, "--enroll", wavs[0]]
+        (Path(folder) / "wav.scp").write_text(
+            "".join(f"{wav.stem} {wav}\n" for wav in wavs)
+        )
+        verify = [
+            "espnet2_sv.bin.sv_verify",
+            "--model",
+            args.model,
+            "--enroll",
+            wavs[0],
+        ]
         embed = ["espnet2_sv.bin.sv_embed", "--model", args.model, "--resume", "false"]
-        embed += ["--wav_scp", f"{folder}/wav.scp", "--output_dir", f"{folder}/embedded"]
+        embed += [
+            "--wav_scp",
+            f"{folder}/wav.scp",
+            "--output_dir",
+            f"{folder}/embedded",
+        ]
         ways = {
             "sv_verify": (COMMAND, [*verify, "--test", wavs[1]]),
             "sv_embed": (COMMAND, embed),
@@ -110,7 +133,9 @@ def main() -> None:
                 statistics.median(column) for column in zip(*rows, strict=True)
             )
             ours = statistics.median(whole - imported for whole, _, imported in rows)
-            print(f"| {name} | {whole:.2f} | {torch:.2f} | {imported:.2f} | {ours:.2f} |")
+            print(
+                f"| {name} | {whole:.2f} | {torch:.2f} | {imported:.2f} | {ours:.2f} |"
+            )
 
 
 if __name__ == "__main__":

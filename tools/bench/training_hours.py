@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """How long the trainings of egs2/voxceleb/sv1 take on this machine's GPU or CPU.
 
-Each training configuration of the recipe is built as it is, for 17,982 classes; transfer, adaptor
-and distillation start from an ASR Conformer of 18 x 512 with random weights. One step is forward,
-backward, clipping and the optimizer's, on noise, in bfloat16 on a GPU that has it. Its time is
-multiplied by the steps that the configuration asks for; reading data is not in it (see data.py).
-Floating-point operations are those that torch counts in one step, two for each
-multiply-accumulate.
+Each training configuration of the recipe is built as it is, for 17,982 classes;
+transfer, adaptor and distillation start from an ASR Conformer of 18 x 512 with random
+weights. One step is forward, backward, clipping and the optimizer's, on noise, in
+bfloat16 on a GPU that has it. Its time is multiplied by the steps that the
+configuration asks for; reading data is not in it (see data.py). Floating-point
+operations are those that torch counts in one step, two for each multiply-accumulate.
 
     python tools/bench/training_hours.py --device cuda
-    python tools/bench/training_hours.py --batch_size 8 --repeats 1    # a CPU: a minute and a half
+    python tools/bench/training_hours.py --batch_size 8 --repeats 1    # a CPU: a minute
+    and a half
 """
 
 import argparse
@@ -38,15 +39,26 @@ def main() -> None:
     """Print a Markdown table."""
     options = parser(__doc__.splitlines()[0], repeats=3)
     options.add_argument("--device", default="cpu", help="cpu or cuda")
-    options.add_argument("--batch_size", type=int, help="crops in a timed step (the config's)")
-    options.add_argument("--asr", default="18x512", help="blocks and width of the ASR Conformer")
-    options.add_argument("configs", nargs="*", type=Path, help="all of the recipe's if none")
+    options.add_argument(
+        "--batch_size", type=int, help="crops in a timed step (the config's)"
+    )
+    options.add_argument(
+        "--asr", default="18x512", help="blocks and width of the ASR Conformer"
+    )
+    options.add_argument(
+        "configs", nargs="*", type=Path, help="all of the recipe's if none"
+    )
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     logging.disable(logging.WARNING)
-    name = torch.cuda.get_device_name() if args.device == "cuda" else machine(args.threads)
+    name = (
+        torch.cuda.get_device_name() if args.device == "cuda" else machine(args.threads)
+    )
     print(f"{name}; medians of {args.repeats} steps\n")
-    print("| training | parameters trained | steps | TFLOP a step | crops a second | hours |")
+    print(
+        "| training | parameters trained | steps | TFLOP a step | crops a second |"
+        " hours |"
+    )
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         asr = write_asr(Path(folder), *map(int, args.asr.split("x")))
@@ -86,7 +98,9 @@ def measure(config: Path, asr: Path, args: argparse.Namespace) -> str:
         share = epochs / conf.max_epoch * conf.batch_size / batch
         flops += share * counter.get_total_flops()
         seconds += share * timed(step, args.repeats, args.device)
-    trained = sum(p.numel() for group in optimizer.param_groups for p in group["params"])
+    trained = sum(
+        p.numel() for group in optimizer.param_groups for p in group["params"]
+    )
     total = conf.max_epoch * steps
     cells = [
         config.stem.removeprefix("train_sv_"),
@@ -105,7 +119,9 @@ def build_arguments(config: Path, asr: Path) -> argparse.Namespace:
     module, name = TASKS[way].split(".")
     task = getattr(importlib.import_module(f"espnet2_sv.tasks.{module}"), name)
     command = ["--config", str(config), "--output_dir", str(asr / "none")]
-    conf = task.get_parser().parse_args(command + (["--asr", str(asr)] if way != "scratch" else []))
+    conf = task.get_parser().parse_args(
+        command + (["--asr", str(asr)] if way != "scratch" else [])
+    )
     conf.spk_num = SPEAKERS * len(conf.speed_perturb_factors)
     conf.task = task
     return conf

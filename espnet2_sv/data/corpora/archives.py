@@ -36,11 +36,14 @@ class _Member(NamedTuple):
     open: Callable[[], IO[bytes]]
 
 
-def unpack_once(archive: Sequence[str | os.PathLike], outdir: str | os.PathLike) -> bool:
+def unpack_once(
+    archive: Sequence[str | os.PathLike], outdir: str | os.PathLike
+) -> bool:
     """Unpack a zip or tar.gz archive into a folder, once.
 
-    Files appear under their names when they are complete, so that a call after a kill goes on
-    behind them; the last thing written is a note, by which a later call knows that all is there.
+    Files appear under their names when they are complete, so that a call after a kill
+    goes on behind them; the last thing written is a note, by which a later call knows
+    that all is there.
 
     Args:
         archive: The file, or its parts in order; they are joined as they are read.
@@ -50,8 +53,8 @@ def unpack_once(archive: Sequence[str | os.PathLike], outdir: str | os.PathLike)
         Whether anything had to be done.
 
     Raises:
-        SVError: The archive is damaged or incomplete, the disk too small, or a name in the
-            archive leads out of ``outdir``.
+        SVError: The archive is damaged or incomplete, the disk too small, or a name in
+            the archive leads out of ``outdir``.
     """
     paths, outdir = [Path(path) for path in archive], Path(outdir)
     note = outdir / f".{paths[0].name}.unpacked"
@@ -64,14 +67,17 @@ def unpack_once(archive: Sequence[str | os.PathLike], outdir: str | os.PathLike)
     try:
         with io.BufferedReader(JoinedFile(paths), _BUFFER) as stream:
             is_tar = paths[0].name.endswith(_TAR_SUFFIXES)
-            members = _tar_members(stream) if is_tar else _zip_members(stream, outdir, whole)
+            members = (
+                _tar_members(stream) if is_tar else _zip_members(stream, outdir, whole)
+            )
             for number, member in enumerate(members, 1):
                 _write(member, outdir / _safe(member.name, whole))
                 if number % 50_000 == 0:
                     logging.info(f"{whole}: {number} files")
     except _DAMAGED as e:
         raise SVError(
-            f"{whole}: is damaged or incomplete ({e}), perhaps the end is missing; fetch it again"
+            f"{whole}: is damaged or incomplete ({e}), perhaps the end is missing;"
+            " fetch it again"
         ) from e
     with atomic_write(note) as f:
         f.write(key)
@@ -83,21 +89,30 @@ def _zip_members(stream: IO[bytes], outdir: Path, whole: object) -> Iterator[_Me
         members = [member for member in archive.infolist() if not member.is_dir()]
         for member in members:
             if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG):
-                raise SVError(f"{whole}: refused, {member.filename!r} is a link, not a file")
+                raise SVError(
+                    f"{whole}: refused, {member.filename!r} is a link, not a file"
+                )
         _require_space(members, outdir, whole)
         for member in members:
             yield _Member(
-                member.filename, member.file_size, lambda member=member: archive.open(member)
+                member.filename,
+                member.file_size,
+                lambda member=member: archive.open(member),
             )
 
 
 def _tar_members(stream: IO[bytes]) -> Iterator[_Member]:
     # decompressed here, because tarfile's own streams take a cut file for a short one
-    with gzip.GzipFile(fileobj=stream) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+    with (
+        gzip.GzipFile(fileobj=stream) as plain,
+        tarfile.open(fileobj=plain, mode="r|") as archive,
+    ):
         for member in archive:
             if member.isfile():
                 yield _Member(
-                    member.name, member.size, lambda member=member: archive.extractfile(member)
+                    member.name,
+                    member.size,
+                    lambda member=member: archive.extractfile(member),
                 )
 
 
@@ -111,15 +126,21 @@ def _require_space(members: list[zipfile.ZipInfo], outdir: Path, whole: object) 
     free = shutil.disk_usage(outdir).free
     if needed > free:
         raise SVError(
-            f"{outdir}: {whole} needs {needed / 2**30:.1f} GiB more, {free / 2**30:.1f} GiB are "
-            "free; make room or choose another folder"
+            f"{outdir}: {whole} needs {needed / 2**30:.1f} GiB more, {free / 2**30:.1f}"
+            " GiB are free; make room or choose another folder"
         )
 
 
 def _safe(name: str, whole: object) -> str:
     """A name that stays in its folder, e.g. ``wav/id10001/x/00001.wav`` but not ``../x.wav``."""
     path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\0" in name or "\\" in name:
+    if (
+        not path.parts
+        or path.is_absolute()
+        or ".." in path.parts
+        or "\0" in name
+        or "\\" in name
+    ):
         raise SVError(f"{whole}: refused, {name!r} leads out of the archive")
     return str(path)
 
@@ -138,4 +159,6 @@ def _write(member: _Member, path: Path) -> None:
         with member.open() as source, atomic_write(path, "wb") as target:
             shutil.copyfileobj(source, target, _BUFFER)
     except OSError as e:
-        raise SVError(f"{path}: cannot be written ({e.strerror}); is the disk full?") from e
+        raise SVError(
+            f"{path}: cannot be written ({e.strerror}); is the disk full?"
+        ) from e

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from espnet2_sv.data.corpora.speaker_tree import Corpus
-from espnet2_sv.data.corpora.voxceleb import Share, listed_speakers
+from espnet2_sv.data.corpora.voxceleb import Split, listed_speakers
 from espnet2_sv.errors import SVError
 
 _NAMED = 5  # examples in a message
@@ -28,11 +28,13 @@ class Count(NamedTuple):
     differences: list[str]
 
     def __str__(self) -> str:
-        found = f"{self.title}: {self.speakers:,} speakers, {self.utterances:,} utterances"
+        found = (
+            f"{self.title}: {self.speakers:,} speakers, {self.utterances:,} utterances"
+        )
         return f"{found}, {'not ' if self.differences else ''}as published"
 
 
-def count_share(share: Share, corpus: Corpus, root: str | os.PathLike) -> Count:
+def count_share(share: Split, corpus: Corpus, root: str | os.PathLike) -> Count:
     """Count a share's recordings and name what differs.
 
     Args:
@@ -44,9 +46,13 @@ def count_share(share: Share, corpus: Corpus, root: str | os.PathLike) -> Count:
     total = sum(map(len, corpus.values()))
     differences = []
     if len(full) != share.speakers:
-        differences.append(f"{share.title}: {_off(len(full), share.speakers, 'speakers')}")
+        differences.append(
+            f"{share.title}: {_off(len(full), share.speakers, 'speakers')}"
+        )
     if total != share.utterances:
-        differences.append(f"{share.title}: {_off(total, share.utterances, 'utterances')}")
+        differences.append(
+            f"{share.title}: {_off(total, share.utterances, 'utterances')}"
+        )
     expected = set(listed_speakers(share, root))
     for speakers, what in (
         (corpus.keys() - full, "have a folder without recordings"),
@@ -65,9 +71,12 @@ def accept(differences: list[str], allowed: bool) -> None:
     for line in differences:
         logging.warning(line)
     if differences and not allowed:
-        more = f" ({len(differences) - 1} more, see above)" if len(differences) > 1 else ""
+        more = (
+            f" ({len(differences) - 1} more, see above)" if len(differences) > 1 else ""
+        )
         raise SVError(
-            f"{differences[0]}{more}; complete the corpus, or go on with --allow_incomplete true"
+            f"{differences[0]}{more}; complete the corpus, or go on with"
+            " --allow_incomplete true"
         )
 
 

@@ -14,8 +14,8 @@ def write_set(
 ) -> None:
     """Write ``wav.scp``, ``utt2spk``, ``spk2utt`` and, where given, ``trials``.
 
-    Tables are sorted by utterance or speaker in byte order, trials stay as they come. ``wav.scp``
-    is written last.
+    Tables are sorted by utterance or speaker in byte order, trials stay as they come.
+    ``wav.scp`` is written last.
     """
     folder = Path(folder)
     entries = sorted(_entries(corpus))

@@ -26,11 +26,13 @@ def read_extra(folder: str | os.PathLike, prefix: str = "", nj: int = 8) -> Corp
         if (folder / "wav.scp").exists()
         else scan_speakers(folder, nj, prefix)
     )
-    corpus = {speaker: utterances for speaker, utterances in corpus.items() if utterances}
+    corpus = {
+        speaker: utterances for speaker, utterances in corpus.items() if utterances
+    }
     if not corpus:
         raise SVError(
-            f"{folder}: has neither a wav.scp nor SPEAKER/VIDEO/UTTERANCE.wav (flac, m4a); correct "
-            "--extra"
+            f"{folder}: has neither a wav.scp nor SPEAKER/VIDEO/UTTERANCE.wav (flac,"
+            " m4a); correct --extra"
         )
     return corpus
 
@@ -44,12 +46,15 @@ def add_extra(corpus: Corpus, extra: Corpus, folder: str | os.PathLike) -> Corpu
     utts = {utt for utterances in corpus.values() for utt, _ in utterances}
     for what, shared in (
         ("speakers", corpus.keys() & extra.keys()),
-        ("utterances", {u for utterances in extra.values() for u, _ in utterances if u in utts}),
+        (
+            "utterances",
+            {u for utterances in extra.values() for u, _ in utterances if u in utts},
+        ),
     ):
         if shared:
             raise SVError(
-                f"{folder}: {what} have names of VoxCeleb's: {name(shared)}; tell them apart with "
-                "--extra_prefix"
+                f"{folder}: {what} have names of VoxCeleb's: {name(shared)}; tell them"
+                " apart with --extra_prefix"
             )
     return corpus | extra
 
@@ -57,10 +62,13 @@ def add_extra(corpus: Corpus, extra: Corpus, folder: str | os.PathLike) -> Corpu
 def _read_tables(folder: Path, prefix: str) -> Corpus:
     if (folder / "segments").exists():
         raise SVError(f"{folder}/segments: cut the recordings with sv_format_wav first")
-    wavs, utt2spk = (read_two_column(folder / table) for table in ("wav.scp", "utt2spk"))
+    wavs, utt2spk = (
+        read_two_column(folder / table) for table in ("wav.scp", "utt2spk")
+    )
     if differing := wavs.keys() ^ utt2spk.keys():
         raise SVError(
-            f"{folder}: utterances are in one of wav.scp and utt2spk only: {name(differing)}"
+            f"{folder}: utterances are in one of wav.scp and utt2spk only:"
+            f" {name(differing)}"
         )
     corpus: Corpus = {}
     for utt, speaker in utt2spk.items():

@@ -15,7 +15,8 @@ def hold_out_speakers(corpus: Corpus, plan: Plan) -> dict[str, list[str]]:
     """Choose speakers, or take those of the lists in ``plan.held_out``.
 
     Args:
-        corpus: What to choose from; speakers of one utterance make no target trial and stay.
+        corpus: What to choose from; speakers of one utterance make no target trial and
+            stay.
         plan: Says how many, or which.
 
     Returns:
@@ -31,7 +32,9 @@ def hold_out_speakers(corpus: Corpus, plan: Plan) -> dict[str, list[str]]:
             for kind in ("valid", "calib")
         }
         if shared := set(chosen["valid"]) & set(chosen["calib"]):
-            raise SVError(f"{plan.held_out}: speakers are in both lists: {name(shared)}")
+            raise SVError(
+                f"{plan.held_out}: speakers are in both lists: {name(shared)}"
+            )
     else:
         ranked, end = rank(able, plan.seed), plan.valid_speakers + plan.calib_speakers
         chosen = {
@@ -41,9 +44,9 @@ def hold_out_speakers(corpus: Corpus, plan: Plan) -> dict[str, list[str]]:
     sizes = {kind: len(speakers) for kind, speakers in chosen.items()}
     if min(*sizes.values(), len(corpus) - sum(sizes.values())) < _FEWEST:
         raise SVError(
-            f"of {len(corpus)} speakers, {sizes['valid']} for validation and {sizes['calib']} for "
-            f"calibration leave a set with fewer than {_FEWEST}; change --valid_speakers and "
-            "--calib_speakers"
+            f"of {len(corpus)} speakers, {sizes['valid']} for validation and"
+            f" {sizes['calib']} for calibration leave a set with fewer than {_FEWEST};"
+            " change --valid_speakers and --calib_speakers"
         )
     return chosen
 
@@ -52,9 +55,12 @@ def _read(path: Path, able: set[str]) -> list[str]:
     try:
         speakers = sorted(set(path.read_text(encoding="utf-8").split()))
     except OSError as e:
-        raise SVError(f"{path}: cannot be read ({e.strerror}); correct --held_out") from e
+        raise SVError(
+            f"{path}: cannot be read ({e.strerror}); correct --held_out"
+        ) from e
     if unknown := [speaker for speaker in speakers if speaker not in able]:
         raise SVError(
-            f"{path}: {len(unknown)} speakers are not there with two utterances: {name(unknown)}"
+            f"{path}: {len(unknown)} speakers are not there with two utterances:"
+            f" {name(unknown)}"
         )
     return speakers

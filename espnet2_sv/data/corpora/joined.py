@@ -21,10 +21,12 @@ def find_parts(folder: str | os.PathLike, stem: str) -> list[Path]:
         The parts; empty if there are none.
 
     Raises:
-        SVError: One between others is missing, or has another size than the first. (Whether the
-            last is there shows when the whole is read.)
+        SVError: One between others is missing, or has another size than the first.
+            (Whether the last is there shows when the whole is read.)
     """
-    parts = sorted(p for p in Path(folder).glob(f"{stem}part*") if _PART.fullmatch(p.name))
+    parts = sorted(
+        p for p in Path(folder).glob(f"{stem}part*") if _PART.fullmatch(p.name)
+    )
     for number, part in enumerate(parts):
         expected = f"{stem}part{chr(97 + number // 26)}{chr(97 + number % 26)}"
         if part.name != expected:
@@ -34,8 +36,8 @@ def find_parts(folder: str | os.PathLike, stem: str) -> list[Path]:
     for part, size in zip(parts[:-1], sizes[:-1], strict=True):
         if size != whole:
             raise SVError(
-                f"{part}: is truncated, it has {size} bytes and the largest part {whole}; fetch it "
-                "again"
+                f"{part}: is truncated, it has {size} bytes and the largest part"
+                f" {whole}; fetch it again"
             )
     return parts
 
@@ -64,7 +66,11 @@ class JoinedFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Go to a position in the whole."""
-        origins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._starts[-1]}
+        origins = {
+            os.SEEK_SET: 0,
+            os.SEEK_CUR: self._position,
+            os.SEEK_END: self._starts[-1],
+        }
         if (position := origins[whence] + offset) < 0:
             raise OSError("a position before the beginning")
         self._position = position

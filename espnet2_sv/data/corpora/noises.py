@@ -10,8 +10,9 @@ from espnet2_sv.data.kaldi import write_two_column
 from espnet2_sv.errors import SVError
 
 MUSAN_KINDS = {"music": 660, "noise": 930, "speech": 426}  # and files published of each
-# Simulated rooms; each of the three kinds has 200 rooms of 100 responses, of one channel. The real
-# responses are of up to eight channels, recorded for far-field arrays, and are left out.
+# Simulated rooms; each of the three kinds has 200 rooms of 100 responses, of one
+# channel. The real responses are of up to eight channels, recorded for far-field
+# arrays, and are left out.
 RIR_ROOMS = {"small": 20_000, "medium": 20_000, "large": 20_000}
 
 
@@ -27,11 +28,13 @@ def prepare_noises(
     """Write ``musan_music.scp``, ``musan_noise.scp``, ``musan_speech.scp`` and ``rirs.scp``.
 
     Args:
-        musan: The folder ``musan``, or one that holds it or its archive, or the archive.
-        rirs: The folder ``RIRS_NOISES``, or one that holds it or its archive, or the archive.
+        musan: The folder ``musan``, or one that holds it or its archive, or the
+            archive.
+        rirs: The folder ``RIRS_NOISES``, or one that holds it or its archive, or the
+            archive.
         output_dir: Where to write.
-        rooms: Of :data:`RIR_ROOMS`; small and medium ones are usual for VoxCeleb, whose speakers
-            are near the microphone.
+        rooms: Of :data:`RIR_ROOMS`; small and medium ones are usual for VoxCeleb, whose
+            speakers are near the microphone.
         unpack_dir: Where archives are unpacked to.
         allow_incomplete: Go on where there are not as many files as were published.
 
@@ -50,12 +53,16 @@ def prepare_noises(
         files = _wavs(root / kind)
         _compare(f"{root / kind}", len(files), published, differences)
         lists[f"musan_{kind}.scp"] = _by_name((file.stem, file) for file in files)
-    root = _find(rirs, unpack_dir, "RIRS_NOISES", "simulated_rirs", ("rirs_noises.zip",), "RIRS")
+    root = _find(
+        rirs, unpack_dir, "RIRS_NOISES", "simulated_rirs", ("rirs_noises.zip",), "RIRS"
+    )
     entries: list[tuple[str, Path]] = []
     for room in rooms:
         files = _wavs(folder := root / "simulated_rirs" / f"{room}room")
         _compare(f"{folder}", len(files), RIR_ROOMS[room], differences)
-        entries += [(f"{room}-{file.stem}", file) for file in files]  # rooms share their names
+        entries += [
+            (f"{room}-{file.stem}", file) for file in files
+        ]  # rooms share their names
     lists["rirs.scp"] = _by_name(entries)
     accept(differences, allow_incomplete)
     for name, files in lists.items():
@@ -82,8 +89,8 @@ def _find(
     if (unpack_dir / name / inner).is_dir():
         return unpack_dir / name
     raise SVError(
-        f"{given}: holds neither {name}/{inner} nor {' or '.join(archives)}; set {variable} in "
-        "db.sh"
+        f"{given}: holds neither {name}/{inner} nor {' or '.join(archives)}; set"
+        f" {variable} in db.sh"
     )
 
 

@@ -56,11 +56,14 @@ def choose_lists(kinds: Sequence[str], cleaned: bool = True) -> dict[str, Offici
     return {kind: known[kind] for kind in kinds}
 
 
-def fetch_list(wanted: OfficialList, folder: Path, sites: Sequence[str] = SITES) -> Path:
+def fetch_list(
+    wanted: OfficialList, folder: Path, sites: Sequence[str] = SITES
+) -> Path:
     """Fetch a list from the first site that answers, unless it is in ``folder`` already.
 
     Raises:
-        SVError: No site can be reached, or what came has not the published number of lines.
+        SVError: No site can be reached, or what came has not the published number of
+            lines.
     """
     path = folder / wanted.file
     if path.exists():
@@ -81,21 +84,23 @@ def fetch_list(wanted: OfficialList, folder: Path, sites: Sequence[str] = SITES)
         logging.info(f"{path}: fetched from {site}")
         return path
     raise SVError(
-        f"{path}: cannot be fetched ({'; '.join(reasons)}); put the list into a folder and name "
-        "that with --trial_lists"
+        f"{path}: cannot be fetched ({'; '.join(reasons)}); put the list into a folder"
+        " and name that with --trial_lists"
     )
 
 
 def read_list(path: str | os.PathLike) -> list[Trial]:
     """Read a published list.
 
-    A line is ``1 id10270/x6uYqmx31kE/00001.wav id10270/8jEAjG6SegY/00008.wav`` (1: one speaker).
+    A line is ``1 id10270/x6uYqmx31kE/00001.wav id10270/8jEAjG6SegY/00008.wav`` (1: one
+    speaker).
 
     Returns:
         Trials with this project's utterance ids, in the order of the lines.
 
     Raises:
-        SVError: The file is missing or empty, or a line is of another form or contradicts itself.
+        SVError: The file is missing or empty, or a line is of another form or
+            contradicts itself.
     """
     trials = []
     try:
@@ -103,16 +108,22 @@ def read_list(path: str | os.PathLike) -> list[Trial]:
             for number, line in enumerate(f, 1):
                 try:
                     label, enroll, test = line.split()
-                    trials.append(Trial(_utterance(enroll), _utterance(test), _LABELS[label]))
+                    trials.append(
+                        Trial(_utterance(enroll), _utterance(test), _LABELS[label])
+                    )
                 except (ValueError, KeyError):
                     raise SVError(
                         f"{path}: line {number} is not '1 idXXXXX/VIDEO/00001.wav "
                         "idXXXXX/VIDEO/00002.wav'; fetch the list again"
                     ) from None
                 if (enroll.split("/")[0] == test.split("/")[0]) != (label == "1"):
-                    raise SVError(f"{path}: line {number} has the wrong label; fetch it again")
+                    raise SVError(
+                        f"{path}: line {number} has the wrong label; fetch it again"
+                    )
     except (OSError, UnicodeDecodeError) as e:
-        raise SVError(f"{path}: cannot be read ({e}); name its folder with --trial_lists") from e
+        raise SVError(
+            f"{path}: cannot be read ({e}); name its folder with --trial_lists"
+        ) from e
     if not trials:
         raise SVError(f"{path}: is empty; fetch it again")
     return trials

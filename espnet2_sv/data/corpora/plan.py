@@ -16,17 +16,21 @@ class Plan:
         train_on: A key of :data:`TRAIN_ON`.
         test_lists: Of ``o``, ``e``, ``h``.
         cleaned: Whether of the cleaned lists.
-        trial_lists: Folder that holds the lists; empty: they are fetched into ``unpack_dir``.
-        valid_speakers: Held out for validation.
+        trial_lists: Folder that holds the lists; empty: they are fetched into
+            ``unpack_dir``.
+        valid_speakers: FrozenModuleRef out for validation.
         valid_utterances: Kept of each of them, at most.
-        calib_speakers: Held out for calibration.
+        calib_speakers: FrozenModuleRef out for calibration.
         calib_utterances: Kept of each of them, at most.
-        held_out: Folder with lists ``valid_speakers`` and ``calib_speakers`` to take instead of
-            choosing them; or empty.
-        cohort_utterances: Of each training speaker of VoxCeleb, for score normalisation.
-        extra: Folder of further training speakers, as ``read_extra`` takes it; or empty.
+        held_out: Folder with lists ``valid_speakers`` and ``calib_speakers`` to take
+            instead of choosing them; or empty.
+        cohort_utterances: Of each training speaker of VoxCeleb, for score
+            normalisation.
+        extra: Folder of further training speakers, as ``read_extra`` takes it; or
+            empty.
         extra_prefix: Put before their names.
-        exclude: File with an utterance a line to leave out of all but the test sets; or empty.
+        exclude: File with an utterance a line to leave out of all but the test sets; or
+            empty.
         seed: Of all choices.
         allow_incomplete: Go on where numbers are not as published.
         unpack_dir: Where archives are unpacked to.

@@ -18,7 +18,7 @@ from espnet2_sv.data.corpora.voxceleb import (
     VOXCELEB1_DEV,
     VOXCELEB1_TEST,
     VOXCELEB2_DEV,
-    Share,
+    Split,
     find_tree,
     listed_speakers,
     scan_share,
@@ -34,9 +34,9 @@ def prepare_voxceleb(
 ) -> list[Count]:
     """Write all sets; those of held-out speakers are still without trials.
 
-    These are ``X_train``, ``X_valid`` and ``X_calib`` of the corpus X that is trained on,
-    ``cohort``, ``voxceleb1_o`` and so on, and the lists ``held_out/valid_speakers`` and
-    ``held_out/calib_speakers``. The same plan on the same files writes the same.
+    These are ``X_train``, ``X_valid`` and ``X_calib`` of the corpus X that is trained
+    on, ``cohort``, ``voxceleb1_o`` and so on, and the lists ``held_out/valid_speakers``
+    and ``held_out/calib_speakers``. The same plan on the same files writes the same.
 
     Args:
         voxceleb1: Folder of VoxCeleb1, or of its archives.
@@ -48,8 +48,8 @@ def prepare_voxceleb(
         What was found of each share.
 
     Raises:
-        SVError: Something is missing, differs from what was published (unless that is allowed),
-            or training and test speakers overlap.
+        SVError: Something is missing, differs from what was published (unless that is
+            allowed), or training and test speakers overlap.
     """
     if plan.train_on not in TRAIN_ON:
         raise SVError(f"train_on {plan.train_on}: choose of {' '.join(TRAIN_ON)}")
@@ -57,21 +57,34 @@ def prepare_voxceleb(
     source = TRAIN_ON[plan.train_on]
     for test in tests:  # known before a large archive is unpacked
         test.require_apart(listed_speakers(source, voxceleb2), source.title)
-    roots = {VOXCELEB1_DEV: voxceleb1, VOXCELEB1_TEST: voxceleb1, VOXCELEB2_DEV: voxceleb2}
+    roots = {
+        VOXCELEB1_DEV: voxceleb1,
+        VOXCELEB1_TEST: voxceleb1,
+        VOXCELEB2_DEV: voxceleb2,
+    }
     needed = {source, *(share for test in tests for share in test.shares)}
     found = {
-        share: _list_recordings(share, roots[share], plan) for share in roots if share in needed
+        share: _list_recordings(share, roots[share], plan)
+        for share in roots
+        if share in needed
     }
-    counts = [count_share(share, corpus, roots[share]) for share, corpus in found.items()]
+    counts = [
+        count_share(share, corpus, roots[share]) for share, corpus in found.items()
+    ]
     for count in counts:
         logging.info(str(count))
-    accept([d for part in (*counts, *tests) for d in part.differences], plan.allow_incomplete)
+    accept(
+        [d for part in (*counts, *tests) for d in part.differences],
+        plan.allow_incomplete,
+    )
 
     test_corpora = {test.name: _recordings_of(test, found) for test in tests}
     excluded = _read_exclusions(plan.exclude)
     corpus = _without(found[source], excluded)
     held_out = hold_out_speakers(corpus, plan)
-    inner = {s: u for s, u in corpus.items() if u and s not in set(chain(*held_out.values()))}
+    inner = {
+        s: u for s, u in corpus.items() if u and s not in set(chain(*held_out.values()))
+    }
     train = inner
     if plan.extra:
         extra = _without(read_extra(plan.extra, plan.extra_prefix, plan.nj), excluded)
@@ -79,30 +92,36 @@ def prepare_voxceleb(
         train = add_extra(inner, extra, plan.extra)
     if excluded:
         raise SVError(
-            f"{plan.exclude}: {len(excluded):,} utterances are unknown: {name(excluded)}; correct "
-            "the list"
+            f"{plan.exclude}: {len(excluded):,} utterances are unknown:"
+            f" {name(excluded)}; correct the list"
         )
     for test in tests:
         test.require_apart(train, "the training set")
 
     output_dir = Path(output_dir)
-    for kind, limit in (("valid", plan.valid_utterances), ("calib", plan.calib_utterances)):
+    for kind, limit in (
+        ("valid", plan.valid_utterances),
+        ("calib", plan.calib_utterances),
+    ):
         speakers = held_out[kind]
         chosen = limit_utterances({s: corpus[s] for s in speakers}, limit, plan.seed)
         write_names(output_dir / "held_out" / f"{kind}_speakers", speakers)
         write_set(output_dir / f"{plan.train_on}_{kind}", chosen)
-    write_set(output_dir / "cohort", limit_utterances(inner, plan.cohort_utterances, plan.seed))
+    write_set(
+        output_dir / "cohort",
+        limit_utterances(inner, plan.cohort_utterances, plan.seed),
+    )
     for test in tests:
         write_set(output_dir / test.name, test_corpora[test.name], test.trials)
     write_set(output_dir / f"{plan.train_on}_train", train)
     return counts
 
 
-def _list_recordings(share: Share, root: str | os.PathLike, plan: Plan) -> Corpus:
+def _list_recordings(share: Split, root: str | os.PathLike, plan: Plan) -> Corpus:
     return scan_share(share, find_tree(share, root, plan.unpack_dir), plan.nj)
 
 
-def _recordings_of(test: TestSet, found: Mapping[Share, Corpus]) -> Corpus:
+def _recordings_of(test: TestSet, found: Mapping[Split, Corpus]) -> Corpus:
     """The recordings that a test set's trials name; a missing one is an SVError."""
     left = {utt for trial in test.trials for utt in trial[:2]}
     chosen: Corpus = {}
@@ -113,8 +132,8 @@ def _recordings_of(test: TestSet, found: Mapping[Share, Corpus]) -> Corpus:
                 left.difference_update(utt for utt, _ in kept)
     if left:
         raise SVError(
-            f"{test.path}: {len(left):,} utterances have no recording: {name(left)}; add them, "
-            "results on a part of the list compare to nothing"
+            f"{test.path}: {len(left):,} utterances have no recording: {name(left)};"
+            " add them, results on a part of the list compare to nothing"
         )
     return chosen
 
@@ -126,7 +145,9 @@ def _read_exclusions(path: str) -> set[str]:
         with open(path, encoding="utf-8") as f:
             return {line.split()[0] for line in f if line.strip()}
     except OSError as e:
-        raise SVError(f"{path}: cannot be read ({e.strerror}); correct --exclude") from e
+        raise SVError(
+            f"{path}: cannot be read ({e.strerror}); correct --exclude"
+        ) from e
 
 
 def _without(corpus: Corpus, excluded: set[str]) -> Corpus:

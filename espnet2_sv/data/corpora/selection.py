@@ -1,8 +1,8 @@
 """Choosing speakers and utterances by chance, so that anybody chooses the same ones.
 
-Names are ranked by a hash of the seed and the name. What is chosen does not depend on the order
-of files or on a library's random numbers, and hardly on what else there is: where a speaker is
-missing, the next one takes the place, and the others stay.
+Names are ranked by a hash of the seed and the name. What is chosen does not depend on
+the order of files or on a library's random numbers, and hardly on what else there is:
+where a speaker is missing, the next one takes the place, and the others stay.
 """
 
 import hashlib

@@ -32,8 +32,9 @@ def scan_speakers(
 ) -> Corpus:
     """List all recordings two folders below ``root``.
 
-    The utterance ``id10001/1zcIwhmdeo4/00001.wav`` is named ``id10001-1zcIwhmdeo4-00001``. Hidden
-    files and those of other kinds than :data:`SUFFIXES` are no recordings.
+    The utterance ``id10001/1zcIwhmdeo4/00001.wav`` is named
+    ``id10001-1zcIwhmdeo4-00001``. Hidden files and those of other kinds than
+    :data:`SUFFIXES` are no recordings.
 
     Args:
         root: Holds a folder for each speaker, and no other visible folders.
@@ -53,17 +54,23 @@ def scan_speakers(
     names = sorted(e.name for e in _entries(root) if e.is_dir() and wanted(e.name))
     for speaker in _in_threads(root, names, prefix, nj):
         if any(" " in utt for utt, _ in speaker.utterances):
-            raise SVError(f"{root}: speaker {speaker.name}: a name has a space; rename the folder")
+            raise SVError(
+                f"{root}: speaker {speaker.name}: a name has a space; rename the folder"
+            )
         corpus[speaker.name] = speaker.utterances
         twice += speaker.twice
         if len(corpus) % 1000 == 0:
             logging.info(f"{root}: {len(corpus)} of {len(names)} speakers")
     if twice:
-        logging.info(f"{root}: {twice} utterances are there in several formats; one is taken")
+        logging.info(
+            f"{root}: {twice} utterances are there in several formats; one is taken"
+        )
     return corpus
 
 
-def _in_threads(root: str, names: list[str], prefix: str, nj: int) -> Iterator[_Speaker]:
+def _in_threads(
+    root: str, names: list[str], prefix: str, nj: int
+) -> Iterator[_Speaker]:
     with ThreadPoolExecutor(nj) as pool:
         waiting = deque()
         for name in names:
@@ -99,4 +106,6 @@ def _entries(folder: str) -> list[os.DirEntry]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as e:
-        raise SVError(f"{folder}: cannot be read ({e.strerror}); correct the path") from e
+        raise SVError(
+            f"{folder}: cannot be read ({e.strerror}); correct the path"
+        ) from e

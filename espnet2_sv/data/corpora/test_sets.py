@@ -5,9 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet2_sv.data.corpora.counts import name
-from espnet2_sv.data.corpora.official_trials import Trial, choose_lists, fetch_list, read_list
+from espnet2_sv.data.corpora.official_trials import (
+    Trial,
+    choose_lists,
+    fetch_list,
+    read_list,
+)
 from espnet2_sv.data.corpora.plan import Plan
-from espnet2_sv.data.corpora.voxceleb import VOXCELEB1_DEV, VOXCELEB1_TEST, Share
+from espnet2_sv.data.corpora.voxceleb import VOXCELEB1_DEV, VOXCELEB1_TEST, Split
 from espnet2_sv.errors import SVError
 
 _SHARES = {
@@ -34,7 +39,7 @@ class TestSet:
     name: str
     path: Path
     trials: list[Trial]
-    shares: tuple[Share, ...]
+    shares: tuple[Split, ...]
     differences: list[str]
 
     def require_apart(self, speakers: Collection[str], where: str) -> None:
@@ -50,9 +55,9 @@ class TestSet:
         tested = {utt.split("-", 1)[0] for trial in self.trials for utt in trial[:2]}
         if shared := tested.intersection(speakers):
             raise SVError(
-                f"{self.name}: {len(shared):,} of its {len(tested):,} speakers are in {where}, "
-                f"too: {name(shared)}; results would flatter, leave it out of --test_lists (o is "
-                "of other speakers than VoxCeleb1 dev)"
+                f"{self.name}: {len(shared):,} of its {len(tested):,} speakers are in"
+                f" {where}, too: {name(shared)}; results would flatter, leave it out of"
+                " --test_lists (o is of other speakers than VoxCeleb1 dev)"
             )
 
 
@@ -70,6 +75,10 @@ def read_test_sets(plan: Plan) -> list[TestSet]:
             path = fetch_list(wanted, Path(plan.unpack_dir) / "trial_lists")
         trials, differences = read_list(path), []
         if len(trials) != wanted.lines:
-            differences.append(f"{path}: {len(trials):,} lines of {wanted.lines:,} published")
-        sets.append(TestSet(f"voxceleb1_{kind}", path, trials, _SHARES[kind], differences))
+            differences.append(
+                f"{path}: {len(trials):,} lines of {wanted.lines:,} published"
+            )
+        sets.append(
+            TestSet(f"voxceleb1_{kind}", path, trials, _SHARES[kind], differences)
+        )
     return sets

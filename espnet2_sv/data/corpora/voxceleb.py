@@ -12,7 +12,8 @@ from espnet2_sv.data.corpora.joined import find_parts
 from espnet2_sv.data.corpora.speaker_tree import Corpus, scan_speakers
 from espnet2_sv.errors import SVError
 
-# VoxCeleb1's numbers of speakers are 10001 to 11251; those whose names begin with E are test's
+# VoxCeleb1's numbers of speakers are 10001 to 11251; those whose names begin with E are
+# test's
 _SPEAKER = re.compile(r"id(?P<number>\d{5})")
 _VOXCELEB1, _VOXCELEB1_TEST = range(10001, 11252), range(10270, 10310)
 
@@ -23,7 +24,7 @@ def is_voxceleb1_test(speaker: str) -> bool:
     return match is not None and int(match["number"]) in _VOXCELEB1_TEST
 
 
-class Share(NamedTuple):
+class Split(NamedTuple):
     """A part of VoxCeleb that is handed out on its own.
 
     Attributes:
@@ -34,7 +35,8 @@ class Share(NamedTuple):
         inside: Folder that it is unpacked to, so that one of ``trees`` comes about.
         speakers: How many it has, as published.
         utterances: How many it has, as published.
-        owns: Whether a speaker is of this share, rather than of another in the same folder.
+        owns: Whether a speaker is of this share, rather than of another in the same
+            folder.
     """
 
     title: str
@@ -47,7 +49,7 @@ class Share(NamedTuple):
     owns: Callable[[str], bool]
 
 
-VOXCELEB1_DEV = Share(
+VOXCELEB1_DEV = Split(
     "VoxCeleb1 dev",
     "VOXCELEB1",
     ("dev/wav", "wav", "dev", "."),
@@ -57,7 +59,7 @@ VOXCELEB1_DEV = Share(
     148_642,
     lambda speaker: not is_voxceleb1_test(speaker),
 )
-VOXCELEB1_TEST = Share(
+VOXCELEB1_TEST = Split(
     "VoxCeleb1 test",
     "VOXCELEB1",
     ("test/wav", "wav", "test", "."),
@@ -67,7 +69,7 @@ VOXCELEB1_TEST = Share(
     4_874,
     is_voxceleb1_test,
 )
-VOXCELEB2_DEV = Share(
+VOXCELEB2_DEV = Split(
     "VoxCeleb2 dev",
     "VOXCELEB2",
     ("dev/wav", "dev/flac", "dev/aac", "wav", "flac", "aac", "dev", "."),
@@ -79,7 +81,9 @@ VOXCELEB2_DEV = Share(
 )
 
 
-def find_tree(share: Share, root: str | os.PathLike, unpack_dir: str | os.PathLike) -> Path:
+def find_tree(
+    share: Split, root: str | os.PathLike, unpack_dir: str | os.PathLike
+) -> Path:
     """Find the folder that holds a share's speakers; unpack its archive if there is only that.
 
     Args:
@@ -99,24 +103,30 @@ def find_tree(share: Share, root: str | os.PathLike, unpack_dir: str | os.PathLi
     if tree := _tree(share, unpacked):  # perhaps of an archive that is gone
         return tree
     raise SVError(
-        f"{root}: holds neither {share.title} ({share.trees[0]}/idXXXXX/VIDEO/00001.*) nor its "
-        f"archive ({share.stems[0]}.zip or _partaa ...); set {share.variable} in db.sh"
+        f"{root}: holds neither {share.title} ({share.trees[0]}/idXXXXX/VIDEO/00001.*)"
+        f" nor its archive ({share.stems[0]}.zip or _partaa ...); set {share.variable}"
+        " in db.sh"
     )
 
 
-def scan_share(share: Share, tree: Path, nj: int = 8) -> Corpus:
+def scan_share(share: Split, tree: Path, nj: int = 8) -> Corpus:
     """List the recordings of a share in ``tree``, in ``nj`` threads."""
     logging.info(f"{tree}: listing the recordings of {share.title}")
     return scan_speakers(tree, nj, wanted=share.owns)
 
 
-def listed_speakers(share: Share, root: str | os.PathLike) -> list[str]:
+def listed_speakers(share: Split, root: str | os.PathLike) -> list[str]:
     """The speakers that a share should have, as far as that is known.
 
-    VoxCeleb2's are those of the set dev in ``vox2_meta.csv``, if that lies beside the audio.
+    VoxCeleb2's are those of the set dev in ``vox2_meta.csv``, if that lies beside the
+    audio.
     """
     if share.variable == VOXCELEB1_DEV.variable:
-        return [name for name in (f"id{number}" for number in _VOXCELEB1) if share.owns(name)]
+        return [
+            name
+            for name in (f"id{number}" for number in _VOXCELEB1)
+            if share.owns(name)
+        ]
     path = Path(root) / "vox2_meta.csv"
     return list(_read_meta(path)) if path.is_file() else []
 
@@ -129,19 +139,23 @@ def _read_meta(path: Path) -> Iterator[str]:
                 yield fields[0]
 
 
-def _tree(share: Share, root: Path) -> Path | None:
-    return next((root / tree for tree in share.trees if _has_speakers(share, root / tree)), None)
+def _tree(share: Split, root: Path) -> Path | None:
+    return next(
+        (root / tree for tree in share.trees if _has_speakers(share, root / tree)), None
+    )
 
 
-def _has_speakers(share: Share, folder: Path) -> bool:
+def _has_speakers(share: Split, folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
-            return any(_SPEAKER.fullmatch(e.name) and share.owns(e.name) for e in entries)
+            return any(
+                _SPEAKER.fullmatch(e.name) and share.owns(e.name) for e in entries
+            )
     except OSError:
         return False
 
 
-def _archive(share: Share, root: Path) -> list[Path]:
+def _archive(share: Split, root: Path) -> list[Path]:
     """The archive of a share, whole or in parts; empty if it is not there."""
     for folder in (root, root / "dev", root / "test"):
         for stem in share.stems:

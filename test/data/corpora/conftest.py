@@ -8,7 +8,13 @@ import pytest
 
 from espnet2_sv.data.corpora.plan import Plan
 
-SMALL = {"dev_speakers": 4, "test_speakers": 4, "seconds": (0.2, 0.3), "trials": 30, "noises": 2}
+SMALL = {
+    "dev_speakers": 4,
+    "test_speakers": 4,
+    "seconds": (0.2, 0.3),
+    "trials": 30,
+    "noises": 2,
+}
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +35,9 @@ def own_tree(tree, tmp_path):
     """A copy of the tree for one test."""
     shutil.copytree(tree.root, tmp_path / "own")
     places = ("root", "voxceleb1", "voxceleb2", "trial_lists", "musan", "rirs")
-    moved = {p: tmp_path / "own" / getattr(tree, p).relative_to(tree.root) for p in places}
+    moved = {
+        p: tmp_path / "own" / getattr(tree, p).relative_to(tree.root) for p in places
+    }
     return dataclasses.replace(tree, **moved)
 
 

@@ -45,7 +45,9 @@ def test_a_tar_is_unpacked_once(tmp_path):
     assert not unpack_once([tmp_path / "musan.tar.gz"], tmp_path / "out")
 
 
-def test_a_killed_unpacking_goes_on_behind_what_is_there(make_zip, tmp_path, monkeypatch):
+def test_a_killed_unpacking_goes_on_behind_what_is_there(
+    make_zip, tmp_path, monkeypatch
+):
     archive, out = make_zip(CONTENTS, 3), tmp_path / "out"
     real, written = archives._write, []
 
@@ -83,7 +85,9 @@ def test_another_archive_of_that_name_is_unpacked(make_zip, tmp_path):
 
 def test_a_missing_last_part_is_told(make_zip, tmp_path):
     *rest, _ = make_zip(CONTENTS, 4)
-    with pytest.raises(SVError, match=r"partaa to partac: is damaged or incomplete .*the end is"):
+    with pytest.raises(
+        SVError, match=r"partaa to partac: is damaged or incomplete .*the end is"
+    ):
         unpack_once(rest, tmp_path / "out")
     assert files_below(tmp_path / "out") == {}
 
@@ -116,12 +120,17 @@ def test_a_truncated_tar_is_told_also_when_its_files_are_there(tmp_path, noise, 
         tar.add(tmp_path / "musan", "musan")
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * part)])
-    for out in (tmp_path / "out", tmp_path):  # in the second, all files are there already
+    for out in (
+        tmp_path / "out",
+        tmp_path,
+    ):  # in the second, all files are there already
         with pytest.raises(SVError, match=r"musan\.tar\.gz: is damaged or incomplete"):
             unpack_once([path], out)
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", ".."])
+@pytest.mark.parametrize(
+    "name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", ".."]
+)
 def test_names_that_lead_elsewhere_are_refused(make_zip, tmp_path, name):
     with pytest.raises(SVError, match=r"vox1_dev_wav\.zip: refused, .* leads out"):
         unpack_once(make_zip({"wav/good": b"", name: b""}), tmp_path / "deep/out")
@@ -137,11 +146,15 @@ def test_links_are_refused(tmp_path):
         unpack_once([tmp_path / "x.zip"], tmp_path / "out")
 
 
-def test_a_full_disk_is_told_before_anything_is_written(make_zip, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_before_anything_is_written(
+    make_zip, tmp_path, monkeypatch
+):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda path: usage(0, 0, 50_000))
     archive = make_zip(CONTENTS)
-    with pytest.raises(SVError, match=r"out: .*wav\.zip needs 0\.0 GiB more, 0\.0 GiB are free"):
+    with pytest.raises(
+        SVError, match=r"out: .*wav\.zip needs 0\.0 GiB more, 0\.0 GiB are free"
+    ):
         unpack_once(archive, tmp_path / "out")
     assert files_below(tmp_path / "out") == {}
     for name, content in list(CONTENTS.items())[8:]:  # what is there needs no room

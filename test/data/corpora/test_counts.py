@@ -8,7 +8,10 @@ from espnet2_sv.errors import SVError
 
 
 def corpus_of(**utterances):
-    return {s: [(f"{s}-{i}", f"{s}/{i}.wav") for i in range(n)] for s, n in utterances.items()}
+    return {
+        s: [(f"{s}-{i}", f"{s}/{i}.wav") for i in range(n)]
+        for s, n in utterances.items()
+    }
 
 
 def test_what_is_as_published_is_said_so(tmp_path):
@@ -27,8 +30,10 @@ def test_what_differs_is_named(tmp_path):
         "VoxCeleb1 test: 3 of 40 speakers, 37 are missing",
         "VoxCeleb1 test: 12 of 4,874 utterances, 4,862 are missing",
         "VoxCeleb1 test: 1 speakers have a folder without recordings: id10271",
-        "VoxCeleb1 test: 37 speakers have no folder: id10273, id10274, id10275, id10276, id10277 "
-        "and 32 more",
+        (
+            "VoxCeleb1 test: 37 speakers have no folder: id10273, id10274, id10275,"
+            " id10276, id10277 and 32 more"
+        ),
         "VoxCeleb1 test: 1 speakers are unknown: id99999",
     ]
 
@@ -43,9 +48,14 @@ def test_too_many_are_told_too(tmp_path):
 
 
 def test_differences_stop_unless_they_are_allowed(caplog):
-    with pytest.raises(SVError, match=r"^a \(1 more, see above\); .*--allow_incomplete true$"):
+    with pytest.raises(
+        SVError, match=r"^a \(1 more, see above\); .*--allow_incomplete true$"
+    ):
         accept(["a", "b"], allowed=False)
-    assert [r.message for r in caplog.records if r.levelno == logging.WARNING] == ["a", "b"]
+    assert [r.message for r in caplog.records if r.levelno == logging.WARNING] == [
+        "a",
+        "b",
+    ]
     accept(["a", "b"], allowed=True)
     accept([], allowed=False)
 

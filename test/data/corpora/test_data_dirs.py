@@ -16,8 +16,12 @@ def test_a_set_is_what_kaldi_and_the_checks_want(tmp_path):
     )
     assert (tmp_path / "d/utt2spk").read_text() == "a-v-1 a\nb-v-1 b\nb-v-2 b\n"
     assert (tmp_path / "d/spk2utt").read_text() == "a a-v-1\nb b-v-1 b-v-2\n"
-    assert (tmp_path / "d/trials").read_text() == "b-v-1 b-v-2 target\na-v-1 b-v-1 nontarget\n"
-    findings = check_data_dir(tmp_path / "d", trials=[tmp_path / "d/trials"], audio="none")
+    assert (
+        tmp_path / "d/trials"
+    ).read_text() == "b-v-1 b-v-2 target\na-v-1 b-v-1 nontarget\n"
+    findings = check_data_dir(
+        tmp_path / "d", trials=[tmp_path / "d/trials"], audio="none"
+    )
     assert list(findings.problems()) == []
 
 

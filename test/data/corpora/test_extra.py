@@ -7,7 +7,9 @@ from espnet2_sv.errors import SVError
 
 @pytest.fixture
 def kaldi_dir(tmp_path):
-    write_two_column(tmp_path / "k/wav.scp", {"a-1": "/x/1.wav", "a-2": "x.ark:5", "b-1": "1.wav"})
+    write_two_column(
+        tmp_path / "k/wav.scp", {"a-1": "/x/1.wav", "a-2": "x.ark:5", "b-1": "1.wav"}
+    )
     write_two_column(tmp_path / "k/utt2spk", {"a-1": "a", "a-2": "a", "b-1": "b"})
     return tmp_path / "k"
 
@@ -35,9 +37,13 @@ def test_names_of_other_speakers_are_refused():
     corpus = {"a": [("a-1", "1.wav")], "b": [("b-1", "2.wav")]}
     extra = {"c": [("c-1", "3.wav")]}
     assert add_extra(corpus, extra, "dir") == corpus | extra
-    with pytest.raises(SVError, match=r"^dir: speakers have names of VoxCeleb's: b; .*_prefix"):
+    with pytest.raises(
+        SVError, match=r"^dir: speakers have names of VoxCeleb's: b; .*_prefix"
+    ):
         add_extra(corpus, {"b": [("b-9", "3.wav")]}, "dir")
-    with pytest.raises(SVError, match=r"^dir: utterances have names of VoxCeleb's: a-1; .*_prefix"):
+    with pytest.raises(
+        SVError, match=r"^dir: utterances have names of VoxCeleb's: a-1; .*_prefix"
+    ):
         add_extra(corpus, {"d": [("a-1", "3.wav")]}, "dir")
 
 
@@ -46,7 +52,9 @@ def test_what_cannot_be_used_is_told(kaldi_dir, tmp_path):
     with pytest.raises(SVError, match=r"empty: has neither a wav\.scp nor"):
         read_extra(tmp_path / "empty")
     (kaldi_dir / "segments").touch()
-    with pytest.raises(SVError, match="segments: cut the recordings with sv_format_wav first"):
+    with pytest.raises(
+        SVError, match="segments: cut the recordings with sv_format_wav first"
+    ):
         read_extra(kaldi_dir)
     (kaldi_dir / "segments").unlink()
     write_two_column(kaldi_dir / "utt2spk", {"a-1": "a", "a-2": "a", "z-1": "b"})

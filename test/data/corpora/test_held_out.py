@@ -12,7 +12,10 @@ PLAN = Plan(valid_speakers=5, calib_speakers=8)
 
 def test_sets_are_disjoint_seeded_and_sorted():
     held_out = hold_out_speakers(CORPUS, PLAN)
-    assert {kind: len(speakers) for kind, speakers in held_out.items()} == {"valid": 5, "calib": 8}
+    assert {kind: len(speakers) for kind, speakers in held_out.items()} == {
+        "valid": 5,
+        "calib": 8,
+    }
     assert not set(held_out["valid"]) & set(held_out["calib"])
     assert held_out["valid"] == sorted(held_out["valid"])
     assert hold_out_speakers(dict(reversed(CORPUS.items())), PLAN) == held_out
@@ -35,7 +38,9 @@ def test_lists_are_taken_as_they_are(tmp_path):
     with pytest.raises(SVError, match="speakers are in both lists: id00002"):
         hold_out_speakers(CORPUS, plan)
     (tmp_path / "valid_speakers").write_text("id00009\nnobody\n")
-    with pytest.raises(SVError, match=r"valid_speakers: 1 speakers are not there .*: nobody"):
+    with pytest.raises(
+        SVError, match=r"valid_speakers: 1 speakers are not there .*: nobody"
+    ):
         hold_out_speakers(CORPUS, plan)
     (tmp_path / "valid_speakers").unlink()
     with pytest.raises(SVError, match=r"valid_speakers: cannot be read .*--held_out"):
@@ -45,5 +50,7 @@ def test_lists_are_taken_as_they_are(tmp_path):
 @pytest.mark.parametrize(("valid", "calib"), [(1, 5), (5, 0), (20, 19), (30, 30)])
 def test_sets_too_small_for_trials_or_training_are_refused(valid, calib):
     plan = Plan(valid_speakers=valid, calib_speakers=calib)
-    with pytest.raises(SVError, match=r"of 40 speakers, .*change --valid_speakers and --calib"):
+    with pytest.raises(
+        SVError, match=r"of 40 speakers, .*change --valid_speakers and --calib"
+    ):
         hold_out_speakers(CORPUS, plan)

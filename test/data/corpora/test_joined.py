@@ -29,7 +29,10 @@ def test_parts_read_as_the_whole(tmp_path_factory, contents, moves):
 
 def test_going_before_the_beginning_is_an_error(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
-    with JoinedFile([tmp_path / "a"]) as joined, pytest.raises(OSError, match="beginning"):
+    with (
+        JoinedFile([tmp_path / "a"]) as joined,
+        pytest.raises(OSError, match="beginning"),
+    ):
         joined.seek(-4, os.SEEK_END)
 
 
@@ -50,11 +53,15 @@ def test_parts_are_found_in_order(tmp_path):
 @pytest.mark.parametrize(("there", "missing"), [("ab ac", "aa"), ("aa ac ad", "ab")])
 def test_a_missing_part_is_named(tmp_path, there, missing):
     write_parts(tmp_path, dict.fromkeys(there.split(), 5))
-    with pytest.raises(SVError, match=rf"^{tmp_path}/vox2_dev_aac_part{missing}: is missing"):
+    with pytest.raises(
+        SVError, match=rf"^{tmp_path}/vox2_dev_aac_part{missing}: is missing"
+    ):
         find_parts(tmp_path, "vox2_dev_aac_")
 
 
-@pytest.mark.parametrize(("sizes", "short"), [((4, 5, 5, 1), "aa"), ((5, 4, 5, 1), "ab")])
+@pytest.mark.parametrize(
+    ("sizes", "short"), [((4, 5, 5, 1), "aa"), ((5, 4, 5, 1), "ab")]
+)
 def test_a_truncated_part_is_named(tmp_path, sizes, short):
     write_parts(tmp_path, dict(zip(("aa", "ab", "ac", "ad"), sizes, strict=True)))
     with pytest.raises(SVError, match=rf"part{short}: is truncated, it has 4 bytes"):

@@ -8,7 +8,12 @@ from espnet2_sv.data.corpora.noises import prepare_noises
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 
-COUNTS = {"musan_music.scp": 2, "musan_noise.scp": 2, "musan_speech.scp": 2, "rirs.scp": 8}
+COUNTS = {
+    "musan_music.scp": 2,
+    "musan_noise.scp": 2,
+    "musan_speech.scp": 2,
+    "rirs.scp": 8,
+}
 
 
 @pytest.fixture
@@ -39,13 +44,19 @@ def test_lists_name_every_file_once(tree, tmp_path):
 def test_archives_and_the_folders_around_do_as_well(tree, archives, tmp_path):
     prepare_noises(tree.musan, tree.rirs, tmp_path / "a")
     for number, (musan, rirs) in enumerate(
-        [(tree.root, tree.root), (archives.musan, archives.rirs), (archives.root, archives.root)]
+        [
+            (tree.root, tree.root),
+            (archives.musan, archives.rirs),
+            (archives.root, archives.root),
+        ]
     ):
         out, unpacked = tmp_path / f"b{number}", tmp_path / f"u{number}"
         assert prepare_noises(musan, rirs, out, unpack_dir=unpacked) == COUNTS
         assert unpacked.exists() == (number > 0)
         for name in COUNTS:
-            assert list(read_two_column(out / name)) == list(read_two_column(tmp_path / "a" / name))
+            assert list(read_two_column(out / name)) == list(
+                read_two_column(tmp_path / "a" / name)
+            )
 
 
 @pytest.mark.usefixtures("as_published")
@@ -57,7 +68,9 @@ def test_rooms_can_be_chosen(tree, tmp_path):
 
 
 def test_missing_files_are_counted_and_go_on_only_where_allowed(tree, tmp_path, caplog):
-    with pytest.raises(SVError, match=r"musan/music: 2 files of 660 published \(4 more"):
+    with pytest.raises(
+        SVError, match=r"musan/music: 2 files of 660 published \(4 more"
+    ):
         prepare_noises(tree.musan, tree.rirs, tmp_path)
     assert not list(tmp_path.iterdir())
     assert "smallroom: 4 files of 20,000 published" in caplog.text
@@ -66,8 +79,12 @@ def test_missing_files_are_counted_and_go_on_only_where_allowed(tree, tmp_path, 
 
 
 def test_folders_that_are_not_there_are_told_with_the_variable(own_tree, tmp_path):
-    with pytest.raises(SVError, match=r"none: holds neither musan/noise .*; set MUSAN in db\.sh"):
-        prepare_noises(tmp_path / "none", own_tree.rirs, tmp_path, unpack_dir=tmp_path / "u")
+    with pytest.raises(
+        SVError, match=r"none: holds neither musan/noise .*; set MUSAN in db\.sh"
+    ):
+        prepare_noises(
+            tmp_path / "none", own_tree.rirs, tmp_path, unpack_dir=tmp_path / "u"
+        )
     shutil.rmtree(own_tree.rirs / "simulated_rirs/mediumroom")
     with pytest.raises(SVError, match="mediumroom: holds no wav files"):
         prepare_noises(own_tree.musan, own_tree.rirs, tmp_path)
@@ -78,5 +95,7 @@ def test_two_files_of_one_name_are_refused(own_tree, tmp_path):
     (noise / "sound-bible").mkdir()
     name = "noise-free-sound-0000.wav"
     shutil.copy(noise / "free-sound" / name, noise / "sound-bible" / name)
-    with pytest.raises(SVError, match=f"sound-bible/{name}: has the name of .*free-sound/{name}"):
+    with pytest.raises(
+        SVError, match=f"sound-bible/{name}: has the name of .*free-sound/{name}"
+    ):
         prepare_noises(own_tree.musan, own_tree.rirs, tmp_path)

@@ -52,7 +52,11 @@ def test_lines_become_trials_in_their_order(tmp_path):
     trials = read_list(tmp_path / "list")
     first = Trial("id10270-x6uYqmx31kE-00001", "id10270-8jEAjG6SegY-00008", "target")
     assert trials[0] == trials[2] == first
-    assert trials[1] == ("id10270-x6uYqmx31kE-00001", "id10300-ize_eiCFEg0-00003", "nontarget")
+    assert trials[1] == (
+        "id10270-x6uYqmx31kE-00001",
+        "id10300-ize_eiCFEg0-00003",
+        "nontarget",
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +72,9 @@ def test_lines_become_trials_in_their_order(tmp_path):
 )
 def test_other_lines_are_refused(tmp_path, line):
     (tmp_path / "list").write_text(f"{LINES}{line}\n")
-    with pytest.raises(SVError, match=rf"^{tmp_path}/list: line 3 is not '1 idXXXXX/VIDEO"):
+    with pytest.raises(
+        SVError, match=rf"^{tmp_path}/list: line 3 is not '1 idXXXXX/VIDEO"
+    ):
         read_list(tmp_path / "list")
 
 
@@ -90,7 +96,9 @@ def test_a_list_is_fetched_once_from_the_first_site_that_has_it(site, tmp_path):
     url, folder = site
     (folder / "list.txt").write_text(LINES)
     wanted = OfficialList("list.txt", 2)
-    path = fetch_list(wanted, tmp_path / "lists", ["http://127.0.0.1:1/", f"{url}no/", url])
+    path = fetch_list(
+        wanted, tmp_path / "lists", ["http://127.0.0.1:1/", f"{url}no/", url]
+    )
     assert path.read_text() == LINES
     assert [p.name for p in path.parent.iterdir()] == ["list.txt"]
     assert fetch_list(wanted, tmp_path / "lists", []) == path
@@ -99,11 +107,15 @@ def test_a_list_is_fetched_once_from_the_first_site_that_has_it(site, tmp_path):
 def test_a_site_s_error_page_is_no_list(site, tmp_path):
     url, folder = site
     (folder / "list.txt").write_text("<html>gone</html>")
-    with pytest.raises(SVError, match=r"list\.txt: cannot be fetched .*gave 1 lines, not 2"):
+    with pytest.raises(
+        SVError, match=r"list\.txt: cannot be fetched .*gave 1 lines, not 2"
+    ):
         fetch_list(OfficialList("list.txt", 2), tmp_path / "lists", [url])
     assert not (tmp_path / "lists").exists()
 
 
 def test_no_site_is_told_with_what_to_do(tmp_path):
-    with pytest.raises(SVError, match=r"cannot be fetched .*127\.0\.0\.1.*--trial_lists"):
+    with pytest.raises(
+        SVError, match=r"cannot be fetched .*127\.0\.0\.1.*--trial_lists"
+    ):
         fetch_list(OfficialList("list.txt", 2), tmp_path, ["http://127.0.0.1:1/"])

@@ -55,7 +55,9 @@ def test_the_cohort_is_of_training_utterances(made):
 
 def test_test_sets_hold_the_utterances_of_their_trials(made, tree, out):
     for name, file in zip(
-        TESTS, ("veri_test2.txt", "list_test_all2.txt", "list_test_hard2.txt"), strict=True
+        TESTS,
+        ("veri_test2.txt", "list_test_all2.txt", "list_test_hard2.txt"),
+        strict=True,
     ):
         trials = (out / name / "trials").read_text().splitlines()
         official = (tree.trial_lists / file).read_text().splitlines()
@@ -74,7 +76,9 @@ def test_sets_pass_the_checks(made, out, name):
     assert list(findings.problems()) == []
 
 
-def test_a_second_run_and_archives_write_the_same(made, tree, archives, plan, out, tmp_path):
+def test_a_second_run_and_archives_write_the_same(
+    made, tree, archives, plan, out, tmp_path
+):
     before = content(out)
     prepare_tree(tree, out, plan)
     assert content(out) == before
@@ -89,7 +93,9 @@ def test_a_second_run_and_archives_write_the_same(made, tree, archives, plan, ou
 
 def test_lists_of_held_out_speakers_reproduce_a_split(made, tree, plan, out, tmp_path):
     lists = str(out / "held_out")
-    prepare_tree(tree, tmp_path / "b", plan, held_out=lists, valid_speakers=1, calib_speakers=1)
+    prepare_tree(
+        tree, tmp_path / "b", plan, held_out=lists, valid_speakers=1, calib_speakers=1
+    )
     assert content(tmp_path / "b") == content(out)
     prepare_tree(tree, tmp_path / "c", plan, seed=1)
     assert content(tmp_path / "c/held_out") != content(out / "held_out")
@@ -97,7 +103,9 @@ def test_lists_of_held_out_speakers_reproduce_a_split(made, tree, plan, out, tmp
 
 def test_what_is_not_as_published_stops_unless_allowed(tree, plan, out, caplog):
     caplog.set_level(logging.INFO)
-    with pytest.raises(SVError, match=r"^VoxCeleb1 dev: 4 of 1,211 speakers, 1,207 are missing"):
+    with pytest.raises(
+        SVError, match=r"^VoxCeleb1 dev: 4 of 1,211 speakers, 1,207 are missing"
+    ):
         prepare_tree(tree, out, plan, allow_incomplete=False)
     assert not out.exists()
     for line in (
@@ -122,7 +130,9 @@ def test_utterances_missing_from_a_list_always_stop(own_tree, plan, out):
     first = (own_tree.trial_lists / "veri_test2.txt").read_text().split()[1]
     (own_tree.voxceleb1 / "test/wav" / first).unlink()
     name = first.replace("/", "-").removesuffix(".wav")
-    with pytest.raises(SVError, match=rf"veri_test2\.txt: 1 utterances have no recording: {name};"):
+    with pytest.raises(
+        SVError, match=rf"veri_test2\.txt: 1 utterances have no recording: {name};"
+    ):
         prepare_tree(own_tree, out, plan)
     assert not out.exists()
 
@@ -130,7 +140,11 @@ def test_utterances_missing_from_a_list_always_stop(own_tree, plan, out):
 def test_training_on_voxceleb1_refuses_e_and_h_and_allows_o(tree, plan, out):
     for kind in "eh":
         with pytest.raises(
-            SVError, match=rf"^voxceleb1_{kind}: 4 of its 8 speakers are in VoxCeleb1 dev, too: id1"
+            SVError,
+            match=(
+                rf"^voxceleb1_{kind}: 4 of its 8 speakers are in VoxCeleb1 dev,"
+                r" too: id1"
+            ),
         ):
             prepare_tree(tree, out, plan, train_on="voxceleb1", test_lists=["o", kind])
     few = {"valid_speakers": 1, "calib_speakers": 1}
@@ -140,7 +154,12 @@ def test_training_on_voxceleb1_refuses_e_and_h_and_allows_o(tree, plan, out):
 
 def test_training_on_voxceleb1_needs_no_voxceleb2(voxceleb_tree, plan, out, tmp_path):
     tree = voxceleb_tree.make_tree(
-        tmp_path / "v1", 0, dev_speakers=8, test_speakers=3, seconds=(0.2, 0.3), trials=10
+        tmp_path / "v1",
+        0,
+        dev_speakers=8,
+        test_speakers=3,
+        seconds=(0.2, 0.3),
+        trials=10,
     )
     prepare_voxceleb(
         tree.voxceleb1,
@@ -158,21 +177,28 @@ def test_training_on_voxceleb1_needs_no_voxceleb2(voxceleb_tree, plan, out, tmp_
     assert not train.keys() & read_spk2utt(out / "voxceleb1_o/spk2utt").keys()
 
 
-def test_further_speakers_are_trained_on_and_not_in_the_cohort(made, tree, plan, out, tmp_path):
+def test_further_speakers_are_trained_on_and_not_in_the_cohort(
+    made, tree, plan, out, tmp_path
+):
     write_two_column(tmp_path / "k/wav.scp", {"zed-1": "/z/1.wav"})
     write_two_column(tmp_path / "k/utt2spk", {"zed-1": "zed"})
     prepare_tree(tree, tmp_path / "b", plan, extra=str(tmp_path / "k"))
-    assert read_spk2utt(tmp_path / "b/voxceleb2_train/spk2utt") == made["voxceleb2_train"] | {
-        "zed": ["zed-1"]
-    }
+    assert read_spk2utt(tmp_path / "b/voxceleb2_train/spk2utt") == made[
+        "voxceleb2_train"
+    ] | {"zed": ["zed-1"]}
     for name in ("cohort", "voxceleb2_valid", "voxceleb1_o"):
         assert content(tmp_path / "b" / name) == content(out / name)
 
 
-def test_further_speakers_that_are_held_out_or_tested_are_refused(made, tree, plan, out, tmp_path):
+def test_further_speakers_that_are_held_out_or_tested_are_refused(
+    made, tree, plan, out, tmp_path
+):
     for name, message in (
         (next(iter(made["voxceleb2_valid"])), "speakers have names of VoxCeleb's"),
-        (next(iter(made["voxceleb1_o"])), "voxceleb1_o: 1 of its 4 speakers are in the training"),
+        (
+            next(iter(made["voxceleb1_o"])),
+            "voxceleb1_o: 1 of its 4 speakers are in the training",
+        ),
     ):
         write_two_column(tmp_path / "k/wav.scp", {f"{name}-x": "/z/1.wav"})
         write_two_column(tmp_path / "k/utt2spk", {f"{name}-x": name})
@@ -192,5 +218,7 @@ def test_listed_utterances_are_left_out(made, tree, plan, tmp_path):
 
 
 def test_an_unknown_corpus_is_refused(tree, plan, out):
-    with pytest.raises(SVError, match="train_on voxceleb3: choose of voxceleb2 voxceleb1"):
+    with pytest.raises(
+        SVError, match="train_on voxceleb3: choose of voxceleb2 voxceleb1"
+    ):
         prepare_tree(tree, out, plan, train_on="voxceleb3")

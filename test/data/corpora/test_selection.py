@@ -28,7 +28,9 @@ def test_a_missing_name_moves_no_other():
 
 
 def test_each_speaker_keeps_so_many_utterances_in_order():
-    corpus = {s: [(f"{s}-{i}", f"{i}.wav") for i in range(n)] for s, n in (("a", 9), ("b", 2))}
+    corpus = {
+        s: [(f"{s}-{i}", f"{i}.wav") for i in range(n)] for s, n in (("a", 9), ("b", 2))
+    }
     limited = limit_utterances(corpus, 3, 0)
     assert {s: len(utts) for s, utts in limited.items()} == {"a": 3, "b": 2}
     for speaker, utts in limited.items():

@@ -12,7 +12,11 @@ from espnet2_sv.data.corpora.voxceleb import (
 )
 from espnet2_sv.errors import SVError
 
-SHARES = {VOXCELEB1_DEV: "voxceleb1", VOXCELEB1_TEST: "voxceleb1", VOXCELEB2_DEV: "voxceleb2"}
+SHARES = {
+    VOXCELEB1_DEV: "voxceleb1",
+    VOXCELEB1_TEST: "voxceleb1",
+    VOXCELEB2_DEV: "voxceleb2",
+}
 
 
 def scan(share, root, unpack_dir):
@@ -23,12 +27,17 @@ def scan(share, root, unpack_dir):
 @pytest.fixture
 def found(tree, tmp_path):
     """What is found in the official layout, share by share."""
-    return {s: scan(s, getattr(tree, corpus), tmp_path / "u") for s, corpus in SHARES.items()}
+    return {
+        s: scan(s, getattr(tree, corpus), tmp_path / "u")
+        for s, corpus in SHARES.items()
+    }
 
 
 def test_the_official_layout_is_found(found, tree, voxceleb_tree, tmp_path):
     assert [len(speakers) for speakers in found.values()] == [4, 4, 10]
-    utts = {utt for corpus in found.values() for utts in corpus.values() for utt in utts}
+    utts = {
+        utt for corpus in found.values() for utts in corpus.values() for utt in utts
+    }
     files = [p for p in tree.root.rglob("*/id*/*/*") if p.is_file()]
     assert utts == {voxceleb_tree.utterance_id(path) for path in files}
     assert not (tmp_path / "u").exists()
@@ -37,14 +46,19 @@ def test_the_official_layout_is_found(found, tree, voxceleb_tree, tmp_path):
 def test_archives_give_the_same(found, archives, tmp_path):
     for share, corpus in SHARES.items():
         assert scan(share, getattr(archives, corpus), tmp_path / "u") == found[share]
-    for share, corpus in SHARES.items():  # and once they are unpacked, they are no longer needed
+    for (
+        share,
+        corpus,
+    ) in SHARES.items():  # and once they are unpacked, they are no longer needed
         root = tmp_path / "gone" / corpus
         assert scan(share, root, tmp_path / "u") == found[share]
 
 
 def test_voxceleb1_may_lie_in_one_folder(found, own_tree, tmp_path):
     for part in ("dev", "test"):
-        shutil.copytree(own_tree.voxceleb1 / part / "wav", tmp_path / "wav", dirs_exist_ok=True)
+        shutil.copytree(
+            own_tree.voxceleb1 / part / "wav", tmp_path / "wav", dirs_exist_ok=True
+        )
     for root in (tmp_path, tmp_path / "wav"):
         for share in (VOXCELEB1_DEV, VOXCELEB1_TEST):
             assert scan(share, root, tmp_path / "u") == found[share]
@@ -52,26 +66,36 @@ def test_voxceleb1_may_lie_in_one_folder(found, own_tree, tmp_path):
 
 @pytest.mark.parametrize("place", ["aac", "wav", "dev/wav", "dev/flac", "."])
 def test_voxceleb2_may_lie_in_several_places(found, own_tree, tmp_path, place):
-    shutil.copytree(own_tree.voxceleb2 / "dev/aac", tmp_path / "v2" / place, dirs_exist_ok=True)
+    shutil.copytree(
+        own_tree.voxceleb2 / "dev/aac", tmp_path / "v2" / place, dirs_exist_ok=True
+    )
     assert scan(VOXCELEB2_DEV, tmp_path / "v2", tmp_path / "u") == found[VOXCELEB2_DEV]
 
 
 @pytest.mark.parametrize("audio", ["wav", "flac"])
-def test_converted_trees_have_the_same_utterances(found, own_tree, voxceleb_tree, tmp_path, audio):
+def test_converted_trees_have_the_same_utterances(
+    found, own_tree, voxceleb_tree, tmp_path, audio
+):
     for path in own_tree.voxceleb2.rglob("*.m4a"):
         path.rename(path.with_suffix(f".{audio}"))
     assert scan(VOXCELEB2_DEV, own_tree.voxceleb2, tmp_path) == found[VOXCELEB2_DEV]
 
 
-def test_archives_in_the_folder_they_are_unpacked_to_go_on_after_a_kill(found, archives, tmp_path):
+def test_archives_in_the_folder_they_are_unpacked_to_go_on_after_a_kill(
+    found, archives, tmp_path
+):
     shutil.copytree(archives.voxceleb2, tmp_path / "downloads/voxceleb2")
-    (tmp_path / "downloads/voxceleb2/dev/aac/id00012").mkdir(parents=True)  # a kill's remains
+    (tmp_path / "downloads/voxceleb2/dev/aac/id00012").mkdir(
+        parents=True
+    )  # a kill's remains
     root = tmp_path / "downloads/voxceleb2"
     assert scan(VOXCELEB2_DEV, root, tmp_path / "downloads") == found[VOXCELEB2_DEV]
 
 
 def test_nothing_there_is_told_with_the_variable_to_set(tmp_path):
-    with pytest.raises(SVError, match=rf"^{tmp_path}: holds neither VoxCeleb2 dev .*VOXCELEB2"):
+    with pytest.raises(
+        SVError, match=rf"^{tmp_path}: holds neither VoxCeleb2 dev .*VOXCELEB2"
+    ):
         find_tree(VOXCELEB2_DEV, tmp_path, tmp_path / "u")
 
 
@@ -84,15 +108,22 @@ def test_a_test_set_without_its_speakers_is_not_taken_for_one(own_tree, tmp_path
 
 
 def test_voxceleb1_s_speakers_are_known_by_number(tmp_path):
-    dev, test = (listed_speakers(share, tmp_path) for share in (VOXCELEB1_DEV, VOXCELEB1_TEST))
+    dev, test = (
+        listed_speakers(share, tmp_path) for share in (VOXCELEB1_DEV, VOXCELEB1_TEST)
+    )
     assert (len(dev), len(test)) == (VOXCELEB1_DEV.speakers, VOXCELEB1_TEST.speakers)
-    assert (test[0], test[-1], dev[0], dev[-1]) == ("id10270", "id10309", "id10001", "id11251")
+    assert (test[0], test[-1], dev[0], dev[-1]) == (
+        "id10270",
+        "id10309",
+        "id10001",
+        "id11251",
+    )
 
 
 def test_voxceleb2_s_speakers_are_those_of_its_meta_file(tmp_path):
     assert listed_speakers(VOXCELEB2_DEV, tmp_path) == []
     (tmp_path / "vox2_meta.csv").write_text(
-        "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \n"
-        "id00012 ,n000012 ,m ,dev \nid00017 ,n000017 ,m ,test \nid00018 ,n000018 ,f ,dev\n"
+        "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00017"
+        " ,n000017 ,m ,test \nid00018 ,n000018 ,f ,dev\n"
     )
     assert listed_speakers(VOXCELEB2_DEV, tmp_path) == ["id00012", "id00018"]

@@ -1,7 +1,8 @@
 """The python3 that preloaded_python.py puts on PATH: hands its command over and waits for it.
 
-Started without site-packages, as `python3 -IS`, since it has to start in milliseconds. What the
-server cannot stand in for goes to the real interpreter: other options than those below, variables
+Started without site-packages, as `python3 -IS`, since it has to start in milliseconds.
+What the server cannot stand in for goes to the real interpreter: other options than
+    those below, variables
 that act when an interpreter or its libraries start, and PLAIN_PYTHON=1.
 """
 
@@ -13,10 +14,20 @@ from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 
 INTERPRETER = sys.executable
 OPTIONS = ("-B", "-P", "-u")
-AT_START = ("PLAIN_PYTHON", "PYTHONHASHSEED", "PYTHONWARNINGS", "PYTHONHOME", "PYTHONOPTIMIZE")
+AT_START = (
+    "PLAIN_PYTHON",
+    "PYTHONHASHSEED",
+    "PYTHONWARNINGS",
+    "PYTHONHOME",
+    "PYTHONOPTIMIZE",
+)
 AT_START += ("PYTHONSAFEPATH", "LD_PRELOAD", "MALLOC_")
 # Start quickly by themselves; not to wait for a server that is still importing
-LIGHT = ("espnet2.bin.tokenize_text", "espnet2_sv.bin.asr_resolve", "espnet2_sv.bin.sv_check_data")
+LIGHT = (
+    "espnet2.bin.tokenize_text",
+    "espnet2_sv.bin.asr_resolve",
+    "espnet2_sv.bin.sv_check_data",
+)
 LIGHT += ("espnet2_sv.bin.sv_format_wav",)
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -79,7 +90,12 @@ def main() -> None:
     descriptors = open_descriptors()
     umask = os.umask(0)
     os.umask(umask)
-    command |= {"env": dict(os.environ), "cwd": here, "umask": umask, "pid": os.getpid()}
+    command |= {
+        "env": dict(os.environ),
+        "cwd": here,
+        "umask": umask,
+        "pid": os.getpid(),
+    }
     command |= {"program": os.path.abspath(sys.argv[0]), "descriptors": descriptors}
     message = marshal.dumps(command)
 
@@ -89,7 +105,9 @@ def main() -> None:
     except OSError:  # the server has ended, or is another machine's
         os.execv(INTERPRETER, [INTERPRETER, *words])
     rights = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
-    server.sendmsg([len(message).to_bytes(8, "little")], [(SOL_SOCKET, SCM_RIGHTS, rights)])
+    server.sendmsg(
+        [len(message).to_bytes(8, "little")], [(SOL_SOCKET, SCM_RIGHTS, rights)]
+    )
     server.sendall(message)
     child = receive(server, 8)
     for number in FORWARDED if child else ():

@@ -3,14 +3,15 @@
 
     . ./path.sh && python3 scripts/preloaded_python.py COMMAND ARG...
 
-Importing torch and ESPnet takes 5 to 25 s of processor time, and the tests start some hundreds of
-Python processes. Here one process, the server, imports them once; `python3` and `python` are small
-programs (preloaded_client.py) that let it fork a child for each command line. The child takes over
-the client's open files, folder, environment, limits, priority and signals, so it looks like an
-interpreter that was started in place; it is ended when its client is. Nothing of this project is
-imported in advance: it is read anew by every child. PLAIN_PYTHON=1 in the environment starts a real
-interpreter instead, for tests of what is imported or of memory. It is for one machine, and for
-processes that need no GPU or are the first to use one.
+Importing torch and ESPnet takes 5 to 25 s of processor time, and the tests start some
+hundreds of Python processes. Here one process, the server, imports them once; `python3`
+and `python` are small programs (preloaded_client.py) that let it fork a child for each
+command line. The child takes over the client's open files, folder, environment, limits,
+priority and signals, so it looks like an interpreter that was started in place; it is
+ended when its client is. Nothing of this project is imported in advance: it is read
+    anew by every child. PLAIN_PYTHON=1 in the environment starts a real
+interpreter instead, for tests of what is imported or of memory. It is for one machine,
+and for processes that need no GPU or are the first to use one.
 """
 
 import atexit
@@ -61,14 +62,17 @@ MODULES = (
     "torchaudio",
     "yaml",
 )
-# One thread, or forking is unsafe: neither OpenMP nor pyarrow's allocator may start another. CUDA
-# must not be touched before forking, so whether there is a GPU is asked of its driver's library.
+# One thread, or forking is unsafe: neither OpenMP nor pyarrow's allocator may start
+# another. CUDA must not be touched before forking, so whether there is a GPU is asked
+# of its driver's library.
 SERVER = {
     "OMP_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
-LIMITS = [getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")]
+LIMITS = [
+    getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")
+]
 
 
 # What packages do at exit is the server's, and slow; but these a child needs too
@@ -98,7 +102,9 @@ def become(command: dict, received: list[int]) -> None:
     os.umask(command["umask"])
     with contextlib.suppress(OSError, ValueError):  # not allowed to lift the server's
         os.sched_setaffinity(0, os.sched_getaffinity(command["pid"]))
-        os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, command["pid"]))
+        os.setpriority(
+            os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, command["pid"])
+        )
         for limit in LIMITS:
             resource.setrlimit(limit, resource.prlimit(command["pid"], limit))
     os.environ.clear()
@@ -120,17 +126,25 @@ def become(command: dict, received: list[int]) -> None:
     buffering = 0 if "-u" in command["options"] else -1
     sys.stdin = sys.__stdin__ = text_stream(0, "rb", -1, "surrogateescape")
     sys.stdout = sys.__stdout__ = text_stream(1, "wb", buffering, "surrogateescape")
-    sys.stderr = sys.__stderr__ = text_stream(2, "wb", buffering, "backslashreplace", True)
+    sys.stderr = sys.__stderr__ = text_stream(
+        2, "wb", buffering, "backslashreplace", True
+    )
 
 
-def text_stream(number: int, mode: str, buffering: int, errors: str, by_line: bool = False):
+def text_stream(
+    number: int, mode: str, buffering: int, errors: str, by_line: bool = False
+):
     """One of the three standard streams, or None where it is closed."""
     try:
         raw = open(number, mode, buffering, closefd=False)  # noqa: SIM115
     except OSError:
         return None
     return io.TextIOWrapper(
-        raw, "utf-8", errors, line_buffering=by_line or raw.isatty(), write_through=buffering == 0
+        raw,
+        "utf-8",
+        errors,
+        line_buffering=by_line or raw.isatty(),
+        write_through=buffering == 0,
     )
 
 
@@ -139,7 +153,11 @@ def run_as_main(command: dict) -> None:
     kind, target, safe = command["kind"], command["target"], "-P" in command["options"]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__builtins__ = sys.modules["builtins"]
-    first = {"c": "", "m": os.getcwd(), "file": os.path.dirname(os.path.realpath(target))}[kind]
+    first = {
+        "c": "",
+        "m": os.getcwd(),
+        "file": os.path.dirname(os.path.realpath(target)),
+    }[kind]
     further = [p for p in os.environ.get("PYTHONPATH", "").split(":") if p]
     sys.path[:0] = further if safe else [first, *further]
     sys.argv = ["-c" if kind == "c" else target, *command["args"]]
@@ -276,7 +294,9 @@ def serve(listener: socket.socket, ready: Path) -> None:
     path = sys.path[1:]  # without this file's folder
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         for name in MODULES:
-            with contextlib.suppress(ImportError):  # not installed: not needed, or told by its user
+            with contextlib.suppress(
+                ImportError
+            ):  # not installed: not needed, or told by its user
                 importlib.import_module(name)
     sys.path[:] = path  # some packages add to it
     gc.collect()
@@ -290,10 +310,14 @@ def install(folder: Path) -> None:
     """Write the programs python3 and python into the folder."""
     client = Path(__file__).with_name("preloaded_client.py").read_text(encoding="utf-8")
     for name in ("python3", "python"):
-        (folder / name).write_text(f"#!{sys.executable} -IS\n{client}", encoding="utf-8")
+        (folder / name).write_text(
+            f"#!{sys.executable} -IS\n{client}", encoding="utf-8"
+        )
         (folder / name).chmod(0o755)
         if not os.access(folder / name, os.X_OK):
-            raise PermissionError(f"{folder} is on a file system whose programs cannot be run")
+            raise PermissionError(
+                f"{folder} is on a file system whose programs cannot be run"
+            )
 
 
 def main(command: list[str]) -> int:
@@ -302,9 +326,14 @@ def main(command: list[str]) -> int:
         print(__doc__)
         return 1
     if importlib.util.find_spec("espnet2") is None:
-        print(f"preloaded_python.py: {sys.executable} has no espnet2: . ./path.sh", file=sys.stderr)
+        print(
+            f"preloaded_python.py: {sys.executable} has no espnet2: . ./path.sh",
+            file=sys.stderr,
+        )
         return 1
-    if Path(os.environ.get("PRELOADED_PYTHON", ""), "socket").is_socket():  # there is a server
+    if Path(
+        os.environ.get("PRELOADED_PYTHON", ""), "socket"
+    ).is_socket():  # there is a server
         os.execvp(command[0], command)
     with tempfile.TemporaryDirectory(prefix="python-") as folder:
         try:
@@ -312,11 +341,20 @@ def main(command: list[str]) -> int:
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(f"{folder}/socket")
         except OSError as e:
-            print(f"preloaded_python.py: {e}; going on without it, slower", file=sys.stderr)
+            print(
+                f"preloaded_python.py: {e}; going on without it, slower",
+                file=sys.stderr,
+            )
             os.execvp(command[0], command)
         listener.listen(64)
         env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | SERVER
-        serving = [sys.executable, __file__, "--serve", str(listener.fileno()), f"{folder}/ready"]
+        serving = [
+            sys.executable,
+            __file__,
+            "--serve",
+            str(listener.fileno()),
+            f"{folder}/ready",
+        ]
         server = subprocess.Popen(
             serving, env=env, pass_fds=[listener.fileno()], start_new_session=True
         )
@@ -329,7 +367,9 @@ def main(command: list[str]) -> int:
         process = subprocess.Popen(command, env=env)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, frame: process.send_signal(number))
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to the command, too
+        signal.signal(
+            signal.SIGINT, signal.SIG_IGN
+        )  # the terminal sends it to the command, too
         status = process.wait()
         server.terminate()
         server.wait()

@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 """Embeds utterances with Resemblyzer's pretrained encoder, a system to compare with.
 
-    embed_resemblyzer.py --wav_scp dump/raw/fold1_test/wav.scp --output_dir DIR [--system FILE]
+    embed_resemblyzer.py --wav_scp dump/raw/fold1_test/wav.scp --output_dir DIR
+    [--system FILE]
 
-Resemblyzer (https://github.com/resemble-ai/Resemblyzer) is a GE2E encoder of three LSTM layers,
-which its makers have trained on thousands of speakers. It is used as its documentation says:
-preprocess_wav raises the volume of quiet recordings and shortens long silences, embed_utterance
-averages over windows of 1.6 s. Writes xvector.ark, xvector.scp and utt2dur.
+Resemblyzer (https://github.com/resemble-ai/Resemblyzer) is a GE2E encoder of three LSTM
+layers, which its makers have trained on thousands of speakers. It is used as its
+    documentation says:
+preprocess_wav raises the volume of quiet recordings and shortens long silences,
+embed_utterance averages over windows of 1.6 s. Writes xvector.ark, xvector.scp and
+utt2dur.
 """
 
 import argparse
@@ -23,9 +26,10 @@ from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.inference.description import PROBE_SECONDS
-from espnet2_sv.inference.parts import Part, merge_parts, save_part
+from espnet2_sv.inference.shards import Part, merge_parts, save_part
 
-# The defaults of embed_utterance: windows a second, and how full the last one is at least
+# The defaults of embed_utterance: windows a second, and how full the last one is at
+# least
 WINDOWS = {"rate": 1.3, "min_coverage": 0.75}
 
 
@@ -33,15 +37,22 @@ def embed(encoder: VoiceEncoder, wav_scp: str) -> Part:
     """Embed each utterance.
 
     Raises:
-        SVError: A recording cannot be read, or has no embedding because there is no voice in it.
+        SVError: A recording cannot be read, or has no embedding because there is no
+            voice in it.
     """
     vectors, seconds, wavs = [], [], read_two_column(wav_scp)
     for name, wav in wavs.items():
         speech = read_audio(wav, sampling_rate)
         voiced = preprocess_wav(speech)
-        vector = encoder.embed_utterance(voiced, **WINDOWS) if len(voiced) else np.array([np.nan])
+        vector = (
+            encoder.embed_utterance(voiced, **WINDOWS)
+            if len(voiced)
+            else np.array([np.nan])
+        )
         if not np.isfinite(vector).all():
-            raise SVError(f"{wav_scp}: Resemblyzer hears no voice in {name} ({wav}); leave it out")
+            raise SVError(
+                f"{wav_scp}: Resemblyzer hears no voice in {name} ({wav}); leave it out"
+            )
         vectors.append(vector)
         seconds.append(len(speech) / sampling_rate)
     return Part(list(wavs), np.stack(vectors), np.array(seconds), [])
@@ -51,7 +62,8 @@ def describe(encoder: VoiceEncoder) -> dict[str, float]:
     """Return the columns for RESULTS.md that sv_describe finds for other systems.
 
     Nothing of it is trained here. Multiply-accumulates come from shapes, since torch's
-    FlopCounterMode does not count an LSTM: each matrix (M, N) takes M * N for each frame.
+    FlopCounterMode does not count an LSTM: each matrix (M, N) takes M * N for each
+        frame.
     """
     sizes = {name: p.numel() for name, p in encoder.named_parameters()}
     lstm = sum(n for name, n in sizes.items() if name.startswith("lstm.weight"))

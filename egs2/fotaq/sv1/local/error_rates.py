@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Compares the text of an ASR model alone with that of the same model beside an adaptor.
 
-    error_rates.py --output recognition.json --compare SET DECODE REFERENCE ALONE JOINT ...
+    error_rates.py --output recognition.json --compare SET DECODE REFERENCE ALONE JOINT
+    ...
 
-REFERENCE, ALONE and JOINT are Kaldi's text. For each SET and DECODE it writes error rates in
-percent, the reference's numbers of characters and words by which they can be averaged, and how
-many texts there are and are equal:
-    {SET: {DECODE: {"alone": {"cer": 9.1, "wer": 31.0}, "joint": {...}, "characters": 3000,
+REFERENCE, ALONE and JOINT are Kaldi's text. For each SET and DECODE it writes error
+rates in percent, the reference's numbers of characters and words by which they can be
+averaged, and how many texts there are and are equal:
+    {SET: {DECODE: {"alone": {"cer": 9.1, "wer": 31.0}, "joint": {...}, "characters":
+    3000,
                     "words": 600, "equal_texts": 104, "texts": 104}}}
 """
 
@@ -32,7 +34,9 @@ def compare(reference: str, alone: str, joint: str) -> dict:
         texts = sides[side] = read_two_column(path, allow_empty_values=True)
         missing = next((name for name in references if name not in texts), None)
         if missing:
-            raise SVError(f"{path}: has no {missing} of {reference}; remove it and run again")
+            raise SVError(
+                f"{path}: has no {missing} of {reference}; remove it and run again"
+            )
     characters = sum(map(len, references.values()))
     words = sum(len(text.split()) for text in references.values())
     if not words:
@@ -53,7 +57,9 @@ def main(cmd: list[str] | None = None) -> None:
     """Compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = ("SET", "DECODE", "REFERENCE", "ALONE", "JOINT")
-    parser.add_argument("--compare", required=True, action="append", nargs=5, metavar=names)
+    parser.add_argument(
+        "--compare", required=True, action="append", nargs=5, metavar=names
+    )
     parser.add_argument("--output", required=True, help="JSON to write")
     args = parser.parse_args(cmd)
     results: dict[str, dict] = {}

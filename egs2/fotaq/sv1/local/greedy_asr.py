@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Recognises with an ASR model alone: the best token of each frame (CTC), a clip at a time.
 
-    greedy_asr.py --asr exp/fold1/asr/asr.zip --wav_scp data/fold1_asr_dev/wav.scp --output TEXT
+    greedy_asr.py --asr exp/fold1/asr/asr.zip --wav_scp data/fold1_asr_dev/wav.scp
+    --output TEXT
 
-ESPnet's commands offer no such search; sv_joint does, and its text is compared with this one.
+ESPnet's commands offer no such search; sv_joint does, and its text is compared with
+this one.
 """
 
 import argparse
@@ -14,7 +16,7 @@ from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 
 from espnet2_sv.asr import AsrBundle, load_asr_bundle
-from espnet2_sv.asr.features import sample_rate
+from espnet2_sv.backbones.features import sample_rate
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.kaldi import read_two_column, write_two_column
@@ -46,7 +48,9 @@ def recognise(bundle: AsrBundle, wavs: dict[str, str]) -> dict[str, str]:
 def main(cmd: list[str] | None = None) -> None:
     """Recognise."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--asr", required=True, help="the ASR model: tag, zip or folder")
+    parser.add_argument(
+        "--asr", required=True, help="the ASR model: tag, zip or folder"
+    )
     parser.add_argument("--wav_scp", required=True, help="utterance and audio a line")
     parser.add_argument("--output", required=True, help="Kaldi's text to write")
     args = parser.parse_args(cmd)

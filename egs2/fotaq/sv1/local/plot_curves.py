@@ -3,10 +3,11 @@
 
     plot_curves.py --expdir exp --folds 1 2 3 --output exp/curves.png
 
-On the left, each fold's character error rate of its asr_dev set (greedy CTC) by epoch. On the
-right, equal error rates of validation trials by epoch: means over folds and seeds, and a band of
-one standard deviation. A --panel names the systems of one picture; those that are not trained are
-left out.
+On the left, each fold's character error rate of its asr_dev set (greedy CTC) by epoch.
+On the right, equal error rates of validation trials by epoch: means over folds and
+    seeds, and a band of
+one standard deviation. A --panel names the systems of one picture; those that are not
+trained are left out.
 """
 
 import argparse
@@ -28,8 +29,8 @@ PANELS = [
     ["scratch", "transfer", "adaptor", "distill"],
     ["adaptor", "adaptor_random", "adaptor_last", "transfer_half", "student"],
 ]
-# Okabe and Ito's colours, which colour-blind people tell apart (https://jfly.uni-koeln.de/color/);
-# the lines differ, too.
+# Okabe and Ito's colours, which colour-blind people tell apart
+# (https://jfly.uni-koeln.de/color/); the lines differ, too.
 STYLES = [
     ("#0072B2", "o-"),
     ("#D55E00", "s--"),
@@ -55,7 +56,9 @@ def read_epochs(exp: Path) -> dict[int, dict]:
     except OSError as e:
         raise SVError(f"{path}: cannot be read; train the model first") from e
     except (KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as e:
-        raise SVError(f"{path}: has no notes of ESPnet's trainer; it is of another training") from e
+        raise SVError(
+            f"{path}: has no notes of ESPnet's trainer; it is of another training"
+        ) from e
 
 
 def read_curve(exp: Path, key: str) -> np.ndarray:
@@ -73,13 +76,23 @@ def read_curve(exp: Path, key: str) -> np.ndarray:
         return np.array([stats[epoch]["valid"][key] for epoch in sorted(stats)], float)
     except (KeyError, TypeError) as e:
         path = exp / "checkpoint.pth"
-        raise SVError(f"{path}: tells no {key} of validation; it is of another training") from e
+        raise SVError(
+            f"{path}: tells no {key} of validation; it is of another training"
+        ) from e
 
 
-def read_system(expdir: Path, folds: Sequence[str], name: str, seeds: Sequence[str]) -> np.ndarray:
+def read_system(
+    expdir: Path, folds: Sequence[str], name: str, seeds: Sequence[str]
+) -> np.ndarray:
     """Read the equal error rates of a system's trainings (N, E), E epochs that all have done."""
-    exps = [expdir / f"fold{fold}" / f"sv_{name}_seed{seed}" for fold in folds for seed in seeds]
-    curves = [read_curve(exp, "eer") for exp in exps if (exp / "checkpoint.pth").exists()]
+    exps = [
+        expdir / f"fold{fold}" / f"sv_{name}_seed{seed}"
+        for fold in folds
+        for seed in seeds
+    ]
+    curves = [
+        read_curve(exp, "eer") for exp in exps if (exp / "checkpoint.pth").exists()
+    ]
     epochs = min(map(len, curves), default=0)
     return np.array([curve[:epochs] for curve in curves]).reshape(len(curves), epochs)
 
@@ -88,7 +101,9 @@ def draw_asr(axes: Axes, curves: dict[str, np.ndarray]) -> None:
     """Draw character error rates (E,), of 1, by fold."""
     for (fold, curve), (color, style) in zip(curves.items(), STYLES, strict=False):
         epochs = np.arange(1, len(curve) + 1)
-        axes.plot(epochs, 100 * curve, style, color=color, markersize=3, label=f"fold {fold}")
+        axes.plot(
+            epochs, 100 * curve, style, color=color, markersize=3, label=f"fold {fold}"
+        )
     axes.set(title="ASR models", ylabel="CER (%) of held-out texts", ylim=(0, None))
 
 
@@ -100,8 +115,17 @@ def draw_systems(
         color, style = styles[name]
         epochs, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
         spread = curves.std(axis=0)
-        axes.fill_between(epochs, mean - spread, mean + spread, color=color, alpha=0.12, lw=0)
-        axes.plot(epochs, mean, style, color=color, markersize=4, label=f"{name} ({len(curves)})")
+        axes.fill_between(
+            epochs, mean - spread, mean + spread, color=color, alpha=0.12, lw=0
+        )
+        axes.plot(
+            epochs,
+            mean,
+            style,
+            color=color,
+            markersize=4,
+            label=f"{name} ({len(curves)})",
+        )
     axes.set(title="Speaker networks (and trainings)", ylabel="EER (%) of validation")
 
 
@@ -117,19 +141,32 @@ def main(cmd: list[str] | None = None) -> None:
         action="append",
         nargs="+",
         metavar="SYSTEM",
-        help=f"at most {len(STYLES)} in all; default: {', and '.join(map(' '.join, PANELS))}",
+        help=(
+            f"at most {len(STYLES)} in all; default:"
+            f" {', and '.join(map(' '.join, PANELS))}"
+        ),
     )
     args = parser.parse_args(cmd)
     panels = args.panel or PANELS
-    asr = {f: read_curve(args.expdir / f"fold{f}/asr/train", "cer_ctc") for f in args.folds}
+    asr = {
+        f: read_curve(args.expdir / f"fold{f}/asr/train", "cer_ctc") for f in args.folds
+    }
     names = list(dict.fromkeys(name for panel in panels for name in panel))
     if len(names) > len(STYLES):
-        raise SVError(f"--panel names {len(names)} systems, which is more than {len(STYLES)}")
+        raise SVError(
+            f"--panel names {len(names)} systems, which is more than {len(STYLES)}"
+        )
     styles = dict(zip(names, STYLES, strict=False))
-    found = {name: read_system(args.expdir, args.folds, name, args.seeds) for name in names}
-    panels = [{name: found[name] for name in panel if found[name].size} for panel in panels]
+    found = {
+        name: read_system(args.expdir, args.folds, name, args.seeds) for name in names
+    }
+    panels = [
+        {name: found[name] for name in panel if found[name].size} for panel in panels
+    ]
     panels = [panel for panel in panels if panel]
-    figure = Figure(figsize=(4.4 * (1 + len(panels)), 4.2), dpi=150, layout="constrained")
+    figure = Figure(
+        figsize=(4.4 * (1 + len(panels)), 4.2), dpi=150, layout="constrained"
+    )
     first, *others = figure.subplots(1, 1 + len(panels), squeeze=False)[0]
     draw_asr(first, asr)
     for axes, panel in zip(others, panels, strict=True):

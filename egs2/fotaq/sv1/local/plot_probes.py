@@ -3,8 +3,8 @@
 
     plot_probes.py --expdir exp --folds 1 2 3 --output exp/probes.png
 
-Thick lines are means over folds, thin ones the folds. The means are also written as a table, to
-the same name with .md.
+Thick lines are means over folds, thin ones the folds. The means are also written as a
+table, to the same name with .md.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.scoring.report import markdown_table
 
-# Folder in foldF/probe: its name, and how it is drawn. The colours are Okabe and Ito's, which
-# colour-blind people tell apart (https://jfly.uni-koeln.de/color/).
+# Folder in foldF/probe: its name, and how it is drawn. The colours are Okabe and Ito's,
+# which colour-blind people tell apart (https://jfly.uni-koeln.de/color/).
 KINDS = {
     "asr": ("ASR model", "#0072B2", "o-"),
     "asr_half": ("half-trained ASR model", "#E69F00", "s--"),
@@ -28,7 +28,9 @@ KINDS = {
 }
 
 
-def read_probes(expdir: Path, folds: list[str]) -> tuple[list[str], dict[str, np.ndarray]]:
+def read_probes(
+    expdir: Path, folds: list[str]
+) -> tuple[list[str], dict[str, np.ndarray]]:
     """Read the reports.
 
     Args:
@@ -36,8 +38,8 @@ def read_probes(expdir: Path, folds: list[str]) -> tuple[list[str], dict[str, np
         folds: Their numbers.
 
     Returns:
-        Names of the L blocks, and by kind the equal error rates in percent (folds, L). The
-        half-trained model is left out where no fold has it.
+        Names of the L blocks, and by kind the equal error rates in percent (folds, L).
+        The half-trained model is left out where no fold has it.
 
     Raises:
         SVError: A report is missing, or has other blocks than the others.
@@ -51,11 +53,15 @@ def read_probes(expdir: Path, folds: list[str]) -> tuple[list[str], dict[str, np
             try:
                 layers = json.loads(path.read_text(encoding="utf-8"))["layers"]
             except OSError as e:
-                raise SVError(f"{path}: cannot be read; run local/probe.sh --fold {fold}") from e
+                raise SVError(
+                    f"{path}: cannot be read; run local/probe.sh --fold {fold}"
+                ) from e
             found = [layer["name"] for layer in layers]
             names = names or found
             if found != names:
-                raise SVError(f"{path}: has other blocks than those before; make all anew")
+                raise SVError(
+                    f"{path}: has other blocks than those before; make all anew"
+                )
             rows.append([layer["eer"] for layer in layers])
         rates[kind] = np.array(rows)
     return names, rates
@@ -76,10 +82,14 @@ def draw(names: list[str], rates: dict[str, np.ndarray]) -> Figure:
     for kind, values in rates.items():
         label, color, style = KINDS[kind]
         axes.plot(blocks, values.T, style[1:], color=color, linewidth=0.8, alpha=0.45)
-        axes.plot(blocks, values.mean(axis=0), style, color=color, linewidth=2.2, label=label)
+        axes.plot(
+            blocks, values.mean(axis=0), style, color=color, linewidth=2.2, label=label
+        )
     axes.set_xticks(blocks, [name.removeprefix("block ") for name in names])
     axes.set(xlabel="block of the encoder", ylabel="EER (%)", ylim=(0, None))
-    axes.set_title("Unseen speakers, told apart by a block's mean and deviation", fontsize=11)
+    axes.set_title(
+        "Unseen speakers, told apart by a block's mean and deviation", fontsize=11
+    )
     axes.grid(color="0.9")
     title = f"mean of {len(values)} folds; thin: each" if len(values) > 1 else None
     axes.legend(title=title, loc="lower right")

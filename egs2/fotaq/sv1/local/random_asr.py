@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Draws the weights of an ASR model that has not been trained: the control for what training does.
 
-    random_asr.py --config exp/fold1/asr/untrained/config.yaml --seed 0 --output seed0.pth
+    random_asr.py --config exp/fold1/asr/untrained/config.yaml --seed 0 --output
+    seed0.pth
 
-They are those that ESPnet's ASR training with that configuration and seed starts from; so the batch
-norms of a Conformer know no data and leave their input as it is. Statistics of features are those
-that the configuration names.
+They are those that ESPnet's ASR training with that configuration and seed starts from;
+so the batch norms of a Conformer know no data and leave their input as it is.
+Statistics of features are those that the configuration names.
 """
 
 import argparse
@@ -38,17 +39,25 @@ def random_weights(config: Path, seed: int) -> dict[str, torch.Tensor]:
         # as training does it: the statistics, else, are of double precision
         return ASRTask.build_model(argparse.Namespace(**settings)).float().state_dict()
     except OSError as e:
-        raise SVError(f"{e.filename or config}: cannot be read ({e.strerror or e})") from e
+        raise SVError(
+            f"{e.filename or config}: cannot be read ({e.strerror or e})"
+        ) from e
     except (yaml.YAMLError, TypeError, AttributeError) as e:
         reason = str(e).splitlines()[0]
-        raise SVError(f"{config}: is no configuration of an ASR training: {reason}") from e
+        raise SVError(
+            f"{config}: is no configuration of an ASR training: {reason}"
+        ) from e
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Draw them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--config", required=True, type=Path, help="of the ASR training")
-    parser.add_argument("--output", required=True, type=Path, help="file of weights to write")
+    parser.add_argument(
+        "--config", required=True, type=Path, help="of the ASR training"
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, help="file of weights to write"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the weights")
     args = parser.parse_args(cmd)
     weights = random_weights(args.config, args.seed)

@@ -30,8 +30,12 @@ HEAD = """# Transfer, adaptor and distillation on fotaq
 {folds} of 3 folds, {seeds} of 3 seeds. In each fold the tested characters are heard by nothing that
 is trained, and every choice is made on the fold's own validation characters.
 """
-PICTURES = (("Learning curves", "curves"), ("What the blocks know of speakers", "probes"))
-# ending of the trial lists' names, kind of scores: heading; the first one is told in full
+PICTURES = (
+    ("Learning curves", "curves"),
+    ("What the blocks know of speakers", "probes"),
+)
+# ending of the trial lists' names, kind of scores: heading; the first one is told in
+# full
 TABLES = {
     ("test", "cosine"): "cosine",
     ("test", "asnorm"): "AS-norm",
@@ -42,7 +46,9 @@ TABLES = {
 
 def training_minutes(folder: Path) -> float:
     """Minutes of all epochs, validation included."""
-    phases = (phase for epoch in read_epochs(folder).values() for phase in epoch.values())
+    phases = (
+        phase for epoch in read_epochs(folder).values() for phase in epoch.values()
+    )
     return sum(phase["time"]["__timedelta_seconds__"] for phase in phases) / 60
 
 
@@ -71,19 +77,28 @@ def score_files(folders: dict[str, Path], ending: str, kind: str) -> dict[str, s
 
 
 def system_runs(
-    system: System, expdir: str, folds: list[str], seeds: list[str], ending: str, kind: str
+    system: System,
+    expdir: str,
+    folds: list[str],
+    seeds: list[str],
+    ending: str,
+    kind: str,
 ) -> list[dict[str, str]]:
     """Score files of each seed; AS-norm is of the first seed only."""
     runs = []
     for seed in seeds[: 1 if kind == "asnorm" else system.seeds]:
-        folders = {f: exp_dir(expdir, f, system.name, seed) / "inference" for f in folds}
+        folders = {
+            f: exp_dir(expdir, f, system.name, seed) / "inference" for f in folds
+        }
         runs.append(score_files(folders, ending, kind))
     return runs
 
 
 def missing(runs: list[dict[str, str]]) -> list[str]:
     """Files that are not there."""
-    return [path for scores in runs for path in scores.values() if not Path(path).exists()]
+    return [
+        path for scores in runs for path in scores.values() if not Path(path).exists()
+    ]
 
 
 def make_rows(
@@ -97,7 +112,11 @@ def make_rows(
             lacks[system.name] = absent[0]
             continue
         descriptions = write_descriptions(
-            [exp_dir(expdir, fold, system.name, s) for fold in folds for s in seeds[: len(runs)]]
+            [
+                exp_dir(expdir, fold, system.name, s)
+                for fold in folds
+                for s in seeds[: len(runs)]
+            ]
         )
         rows.append(Row(system.name, system.description, runs, descriptions))
     folders = {fold: Path(expdir) / f"fold{fold}" / "resemblyzer" for fold in folds}
@@ -127,13 +146,20 @@ def asr_table(expdir: str, folds: list[str]) -> str:
     for name in ("seen characters", "unseen characters"):
         head += [f"{name}: CER / WER (%), greedy", f"{name}: CER / WER (%), beam"]
     used = [i for i in range(len(head)) if any(row[i] for row in rows) or i == 0]
-    return markdown_table([head[i] for i in used], [[row[i] for i in used] for row in rows])
+    return markdown_table(
+        [head[i] for i in used], [[row[i] for i in used] for row in rows]
+    )
 
 
 def _rates(found: dict) -> str:
-    alone, joint = ("{cer:.1f} / {wer:.1f}".format(**found[side]) for side in ("alone", "joint"))
+    alone, joint = (
+        "{cer:.1f} / {wer:.1f}".format(**found[side]) for side in ("alone", "joint")
+    )
     same = "the same" if alone == joint else joint
-    return f"{alone}; beside the adaptor {same} ({found['equal_texts']} of {found['texts']} texts)"
+    return (
+        f"{alone}; beside the adaptor {same} ({found['equal_texts']} of"
+        f" {found['texts']} texts)"
+    )
 
 
 def hours(expdir: str, folds: list[str]) -> str:
@@ -151,18 +177,24 @@ def hours(expdir: str, folds: list[str]) -> str:
         )
     )
     return (
-        f"Training took {asr + speakers:.1f} hours of one core each: {asr:.1f} for the ASR models, "
-        f"{speakers:.1f} for the speaker networks.\n"
+        f"Training took {asr + speakers:.1f} hours of one core each: {asr:.1f} for the"
+        f" ASR models, {speakers:.1f} for the speaker networks.\n"
     )
 
 
 def eer_table(found: dict[str, dict], unmeasured: list[str]) -> str:
     """EER in percent of every system by table; empty rows for those that wait for somebody."""
-    names = {n: s["description"] for table in found.values() for n, s in table["systems"].items()}
+    names = {
+        n: s["description"]
+        for table in found.values()
+        for n, s in table["systems"].items()
+    }
     rows = []
     for name, description in names.items():
         systems = [table["systems"].get(name) for table in found.values()]
-        rows.append([description, *(_eer(system) if system else "" for system in systems)])
+        rows.append(
+            [description, *(_eer(system) if system else "" for system in systems)]
+        )
     rows += [[description, *[""] * len(found)] for description in unmeasured]
     return markdown_table(["system", *found], rows)
 
@@ -179,36 +211,56 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--expdir", default="exp")
     parser.add_argument("--folds", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", required=True)
-    parser.add_argument("--only", nargs="*", default=[], help="names of those that are wanted")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="names of those that are wanted"
+    )
     parser.add_argument("--score_norm", default="true", choices=("true", "false"))
     parser.add_argument("--bootstrap_samples", type=int, default=1000)
     args = parser.parse_args(cmd)
     known = read_systems(args.systems)
     systems = {name: system for name, system in known.items() if name in args.only}
-    waiting = [s.description for n, s in known.items() if s.asr == "given" and n not in args.only]
-    wanted = yaml.safe_load(Path(args.systems).read_text(encoding="utf-8"))["comparisons"]
+    waiting = [
+        s.description
+        for n, s in known.items()
+        if s.asr == "given" and n not in args.only
+    ]
+    wanted = yaml.safe_load(Path(args.systems).read_text(encoding="utf-8"))[
+        "comparisons"
+    ]
     (Path(args.expdir) / "results").mkdir(exist_ok=True)
     page = [HEAD.format(folds=len(args.folds), seeds=len(args.seeds))]
     found, lacking = {}, {}
     for (ending, kind), title in TABLES.items():
         if kind == "asnorm" and args.score_norm == "false":
             continue
-        rows, lacks = make_rows(systems, args.expdir, args.folds, args.seeds, (ending, kind))
+        rows, lacks = make_rows(
+            systems, args.expdir, args.folds, args.seeds, (ending, kind)
+        )
         lacking = lacks | lacking
         names = {row.name for row in rows}
         if not names & set(systems):
             raise SVError(f"{args.expdir}: no system is complete; run stage 3 first")
-        pairs = [Pair(**pair) for pair in wanted if {pair["system"], pair["against"]} <= names]
+        pairs = [
+            Pair(**pair)
+            for pair in wanted
+            if {pair["system"], pair["against"]} <= names
+        ]
         parts = [
-            Part(f"fold{fold}", f"{dump}/trials", sorted(map(str, dump.glob("*utt2spk"))))
+            Part(
+                f"fold{fold}", f"{dump}/trials", sorted(map(str, dump.glob("*utt2spk")))
+            )
             for fold in args.folds
             for dump in [Path(f"dump/raw/fold{fold}_{ending}")]
         ]
-        found[title] = compare(Plan(parts, rows, pairs), Resampling(args.bootstrap_samples))
+        found[title] = compare(
+            Plan(parts, rows, pairs), Resampling(args.bootstrap_samples)
+        )
         with atomic_write(Path(args.expdir) / "results" / f"{ending}_{kind}.json") as f:
             f.write(json.dumps(found[title], indent=2) + "\n")
         if len(found) == 1:
-            text = comparison_markdown(found[title], "Utterance against utterance, cosine")
+            text = comparison_markdown(
+                found[title], "Utterance against utterance, cosine"
+            )
             page.append(re.sub("^#", "##", text, flags=re.MULTILINE))
     page += ["## EER (%) by scores and enrolment\n", eer_table(found, waiting)]
     if args.score_norm == "true":

@@ -45,7 +45,8 @@ def read_systems(path: str | Path) -> dict[str, System]:
     """Read the rows, by name.
 
     Raises:
-        SVError: The file cannot be read, or a row has other keys or refers to what is not there.
+        SVError: The file cannot be read, or a row has other keys or refers to what is
+            not there.
     """
     try:
         rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["systems"]
@@ -57,7 +58,9 @@ def read_systems(path: str | Path) -> dict[str, System]:
     for system in systems.values():
         for name in (*system.best_of, *([system.like] if system.like else [])):
             if name not in systems:
-                raise SVError(f"{path}: {system.name} refers to {name}, which is not there")
+                raise SVError(
+                    f"{path}: {system.name} refers to {name}, which is not there"
+                )
     return systems
 
 
@@ -66,7 +69,9 @@ def exp_dir(expdir: str | Path, fold: str, name: str, seed: str) -> Path:
     return Path(expdir) / f"fold{fold}" / f"sv_{name}_seed{seed}"
 
 
-def settings(systems: dict[str, System], name: str, expdir: str, fold: str, seed: str) -> System:
+def settings(
+    systems: dict[str, System], name: str, expdir: str, fold: str, seed: str
+) -> System:
     """A system with what it takes from others; ``seed`` is the one that was chosen with.
 
     Raises:
@@ -76,19 +81,28 @@ def settings(systems: dict[str, System], name: str, expdir: str, fold: str, seed
     if system.best_of:
         chosen = exp_dir(expdir, fold, name, seed)
         if not chosen.is_symlink():
-            raise SVError(f"{chosen}: is not there; train {', '.join(system.best_of)} first")
+            raise SVError(
+                f"{chosen}: is not there; train {', '.join(system.best_of)} first"
+            )
         for candidate in system.best_of:
             if os.readlink(chosen) == exp_dir(expdir, fold, candidate, seed).name:
                 return systems[candidate]
         raise SVError(f"{chosen}: is none of {', '.join(system.best_of)}; remove it")
     if system.like:
         like = settings(systems, system.like, expdir, fold, seed)
-        return System(name, "", system.seeds, like.task, like.config, system.asr, like.args)
+        return System(
+            name, "", system.seeds, like.task, like.config, system.asr, like.args
+        )
     return system
 
 
 def jobs(
-    systems: dict[str, System], only: list[str], expdir: str, fold: str, seeds: list[str], kind: str
+    systems: dict[str, System],
+    only: list[str],
+    expdir: str,
+    fold: str,
+    seeds: list[str],
+    kind: str,
 ) -> Iterator[str]:
     """Trainings of a fold as ``SEED NAME TASK CONFIG ASR ARGUMENT...``.
 
@@ -98,9 +112,9 @@ def jobs(
         expdir: Folder of experiments.
         fold: Number of the fold.
         seeds: The first is the one that is chosen with.
-        kind: ``first``: what can be trained before anything is chosen; ``early``: what of it needs
-            no trained ASR model; ``chosen``: the rest; ``release``: what is to be packed, of the
-            first seed.
+        kind: ``first``: what can be trained before anything is chosen; ``early``: what
+            of it needs no trained ASR model; ``chosen``: the rest; ``release``: what is
+            to be packed, of the first seed.
     """
     for number, seed in enumerate(seeds):
         for system in (systems[name] for name in systems if name in only):
@@ -109,19 +123,30 @@ def jobs(
                 wanted = system.release and number == 0
             else:
                 # the first seed of best_of is one of the candidates
-                wanted = chosen == (kind == "chosen") and not (system.best_of and number == 0)
+                wanted = chosen == (kind == "chosen") and not (
+                    system.best_of and number == 0
+                )
                 wanted = wanted and (kind != "early" or system.asr in UNTRAINED)
             if wanted and number < system.seeds:
                 found = settings(systems, system.name, expdir, fold, seeds[0])
-                yield f"{seed} {system.name} {found.task} {found.config} {found.asr} {found.args}"
+                yield (
+                    f"{seed} {system.name} {found.task} {found.config} {found.asr}"
+                    f" {found.args}"
+                )
 
 
 def choose(
-    systems: dict[str, System], only: list[str], expdir: str, fold: str, seed: str, trials: Path
+    systems: dict[str, System],
+    only: list[str],
+    expdir: str,
+    fold: str,
+    seed: str,
+    trials: Path,
 ) -> None:
     """Link each ``best_of`` to its candidate of the lowest equal error rate on ``trials``.
 
-    Candidates are those that are wanted (``only``); all where none is, as they were trained before.
+    Candidates are those that are wanted (``only``); all where none is, as they were
+    trained before.
     """
     valid = read_trials(trials)
     for system in (systems[name] for name in only if systems[name].best_of):
@@ -130,9 +155,9 @@ def choose(
             folder = exp_dir(expdir, fold, candidate, seed)
             path = folder / "inference" / trials.parent.name / "cosine/scores"
             scores = align_scores(valid, read_scores(path), path)
-            rates[candidate] = describe(scores, valid.labels, roc_points(scores, valid.labels))[
-                "eer"
-            ]
+            rates[candidate] = describe(
+                scores, valid.labels, roc_points(scores, valid.labels)
+            )["eer"]
         best = min(rates, key=rates.get)
         link = exp_dir(expdir, fold, system.name, seed)
         part = link.with_name(link.name + ".part")
@@ -148,24 +173,32 @@ def main(cmd: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("names", "jobs", "choose"))
     parser.add_argument("--systems", default="conf/systems.yaml")
-    parser.add_argument("--only", nargs="*", default=[], help="names of those that are wanted")
+    parser.add_argument(
+        "--only", nargs="*", default=[], help="names of those that are wanted"
+    )
     parser.add_argument("--expdir", default="exp")
     parser.add_argument("--fold")
     parser.add_argument("--seeds", nargs="+", help="the first is chosen with")
     parser.add_argument("--kind", default="first", choices=KINDS)
-    parser.add_argument("--quick", default="false", choices=("true", "false"), help="names only")
+    parser.add_argument(
+        "--quick", default="false", choices=("true", "false"), help="names only"
+    )
     parser.add_argument("--trials", type=Path, help="validation trials, to choose by")
     args = parser.parse_args(cmd)
     systems = read_systems(args.systems)
     if unknown := set(args.only) - set(systems):
-        raise SVError(f"{min(unknown)}: is no system of {args.systems}: {', '.join(systems)}")
+        raise SVError(
+            f"{min(unknown)}: is no system of {args.systems}: {', '.join(systems)}"
+        )
     if args.what == "names":  # those that need nothing from outside
         rows = [row for row in systems.values() if row.quick or args.quick == "false"]
         print(*(row.name for row in rows if row.asr != "given"))
     elif args.what == "choose":
         choose(systems, args.only, args.expdir, args.fold, args.seeds[0], args.trials)
     else:
-        for job in jobs(systems, args.only, args.expdir, args.fold, args.seeds, args.kind):
+        for job in jobs(
+            systems, args.only, args.expdir, args.fold, args.seeds, args.kind
+        ):
             print(f"{args.fold} {job}".rstrip())
 
 

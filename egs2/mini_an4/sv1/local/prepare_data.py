@@ -3,9 +3,10 @@
 
     prepare_data.py DOWNLOADS DATA
 
-Eight recordings of five speakers give hardly a trial, so they are cut into segments, all of one
-length, so that durations tell nothing about the speaker. Test speakers are not in training.
-Validation segments are of training speakers: there are too few speakers to hold any out, so the
+Eight recordings of five speakers give hardly a trial, so they are cut into segments,
+all of one length, so that durations tell nothing about the speaker. Test speakers are
+not in training. Validation segments are of training speakers: there are too few
+    speakers to hold any out, so the
 validation EER here is no estimate of anything.
 """
 
@@ -39,7 +40,9 @@ def cut(recording: Path, outdir: Path) -> list[tuple[str, str, str]]:
     for i in range(len(samples) // length):
         utterance = f"{speaker}-{recording.stem}-{i + 1}"
         path = outdir / f"{utterance}.wav"
-        soundfile.write(path, samples[i * length : (i + 1) * length], rate, subtype="PCM_16")
+        soundfile.write(
+            path, samples[i * length : (i + 1) * length], rate, subtype="PCM_16"
+        )
         segments.append((speaker, utterance, str(path)))
     return segments
 
@@ -53,31 +56,45 @@ def write_lines(path: Path, lines: list[str]) -> None:
 def write_set(folder: Path, segments: list[tuple[str, str, str]], trials: bool) -> None:
     """Write wav.scp, utt2spk, spk2utt and, where wanted, all pairs as trials."""
     segments = sorted(segments)
-    write_lines(folder / "wav.scp", [f"{utterance} {path}" for _, utterance, path in segments])
-    write_lines(folder / "utt2spk", [f"{utterance} {spk}" for spk, utterance, _ in segments])
+    write_lines(
+        folder / "wav.scp", [f"{utterance} {path}" for _, utterance, path in segments]
+    )
+    write_lines(
+        folder / "utt2spk", [f"{utterance} {spk}" for spk, utterance, _ in segments]
+    )
     by_speaker = {
         speaker: " ".join(utterance for _, utterance, _ in group)
-        for speaker, group in itertools.groupby(segments, key=lambda segment: segment[0])
+        for speaker, group in itertools.groupby(
+            segments, key=lambda segment: segment[0]
+        )
     }
     write_lines(
-        folder / "spk2utt", [f"{spk} {utterances}" for spk, utterances in by_speaker.items()]
+        folder / "spk2utt",
+        [f"{spk} {utterances}" for spk, utterances in by_speaker.items()],
     )
     if trials:
         pairs = itertools.combinations(segments, 2)
         write_lines(
             folder / "trials",
-            [f"{a[1]} {b[1]} {'target' if a[0] == b[0] else 'nontarget'}" for a, b in pairs],
+            [
+                f"{a[1]} {b[1]} {'target' if a[0] == b[0] else 'nontarget'}"
+                for a, b in pairs
+            ],
         )
 
 
 def write_asr_set(folder: Path, an4: Path, recordings: list[Path]) -> None:
     """Write wav.scp and text of the whole recordings that have a transcript."""
-    lines = (an4 / "etc/an4_train.transcription").read_text(encoding="utf-8").splitlines()
+    lines = (
+        (an4 / "etc/an4_train.transcription").read_text(encoding="utf-8").splitlines()
+    )
     matches = [TRANSCRIPT.fullmatch(line) for line in lines]
     texts = {match["name"]: match["text"] for match in matches if match}
     transcribed = [path for path in recordings if path.stem in texts]
     write_lines(folder / "wav.scp", [f"{path.stem} {path}" for path in transcribed])
-    write_lines(folder / "text", [f"{path.stem} {texts[path.stem]}" for path in transcribed])
+    write_lines(
+        folder / "text", [f"{path.stem} {texts[path.stem]}" for path in transcribed]
+    )
 
 
 def main() -> None:
@@ -92,7 +109,9 @@ def main() -> None:
     train_recordings = sorted((an4 / "wav/an4_clstk").glob("*/*.sph"))
     train, valid = [], []
     for speaker in sorted({path.parent for path in train_recordings}):
-        segments = [s for path in sorted(speaker.glob("*.sph")) for s in cut(path, wavs)]
+        segments = [
+            s for path in sorted(speaker.glob("*.sph")) for s in cut(path, wavs)
+        ]
         train += segments[:-VALID_SEGMENTS]
         valid += segments[-VALID_SEGMENTS:]
     test_recordings = sorted((an4 / "wav/an4test_clstk").glob("*/*.sph"))
@@ -103,7 +122,9 @@ def main() -> None:
     write_asr_set(args.data / "asr_train", an4, train_recordings)
     for name, folder in [("noise", "noise"), ("rirs", "rirs")]:
         files = sorted((args.downloads / folder).glob("*.wav"))
-        write_lines(args.data / f"{name}.scp", [f"{path.stem} {path}" for path in files])
+        write_lines(
+            args.data / f"{name}.scp", [f"{path.stem} {path}" for path in files]
+        )
 
 
 if __name__ == "__main__":

@@ -28,14 +28,16 @@ class QueenArchive:
 
     Attributes:
         path: The file.
-        entries: By name, e.g. ``060006P1.SB`` (mp3) or ``BOB1.DOG``, in the order of the table.
+        entries: By name, e.g. ``060006P1.SB`` (mp3) or ``BOB1.DOG``, in the order of
+            the table.
     """
 
     def __init__(self, path: str | os.PathLike):
         """Read the table.
 
         Raises:
-            SVError: The file is missing, no such archive, truncated, or of another version.
+            SVError: The file is missing, no such archive, truncated, or of another
+                version.
         """
         self.path = Path(path)
         try:
@@ -44,16 +46,21 @@ class QueenArchive:
                 head = f.read(_HEADER.size).ljust(_HEADER.size, b"\0")
                 table = f.read(self._check_header(head) * _ENTRY.size)
         except OSError as e:
-            raise SVError(f"{self.path}: cannot be read ({e.strerror}); give queen.1c") from e
+            raise SVError(
+                f"{self.path}: cannot be read ({e.strerror}); give queen.1c"
+            ) from e
         rows = [_ENTRY.unpack_from(table, i) for i in range(0, len(table), _ENTRY.size)]
         self.entries = {
             name.split(b"\0", 1)[0].decode("latin-1"): Entry(offset, length)
             for name, _, offset, length in rows
         }
-        needed = max((entry.offset + entry.size for entry in self.entries.values()), default=0)
+        needed = max(
+            (entry.offset + entry.size for entry in self.entries.values()), default=0
+        )
         if needed > size:
             raise SVError(
-                f"{self.path}: is truncated, {size:,} bytes of {needed:,} are there; {_AGAIN}"
+                f"{self.path}: is truncated, {size:,} bytes of {needed:,} are there;"
+                f" {_AGAIN}"
             )
 
     def read(self, name: str) -> bytes:
@@ -71,19 +78,24 @@ class QueenArchive:
         """The number of entries."""
         magic, version, compression, entries = _HEADER.unpack(head)
         if head.startswith(_DEB_MAGIC):
-            raise SVError(f"{self.path}: is a Debian package; give the queen.1c that it holds")
+            raise SVError(
+                f"{self.path}: is a Debian package; give the queen.1c that it holds"
+            )
         if magic != _MAGIC:
-            raise SVError(f"{self.path}: is no queen.1c, it does not begin with QTBL; {_AGAIN}")
+            raise SVError(
+                f"{self.path}: is no queen.1c, it does not begin with QTBL; {_AGAIN}"
+            )
         if version != _VERSION or compression != _MP3:
             found = version.rstrip(b"\0").decode("latin-1")
             raise SVError(
-                f"{self.path}: is version {found} with compression {compression}, not the English "
-                f"one with voices in mp3 (CEM10, {_MP3}); take Debian's"
+                f"{self.path}: is version {found} with compression {compression}, not"
+                f" the English one with voices in mp3 (CEM10, {_MP3}); take Debian's"
             )
         end = _HEADER.size + entries * _ENTRY.size
         if os.path.getsize(self.path) < end:
             raise SVError(
-                f"{self.path}: is truncated, its table alone goes to byte {end:,}; {_AGAIN}"
+                f"{self.path}: is truncated, its table alone goes to byte {end:,};"
+                f" {_AGAIN}"
             )
         return entries
 

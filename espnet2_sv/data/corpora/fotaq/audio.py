@@ -1,7 +1,8 @@
 """The clips as recordings that everything reads: FLAC at one sampling rate.
 
-The archive's mp3 streams do not say how long they are, and are slow to read in parts; ESPnet's own
-commands take recordings at the rate that they find. So each is decoded and resampled once.
+The archive's mp3 streams do not say how long they are, and are slow to read in parts;
+ESPnet's own commands take recordings at the rate that they find. So each is decoded and
+resampled once.
 """
 
 import io
@@ -23,7 +24,8 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
 _CHUNK = 200  # clips that a process takes at a time
-# how far what is decoded may fall behind the decoder's first estimate: for whole clips, 0.5 %
+# how far what is decoded may fall behind the decoder's first estimate: for whole clips,
+# 0.5 %
 _TOLERANCE = 0.02
 _TOLERATED_SAMPLES = 2 * 1152  # of two frames
 
@@ -42,11 +44,16 @@ class _Task(NamedTuple):
 
 
 def extract_clips(
-    archive: QueenArchive, clips: Sequence[Clip], outdir: str | os.PathLike, rate: int, nj: int = 1
+    archive: QueenArchive,
+    clips: Sequence[Clip],
+    outdir: str | os.PathLike,
+    rate: int,
+    nj: int = 1,
 ) -> dict[str, Recording]:
     """Write ``outdir/CHARACTER/UTTERANCE.flac`` of each clip, 16 bit, mono.
 
-    A second call keeps what is there, unless it was made of another archive or at another rate.
+    A second call keeps what is there, unless it was made of another archive or at
+    another rate.
 
     Args:
         archive: Holds the clips.
@@ -64,7 +71,11 @@ def extract_clips(
     outdir = Path(outdir)
     _clear_others(outdir, f"{archive.sha256()} {rate}\n")
     places = [
-        (clip.entry, archive.entries[clip.entry], str(outdir / clip.character / f"{clip.utt}.flac"))
+        (
+            clip.entry,
+            archive.entries[clip.entry],
+            str(outdir / clip.character / f"{clip.utt}.flac"),
+        )
         for clip in clips
     ]
     tasks = (
@@ -93,8 +104,8 @@ def join_short(
         shortest: Seconds that an utterance must last.
 
     Returns:
-        The long recordings and the joined ones, ``FIRST-xN`` of N recordings from FIRST on; and
-        the utterances of which each consists. Too short a rest is left out.
+        The long recordings and the joined ones, ``FIRST-xN`` of N recordings from FIRST
+        on; and the utterances of which each consists. Too short a rest is left out.
     """
     kept, members, group = {}, {}, []
     for utt, recording in recordings.items():
@@ -104,7 +115,9 @@ def join_short(
         group.append(utt)
         if sum(recordings[u].seconds for u in group) >= shortest:
             name = f"{group[0]}-x{len(group)}"
-            kept[name] = _join([recordings[u] for u in group], Path(outdir) / f"{name}.flac")
+            kept[name] = _join(
+                [recordings[u] for u in group], Path(outdir) / f"{name}.flac"
+            )
             members[name] = group
             group = []
     return kept, members
@@ -113,7 +126,9 @@ def join_short(
 def _clear_others(outdir: Path, source: str) -> None:
     """Remove what was made of another source."""
     note = outdir / "source"
-    if outdir.exists() and (not note.exists() or note.read_text(encoding="utf-8") != source):
+    if outdir.exists() and (
+        not note.exists() or note.read_text(encoding="utf-8") != source
+    ):
         shutil.rmtree(outdir)
     with atomic_write(note) as f:
         f.write(source)
@@ -131,15 +146,19 @@ def _length(clip: tuple[str, Entry, str]) -> float:
 def _convert(task: _Task, name: str, place: Entry, path: str) -> float:
     try:
         with soundfile.SoundFile(io.BytesIO(read_entry(task.archive, place))) as clip:
-            samples, expected, found = clip.read(dtype="float32"), clip.frames, clip.samplerate
+            samples, expected, found = (
+                clip.read(dtype="float32"),
+                clip.frames,
+                clip.samplerate,
+            )
     except soundfile.SoundFileError as e:
         raise SVError(
             f"{task.archive}: clip {name} cannot be decoded; fetch the archive again"
         ) from e
     if len(samples) < expected * (1 - _TOLERANCE) - _TOLERATED_SAMPLES:
         raise SVError(
-            f"{task.archive}: clip {name} is damaged, {len(samples) / found:.2f} of about "
-            f"{expected / found:.2f} s can be decoded; fetch the archive again"
+            f"{task.archive}: clip {name} is damaged, {len(samples) / found:.2f} of"
+            f" about {expected / found:.2f} s can be decoded; fetch the archive again"
         )
     return _write(path, soxr.resample(samples, found, task.rate), task.rate)
 
@@ -160,7 +179,9 @@ def _write(path: str | os.PathLike, samples: np.ndarray, rate: int) -> float:
     """Write a file at once; its length in seconds."""
     try:
         with atomic_write(path, "wb") as f:
-            soundfile.write(f, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16")
+            soundfile.write(
+                f, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16"
+            )
     except (soundfile.SoundFileError, OSError) as e:
         raise SVError(f"{path}: cannot be written ({e}); is the disk full?") from e
     return len(samples) / rate

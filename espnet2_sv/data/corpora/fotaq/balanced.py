@@ -8,7 +8,8 @@ from espnet2_sv.data.corpora.fotaq.folds import comparable_pairs
 from espnet2_sv.data.corpora.official_trials import Trial
 from espnet2_sv.data.corpora.selection import rank
 
-# for each character its utterances' names, and what is said in each (empty where not known)
+# for each character its utterances' names, and what is said in each (empty where not
+# known)
 Speech = Mapping[str, Mapping[str, frozenset[str]]]
 
 
@@ -41,16 +42,21 @@ class Models(NamedTuple):
 def pair_utterances(speech: Speech, sizes: Sizes, seed: int) -> list[Trial]:
     """Pair utterances with utterances.
 
-    Two of a character that share a text may be one take used twice, and are no trial; nor are
-    those of two characters that sound like one actor.
+    Two of a character that share a text may be one take used twice, and are no trial;
+    nor are those of two characters that sound like one actor.
     """
     trials: list[Trial] = []
     for utts in speech.values():
-        pairs = (p for p in combinations(sorted(utts), 2) if not utts[p[0]] & utts[p[1]])
+        pairs = (
+            p for p in combinations(sorted(utts), 2) if not utts[p[0]] & utts[p[1]]
+        )
         trials += _choose(pairs, "target", sizes.target, seed)
     for a, b in comparable_pairs(speech):
         trials += _choose(
-            product(sorted(speech[a]), sorted(speech[b])), "nontarget", sizes.nontarget, seed
+            product(sorted(speech[a]), sorted(speech[b])),
+            "nontarget",
+            sizes.nontarget,
+            seed,
         )
     return sorted(trials)
 
@@ -87,7 +93,8 @@ def pair_models(models: Models, speech: Speech, sizes: Sizes, seed: int) -> list
         pairs = (
             (model, utt)
             for model, utt in product(own, models.tests[character])
-            if not said[utt] & frozenset().union(*(said[u] for u in models.members[model]))
+            if not said[utt]
+            & frozenset().union(*(said[u] for u in models.members[model]))
         )
         trials += _choose(pairs, "target", sizes.target, seed)
     for a, b in comparable_pairs(speech):
@@ -100,6 +107,8 @@ def pair_models(models: Models, speech: Speech, sizes: Sizes, seed: int) -> list
     return sorted(trials)
 
 
-def _choose(pairs: Iterable[Sequence[str]], label: str, most: int, seed: int) -> list[Trial]:
+def _choose(
+    pairs: Iterable[Sequence[str]], label: str, most: int, seed: int
+) -> list[Trial]:
     chosen = rank((" ".join(pair) for pair in pairs), seed)[:most]
     return [Trial(*pair.split(), label) for pair in chosen]

@@ -10,12 +10,14 @@ from espnet2_sv.errors import SVError
 
 HERO = "JOE"
 _CLIP = ".SB"
-# "060006P1.SB": talk 6, text 0x0006, the person, part 1 (A is 10); SSSS and XXXX are greetings,
-# whose texts are not among the lines
+# "060006P1.SB": talk 6, text 0x0006, the person, part 1 (A is 10); SSSS and XXXX are
+# greetings, whose texts are not among the lines
 _SPOKEN = re.compile(
     rf"(?P<talk>\d\d)(?P<text>[0-9A-F]{{4}}|SSSS|XXXX)(?P<who>[JP])(?P<part>[0-9A-Z])\{_CLIP}"
 )
-_REMARK = re.compile(rf"JOE\d{{5}}\{_CLIP}")  # "JOE00011.SB": the hero looks at something
+_REMARK = re.compile(
+    rf"JOE\d{{5}}\{_CLIP}"
+)  # "JOE00011.SB": the hero looks at something
 _DIALOGUE = re.compile(r"(?P<character>[A-Z]+)\d*\.DOG")  # "BOB1.DOG"
 
 
@@ -38,8 +40,8 @@ class Clip(NamedTuple):
 def list_clips(archive: QueenArchive) -> list[Clip]:
     """List all clips whose character is known, in the order of their names.
 
-    A line's parts are the texts of its clips if there is a clip for each part with words, and no
-    other; where they do not agree, none of the line's clips has a text.
+    A line's parts are the texts of its clips if there is a clip for each part with
+    words, and no other; where they do not agree, none of the line's clips has a text.
 
     Raises:
         SVError: A dialogue is damaged, or a clip belongs to none.
@@ -56,12 +58,18 @@ def list_clips(archive: QueenArchive) -> list[Clip]:
         elif match := _SPOKEN.fullmatch(entry):
             talk = int(match["talk"])
             if talk not in talks:
-                raise SVError(f"{archive.path}: {entry} is of talk {talk}, which has no .DOG entry")
+                raise SVError(
+                    f"{archive.path}: {entry} is of talk {talk}, which has no .DOG"
+                    " entry"
+                )
             lines[talk, match["text"], match["who"]][int(match["part"], 36)] = entry
     for (talk, text, who), parts in lines.items():
         character, dialogue = talks[talk]
         said = _texts(dialogue.joe if who == "J" else dialogue.person, text, parts)
-        clips += [_clip(e, HERO if who == "J" else character, said[n]) for n, e in parts.items()]
+        clips += [
+            _clip(e, HERO if who == "J" else character, said[n])
+            for n, e in parts.items()
+        ]
     return sorted(clips)
 
 

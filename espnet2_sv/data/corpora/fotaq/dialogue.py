@@ -8,11 +8,17 @@ from espnet2_sv.errors import SVError
 
 _HEADER = 20  # bytes before all that is counted below
 _LEVELS, _LEVEL = 32, 96  # where the levels of a dialogue begin, and the size of one
-_NUMBERS = struct.Struct(">hhhhh")  # level maximum, unique key, talk key, Joe's lines, person's
-_OFFSETS, _OFFSETS_AT = struct.Struct(">HH"), 22  # of the person's lines, and of what follows
+_NUMBERS = struct.Struct(
+    ">hhhhh"
+)  # level maximum, unique key, talk key, Joe's lines, person's
+_OFFSETS, _OFFSETS_AT = (
+    struct.Struct(">HH"),
+    22,
+)  # of the person's lines, and of what follows
 _LINE = struct.Struct(">HHB")  # unused, text id, length
 _ALIGN = 4
-# Commands for the picture cut a line into parts: "Hi.*03Over here!" has two, "*01*01Hello." three
+# Commands for the picture cut a line into parts: "Hi.*03Over here!" has two,
+# "*01*01Hello." three
 _COMMAND = re.compile(r"\*XY\d+\([\d ,-]*\)|\*..")  # "*XY00(237,112)", "*03", "*FL"
 
 
@@ -50,8 +56,8 @@ def read_dialogue(data: bytes, name: str) -> Dialogue:
         raise SVError(f"{name}: is damaged ({e}); fetch queen.1c again") from e
     if (joe_end, person_end) != (middle, end):
         raise SVError(
-            f"{name}: is damaged, its lines end at bytes {joe_end} and {person_end}, not at "
-            f"{middle} and {end}; fetch queen.1c again"
+            f"{name}: is damaged, its lines end at bytes {joe_end} and {person_end},"
+            f" not at {middle} and {end}; fetch queen.1c again"
         )
     return Dialogue(talk_key, joe, person)
 

@@ -1,10 +1,11 @@
 """Three fixed splits of the characters, the same for everybody.
 
-Every character with a minute of speech or more is tested in one fold; what that fold trains, the
-ASR model included, does not know its voice. The folds have like numbers of high and low voices,
-and Joe, who has as much to say as half of the others together, stands beside those who say least.
-Validation, on which checkpoints, settings and calibration are chosen, is of characters that are
-neither trained on nor tested in the fold: five, as few as give ten pairs of speakers, for each one
+Every character with a minute of speech or more is tested in one fold; what that fold
+trains, the ASR model included, does not know its voice. The folds have like numbers of
+high and low voices, and Joe, who has as much to say as half of the others together,
+stands beside those who say least. Validation, on which checkpoints, settings and
+calibration are chosen, is of characters that are neither trained on nor tested in the
+    fold: five, as few as give ten pairs of speakers, for each one
 is missing in training.
 """
 
@@ -12,8 +13,8 @@ from collections.abc import Collection
 from itertools import combinations
 from typing import NamedTuple
 
-# Labels are characters, not actors: these sound like one actor each. They are on one side of each
-# split, one class in training, and never compared with each other.
+# Labels are characters, not actors: these sound like one actor each. They are on one
+# side of each split, one class in training, and never compared with each other.
 SAME_VOICE = (("LOU", "SPARKY"), ("CHIEF", "IAN"))
 LEFT_OUT = ("DOG",)  # which barks
 
@@ -35,7 +36,17 @@ FOLDS = {
         valid=("BUD", "KLUNK", "NAOMI", "ORACLE", "PRIN"),
     ),
     2: Fold(
-        test=("AND", "BOB", "BUD", "KLUNK", "LOU", "NAOMI", "SPARKY", "WITCH", "ZOMBIE"),
+        test=(
+            "AND",
+            "BOB",
+            "BUD",
+            "KLUNK",
+            "LOU",
+            "NAOMI",
+            "SPARKY",
+            "WITCH",
+            "ZOMBIE",
+        ),
         valid=("FAYE", "HENRY", "LARIS", "MAN", "SEC"),
     ),
     3: Fold(
@@ -52,4 +63,8 @@ def voice_of(character: str) -> str:
 
 def comparable_pairs(characters: Collection[str]) -> list[tuple[str, str]]:
     """Pairs of different characters that do not sound like one actor, sorted."""
-    return [(a, b) for a, b in combinations(sorted(characters), 2) if voice_of(a) != voice_of(b)]
+    return [
+        (a, b)
+        for a, b in combinations(sorted(characters), 2)
+        if voice_of(a) != voice_of(b)
+    ]

@@ -16,7 +16,8 @@ class Plan:
         nontarget_trials: Of one pair of characters, at most.
         enroll_utterances: That enrol a model of the second test set.
         enroll_models: Of one character, at most.
-        asr_share: Of the training characters' texts that goes to each of two ASR sets held out.
+        asr_share: Of the training characters' texts that goes to each of two ASR sets
+            held out.
         seed: Of all choices.
         allow_incomplete: Go on where the archive is not what is known.
         nj: Processes that decode.

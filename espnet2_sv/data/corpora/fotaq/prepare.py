@@ -31,14 +31,17 @@ KNOWN = {"characters": 30, "clips": 4548, "clips with a text": 3753}
 _LEAST_CORRELATION = 0.7  # below, texts are not those of their clips; it is 0.84
 
 
-def prepare_fotaq(queen: str | os.PathLike, output_dir: str | os.PathLike, plan: Plan) -> None:
+def prepare_fotaq(
+    queen: str | os.PathLike, output_dir: str | os.PathLike, plan: Plan
+) -> None:
     """Write all sets of all folds; what was found is logged.
 
-    For each fold F these are ``foldF_train``, ``foldF_valid``, ``foldF_test`` (utterance against
-    utterance), ``foldF_test4`` (models of several utterances), and with a file ``text``
-    ``foldF_asr_train``, ``foldF_asr_dev``, ``foldF_asr_test_seen``, ``foldF_asr_test_unseen``.
-    Audio goes to ``clips``; ``about/dropped`` says which texts are not used, and
-    why; ``about/characters`` is written last. The same plan on the same archive writes the same.
+    For each fold F these are ``foldF_train``, ``foldF_valid``, ``foldF_test``
+    (utterance against utterance), ``foldF_test4`` (models of several utterances), and
+    with a file ``text`` ``foldF_asr_train``, ``foldF_asr_dev``,
+    ``foldF_asr_test_seen``, ``foldF_asr_test_unseen``. Audio goes to ``clips``;
+    ``about/dropped`` says which texts are not used, and why; ``about/characters`` is
+    written last. The same plan on the same archive writes the same.
 
     Args:
         queen: The file ``queen.1c``.
@@ -46,14 +49,17 @@ def prepare_fotaq(queen: str | os.PathLike, output_dir: str | os.PathLike, plan:
         plan: What to make.
 
     Raises:
-        SVError: The archive is damaged or differs from what is known (unless that is allowed).
+        SVError: The archive is damaged or differs from what is known (unless that is
+            allowed).
     """
     archive, output_dir = QueenArchive(queen), Path(output_dir)
     clips = list_clips(archive)
     characters = sorted({clip.character for clip in clips})
     counts = (len(characters), len(clips), sum(bool(clip.text) for clip in clips))
     found = dict(zip(KNOWN, counts, strict=True))
-    logging.info(f"{queen}: " + ", ".join(f"{number:,} {what}" for what, number in found.items()))
+    logging.info(
+        f"{queen}: " + ", ".join(f"{number:,} {what}" for what, number in found.items())
+    )
     accept(
         [
             f"{queen}: {found[what]:,} {what}, not {known:,}"
@@ -62,17 +68,25 @@ def prepare_fotaq(queen: str | os.PathLike, output_dir: str | os.PathLike, plan:
         ],
         plan.allow_incomplete,
     )
-    recordings = extract_clips(archive, clips, output_dir / "clips", plan.sample_rate, plan.nj)
+    recordings = extract_clips(
+        archive, clips, output_dir / "clips", plan.sample_rate, plan.nj
+    )
     transcripts = _check_texts(clips, recordings, plan)
     write_two_column(output_dir / "about" / "dropped", transcripts.dropped)
-    joined = output_dir / "clips" / f"joined_{plan.shortest:g}s"  # goes where its clips go
+    joined = (
+        output_dir / "clips" / f"joined_{plan.shortest:g}s"
+    )  # goes where its clips go
     speech = Speech(clips, recordings, joined, plan.shortest)
     for number, fold in FOLDS.items():
-        _write_speaker_sets(output_dir / f"fold{number}", fold, characters, speech, plan)
+        _write_speaker_sets(
+            output_dir / f"fold{number}", fold, characters, speech, plan
+        )
         _write_asr_sets(
             output_dir / f"fold{number}_asr", fold, clips, recordings, transcripts, plan
         )
-    _write_characters(output_dir / "about" / "characters", clips, recordings, transcripts)
+    _write_characters(
+        output_dir / "about" / "characters", clips, recordings, transcripts
+    )
 
 
 def _check_texts(
@@ -88,8 +102,8 @@ def _check_texts(
     if not transcripts.correlation >= _LEAST_CORRELATION:
         accept(
             [
-                f"texts and durations correlate at {transcripts.correlation:.2f}, less than "
-                f"{_LEAST_CORRELATION}: texts are not those of their clips"
+                f"texts and durations correlate at {transcripts.correlation:.2f}, less"
+                f" than {_LEAST_CORRELATION}: texts are not those of their clips"
             ],
             plan.allow_incomplete,
         )
@@ -106,7 +120,9 @@ def _write_speaker_sets(
         trials = pair_utterances(said, sizes, plan.seed)
         _write(f"{prefix}_{kind}", speech.corpus(chosen), trials)
         if kind == "test":
-            models = make_models(said, plan.enroll_utterances, plan.enroll_models, plan.seed)
+            models = make_models(
+                said, plan.enroll_utterances, plan.enroll_models, plan.seed
+            )
             folder = Path(f"{prefix}_test{plan.enroll_utterances}")
             write_spk2utt(folder / "enroll_spk2utt", models.members)
             write_two_column(folder / "enroll_utt2spk", models.character_of)
@@ -126,7 +142,9 @@ def _write_asr_sets(
 ) -> None:
     character_of = {clip.utt: clip.character for clip in clips}
     train = fold.train(set(character_of.values()))
-    sets = split_texts(transcripts.texts, character_of, train, fold.test, plan.asr_share, plan.seed)
+    sets = split_texts(
+        transcripts.texts, character_of, train, fold.test, plan.asr_share, plan.seed
+    )
     for kind, texts in sets._asdict().items():
         corpus: Corpus = {}
         for utt in texts:
@@ -135,12 +153,21 @@ def _write_asr_sets(
         _write(f"{prefix}_{kind}", corpus)
 
 
-def _write(folder: str | os.PathLike, corpus: Corpus, trials: list[Trial] | None = None) -> None:
+def _write(
+    folder: str | os.PathLike, corpus: Corpus, trials: list[Trial] | None = None
+) -> None:
     """Write a set and tell its size; a set without what it is for is an SVError."""
-    if not corpus or (trials is not None and len({trial.label for trial in trials}) < 2):
-        raise SVError(f"{folder}: too little speech for it is there; complete the archive")
+    if not corpus or (
+        trials is not None and len({trial.label for trial in trials}) < 2
+    ):
+        raise SVError(
+            f"{folder}: too little speech for it is there; complete the archive"
+        )
     write_set(folder, corpus, trials)
-    line = f"{folder}: {len(corpus)} speakers, {sum(map(len, corpus.values())):,} utterances"
+    line = (
+        f"{folder}: {len(corpus)} speakers, {sum(map(len, corpus.values())):,}"
+        " utterances"
+    )
     if trials is not None:
         targets = sum(trial.label == "target" for trial in trials)
         line += f", {targets:,} target and {len(trials) - targets:,} nontarget trials"

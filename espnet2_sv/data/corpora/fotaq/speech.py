@@ -51,7 +51,9 @@ class Speech:
         for character, parts in own.items():
             kept, members = join_short(parts, Path(outdir), shortest)
             self._utterances[character] = {
-                utt: Utterance(kept[utt], frozenset(said[u] for u in members[utt] if said[u]))
+                utt: Utterance(
+                    kept[utt], frozenset(said[u] for u in members[utt] if said[u])
+                )
                 for utt in sorted(kept)
             }
 
@@ -62,19 +64,30 @@ class Speech:
         """A character's utterances, by name."""
         return self._utterances[character]
 
-    def choose(self, characters: Iterable[str], most: int, seed: int) -> dict[str, list[str]]:
+    def choose(
+        self, characters: Iterable[str], most: int, seed: int
+    ) -> dict[str, list[str]]:
         """Choose utterances of those characters that are there, at most ``most`` of each."""
         return {c: sorted(rank(self[c], seed)[:most]) for c in characters if c in self}
 
-    def said(self, chosen: Mapping[str, Iterable[str]]) -> dict[str, dict[str, frozenset[str]]]:
+    def said(
+        self, chosen: Mapping[str, Iterable[str]]
+    ) -> dict[str, dict[str, frozenset[str]]]:
         """What is said in chosen utterances of characters."""
-        return {c: {utt: self[c][utt].said for utt in utts} for c, utts in chosen.items()}
+        return {
+            c: {utt: self[c][utt].said for utt in utts} for c, utts in chosen.items()
+        }
 
     def corpus(self, chosen: Mapping[str, Iterable[str]]) -> Corpus:
         """Utterances and files of characters, for writing a data directory."""
-        return {c: [(u, self[c][u].recording.path) for u in utts] for c, utts in chosen.items()}
+        return {
+            c: [(u, self[c][u].recording.path) for u in utts]
+            for c, utts in chosen.items()
+        }
 
-    def training_corpus(self, characters: Iterable[str], most_minutes: float, seed: int) -> Corpus:
+    def training_corpus(
+        self, characters: Iterable[str], most_minutes: float, seed: int
+    ) -> Corpus:
         """Utterances to train on: those who sound alike are one class, and nobody says too much.
 
         Args:
@@ -85,7 +98,9 @@ class Speech:
         classes: dict[str, dict[str, Recording]] = {}
         for character in characters:
             found = classes.setdefault(voice_of(character), {})
-            found |= {utt: utterance.recording for utt, utterance in self[character].items()}
+            found |= {
+                utt: utterance.recording for utt, utterance in self[character].items()
+            }
         corpus: Corpus = {}
         for voice, recordings in classes.items():
             left, corpus[voice] = 60 * most_minutes, []

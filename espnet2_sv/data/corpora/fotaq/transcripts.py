@@ -10,8 +10,8 @@ import numpy as np
 from espnet2_sv.data.corpora.fotaq.clips import Clip
 
 _NO_SPEECH = {"DOG"}  # barks
-# what is heard differs from what is written: "(gulp)" is a noise, "24 Hours" and "^_" (a trade
-# mark) are read out
+# what is heard differs from what is written: "(gulp)" is a noise, "24 Hours" and "^_"
+# (a trade mark) are read out
 _SOUND = re.compile(r"[(<][^)>]*[)>]")
 _SYMBOL = re.compile(r"[^A-Za-z\s.,;:!?'\"-]")
 _NO_LETTER = re.compile(r"[^A-Z']+")
@@ -39,12 +39,14 @@ def normalise(text: str) -> str:
     return " ".join(stripped for word in words if (stripped := word.strip("'")))
 
 
-def check_transcripts(clips: Sequence[Clip], seconds: Mapping[str, float]) -> Transcripts:
+def check_transcripts(
+    clips: Sequence[Clip], seconds: Mapping[str, float]
+) -> Transcripts:
     """Normalise the texts and drop those that do not tell what is heard.
 
-    A clip's duration should follow from the length of its text. A straight line is laid through
-    each character's clips, for some speak slowly; what lies far off it is dropped: a text of
-    another clip, a long laugh, a word drawn out.
+    A clip's duration should follow from the length of its text. A straight line is laid
+    through each character's clips, for some speak slowly; what lies far off it is
+    dropped: a text of another clip, a long laugh, a word drawn out.
 
     Args:
         clips: With and without texts.
@@ -61,7 +63,9 @@ def check_transcripts(clips: Sequence[Clip], seconds: Mapping[str, float]) -> Tr
     for utt, residual in off.items():
         if abs(residual) > _MOST_OFF * spread:
             how = "longer" if residual > 0 else "shorter"
-            dropped[utt] = f"{abs(residual):.1f} s {how} than its text: {texts.pop(utt)}"
+            dropped[utt] = (
+                f"{abs(residual):.1f} s {how} than its text: {texts.pop(utt)}"
+            )
     return Transcripts(texts, dropped, correlate(texts, seconds))
 
 
@@ -70,7 +74,9 @@ def correlate(texts: Mapping[str, str], seconds: Mapping[str, float]) -> float:
     if len(texts) < 2:
         return float("nan")
     return float(
-        np.corrcoef([(len(text), seconds[utt]) for utt, text in texts.items()], None, 0)[0, 1]
+        np.corrcoef(
+            [(len(text), seconds[utt]) for utt, text in texts.items()], None, 0
+        )[0, 1]
     )
 
 
@@ -85,7 +91,9 @@ def _unfit(clip: Clip) -> str:
 
 
 def _residuals(
-    character_of: Mapping[str, str], texts: Mapping[str, str], seconds: Mapping[str, float]
+    character_of: Mapping[str, str],
+    texts: Mapping[str, str],
+    seconds: Mapping[str, float],
 ) -> dict[str, float]:
     """Seconds by which each utterance is longer than a straight line says."""
     groups = defaultdict(list)
@@ -98,5 +106,7 @@ def _residuals(
         durations = np.array([seconds[utt] for utt in utts])
         if len(np.unique(lengths)) > 1:
             line = np.polyfit(lengths, durations, 1)
-            off |= dict(zip(utts, (durations - np.polyval(line, lengths)).tolist(), strict=True))
+            off |= dict(
+                zip(utts, (durations - np.polyval(line, lengths)).tolist(), strict=True)
+            )
     return off

@@ -35,7 +35,9 @@ def test_training_characters_clips_are_in_one_set_each(texts):
     seen = [utt for part in (sets.train, sets.dev, sets.test_seen) for utt in part]
     assert sorted(seen) == sorted(utt for utt in texts if utt.split("-")[0] in TRAIN)
     assert {utt.split("-")[0] for utt in sets.test_unseen} == {"JOE"}
-    assert len(set(sets.dev.values())) == len(set(sets.test_seen.values())) == 5  # 10 % of 50
+    assert (
+        len(set(sets.dev.values())) == len(set(sets.test_seen.values())) == 5
+    )  # 10 % of 50
     assert all(texts[utt] == text for part in sets for utt, text in part.items())
 
 

@@ -31,7 +31,9 @@ def test_clips_are_decoded_and_resampled(queen, tmp_path, rate):
         expected = soxr.resample(source, source_rate, rate)
         assert found == rate
         assert seconds == len(samples) / rate
-        assert seconds == pytest.approx(queen.seconds[clip.entry], abs=0.2)  # mp3 has frames
+        assert seconds == pytest.approx(
+            queen.seconds[clip.entry], abs=0.2
+        )  # mp3 has frames
         np.testing.assert_allclose(samples, expected, atol=2e-4)
 
 
@@ -46,14 +48,18 @@ def test_a_second_call_writes_nothing_and_processes_agree(queen, tmp_path):
     assert extract(queen, tmp_path / "a", some=slice(0, 300))[1] == first
 
 
-def test_another_archive_or_rate_leaves_nothing_of_the_first(queen, own_queen, tmp_path):
+def test_another_archive_or_rate_leaves_nothing_of_the_first(
+    queen, own_queen, tmp_path
+):
     extract(queen, tmp_path / "a", some=slice(0, 12))
     own_queen.entries["MORE.PCX"] = b"other"
     for source, rate in ((own_queen.write(), 16000), (own_queen, 8000)):
         clips, recordings = extract(source, tmp_path / "a", some=slice(3, 6), rate=rate)
         left = {path.stem for path in (tmp_path / "a").rglob("*.flac")}
         assert left == recordings.keys() == {clip.utt for clip in clips}
-        assert {soundfile.info(path).samplerate for path, _ in recordings.values()} == {rate}
+        assert {soundfile.info(path).samplerate for path, _ in recordings.values()} == {
+            rate
+        }
 
 
 def test_damaged_clips_are_named(queen, own_queen, tmp_path):
@@ -64,7 +70,9 @@ def test_damaged_clips_are_named(queen, own_queen, tmp_path):
     for content, message in ((b"x" * 900, "cannot be decoded"), (hole, "is damaged, ")):
         own_queen.entries[whole] = content
         own_queen.write()
-        with pytest.raises(SVError, match=rf"queen.1c: clip {whole} {message}.*fetch the archive"):
+        with pytest.raises(
+            SVError, match=rf"queen.1c: clip {whole} {message}.*fetch the archive"
+        ):
             extract(own_queen, tmp_path / "b")
         assert not list((tmp_path / "b").rglob(f"*{whole.removesuffix('.SB')}*"))
 

@@ -17,7 +17,9 @@ def speech():
     """Of some characters 3 to 20 utterances; every third utterance says the same."""
     counts = {"BOB": 20, "CHIEF": 16, "IAN": 8, "LOU": 9, "SPARKY": 20, "LOLA": 3}
     return {
-        c: {f"{c}-{i:02d}": frozenset(["AGAIN"] if i % 3 == 0 else []) for i in range(n)}
+        c: {
+            f"{c}-{i:02d}": frozenset(["AGAIN"] if i % 3 == 0 else []) for i in range(n)
+        }
         for c, n in counts.items()
     }
 
@@ -45,7 +47,9 @@ def test_utterances_are_paired_with_none_too_many_of_anybody(speech):
         assert found[a, a] == (3 if a == "LOLA" else 12)
         for b in speech:
             if a < b and (a, b) not in (("LOU", "SPARKY"), ("CHIEF", "IAN")):
-                assert found[a, b] == (20 if len(speech[a]) * len(speech[b]) > 20 else 0)
+                assert found[a, b] == (
+                    20 if len(speech[a]) * len(speech[b]) > 20 else 0
+                )
     for enroll, test, label in trials:
         said = [speech[character(u)][u] for u in (enroll, test)]
         assert label == "nontarget" or not said[0] & said[1]
@@ -69,7 +73,12 @@ def test_models_take_at_most_half_and_no_test_utterance(speech):
     counts = Counter(models.character_of.values())
     assert counts == {"BOB": 2, "CHIEF": 2, "IAN": 1, "LOU": 1, "SPARKY": 2}
     for c, utts in speech.items():
-        own = [u for m, of in models.character_of.items() if of == c for u in models.members[m]]
+        own = [
+            u
+            for m, of in models.character_of.items()
+            if of == c
+            for u in models.members[m]
+        ]
         assert len(own) == len(set(own)) == 4 * counts[c]
         assert sorted(own + models.tests[c]) == sorted(utts)
 

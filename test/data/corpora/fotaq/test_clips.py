@@ -28,7 +28,10 @@ def test_texts_belong_to_the_parts_with_words(queen_archive, pack):
         (8, "One.*00Two."),
         (9, "*00"),
     ]
-    names = "050006P2 050006P4 050007PB 050008P1 050008P2 050008P3 050009P1 05XXXXP1 05000FP1"
+    names = (
+        "050006P2 050006P4 050007PB 050008P1 050008P2 050008P3 050009P1 05XXXXP1"
+        " 05000FP1"
+    )
     entries = {f"{name}.SB": b"" for name in names.split()}
     archive = pack({"BOB12.DOG": queen_archive.pack_dialogue(5, [], lines), **entries})
     assert list_clips(archive) == [
@@ -44,7 +47,11 @@ def test_texts_belong_to_the_parts_with_words(queen_archive, pack):
 
 
 def test_a_clip_of_no_talk_and_a_damaged_talk_are_named(queen_archive, pack):
-    with pytest.raises(SVError, match=r"queen.1c: 770006P1.SB is of talk 77, which has no .DOG"):
+    with pytest.raises(
+        SVError, match=r"queen.1c: 770006P1.SB is of talk 77, which has no .DOG"
+    ):
         list_clips(pack({"770006P1.SB": b"x"}))
     with pytest.raises(SVError, match=r"queen.1c: BOB1.DOG: is damaged"):
-        list_clips(pack({"BOB1.DOG": queen_archive.pack_dialogue(5, [(1, "Hi.")], [])[:-30]}))
+        list_clips(
+            pack({"BOB1.DOG": queen_archive.pack_dialogue(5, [(1, "Hi.")], [])[:-30]})
+        )

@@ -9,7 +9,9 @@ PERSON = [(0, "0"), (6, "Oh,*01it's you!*00"), (7, ""), (6, "Said never.")]
 
 @pytest.mark.parametrize("levels", [0, 1, -5, 17])
 def test_lines_come_back_by_their_ids(queen_archive, levels):
-    dialogue = read_dialogue(queen_archive.pack_dialogue(42, JOE, PERSON, levels), "X.DOG")
+    dialogue = read_dialogue(
+        queen_archive.pack_dialogue(42, JOE, PERSON, levels), "X.DOG"
+    )
     assert dialogue.talk_key == 42
     assert dialogue.joe == dict(JOE)
     assert dialogue.person == {
@@ -40,5 +42,7 @@ def test_a_damaged_entry_is_named(queen_archive):
     shifted = bytearray(data)
     shifted[20 + 32 + 96 * 2 + 4] += 4  # a line's length
     for bad in (b"", data[:50], data[:300], data[:-40], bytes(shifted)):
-        with pytest.raises(SVError, match=r"^BOB1.DOG: is damaged.*fetch queen.1c again"):
+        with pytest.raises(
+            SVError, match=r"^BOB1.DOG: is damaged.*fetch queen.1c again"
+        ):
             read_dialogue(bad, "BOB1.DOG")

@@ -2,14 +2,42 @@ from itertools import combinations
 
 import pytest
 
-from espnet2_sv.data.corpora.fotaq.folds import FOLDS, SAME_VOICE, comparable_pairs, voice_of
+from espnet2_sv.data.corpora.fotaq.folds import (
+    FOLDS,
+    SAME_VOICE,
+    comparable_pairs,
+    voice_of,
+)
 
 # minutes of each character in the game
 MINUTES = {
     **{"DOG": 0.3, "WEDGE": 0.4, "SHOWERAM": 0.6, "JOHN": 0.9, "AND": 1.1, "LOLA": 1.2},
-    **{"CHEF": 1.6, "IAN": 1.9, "PRIN": 2.5, "MAN": 3.1, "FRANK": 3.2, "LARIS": 3.5, "HENRY": 3.9},
-    **{"LOU": 4.0, "ORACLE": 4.3, "NAOMI": 4.3, "APE": 4.6, "BUD": 4.8, "KLUNK": 4.8, "SEC": 4.9},
-    **{"FAYE": 5.4, "CHIEF": 5.6, "ZOMBIE": 5.7, "DEATH": 6.8, "JIM": 7.3, "SPARKY": 7.6},
+    **{
+        "CHEF": 1.6,
+        "IAN": 1.9,
+        "PRIN": 2.5,
+        "MAN": 3.1,
+        "FRANK": 3.2,
+        "LARIS": 3.5,
+        "HENRY": 3.9,
+    },
+    **{
+        "LOU": 4.0,
+        "ORACLE": 4.3,
+        "NAOMI": 4.3,
+        "APE": 4.6,
+        "BUD": 4.8,
+        "KLUNK": 4.8,
+        "SEC": 4.9,
+    },
+    **{
+        "FAYE": 5.4,
+        "CHIEF": 5.6,
+        "ZOMBIE": 5.7,
+        "DEATH": 6.8,
+        "JIM": 7.3,
+        "SPARKY": 7.6,
+    },
     **{"TAM": 8.1, "WITCH": 8.2, "BOB": 10.3, "JOE": 73.4},
 }
 EVERYBODY = tuple(MINUTES)

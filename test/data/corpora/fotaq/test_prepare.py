@@ -30,7 +30,10 @@ def made(queen, tmp_path_factory):
 def content(folder):
     """All tables, without the place where they lie."""
     tables = [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".flac"]
-    return {str(p.relative_to(folder)): p.read_text().replace(str(folder), "DATA") for p in tables}
+    return {
+        str(p.relative_to(folder)): p.read_text().replace(str(folder), "DATA")
+        for p in tables
+    }
 
 
 def speakers(made, fold, kind):
@@ -41,7 +44,9 @@ def speakers(made, fold, kind):
 
 @pytest.mark.parametrize("name", SETS)
 def test_sets_pass_the_checks(made, name):
-    trials = [made / name / "trials"] if name.endswith(("valid", "test", "test4")) else []
+    trials = (
+        [made / name / "trials"] if name.endswith(("valid", "test", "test4")) else []
+    )
     findings = check_data_dir(made / name, train=name.endswith("_train"), trials=trials)
     assert list(findings.problems()) == []
     assert list(findings.warnings()) == []
@@ -99,23 +104,34 @@ def test_speaker_utterances_are_long_enough_and_nobody_says_too_much(made, fold)
 
 @pytest.mark.parametrize("fold", FOLDS)
 def test_no_text_is_learnt_and_tested(made, fold):
-    texts = [set(read_two_column(made / f"fold{fold}_{k}/text").values()) for k in ASR_SETS]
+    texts = [
+        set(read_two_column(made / f"fold{fold}_{k}/text").values()) for k in ASR_SETS
+    ]
     for held_out in texts[1:]:
         assert held_out
         assert not held_out & texts[0]
     for kind in ASR_SETS:
         folder = made / f"fold{fold}_{kind}"
-        assert list(read_two_column(folder / "text")) == list(read_two_column(folder / "wav.scp"))
+        assert list(read_two_column(folder / "text")) == list(
+            read_two_column(folder / "wav.scp")
+        )
 
 
 def test_what_is_not_used_is_listed_with_its_reason(made):
     dropped = read_two_column(made / "about/dropped")
     used = {
-        utt for name in SETS if "_asr_" in name for utt in read_two_column(made / name / "text")
+        utt
+        for name in SETS
+        if "_asr_" in name
+        for utt in read_two_column(made / name / "text")
     }
     assert dropped
     assert not dropped.keys() & used
-    assert all(reason.startswith("no speech") for utt, reason in dropped.items() if "DOG" in utt)
+    assert all(
+        reason.startswith("no speech")
+        for utt, reason in dropped.items()
+        if "DOG" in utt
+    )
     characters = read_two_column(made / "about/characters")
     assert len(characters) == 30
     assert characters["JOE"].endswith(" 1")
@@ -144,7 +160,9 @@ def test_another_seed_chooses_others_of_the_same_characters(made, queen, tmp_pat
 
 def test_no_audio_of_another_rate_is_left(queen, tmp_path):
     prepare_fotaq(queen.path, tmp_path / "data", PLAN)
-    prepare_fotaq(queen.path, tmp_path / "data", dataclasses.replace(PLAN, sample_rate=8000))
+    prepare_fotaq(
+        queen.path, tmp_path / "data", dataclasses.replace(PLAN, sample_rate=8000)
+    )
     wavs = read_two_column(tmp_path / "data/fold1_train/wav.scp")
     assert any("-x" in utt for utt in wavs)  # joined ones, too
     assert {soundfile.info(path).samplerate for path in wavs.values()} == {8000}
@@ -153,22 +171,33 @@ def test_no_audio_of_another_rate_is_left(queen, tmp_path):
 def test_other_counts_stop_unless_allowed(queen, tmp_path, monkeypatch, caplog):
     strict = dataclasses.replace(PLAN, allow_incomplete=False)
     clips = len(queen.seconds)
-    with pytest.raises(SVError, match=rf"queen.1c: {clips} clips, not 4,548 \(1 more, see above\)"):
+    with pytest.raises(
+        SVError, match=rf"queen.1c: {clips} clips, not 4,548 \(1 more, see above\)"
+    ):
         prepare_fotaq(queen.path, tmp_path / "data", strict)
     assert not (tmp_path / "data").exists()
     known = {"characters": 30, "clips": clips, "clips with a text": len(queen.texts)}
     monkeypatch.setattr(prepare, "KNOWN", known)
     caplog.set_level(logging.INFO)
     prepare_fotaq(queen.path, tmp_path / "data", strict)
-    assert f"30 characters, {clips:,} clips, {len(queen.texts):,} clips with a text" in caplog.text
+    assert (
+        f"30 characters, {clips:,} clips, {len(queen.texts):,} clips with a text"
+        in caplog.text
+    )
 
 
-def test_texts_of_other_clips_stop_unless_allowed(queen, own_queen, tmp_path, monkeypatch):
+def test_texts_of_other_clips_stop_unless_allowed(
+    queen, own_queen, tmp_path, monkeypatch
+):
     mixed = list(queen.texts)
     random.Random(0).shuffle(mixed)
-    own_queen.entries |= {a: queen.entries[b] for a, b in zip(queen.texts, mixed, strict=True)}
+    own_queen.entries |= {
+        a: queen.entries[b] for a, b in zip(queen.texts, mixed, strict=True)
+    }
     own_queen.write()
-    known = dict(zip(prepare.KNOWN, (30, len(queen.seconds), len(queen.texts)), strict=True))
+    known = dict(
+        zip(prepare.KNOWN, (30, len(queen.seconds), len(queen.texts)), strict=True)
+    )
     monkeypatch.setattr(prepare, "KNOWN", known)
     strict = dataclasses.replace(PLAN, allow_incomplete=False)
     with pytest.raises(

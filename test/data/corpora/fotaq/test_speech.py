@@ -40,7 +40,9 @@ def test_nobody_says_more_than_the_cap_in_training(speech):
     assert {c: len(utts) for c, utts in everything.items()} == {
         c: len(speech[c]) for c in ("JOE", "BOB")
     }
-    seconds = {utt: u.recording.seconds for c in ("JOE", "BOB") for utt, u in speech[c].items()}
+    seconds = {
+        utt: u.recording.seconds for c in ("JOE", "BOB") for utt, u in speech[c].items()
+    }
     capped = speech.training_corpus(["JOE", "BOB"], 0.25, 0)
     for utts in capped.values():
         total = sum(seconds[utt] for utt, _ in utts)

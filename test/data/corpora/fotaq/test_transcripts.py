@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from espnet2_sv.data.corpora.fotaq.clips import Clip
-from espnet2_sv.data.corpora.fotaq.transcripts import check_transcripts, correlate, normalise
+from espnet2_sv.data.corpora.fotaq.transcripts import (
+    check_transcripts,
+    correlate,
+    normalise,
+)
 
 
 @pytest.mark.parametrize(
@@ -30,7 +34,9 @@ def spoken():
     clips, seconds = [], {}
     for character, rate in (("BOB", 0.06), ("DEATH", 0.14)):
         for i in range(40):
-            clips.append(clip(f"{i:02d}", "word " * int(rng.integers(1, 14)), character))
+            clips.append(
+                clip(f"{i:02d}", "word " * int(rng.integers(1, 14)), character)
+            )
             letters = len(clips[-1].text) - 1
             seconds[clips[-1].utt] = 0.5 + rate * letters + rng.uniform(-0.1, 0.1)
     return clips, seconds
@@ -40,7 +46,11 @@ def test_slow_speakers_stay_and_what_is_off_its_speaker_s_line_is_dropped(spoken
     clips, seconds = spoken
     assert check_transcripts(clips, seconds).dropped == {}
     longest = max(seconds[c.utt] for c in clips)
-    clips += [clip("laugh", "word"), clip("other", "word " * 20), clip("plain", "word " * 13)]
+    clips += [
+        clip("laugh", "word"),
+        clip("other", "word " * 20),
+        clip("plain", "word " * 13),
+    ]
     seconds |= {"BOB-laugh": 7.0, "BOB-other": 1.0, "BOB-plain": 0.5 + 0.06 * 64}
     found = check_transcripts(clips, seconds)
     assert found.dropped.keys() == {"BOB-laugh", "BOB-other"}
@@ -70,7 +80,9 @@ def test_texts_that_are_not_what_is_heard_are_dropped(spoken, text, reason):
 def test_barks_are_no_speech_and_clips_without_text_are_not_dropped(spoken):
     clips, seconds = spoken
     clips += [clip("1", "Woof!", "DOG"), clip("2", "", "DOG"), clip("3", "")]
-    found = check_transcripts(clips, seconds | {"DOG-1": 1.0, "DOG-2": 1.0, "BOB-3": 9.0})
+    found = check_transcripts(
+        clips, seconds | {"DOG-1": 1.0, "DOG-2": 1.0, "BOB-3": 9.0}
+    )
     assert found.dropped == {"DOG-1": "no speech: Woof!"}
     assert not found.texts.keys() & {"DOG-1", "DOG-2", "BOB-3"}
 

@@ -1,0 +1,100 @@
+"""ESPnet's own speaker encoders as backbones: one stream of frames."""
+
+import contextlib
+
+import torch
+from espnet2.spk.encoder.ecapa_tdnn_encoder import EcapaTdnnEncoder
+from espnet2.spk.encoder.resnet_encoder import ResNetEncoder
+from espnet2.spk.encoder.ska_tdnn_encoder import SkaTdnnEncoder
+from typeguard import TypeCheckError
+
+from espnet2_sv.backbones.build import build_frontend, build_normalize
+from espnet2_sv.backbones.features import FeatureBackbone
+from espnet2_sv.errors import SVError
+
+FRAME_ENCODERS = {
+    "ecapa_tdnn": EcapaTdnnEncoder,
+    "resnet": ResNetEncoder,
+    "ska_tdnn": SkaTdnnEncoder,
+}
+# Feature frames per frame: the product of the encoder's strides over time. With their
+# padding, every convolution gives ceil(frames / stride).
+_SUBSAMPLING = {EcapaTdnnEncoder: 1, ResNetEncoder: 8, SkaTdnnEncoder: 2}
+
+
+class FrameBackbone(FeatureBackbone):
+    """From audio to the frames of ECAPA-TDNN, ResNet or SKA-TDNN, which count as one block.
+
+    These encoders average over the whole batch's length, so only utterances of equal
+    length may share a batch.
+    """
+
+    num_blocks = 1
+    padding_sensitive = True  # outputs depend on padding
+
+    @property
+    def block_dim(self) -> int:
+        """C, the channels of a frame."""
+        return self.encoder.output_size()
+
+    @property
+    def subsampling(self) -> int:
+        """Feature frames per frame."""
+        return _SUBSAMPLING[type(self.encoder)]
+
+    def parameter_groups(self) -> list[tuple[int, list[torch.nn.Parameter]]]:
+        """Trainable parameters, all of depth 1."""
+        return [
+            (1, [p for name, p in self.named_parameters() if name in self._trainable])
+        ]
+
+    def forward(
+        self, speech: torch.Tensor, speech_lengths: torch.Tensor
+    ) -> tuple[list[torch.Tensor], torch.Tensor]:
+        """Run the encoder.
+
+        Args:
+            speech: Audio (B, S).
+            speech_lengths: Valid samples (B,), all the same.
+
+        Returns:
+            One stream (B, T, C), and its valid frames (B,).
+
+        Raises:
+            SVError: Lengths that differ.
+        """
+        if int(speech_lengths.min()) < int(speech_lengths.max()):
+            raise SVError(
+                f"{type(self.encoder).__name__} reads padding: batch utterances of"
+                " equal length"
+            )
+        with torch.no_grad() if self.frozen else contextlib.nullcontext():
+            feats, lengths = self.features(speech, speech_lengths)
+            frames = self.encoder(feats).transpose(1, 2)
+        return [frames], torch.full_like(lengths, frames.size(1))
+
+
+def build_frame_backbone(
+    settings: dict, specaug: torch.nn.Module | None = None
+) -> FrameBackbone:
+    """Build a backbone with random weights.
+
+    Args:
+        settings: ``frontend``, ``frontend_conf``, ``normalize``, ``normalize_conf``,
+            ``encoder`` (one of :data:`FRAME_ENCODERS`) and ``encoder_conf``.
+        specaug: Augmentation of the features in training.
+
+    Raises:
+        SVError: A name or an option is unknown.
+    """
+    try:
+        frontend, normalize = build_frontend(settings), build_normalize(settings)
+        encoder = FRAME_ENCODERS[settings["encoder"]](
+            input_size=frontend.output_size(), **(settings["encoder_conf"] or {})
+        )
+    except (TypeError, ValueError, TypeCheckError) as e:
+        reason = str(e).splitlines()[0]
+        raise SVError(
+            f"the encoder cannot be built from these settings: {reason}"
+        ) from e
+    return FrameBackbone(frontend, normalize, encoder, specaug=specaug)

@@ -1,0 +1,6 @@
+"""Block outputs to an embedding."""
+
+from espnet2_sv.heads.adaptor import SpeakerAdaptor
+from espnet2_sv.heads.mfa import MFAHead
+
+__all__ = ["MFAHead", "SpeakerAdaptor"]

@@ -1,0 +1,75 @@
+"""Heads of ESPnet's own speaker models: a pooling and a projector."""
+
+from collections.abc import Sequence
+
+import torch
+from espnet2.spk.pooling.chn_attn_stat_pooling import ChnAttnStatPooling
+from espnet2.spk.pooling.mean_pooling import MeanPooling
+from espnet2.spk.pooling.stat_pooling import StatsPooling
+from espnet2.spk.projector.rawnet3_projector import RawNet3Projector
+from espnet2.spk.projector.ska_tdnn_projector import SkaTdnnProjector
+from espnet2.spk.projector.xvector_projector import XvectorProjector
+
+POOLINGS = {
+    "chn_attn_stat": ChnAttnStatPooling,
+    "mean": MeanPooling,
+    "stats": StatsPooling,
+}
+PROJECTORS = {
+    "rawnet3": RawNet3Projector,
+    "ska_tdnn": SkaTdnnProjector,
+    "xvector": XvectorProjector,
+}
+
+
+class PooledHead(torch.nn.Module):
+    """Pool the last block's frames over time and project to an embedding.
+
+    Args:
+        num_blocks: L, blocks of the backbone.
+        block_dim: D, dimension of a block's output.
+        embed_dim: E, dimension of the embedding.
+        pooling: One of :data:`POOLINGS`.
+        projector: One of :data:`PROJECTORS`; ``rawnet3`` is BatchNorm and Linear.
+
+    Raises:
+        ValueError: A name is unknown.
+    """
+
+    def __init__(
+        self,
+        num_blocks: int,
+        block_dim: int,
+        embed_dim: int = 192,
+        pooling: str = "chn_attn_stat",
+        projector: str = "rawnet3",
+    ):
+        super().__init__()
+        if pooling not in POOLINGS or projector not in PROJECTORS:
+            raise ValueError(
+                f"pooling {pooling!r} or projector {projector!r} is unknown; choose of "
+                f"{', '.join(POOLINGS)} and of {', '.join(PROJECTORS)}"
+            )
+        self.num_blocks = num_blocks
+        self.embed_dim = embed_dim
+        self.pooling = POOLINGS[pooling](input_size=block_dim)
+        self.projector = PROJECTORS[projector](self.pooling.output_size(), embed_dim)
+
+    def forward(
+        self, blocks: Sequence[torch.Tensor], lengths: torch.Tensor
+    ) -> torch.Tensor:
+        """Embed an utterance.
+
+        Args:
+            blocks: L block outputs, each (B, T, D).
+            lengths: Valid frames (B,) of the block outputs.
+
+        Returns:
+            Embeddings (B, E), not length-normalised.
+        """
+        frames = blocks[-1].transpose(1, 2)
+        # Where nothing is padded, as ESPnet's models do it, to the last digit.
+        whole = int(lengths.min()) == frames.size(2)
+        return self.projector(
+            self.pooling(frames, feat_lengths=None if whole else lengths)
+        )

@@ -1,0 +1,394 @@
+"""Reading recordings ahead of the network that embeds them."""
+
+import logging
+import queue
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.multiprocessing
+from tqdm import tqdm
+
+from espnet2_sv.data.audio import audio_info, read_audio
+from espnet2_sv.errors import SVError
+from espnet2_sv.inference.extractors import Extractor, Precision
+from espnet2_sv.inference.shards import Part, Shard, save_part
+from espnet2_sv.inference.waveforms import EmbeddingResult, WaveformEmbedder
+
+BATCHES_AHEAD = 3
+
+Item = tuple[str, np.ndarray | SVError]
+
+
+def read_ahead(
+    batches: Iterable[list[tuple[str, str]]],
+    read: Callable[[str], np.ndarray],
+    pool: Executor,
+) -> Iterator[list[Item]]:
+    """Read batches of recordings in threads, a few batches ahead.
+
+    Decoding and resampling release the interpreter lock, so threads suffice; unlike
+    forked processes they are safe beside a GPU context.
+
+    Args:
+        batches: Lists of (utterance, audio); drawn from lazily.
+        read: Audio to waveform (S,).
+        pool: Where to read.
+
+    Yields:
+        For each batch, pairs of utterance and waveform, or the error in place of a
+        waveform.
+    """
+    pending = deque()
+    for batch in batches:
+        pending.append(
+            [(name, pool.submit(_attempt, read, audio)) for name, audio in batch]
+        )
+        if len(pending) > BATCHES_AHEAD:
+            yield [(name, job.result()) for name, job in pending.popleft()]
+    while pending:
+        yield [(name, job.result()) for name, job in pending.popleft()]
+
+
+def plan_batches(
+    utterances: Iterable[tuple[str, str]], batch_seconds: float, pool: Executor
+) -> list[list[tuple[str, str]]]:
+    """Group recordings of similar length, longest first.
+
+    Args:
+        utterances: Pairs of (utterance, audio).
+        batch_seconds: Bound on rows times longest. A recording whose length is not
+            known before it is read (a pipe, a broken file) is a batch of its own.
+        pool: Where to look up lengths.
+    """
+    utterances = list(utterances)
+    seconds = list(pool.map(_seconds, (audio for _, audio in utterances)))
+    batches = [
+        [item]
+        for item, length in zip(utterances, seconds, strict=True)
+        if length is None
+    ]
+    known = [(s, u) for s, u in zip(seconds, utterances, strict=True) if s is not None]
+    longest = None
+    for length, item in sorted(known, key=lambda pair: -pair[0]):
+        if longest is not None and (len(batches[-1]) + 1) * longest <= batch_seconds:
+            batches[-1].append(item)
+        else:
+            batches.append([item])
+            longest = length
+    return batches
+
+
+def reader(sample_rate: int, allow_pipes: bool) -> Callable[[str], np.ndarray]:
+    """Return the function from audio to waveform (S,) at ``sample_rate``."""
+    return lambda audio: read_audio(audio, sample_rate, allow_pipes=allow_pipes)
+
+
+def reading_pool(num_workers: int) -> ThreadPoolExecutor:
+    """Return a pool of reading threads, at least one."""
+    return ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="read")
+
+
+def _attempt(read: Callable[[str], np.ndarray], audio: str) -> np.ndarray | SVError:
+    try:
+        return read(audio)
+    except SVError as e:
+        return e
+    except Exception as e:  # decoders raise anything
+        return SVError(f"{audio}: cannot be decoded ({type(e).__name__}: {e})")
+
+
+def _seconds(audio: str) -> float | None:
+    if audio.rstrip().endswith("|"):
+        return None
+    try:
+        num_samples, rate, _ = audio_info(audio)
+        return num_samples / rate
+    except Exception:  # what is wrong is told when it is read
+        return None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every process that works on one ``wav.scp`` needs to know.
+
+    Attributes:
+        extractor: What to make of each recording.
+        precision: How exactly, and in what portions.
+        parts_dir: Where finished shards go.
+        num_workers: Threads that read audio.
+        skip_bad: Note a bad recording and go on, rather than stop.
+        allow_pipes: Run the commands in the ``wav.scp``.
+    """
+
+    extractor: Extractor
+    precision: Precision
+    parts_dir: Path
+    num_workers: int
+    skip_bad: bool
+    allow_pipes: bool
+
+    def part_path(self, shard: Shard) -> Path:
+        """Return the file that holds a finished shard."""
+        return self.parts_dir / f"{shard.key}.npz"
+
+    def embedder(self, device: str) -> WaveformEmbedder:
+        """Load the model."""
+        return self.extractor.load(device, self.precision)
+
+
+def embed_shards(
+    job: Job,
+    embedder: WaveformEmbedder,
+    shards: Iterable[Shard],
+    progress: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Embed shards and write each to its part when it is done.
+
+    Args:
+        job: What to do with them.
+        embedder: The model.
+        shards: Drawn from lazily, a few batches ahead of what is being embedded.
+        progress: Told how many more utterances are done.
+
+    Raises:
+        SVError: A recording cannot be embedded, and ``job.skip_bad`` is not set.
+    """
+    with reading_pool(job.num_workers) as pool:
+        # shards whose batches have been planned, with the utterances still to come
+        under_way = []
+
+        def batches() -> Iterator[list[tuple[str, str]]]:
+            for shard in shards:
+                under_way.append(_Results(shard, embedder.sample_rate))
+                yield from plan_batches(
+                    shard.utterances, job.precision.batch_seconds, pool
+                )
+
+        read = reader(embedder.sample_rate, job.allow_pipes)
+        for batch in read_ahead(batches(), read, pool):
+            results = under_way[0]
+            for utterance, wave, result in embed_batch(embedder, batch):
+                if isinstance(result, SVError):
+                    reason = " ".join(str(result).split())
+                    if not job.skip_bad:
+                        raise SVError(f"utterance {utterance}: {reason}")
+                    results.failed[utterance] = reason
+                else:
+                    results.done[utterance] = (result, len(wave))
+            progress(len(batch))
+            if results.complete():
+                save_part(job.part_path(results.shard), results.part())
+                under_way.pop(0)
+
+
+def embed_batch(
+    embedder: WaveformEmbedder, batch: list[Item]
+) -> Iterator[tuple[str, np.ndarray | None, EmbeddingResult | SVError]]:
+    """Embed a batch, and find the culprit where that fails.
+
+    Args:
+        embedder: The model.
+        batch: Pairs of utterance and waveform, or error in place of a waveform.
+
+    Yields:
+        (utterance, waveform, result or error).
+    """
+    good = [(name, wave) for name, wave in batch if not isinstance(wave, SVError)]
+    yield from ((name, None, wave) for name, wave in batch if isinstance(wave, SVError))
+    if not good:
+        return
+    try:
+        results = embedder.results([wave for _, wave in good])
+    except (SVError, torch.OutOfMemoryError) as e:
+        if len(good) > 1:
+            for item in good:
+                yield from embed_batch(embedder, [item])
+            return
+        yield (*good[0], _as_error(e))
+        return
+    for (name, wave), result in zip(good, results, strict=True):
+        if result.embedding.isfinite().all():
+            yield name, wave, result
+        else:
+            yield (
+                name,
+                wave,
+                SVError("its embedding is not finite; try --dtype float32"),
+            )
+
+
+def _as_error(error: Exception) -> SVError:
+    if isinstance(error, SVError):
+        return error
+    return SVError(
+        "does not fit into GPU memory; lower --max_seconds and --batch_seconds"
+    )
+
+
+class _Results:
+    """Outcomes of the utterances of one shard, which arrive in another order."""
+
+    def __init__(self, shard: Shard, sample_rate: int):
+        self.shard = shard
+        self.sample_rate = sample_rate
+        self.done: dict[str, tuple[EmbeddingResult, int]] = {}
+        self.failed: dict[str, str] = {}
+
+    def complete(self) -> bool:
+        return len(self.done) + len(self.failed) == len(self.shard.utterances)
+
+    def part(self) -> Part:
+        names = [name for name, _ in self.shard.utterances if name in self.done]
+        results = [self.done[name][0] for name in names]
+        vectors = [result.embedding.numpy() for result in results]
+        return Part(
+            names,
+            np.stack(vectors) if vectors else np.zeros((0, 0), dtype=np.float32),
+            np.array([self.done[name][1] / self.sample_rate for name in names]),
+            [
+                (name, self.failed[name])
+                for name, _ in self.shard.utterances
+                if name in self.failed
+            ],
+            [
+                result.transcript.text
+                for result in results
+                if result.transcript is not None
+            ],
+        )
+
+
+SECONDS_BETWEEN_CHECKS = 1.0
+
+
+def run_processes(
+    job: Job,
+    devices: Sequence[str],
+    shards: Sequence[Shard],
+    progress: Callable[[int], None],
+) -> None:
+    """Embed shards with one spawned process for each device; each takes the next shard.
+
+    Raises:
+        SVError: A recording cannot be embedded, or a process died; the others are
+            stopped. Shards that were finished stay.
+    """
+    context = torch.multiprocessing.get_context("spawn")
+    next_shard, reports = context.Value("l", 0), context.Queue()
+    threads = max(1, torch.get_num_threads() // len(devices))
+    processes = [
+        context.Process(
+            target=_work,
+            args=(job, device, threads, list(shards), next_shard, reports),
+            daemon=True,
+        )
+        for device in devices
+    ]
+    try:
+        for process in processes:
+            process.start()
+        _follow(processes, reports, progress)
+    finally:
+        for process in processes:
+            if process.is_alive():
+                process.terminate()
+            process.join()
+
+
+def _follow(processes, reports, progress: Callable[[int], None]) -> None:
+    """Pass on progress until every process has said that it is done."""
+    running = len(processes)
+    while running:
+        try:
+            kind, value = reports.get(timeout=SECONDS_BETWEEN_CHECKS)
+        except queue.Empty:
+            codes = [process.exitcode for process in processes]
+            if any(codes) or None not in codes:
+                raise SVError(
+                    f"a process that embeds died (exit codes {codes}); if memory ran"
+                    " out, lower --batch_seconds or the number of processes; run again"
+                    " to go on"
+                ) from None
+            continue
+        if kind == "progress":
+            progress(value)
+        elif kind == "done":
+            running -= 1
+        elif kind == "bad":
+            raise SVError(value)
+        else:
+            raise RuntimeError(f"a process that embeds failed:\n{value}")
+
+
+def _work(
+    job: Job, device: str, threads: int, shards: Sequence[Shard], next_shard, reports
+) -> None:
+    """Run in a spawned process: embed shards until there are no more."""
+    try:
+        torch.set_num_threads(threads)
+        embed_shards(
+            job,
+            job.embedder(device),
+            _take_turns(shards, next_shard),
+            lambda count: reports.put(("progress", count)),
+        )
+        reports.put(("done", None))
+    except SVError as e:
+        reports.put(("bad", str(e)))
+    except Exception:
+        reports.put(("crash", traceback.format_exc()))
+
+
+def _take_turns(shards: Sequence[Shard], next_shard) -> Iterator[Shard]:
+    """Yield the shards that no other process has taken."""
+    while True:
+        with next_shard.get_lock():
+            index = next_shard.value
+            next_shard.value += 1
+        if index >= len(shards):
+            return
+        yield shards[index]
+
+
+SECONDS_BETWEEN_LINES = 60.0
+
+
+@contextmanager
+def progress_bar(
+    total: int, initial: int, name: str
+) -> Iterator[Callable[[int], None]]:
+    """Show progress until the block ends.
+
+    Args:
+        total: Units of the whole job.
+        initial: Units done by an earlier run.
+        name: What is being done.
+
+    Yields:
+        A function that is told how many more units are done.
+    """
+    if sys.stderr.isatty():
+        with tqdm(
+            total=total, initial=initial, desc=name, unit="utt", dynamic_ncols=True
+        ) as bar:
+            yield bar.update
+        return
+    done, told = initial, time.monotonic()
+
+    def update(count: int) -> None:
+        nonlocal done, told
+        done += count
+        if time.monotonic() - told > SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            logging.info(f"{name}: {done} of {total}")
+
+    yield update

@@ -1,0 +1,173 @@
+"""The README.md of a packed model, shown by the Hub and read by people."""
+
+import torch
+
+from espnet2_sv.asr.bundle import AsrBundle
+
+SOURCES = {
+    "scratch": "trained from random weights",
+    "transfer": "initialised with an ASR encoder, then trained on speaker labels",
+    "distill": (
+        "a student trained on speaker labels and on an ASR teacher's CTC posteriors"
+    ),
+    "adaptor": "a speaker adaptor on a frozen ASR encoder",
+}
+
+TEMPLATE = """\
+---
+library_name: espnet
+pipeline_tag: {pipeline}
+tags:
+- espnet
+- audio
+- speaker-verification
+- speaker-embedding
+---
+
+# {name}
+
+A speaker verification model of espnet2_sv: {source}.
+
+| | |
+|---|---|
+| encoder | {encoder}, {size} |
+| embedding | {embed_dim} values; compare by cosine |
+| parameters | {parameters} |
+| audio | {sample_rate} Hz, one channel |
+| training speakers | {speakers} |
+{pretrained}
+## Use
+
+Install espnet2_sv, then, with this repository's tag, the zip or the unpacked directory as SOURCE:
+
+```python
+import soundfile
+from espnet2_sv import SpeakerVerifier, Speech2Embedding
+
+speech, rate = soundfile.read("a.wav")  # {sample_rate} Hz
+embedding = Speech2Embedding.from_pretrained("SOURCE"{asr})(speech)  # (1, {embed_dim})
+
+verifier = SpeakerVerifier.from_pretrained("SOURCE"{asr})
+print(verifier.verify("a.wav", "b.wav"))  # {verdict}
+```
+
+```sh
+python -m espnet2_sv.bin.sv_verify --model SOURCE{asr_option} --enroll a.wav --test b.wav
+python -m espnet2_sv.bin.sv_embed --model SOURCE{asr_option} --wav_scp wav.scp --output_dir vectors
+```
+{joint}{results}"""
+
+JOINT = """
+Text and embedding, from one pass of the encoder:
+
+```python
+from espnet2_sv import Speech2TextEmbedding
+
+text, embedding = Speech2TextEmbedding.from_pretrained("SOURCE"{asr})(speech)
+```
+
+```sh
+python -m espnet2_sv.bin.sv_joint --model SOURCE{asr_option} --wav_scp wav.scp --output_dir joint
+```
+"""
+
+STOCK = """
+ESPnet alone loads the ASR model, which is as it was:
+
+```python
+from espnet2.bin.asr_inference import Speech2Text
+
+text, *_ = Speech2Text.from_pretrained("SOURCE")(speech)[0]
+```
+"""
+
+ATTACHED = """
+The ASR model, ASR_SOURCE, is not in this package: {name}, of weights
+`{sha256}`.
+"""
+
+
+def model_card(
+    name: str,
+    settings: dict,
+    model: torch.nn.Module,
+    results: str | None,
+    calibrated: bool,
+    asr: AsrBundle | None = None,
+    layout: str = "sv",
+) -> str:
+    """Describe a model in Markdown.
+
+    Args:
+        name: Name of the model.
+        settings: Its training settings.
+        model: The speaker model.
+        results: Text of a RESULTS.md.
+        calibrated: Whether a calibration is packed with it.
+        asr: The ASR model that an adaptor reads.
+        layout: How an adaptor is packed, see
+            :func:`espnet2_sv.packaging.pack.pack_model`.
+    """
+    backbone = model.backbone
+    attached = asr is not None and layout == "adaptor"
+    placeholders = {
+        "asr": ', asr="ASR_SOURCE"' if attached else "",
+        "asr_option": " --asr ASR_SOURCE" if attached else "",
+    }
+    blocks = f"{backbone.num_blocks} blocks" if backbone.num_blocks > 1 else "frames"
+    source = (settings.get("asr_init") or {}).get("source")
+    teacher = (settings.get("asr_teacher") or {}).get("source")
+    pretrained = f"| pretrained ASR model | {source} |\n" if source else ""
+    pretrained += f"| ASR teacher in training | {teacher} |\n" if teacher else ""
+    return TEMPLATE.format(
+        name=name,
+        source=SOURCES.get(settings.get("sv_task"), "a speaker model"),
+        pipeline=(
+            "automatic-speech-recognition"
+            if layout == "joint"
+            else "audio-classification"
+        ),
+        encoder=asr.args.encoder if asr else settings.get("encoder", "student"),
+        size=f"{blocks} of {backbone.block_dim}",
+        embed_dim=model.head.embed_dim,
+        parameters=_parameters(model, asr),
+        joint=_joint(settings, asr, layout, placeholders),
+        **placeholders,
+        sample_rate=backbone.sample_rate,
+        speakers=settings.get("spk_num", "unknown"),
+        pretrained=pretrained,
+        verdict=(
+            "score, llr, decision, threshold"
+            if calibrated
+            else "score, decision, threshold"
+        ),
+        results=f"\n{results.strip()}\n" if results else "",
+    )
+
+
+def _parameters(model: torch.nn.Module, asr: AsrBundle | None) -> str:
+    parameters = sum(
+        p.numel() for part in (model.backbone, model.head) for p in part.parameters()
+    )
+    if asr is None:
+        return f"{parameters:,} without the training classes"
+    whole = sum(p.numel() for p in asr.model.parameters())
+    return (
+        f"{parameters:,} on top of the {whole:,} of the ASR model, which are as they"
+        " were"
+    )
+
+
+def _joint(
+    settings: dict, asr: AsrBundle | None, layout: str, placeholders: dict
+) -> str:
+    """Return the part of the card that is about an adaptor's ASR model."""
+    if asr is None:
+        return ""
+    name = (settings.get("asr_init") or {}).get("source", "unknown")
+    parts = [JOINT.format(**placeholders)]
+    if layout == "joint":
+        parts.append(STOCK)
+    if layout == "adaptor":
+        parts.append(ATTACHED.format(name=name, sha256=asr.weights_sha256))
+    return "".join(parts)

@@ -1,0 +1,82 @@
+"""Reading the two files of a trained model: weights and configuration. Neither is trusted."""
+
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from espnet2_sv.errors import SVError
+
+if TYPE_CHECKING:
+    import torch
+
+# what a trainer may wrap the weights in: DeepSpeed, Lightning, ESPnet's own
+# checkpoint.pth
+_WRAPPERS = ("module", "state_dict", "model")
+
+
+def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
+    """Load weights; nothing but tensors and plain data is ever unpickled.
+
+    Args:
+        path: A ``.pth`` file.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        SVError: The file is missing, damaged, or holds anything else.
+    """
+    import torch  # here, because finding a model's files needs no torch
+
+    try:
+        with warnings.catch_warnings():  # an unusual file is refused, not warned about
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as e:
+        raise SVError(f"{path}: no such weights file") from e
+    except pickle.UnpicklingError as e:
+        raise SVError(
+            f"{path}: refused, it is damaged or holds objects other than tensors and"
+            " plain data"
+        ) from e
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as e:
+        raise SVError(
+            f"{path}: not a readable weights file; fetch or copy it again"
+        ) from e
+    for wrapper in _WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not state or not _only_tensors(state):
+        raise SVError(
+            f"{path}: holds no tensors by name, so it is not a model's weights"
+        )
+    return dict(state)
+
+
+def _only_tensors(state: dict) -> bool:
+    import torch
+
+    return all(
+        isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
+    )
+
+
+def load_config(path: str | os.PathLike) -> dict[str, Any]:
+    """Load a training configuration with the safe YAML loader.
+
+    Raises:
+        SVError: The file is missing, no YAML, or no table of settings.
+    """
+    try:
+        conf = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
+        raise SVError(f"{path}: not a YAML file of plain data") from e
+    if not isinstance(conf, dict):
+        raise SVError(f"{path}: holds no settings")
+    return conf

@@ -1,0 +1,167 @@
+"""Unpacking a zip archive that may come from anybody."""
+
+import contextlib
+import glob
+import lzma
+import os
+import shutil
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from espnet2_sv.errors import SVError
+
+# The largest published ESPnet models are below 10 GiB and hold fewer than 100 files.
+MAX_ARCHIVE_BYTES = 32 * 2**30
+MAX_ARCHIVE_FILES = 10_000
+# Weights hardly compress; a large file that shrinks a hundredfold is made to fill the
+# disk.
+MAX_COMPRESSION = 100
+COMPRESSION_CHECKED_FROM = 64 * 2**20  # bytes; small text may compress well
+# what zipfile raises on damaged or exotic archives
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    ValueError,
+)
+
+
+def unpack(zip_path: str | os.PathLike, outdir: str | os.PathLike) -> None:
+    """Unpack an archive, wholly or not at all.
+
+    Args:
+        zip_path: The archive.
+        outdir: The folder to make; it must not exist, or be empty.
+
+    Raises:
+        SVError: The archive is damaged or too large, or one of its names leads
+            elsewhere. Nothing is left at ``outdir`` then.
+    """
+    outdir = Path(outdir)
+    with (
+        fresh_folder(outdir) as part,
+        _reading(zip_path),
+        zipfile.ZipFile(zip_path) as archive,
+    ):
+        members = archive.infolist()
+        _check_sizes(zip_path, members, free=shutil.disk_usage(part).free)
+        names = [_safe_name(zip_path, member) for member in members]
+        if len(set(names)) != len(names):
+            raise SVError(f"{zip_path}: refused, it holds two files of one name")
+        for member, name in zip(members, names, strict=True):
+            _write(archive, member, part / name)
+
+
+@contextlib.contextmanager
+def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
+    """Fill a temporary folder that becomes ``outdir`` when all went well.
+
+    Args:
+        outdir: The folder to make.
+        replace: Remove what is there, at the last moment.
+
+    Raises:
+        SVError: ``outdir`` holds something already, or cannot be made.
+    """
+    outdir = Path(os.path.abspath(outdir))
+    part = outdir.with_name(f".{outdir.name}.{os.getpid()}.part")
+    old = outdir.with_name(f".{outdir.name}.{os.getpid()}.old")
+    try:
+        _remove_remains(outdir)
+        part.mkdir(parents=True)
+        yield part
+        if replace:
+            os.rename(outdir, old)
+        os.rename(part, outdir)
+    except OSError as e:
+        raise SVError(
+            f"{outdir}: cannot be made ({e.strerror}); choose another folder"
+        ) from e
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _remove_remains(outdir: Path) -> None:
+    """Remove the temporary folders that processes of this machine left when they were killed."""
+    for remains in outdir.parent.glob(f".{glob.escape(outdir.name)}.*.part"):
+        pid = remains.name.split(".")[-2]  # e.g. .asr.4711.part
+        if pid.isdigit() and (
+            int(pid) == os.getpid() or not Path("/proc", pid).exists()
+        ):
+            shutil.rmtree(remains, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _reading(zip_path: str | os.PathLike) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as e:
+        raise SVError(f"{zip_path}: no such file") from e
+    except _DAMAGED as e:
+        raise SVError(
+            f"{zip_path}: not a zip archive, or damaged; fetch it again"
+        ) from e
+
+
+def _check_sizes(
+    zip_path: str | os.PathLike, members: list[zipfile.ZipInfo], free: int
+) -> None:
+    total = sum(member.file_size for member in members)
+    if total > MAX_ARCHIVE_BYTES or len(members) > MAX_ARCHIVE_FILES:
+        raise SVError(
+            f"{zip_path}: refused, its {len(members)} files unpack to {total} bytes "
+            f"(limits: {MAX_ARCHIVE_FILES} files, {MAX_ARCHIVE_BYTES} bytes)"
+        )
+    for member in members:
+        grows = member.file_size > MAX_COMPRESSION * max(member.compress_size, 1)
+        if grows and member.file_size > COMPRESSION_CHECKED_FROM:
+            raise SVError(
+                f"{zip_path}: refused, {member.filename!r} grows from"
+                f" {member.compress_size} to {member.file_size} bytes"
+            )
+    if total > free:
+        raise SVError(f"{zip_path}: needs {total} bytes of disk, {free} are free")
+
+
+def _safe_name(zip_path: str | os.PathLike, member: zipfile.ZipInfo) -> str:
+    """The member's name, if it stays inside the folder it is unpacked to."""
+    # as stored; ZipInfo.filename has already been cut at a NUL character
+    name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
+    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+        raise SVError(
+            f"{zip_path}: refused, {name!r} is a link or a device, not a file"
+        )
+    if member.flag_bits & 0x1:
+        raise SVError(f"{zip_path}: refused, {name!r} is encrypted")
+    if "\\" in name or "\0" in name or not is_inside(name):
+        raise SVError(f"{zip_path}: refused, {name!r} leads out of the archive")
+    return str(PurePosixPath(name))
+
+
+def is_inside(name: str) -> bool:
+    """Whether a relative path stays in its folder, e.g. ``exp/x.pth`` but not ``../x.pth``."""
+    path = PurePosixPath(name)
+    drive = len(name) > 1 and name[1] == ":"  # e.g. C:/x.pth
+    return (
+        bool(path.parts)
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and not drive
+    )
+
+
+def _write(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    if member.is_dir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with archive.open(member) as source, open(path, "xb") as target:
+        shutil.copyfileobj(source, target, 2**20)

@@ -1,0 +1,186 @@
+"""ASR models with the settings of published ones, small and with random weights."""
+
+import argparse
+import contextlib
+import copy
+import dataclasses
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from espnet2.bin.pack import main as espnet_pack
+from espnet2.tasks.asr import ASRTask
+
+TOKENS = ["<blank>", "<unk>", *"abcdefghi", "<sos/eos>"]
+PUBLISHED = Path(__file__).parent / "asr" / "published"
+ENCODER_SIZE = {
+    "output_size": 16,
+    "linear_units": 24,
+    "cgmlp_linear_units": 32,
+    "num_blocks": 3,
+}
+DECODER_SIZE = {"linear_units": 24, "num_blocks": 1, "hidden_size": 8}
+INTERMEDIATE_LAYERS = [1, 2]
+
+
+def published(name: str) -> dict:
+    """Settings of a published model: all that matters, at another size."""
+    conf = yaml.safe_load((PUBLISHED / f"{name}.yaml").read_text())
+    for part, size in (("encoder_conf", ENCODER_SIZE), ("decoder_conf", DECODER_SIZE)):
+        settings = conf.setdefault(part, {})
+        settings.update({key: size[key] for key in size if key in settings})
+    if conf["encoder_conf"].get("interctc_layer_idx"):
+        conf["encoder_conf"]["interctc_layer_idx"] = INTERMEDIATE_LAYERS
+    return conf
+
+
+def conformer(**encoder_conf) -> dict:
+    """Settings of a small CTC model with a latest-position Conformer, changed where asked."""
+    settings = {**ENCODER_SIZE, "attention_heads": 2, "macaron_style": True}
+    settings |= {"rel_pos_type": "latest", "cnn_module_kernel": 7, **encoder_conf}
+    del settings["cgmlp_linear_units"]
+    return {
+        "token_type": "char",
+        "frontend_conf": {"n_fft": 400, "hop_length": 160},
+        "normalize": "global_mvn",
+        "encoder": "conformer",
+        "encoder_conf": {k: v for k, v in settings.items() if v is not None},
+        "decoder": None,
+        "model_conf": {"ctc_weight": 1.0},
+    }
+
+
+@contextlib.contextmanager
+def any_transducer_loss():
+    """What the transducer's training loss needs, where it is not installed."""
+    if "warprnnt_pytorch" in sys.modules:
+        yield
+        return
+    module = types.ModuleType("warprnnt_pytorch")
+    module.RNNTLoss = lambda **conf: torch.nn.Identity()
+    sys.modules["warprnnt_pytorch"] = module
+    try:
+        yield
+    finally:
+        del sys.modules["warprnnt_pytorch"]
+
+
+@dataclasses.dataclass
+class Trained:
+    """A recipe folder with a trained ASR model, and the model as it was in memory."""
+
+    root: Path
+    stock: torch.nn.Module
+    conf: dict
+
+    @property
+    def exp(self) -> Path:
+        return self.root / "exp" / "asr_train"
+
+    @property
+    def config(self) -> Path:
+        return self.exp / "config.yaml"
+
+    @property
+    def weights(self) -> Path:
+        return self.exp / "valid.acc.ave.pth"
+
+    def save_config(self, **changes) -> None:
+        self.config.write_text(yaml.safe_dump({**self.conf, **changes}))
+
+    def save_weights(self, state: dict) -> None:
+        torch.save(state, self.weights)
+
+    def pack(self, with_stats: bool = False) -> Path:
+        """Pack from the recipe folder, as ESPnet's asr.sh does."""
+        outpath = self.root / "packed.zip"
+        cmd = ["asr", "--outpath", str(outpath)]
+        cmd += [
+            "--asr_train_config",
+            str(self.config),
+            "--asr_model_file",
+            str(self.weights),
+        ]
+        extra = [self.root / self.conf["bpemodel"]] if self.conf["bpemodel"] else []
+        extra += [self.root / "exp" / "stats" / "feats_stats.npz"] if with_stats else []
+        cmd += [word for path in extra for word in ("--option", str(path))]
+        with contextlib.chdir(self.root):
+            espnet_pack(cmd)
+        return outpath
+
+
+def shift(model: torch.nn.Module) -> None:
+    """Move everything off its initial value: a fresh norm would hide a dropped parameter."""
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if tensor.is_floating_point() and not name.startswith("normalize."):
+                tensor.add_(0.1 * torch.rand_like(tensor) * (tensor.abs() + 0.5))
+
+
+def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
+    """Leave what a training run of ESPnet leaves."""
+    conf = {
+        **vars(ASRTask.get_parser().parse_args([])),
+        **copy.deepcopy(conf),
+        "token_list": tokens or TOKENS,
+    }
+    exp, stats = root / "exp" / "asr_train", root / "exp" / "stats" / "feats_stats.npz"
+    exp.mkdir(parents=True)
+    stats.parent.mkdir()
+    rng = np.random.default_rng(0)
+    mean, variance = rng.normal(-4, 2, 80), rng.uniform(4, 9, 80)
+    np.savez(stats, count=10, sum=10 * mean, sum_square=10 * (mean**2 + variance))
+    if conf["normalize"] == "global_mvn":
+        conf["normalize_conf"] = {"stats_file": "exp/stats/feats_stats.npz"}
+    if conf["bpemodel"]:
+        (root / conf["bpemodel"]).parent.mkdir(parents=True)
+        (root / conf["bpemodel"]).write_bytes(b"a sentencepiece model")
+    torch.manual_seed(0)
+    with contextlib.chdir(root), any_transducer_loss():
+        stock = ASRTask.build_model(argparse.Namespace(**copy.deepcopy(conf)))
+    shift(stock)
+    trained = Trained(root, stock.eval(), conf)
+    trained.save_config()
+    trained.save_weights(stock.state_dict())
+    return trained
+
+
+@pytest.fixture
+def train_asr(tmp_path):
+    """A function that makes a trained ASR model from settings or a published model's name."""
+
+    def make(conf: dict | str) -> Trained:
+        return train(
+            tmp_path / "recipe", published(conf) if isinstance(conf, str) else conf
+        )
+
+    return make
+
+
+@pytest.fixture
+def small_conformer():
+    return conformer
+
+
+@pytest.fixture
+def published_conf():
+    return published
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing is unpacked to the cache of whoever runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def speech():
+    """Two utterances of different length: (2, 12000) samples, their lengths (2,)."""
+    audio = 0.1 * torch.randn(2, 12000, generator=torch.Generator().manual_seed(1))
+    lengths = torch.tensor([12000, 7777])
+    audio[1, 7777:] = 0
+    return audio, lengths

@@ -1,0 +1,10 @@
+"""ASR models of the kinds that are published."""
+
+from asr_models import (  # noqa: F401
+    own_cache,
+    published_conf,
+    small_conformer,
+    speech,
+    train_asr,
+)
+from training import asr_exp, small_network, training_command  # noqa: F401

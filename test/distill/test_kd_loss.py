@@ -1,0 +1,179 @@
+import math
+
+import pytest
+import torch
+
+from espnet2_sv.distill import kd_loss
+from espnet2_sv.distill.alignment import align, resample
+from espnet2_sv.distill.kd_loss import DistillationLoss
+from espnet2_sv.errors import SVError
+
+VOCAB, DIM = 11, 5
+
+
+def softmax(logits, temperature):
+    values = [math.exp(float(x) / temperature) for x in logits]
+    return [v / sum(values) for v in values]
+
+
+def pooled(probs, keep):
+    """Probabilities of the kept classes, and of the others together."""
+    rest = [p for c, p in enumerate(probs) if c not in keep]
+    return [probs[c] for c in keep] + ([sum(rest)] if rest else [])
+
+
+def loop_kl(student, teacher, lengths, ratio, temperature, top_k, threshold, weight):
+    """The loss, frame by frame in plain Python: student (B, T, V), teacher (B, T * ratio, V)."""
+    total = weights = frames = agreeing = 0.0
+    for b, length in enumerate(lengths):
+        for t in range(length):
+            fine = [
+                softmax(teacher[b][t * ratio + i], temperature) for i in range(ratio)
+            ]
+            p = [sum(column) / ratio for column in zip(*fine, strict=True)]
+            q = softmax(student[b][t], temperature)
+            order = sorted(range(VOCAB), key=lambda c: -p[c])
+            keep = order[: top_k or VOCAB]
+            pairs = zip(pooled(p, keep), pooled(q, keep), strict=True)
+            kl = sum(x * math.log(x / y) for x, y in pairs) * temperature**2
+            w = weight if p[0] > threshold else 1.0
+            total, weights, frames = total + w * kl, weights + w, frames + 1
+            agreeing += order[0] == max(range(VOCAB), key=lambda c: q[c])
+    return total, weights, frames, agreeing
+
+
+def said(loss, log_probs):
+    """Targets of a teacher at the student's own rate."""
+    return lambda rows: loss.targets(log_probs[rows], None, log_probs.shape[1])
+
+
+@pytest.fixture
+def output():
+    torch.manual_seed(0)
+    return torch.nn.Linear(DIM, VOCAB)
+
+
+@pytest.mark.parametrize("top_k", [None, 3, VOCAB + 5])
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+@pytest.mark.parametrize("blank_weight", [1.0, 0.25])
+def test_equals_a_loop_with_random_lengths_and_unequal_rates(
+    output, monkeypatch, top_k, temperature, blank_weight
+):
+    frames, teacher = torch.randn(5, 9, DIM), 2 * torch.randn(5, 18, VOCAB)
+    student_lengths, teacher_lengths = (
+        torch.tensor([9, 4, 7, 1, 6]),
+        torch.tensor([18, 8, 15, 3, 9]),
+    )
+    alignment = align(12.5, 25.0, student_lengths, teacher_lengths)
+    assert alignment.lengths.tolist() == [9, 4, 7, 1, 4]
+    monkeypatch.setattr(
+        kd_loss, "LOGITS_AT_ONCE", 2 * 18 * VOCAB
+    )  # two utterances at a time
+    loss = DistillationLoss(
+        temperature, top_k, blank_threshold=0.2, blank_weight=blank_weight
+    )
+    sums = loss(
+        frames,
+        output,
+        lambda rows: loss.targets(
+            (teacher[rows] / temperature).log_softmax(dim=-1), alignment.teacher, 9
+        ),
+        alignment.lengths,
+    )
+    expected = loop_kl(
+        output(frames).detach(),
+        teacher,
+        alignment.lengths,
+        2,
+        temperature,
+        top_k,
+        threshold=0.2,
+        weight=blank_weight,
+    )
+    found = [x.item() for x in (sums.loss, sums.weight, sums.frames, sums.agreeing)]
+    assert found[0] / found[1] == pytest.approx(expected[0] / expected[1], abs=1e-6)
+    assert found[1:] == pytest.approx(expected[1:])
+
+
+@pytest.mark.parametrize("top_k", [None, 3])
+def test_gradients_are_those_of_the_whole_batch_at_once(output, monkeypatch, top_k):
+    frames, teacher = (
+        torch.randn(5, 6, DIM),
+        torch.randn(5, 6, VOCAB).log_softmax(dim=-1),
+    )
+    lengths = torch.tensor([6, 2, 5, 3, 4])
+    loss, gradients = DistillationLoss(top_k=top_k), []
+    for at_once in (2**20, 6 * VOCAB):
+        monkeypatch.setattr(kd_loss, "LOGITS_AT_ONCE", at_once)
+        inputs = frames.clone().requires_grad_()
+        sums = loss(inputs, output, said(loss, teacher), lengths)
+        wanted = [inputs, output.weight, output.bias]
+        gradients.append(torch.autograd.grad(sums.loss, wanted))
+    for whole, parts in zip(*gradients, strict=True):
+        torch.testing.assert_close(whole, parts)
+    assert not gradients[0][0][1, 2:].any()  # padding teaches nothing
+
+
+def test_agrees_with_torchs_own_divergence(output):
+    frames, teacher = (
+        torch.randn(2, 7, DIM),
+        torch.randn(2, 7, VOCAB).log_softmax(dim=-1),
+    )
+    loss = DistillationLoss()
+    sums = loss(frames, output, said(loss, teacher), torch.tensor([7, 7]))
+    expected = torch.nn.functional.kl_div(
+        output(frames).log_softmax(dim=-1), teacher, log_target=True, reduction="sum"
+    )
+    torch.testing.assert_close(sums.loss, expected)
+
+
+def test_a_student_that_knows_everything_has_no_loss(output):
+    frames = torch.randn(2, 7, DIM)
+    log_probs = output(frames).detach().log_softmax(dim=-1)
+    for top_k in (None, 2):
+        loss = DistillationLoss(top_k=top_k)
+        sums = loss(frames, output, said(loss, log_probs), torch.tensor([7, 7]))
+        assert abs(sums.loss.item()) < 1e-5
+        assert float(sums.agreeing) == float(sums.frames) == 14
+
+
+def test_a_class_that_the_teacher_excludes_makes_no_nan(output):
+    teacher = torch.full((1, 4, VOCAB), -200.0)
+    teacher[..., 3] = 0.0  # all others are zero in float32
+    for top_k in (None, 2):
+        frames = torch.randn(1, 4, DIM, requires_grad=True)
+        loss = DistillationLoss(top_k=top_k)
+        sums = loss(frames, output, said(loss, teacher), torch.tensor([4]))
+        sums.loss.backward()
+        assert torch.isfinite(sums.loss)
+        assert torch.isfinite(frames.grad).all()
+
+
+def test_half_precision_frames_are_judged_in_float32(output):
+    frames, teacher = (
+        torch.randn(2, 7, DIM),
+        torch.randn(2, 7, VOCAB).log_softmax(dim=-1),
+    )
+    frames = frames.bfloat16()
+    lengths = torch.tensor([7, 7])
+    loss = DistillationLoss()
+    expected = loss(frames.float(), output, said(loss, teacher), lengths).loss
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(frames, output, said(loss, teacher), lengths).loss
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "conf",
+    [{"temperature": 0}, {"top_k": 0}, {"blank_weight": -1}, {"blank_threshold": 1.5}],
+)
+def test_values_out_of_range_are_refused(conf):
+    with pytest.raises(SVError, match=next(iter(conf))):
+        DistillationLoss(**conf)
+
+
+def test_a_students_frames_are_pooled_down_to_the_teachers(output):
+    frames = torch.randn(1, 8, DIM)
+    alignment = align(50.0, 25.0, torch.tensor([8]), torch.tensor([4]))
+    pooled_frames = resample(frames, alignment.student, 4)
+    torch.testing.assert_close(pooled_frames, frames.view(1, 4, 2, DIM).mean(dim=2))

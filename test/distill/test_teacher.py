@@ -1,0 +1,84 @@
+import copy
+
+import pytest
+import torch
+
+from espnet2_sv.asr import load_asr_bundle
+from espnet2_sv.distill import teacher as teacher_module
+from espnet2_sv.distill.teacher import Teacher
+from espnet2_sv.errors import SVError
+
+MODELS = [
+    "librispeech_conformer_hop160",
+    "librispeech_e_branchformer",
+    "wsj_transformer",
+    "librispeech_100_conformer_scctc",  # intermediate CTC layers, fed back
+]
+
+
+@pytest.mark.parametrize("name", MODELS)
+@torch.no_grad()
+def test_says_what_the_asr_model_says(train_asr, name):
+    trained = train_asr(name)
+    teacher = Teacher(load_asr_bundle(trained.exp))
+    speech = 0.1 * torch.randn(2, 16000)
+    hidden, lengths = teacher.encode(speech, torch.tensor([16000, 16000]))
+    expected, expected_lengths = trained.stock.encode(
+        speech, torch.tensor([16000, 16000])
+    )
+    expected = expected[0] if isinstance(expected, tuple) else expected
+    assert lengths.tolist() == expected_lengths.tolist()
+    found = teacher.log_probs(hidden)
+    torch.testing.assert_close(
+        found, trained.stock.ctc.log_softmax(expected), atol=1e-5, rtol=0
+    )
+    assert teacher.vocab == found.shape[-1]
+    soft = (trained.stock.ctc.ctc_lo(expected) / 3.0).log_softmax(dim=-1)
+    torch.testing.assert_close(teacher.log_probs(hidden, 3.0), soft, atol=1e-5, rtol=0)
+
+
+def test_is_unseen_by_training_and_keeps_no_decoder(train_asr):
+    bundle = load_asr_bundle(train_asr("librispeech_conformer_hop160").exp)
+    teacher = Teacher(bundle).train()
+    assert not list(teacher.parameters())
+    assert not teacher.state_dict()
+    kept = {id(p) for p in teacher.frozen_module.parameters()}
+    assert not kept & {id(p) for p in bundle.model.decoder.parameters()}
+    assert kept == {
+        id(p)
+        for part in (bundle.model.encoder, bundle.model.ctc)
+        for p in part.parameters()
+    }
+    assert not any(p.requires_grad for p in teacher.frozen_module.parameters())
+    assert not any(module.training for module in teacher.frozen_module.modules())
+    speech = torch.randn(2, 16000, requires_grad=True)
+    hidden, _ = teacher.encode(speech, torch.tensor([16000, 16000]))
+    assert not teacher.log_probs(hidden).requires_grad
+
+
+def test_follows_to_another_place_and_can_be_copied(train_asr):
+    teacher = Teacher(load_asr_bundle(train_asr("librispeech_conformer_hop160").exp))
+    clone_sharing_weights = copy.deepcopy(teacher).to(torch.float64)
+    assert {p.dtype for p in clone_sharing_weights.frozen_module.parameters()} == {
+        torch.float64
+    }
+    assert {p.dtype for p in teacher.frozen_module.parameters()} == {torch.float32}
+
+
+@torch.no_grad()
+def test_a_large_batch_is_encoded_in_pieces(
+    train_asr, small_conformer, speech, monkeypatch
+):
+    teacher = Teacher(load_asr_bundle(train_asr(small_conformer()).exp))
+    whole, lengths = teacher.encode(*speech)
+    monkeypatch.setattr(teacher_module, "UTTERANCES_AT_ONCE", 1)
+    pieces, same = teacher.encode(*speech)
+    assert lengths.tolist() == same.tolist()
+    for row, piece, length in zip(whole, pieces, lengths, strict=True):
+        torch.testing.assert_close(row[:length], piece[:length], atol=1e-5, rtol=0)
+
+
+def test_a_model_without_ctc_is_refused(train_asr):
+    bundle = load_asr_bundle(train_asr("speechcommands_conformer_noctc").exp)
+    with pytest.raises(SVError, match="cannot teach, as it was trained without CTC"):
+        Teacher(bundle)

@@ -1,0 +1,49 @@
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.models.load import load_from_files, load_speaker_model
+from espnet2_sv.packaging.pack import pack_model
+
+
+def test_every_source_gives_the_same_model(speaker_exp, tmp_path, home):
+    archive, unpacked = tmp_path / "model.zip", tmp_path / "unpacked"
+    pack_model(speaker_exp, archive)
+    shutil.unpack_archive(archive, unpacked)
+    expected = load_speaker_model(speaker_exp)[0].state_dict()
+    for source in (str(archive), unpacked):
+        model, args = load_speaker_model(source)
+        assert not model.training
+        assert args.sv_task == "scratch"
+        state = model.state_dict()
+        assert state.keys() == expected.keys()
+        assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+def test_weights_must_fit_completely(speaker_exp, tmp_path):
+    state = torch.load(speaker_exp / "valid.eer.best.pth", weights_only=True)
+    dropped = next(name for name in state if name.startswith("head."))
+    del state[dropped]
+    torch.save(state, tmp_path / "weights.pth")
+    with pytest.raises(SVError, match=dropped):
+        load_from_files(speaker_exp / "config.yaml", tmp_path / "weights.pth")
+
+
+def test_a_config_of_another_task_is_refused(speaker_exp, tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"encoder": "conformer"}))
+    with pytest.raises(SVError, match="sv_task"):
+        load_from_files(tmp_path / "config.yaml", speaker_exp / "valid.eer.best.pth")
+
+
+def test_a_missing_file_is_named(speaker_exp):
+    with pytest.raises(SVError, match=r"nowhere\.pth"):
+        load_from_files(speaker_exp / "config.yaml", speaker_exp / "nowhere.pth")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "tpu9"])
+def test_a_device_that_is_not_there_is_refused(speaker_exp, device):
+    with pytest.raises(SVError, match=device):
+        load_speaker_model(speaker_exp, device)

@@ -1,0 +1,3 @@
+"""A tiny speaker model on disk, and real speech."""
+
+from speaker_models import an4, home, legacy_exp, new_exp, speaker_exp  # noqa: F401
