@@ -9,7 +9,7 @@ import yaml
 from espnet2.bin.asr_inference import Speech2Text
 
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
-from espnet2_sv.zoo.source import find_model_files
+from espnet2_sv.zoo.files import find_model_files
 
 SENTENCES = [
     "the cat sat",

@@ -9,7 +9,7 @@ import importlib
 _PUBLIC = {
     "AsrBundle": "espnet2_sv.asr.bundle",
     "BlockBackbone": "espnet2_sv.backbones.blocks",
-    "backbone_settings": "espnet2_sv.asr.settings",
+    "backbone_settings": "espnet2_sv.asr.supported",
     "build_backbone": "espnet2_sv.backbones.build",
     "copy_asr_weights": "espnet2_sv.asr.weight_transfer",
     "load_asr_bundle": "espnet2_sv.asr.bundle",

@@ -4,17 +4,18 @@ import argparse
 import contextlib
 import copy
 import importlib.util
-import os
 import sys
 import tempfile
 import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.zoo.checkpoint import load_strictly
 
 _WARP_RNNT = "warprnnt_pytorch"
 
@@ -38,31 +39,63 @@ def build_asr_model(
     """
     from espnet2.tasks.asr import ASRTask
 
-    build_args = copy.deepcopy(args)
-    build_args.init = None  # the weights come from the checkpoint
-    with tempfile.TemporaryDirectory() as folder, transducer_loss_at_hand():
-        if args.normalize == "global_mvn":
-            stats = Path(folder) / "feats_stats.npz"
-            write_stats(stats, state)
-            build_args.normalize_conf["stats_file"] = str(stats)
+    with buildable(args, state) as build_args:
         try:
             model = ASRTask.build_model(build_args)
-        except (
-            Exception
-        ) as e:  # a setting of another ESPnet version; the classes raise anything
+        # a setting of another ESPnet version; the classes raise anything
+        except Exception as e:
             reason = " ".join(str(e).split())[:200] or type(e).__name__
             raise SVError(f"ESPnet cannot build this ASR model: {reason}") from e
     args.token_list = build_args.token_list
-    _load_strictly(model, state)
+    load_strictly(model, state, unused=lambda name: _left_over(name, model))
     return model.eval()
 
 
-def write_stats(path: str | os.PathLike, state: dict[str, torch.Tensor]) -> None:
-    """Write ESPnet's ``feats_stats.npz``, remade from the mean and deviation in a checkpoint.
+@contextlib.contextmanager
+def buildable(
+    args: argparse.Namespace, state: dict[str, torch.Tensor]
+) -> Iterator[argparse.Namespace]:
+    """Let ESPnet build a model whose training files are gone, while the context is open.
+
+    Args:
+        args: The checkpoint's own settings.
+        state: Its weights, from which the statistics file is made anew.
+
+    Yields:
+        A copy of the settings with which ESPnet can build the model.
 
     Raises:
-        SVError: The checkpoint has none.
+        SVError: The weights lack the statistics.
     """
+    args = copy.deepcopy(args)
+    args.init = None  # the weights come from the checkpoint
+    with tempfile.TemporaryDirectory() as folder, _transducer_loss():
+        restore_stats(vars(args), state, Path(folder, "feats_stats.npz"))
+        yield args
+
+
+def restore_stats(
+    conf: dict[str, Any],
+    state: dict[str, torch.Tensor],
+    path: Path,
+    recorded: Path | None = None,
+) -> None:
+    """Write the statistics file that a configuration with ``global_mvn`` names.
+
+    ESPnet's ``feats_stats.npz`` is made from the mean and deviation in the weights.
+    Other configurations are left as they are.
+
+    Args:
+        conf: The configuration; its ``stats_file`` becomes the new file.
+        state: The weights.
+        path: The file to write.
+        recorded: What the configuration is to call it, if not ``path``.
+
+    Raises:
+        SVError: The weights lack mean or deviation.
+    """
+    if conf.get("normalize") != "global_mvn":
+        return
     try:
         mean = state["normalize.mean"].double().cpu().numpy()
         std = state["normalize.std"].double().cpu().numpy()
@@ -74,21 +107,8 @@ def write_stats(path: str | os.PathLike, state: dict[str, torch.Tensor]) -> None
     np.savez(
         path, count=1, **{key: value.astype(np.float32) for key, value in sums.items()}
     )
-
-
-def _load_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    try:
-        result = model.load_state_dict(state, strict=False)
-    except RuntimeError as e:  # shapes
-        reason = " ".join(str(e).split())[:200]
-        raise SVError(f"the weights do not fit their configuration: {reason}") from e
-    unexpected = [n for n in result.unexpected_keys if not _left_over(n, model)]
-    if result.missing_keys or unexpected:
-        examples = ", ".join([*result.missing_keys, *unexpected][:3])
-        raise SVError(
-            f"the weights do not fit their configuration: {len(result.missing_keys)}"
-            f" tensors missing, {len(unexpected)} unexpected, e.g. {examples}"
-        )
+    stats_file = str(path if recorded is None else recorded)
+    conf["normalize_conf"] = {**conf["normalize_conf"], "stats_file": stats_file}
 
 
 def _left_over(name: str, model: torch.nn.Module) -> bool:
@@ -112,7 +132,7 @@ class _TrainingLossOnly(torch.nn.Module):
 
 
 @contextlib.contextmanager
-def transducer_loss_at_hand() -> Iterator[None]:
+def _transducer_loss() -> Iterator[None]:
     """Let ESPnet build a transducer where ``warprnnt_pytorch`` is not installed.
 
     ESPnet imports that package while it builds the model, though only the training loss

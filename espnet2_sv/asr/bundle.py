@@ -1,6 +1,7 @@
 """A pretrained ASR model, found, checked and rebuilt."""
 
 import argparse
+import copy
 import hashlib
 import os
 from dataclasses import dataclass
@@ -11,12 +12,12 @@ from typing import Any
 import torch
 
 from espnet2_sv.asr.build import build_asr_model
-from espnet2_sv.asr.settings import check_supported
+from espnet2_sv.asr.supported import check_supported
 from espnet2_sv.backbones.blocks import BlockBackbone, subsampling
 from espnet2_sv.backbones.features import sample_rate
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.checkpoint import load_config, load_state_dict
-from espnet2_sv.zoo.source import ModelFiles, find_model_files, locate
+from espnet2_sv.zoo.checkpoint import load_state_dict
+from espnet2_sv.zoo.files import ModelFiles, find_model_files, locate
 
 
 @dataclass(frozen=True)
@@ -78,29 +79,30 @@ class AsrBundle:
         return digest.hexdigest()
 
 
-def load_asr_bundle(source: str | os.PathLike, device: str = "cpu") -> AsrBundle:
+def load_asr_bundle(
+    source: ModelFiles | str | os.PathLike, device: str = "cpu"
+) -> AsrBundle:
     """Load a pretrained ESPnet ASR model for use as a speaker model's encoder.
 
     Args:
         source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
-            ``meta.yaml``, or the ``exp/`` directory of a training run.
+            ``meta.yaml``, or the ``exp/`` directory of a training run; or files that
+            have been found already.
         device: Where the model goes.
 
     Raises:
         SVError: It is not found, damaged, unsafe, or of a kind whose blocks cannot be
             read.
     """
-    return load_from_files(find_model_files(source, "asr"), str(source), device)
-
-
-def load_from_files(files: ModelFiles, name: str, device: str = "cpu") -> AsrBundle:
-    """Load a model whose files have been found; ``name`` is what messages call it."""
+    files = source
+    if not isinstance(files, ModelFiles):
+        files = find_model_files(source, "asr")
     args = read_asr_args(files)
     try:
         check_supported(args)
         model = build_asr_model(args, load_state_dict(files.weights))
     except SVError as e:
-        raise SVError(f"{name}: {e}") from e
+        raise SVError(f"{files.name or files.root}: {e}") from e
     return AsrBundle(model=model.to(device), args=args, directory=files.root)
 
 
@@ -114,7 +116,7 @@ def read_asr_args(files: ModelFiles) -> argparse.Namespace:
 
     # not get_default_config(), which reads the command line of whatever program this is
     # part of
-    conf = {**vars(ASRTask.get_parser().parse_args([])), **load_config(files.config)}
+    conf = vars(ASRTask.get_parser().parse_args([])) | copy.deepcopy(files.settings)
     for key in [k for k in conf if k.endswith("_conf") and conf[k] is None]:
         conf[key] = {}
     args = argparse.Namespace(**conf)

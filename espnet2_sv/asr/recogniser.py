@@ -11,7 +11,7 @@ from espnet2_sv.asr.bundle import AsrBundle, read_asr_args
 from espnet2_sv.asr.speech2text import check_options, load_speech2text
 from espnet2_sv.backbones.blocks import EncoderPass, capture_blocks
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.source import ModelFiles
+from espnet2_sv.zoo.files import ModelFiles
 
 if TYPE_CHECKING:
     from espnet2.bin.asr_inference import Speech2Text
@@ -99,7 +99,9 @@ class Recogniser:
             options = {"ctc_weight": 1.0, "beam_size": 1}  # nothing to search with
         elif (args.model_conf or {}).get("ctc_weight") == 0.0:
             options = {"ctc_weight": 0.0} | options  # the model has no CTC layer
-        recogniser = cls(load_speech2text(files, device, **options), files, decode)
+        recogniser = cls(
+            load_speech2text(files, args, device, **options), files, decode
+        )
         if decode == "greedy" and recogniser.asr_model.ctc is None:
             raise SVError(
                 f"{files.config}: this ASR model has no CTC layer to decode greedily"

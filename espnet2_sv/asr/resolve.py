@@ -11,7 +11,7 @@ from typing import Any
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import locked
-from espnet2_sv.zoo.source import file_sha256, find_model_files
+from espnet2_sv.zoo.files import file_sha256, find_model_files
 from espnet2_sv.zoo.unpacking import fresh_folder
 
 # the files of a resolved model
@@ -65,11 +65,11 @@ def _resolve(name: str, content: str | None, outdir: Path) -> dict[str, Any]:
         and (not outdir.is_dir() or any(outdir.iterdir()))
     ):
         raise SVError(f"{outdir}: is in use for something else; name another folder")
-    from espnet2_sv.asr.bundle import load_from_files  # loads torch and ESPnet
+    from espnet2_sv.asr.bundle import load_asr_bundle  # loads torch and ESPnet
 
     with fresh_folder(outdir, replace=record is not None) as part:
         unpacked = part / "unpacked"
-        bundle = load_from_files(find_model_files(name, "asr", workdir=unpacked), name)
+        bundle = load_asr_bundle(find_model_files(name, "asr", workdir=unpacked))
         summary = bundle.summary()
         write_model(bundle, part, outdir)
         _write_meta(part)
@@ -110,8 +110,7 @@ def _content_sha256(source: str) -> str | None:
     if not path.is_dir():
         return None
     files = find_model_files(path, "asr")
-    both = file_sha256(files.config) + file_sha256(files.weights)
-    return hashlib.sha256(both.encode()).hexdigest()
+    return hashlib.sha256("".join(files.fingerprint()).encode()).hexdigest()
 
 
 def original_source(source: str | os.PathLike) -> str:
@@ -132,7 +131,7 @@ def write_model(bundle, part: Path, outdir: Path) -> None:
     import torch
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
-    from espnet2_sv.asr.build import write_stats
+    from espnet2_sv.asr.build import restore_stats
 
     conf, state = dict(vars(bundle.args)), bundle.model.state_dict()
     torch.save(
@@ -140,12 +139,7 @@ def write_model(bundle, part: Path, outdir: Path) -> None:
     )
     tokens = "".join(f"{token}\n" for token in conf["token_list"])
     (part / TOKENS).write_text(tokens, encoding="utf-8")
-    if conf.get("normalize") == "global_mvn":
-        write_stats(part / STATS, state)
-        conf["normalize_conf"] = {
-            **conf["normalize_conf"],
-            "stats_file": str(outdir / STATS),
-        }
+    restore_stats(conf, state, part / STATS, recorded=outdir / STATS)
     for key, name in (("bpemodel", BPE_MODEL), ("non_linguistic_symbols", SYMBOLS)):
         if conf[key] is not None and os.path.isfile(conf[key]):
             shutil.copyfile(conf[key], part / name)

@@ -1,16 +1,16 @@
-"""ESPnet's own recogniser, made from a pretrained model whose training files are gone."""
+"""ESPnet's own recogniser for a pretrained model whose training files are gone."""
 
+import argparse
 import inspect
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet2_sv.asr.build import transducer_loss_at_hand, write_stats
-from espnet2_sv.asr.bundle import read_asr_args
-from espnet2_sv.asr.settings import check_supported
+from espnet2_sv.asr.build import buildable
+from espnet2_sv.asr.supported import check_supported
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.checkpoint import load_state_dict
-from espnet2_sv.zoo.source import ModelFiles
+from espnet2_sv.zoo.files import ModelFiles
 
 if TYPE_CHECKING:
     from espnet2.bin.asr_inference import Speech2Text
@@ -37,7 +37,7 @@ _NOT_OPTIONS = {
 
 
 def decoding_options() -> list[str]:
-    """Names of the decoding options that :func:`load_speech2text` takes; ESPnet's own."""
+    """Return the names of ESPnet's decoding options that can be chosen."""
     from espnet2.bin.asr_inference import Speech2Text
 
     return [
@@ -46,7 +46,7 @@ def decoding_options() -> list[str]:
 
 
 def load_speech2text(
-    files: ModelFiles, device: str = "cpu", **options: Any
+    files: ModelFiles, args: argparse.Namespace, device: str = "cpu", **options: Any
 ) -> "Speech2Text":
     """Build ESPnet's ``Speech2Text`` from a pretrained ASR model.
 
@@ -54,7 +54,8 @@ def load_speech2text(
     and a transducer's training loss need not be installed.
 
     Args:
-        files: Where the model lies.
+        files: The model.
+        args: Its settings, as :func:`~espnet2_sv.asr.bundle.read_asr_args` reads them.
         device: Where it goes.
         options: Decoding options of ``Speech2Text``, such as ``beam_size``; see
             :func:`decoding_options`.
@@ -66,21 +67,15 @@ def load_speech2text(
     from espnet2.bin.asr_inference import Speech2Text
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
-    args = read_asr_args(files)
     check_supported(args)
     _check_tokenizer(args)
-    with tempfile.TemporaryDirectory() as folder, transducer_loss_at_hand():
-        conf = {**vars(args), "init": None}
-        if args.normalize == "global_mvn":
-            stats = Path(folder, "feats_stats.npz")
-            write_stats(stats, load_state_dict(files.weights))
-            conf["normalize_conf"] = {
-                **conf["normalize_conf"],
-                "stats_file": str(stats),
-            }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        buildable(args, load_state_dict(files.weights)) as build_args,
+    ):
         config = Path(folder, "config.yaml")
         with open(config, "w", encoding="utf-8") as stream:
-            yaml_no_alias_safe_dump(conf, stream)
+            yaml_no_alias_safe_dump(vars(build_args), stream)
         try:
             return Speech2Text(config, files.weights, device=device, **options)
         except (

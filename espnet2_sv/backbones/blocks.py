@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
+from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
 from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
+from espnet2.asr.encoder.multiconvformer_encoder import MultiConvConformerEncoder
+from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
     LegacyRelPositionMultiHeadedAttention,
 )
@@ -24,6 +28,14 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
 from espnet2_sv.backbones.features import FeatureBackbone
 from espnet2_sv.errors import SVError
 
+# ESPnet's encoders that are a stack of blocks, by the name that --encoder gives them
+BLOCK_ENCODERS = {
+    "conformer": ConformerEncoder,
+    "e_branchformer": EBranchformerEncoder,
+    "branchformer": BranchformerEncoder,
+    "transformer": TransformerEncoder,
+    "multiconv_conformer": MultiConvConformerEncoder,
+}
 # frames in per frame out, by the name of ESPnet's subsampling class
 _SUBSAMPLING = {
     "Conv1dSubsampling2": 2,

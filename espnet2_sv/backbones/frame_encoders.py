@@ -6,9 +6,7 @@ import torch
 from espnet2.spk.encoder.ecapa_tdnn_encoder import EcapaTdnnEncoder
 from espnet2.spk.encoder.resnet_encoder import ResNetEncoder
 from espnet2.spk.encoder.ska_tdnn_encoder import SkaTdnnEncoder
-from typeguard import TypeCheckError
 
-from espnet2_sv.backbones.build import build_frontend, build_normalize
 from espnet2_sv.backbones.features import FeatureBackbone
 from espnet2_sv.errors import SVError
 
@@ -72,29 +70,3 @@ class FrameBackbone(FeatureBackbone):
             feats, lengths = self.features(speech, speech_lengths)
             frames = self.encoder(feats).transpose(1, 2)
         return [frames], torch.full_like(lengths, frames.size(1))
-
-
-def build_frame_backbone(
-    settings: dict, specaug: torch.nn.Module | None = None
-) -> FrameBackbone:
-    """Build a backbone with random weights.
-
-    Args:
-        settings: ``frontend``, ``frontend_conf``, ``normalize``, ``normalize_conf``,
-            ``encoder`` (one of :data:`FRAME_ENCODERS`) and ``encoder_conf``.
-        specaug: Augmentation of the features in training.
-
-    Raises:
-        SVError: A name or an option is unknown.
-    """
-    try:
-        frontend, normalize = build_frontend(settings), build_normalize(settings)
-        encoder = FRAME_ENCODERS[settings["encoder"]](
-            input_size=frontend.output_size(), **(settings["encoder_conf"] or {})
-        )
-    except (TypeError, ValueError, TypeCheckError) as e:
-        reason = str(e).splitlines()[0]
-        raise SVError(
-            f"the encoder cannot be built from these settings: {reason}"
-        ) from e
-    return FrameBackbone(frontend, normalize, encoder, specaug=specaug)

@@ -73,7 +73,7 @@ def main(cmd=None):
         model_file=args.model_file,
         calibration=args.calibration,
         options=args.option,
-        layout=args.format,
+        package_format=args.format,
         asr=args.asr,
     )
     for name in names:

@@ -26,6 +26,7 @@ from espnet2_sv.inference.shards import Shard, make_shards, merge_parts
 from espnet2_sv.inference.waveforms import WaveformEmbedder
 from espnet2_sv.inference.workers import Job, embed_shards, progress_bar, run_processes
 from espnet2_sv.models.load import check_device
+from espnet2_sv.zoo.source import SpeakerSource
 
 Loader = Callable[[str, Precision], WaveformEmbedder]  # by device
 OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed")
@@ -101,7 +102,7 @@ def embed_wav_scps(
         raise SVError(
             f"{max(folders, key=folders.count)}: is to hold two lists; name two folders"
         )
-    extractor = EmbeddingExtractor.find(source, model_file, asr)
+    extractor = EmbeddingExtractor(SpeakerSource.resolve(source, model_file, asr))
     load = functools.cache(extractor.load)
     if system is not None:
         from espnet2_sv.inference.description import write_system
@@ -137,7 +138,8 @@ def recognise_wav_scp(
         decoding: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``.
         options: Further arguments of :func:`process_wav_scp`.
     """
-    extractor = JointExtractor.find(source, model_file, asr, decode, **(decoding or {}))
+    model = SpeakerSource.resolve(source, model_file, asr)
+    extractor = JointExtractor(model, decode, decoding or {})
     return process_wav_scp(extractor, wav_scp, output_dir, **options)
 
 

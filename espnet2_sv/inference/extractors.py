@@ -1,14 +1,17 @@
-"""What can be made of every recording of a list: plain data that each process gets a copy of."""
+"""What a list of recordings is turned into: plain data that each process gets."""
 
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from espnet2_sv.inference.joint import JointRecogniser, find_joint_asr, load_joint
-from espnet2_sv.inference.waveforms import WaveformEmbedder
-from espnet2_sv.models.adaptor_model import find_asr
-from espnet2_sv.models.load import load_from_files, task_name
-from espnet2_sv.zoo.source import ModelFiles, file_sha256, find_model_files
+import torch
+
+from espnet2_sv.asr.recogniser import Recogniser
+from espnet2_sv.inference.waveforms import EmbeddingResult, WaveformEmbedder
+from espnet2_sv.models.build_adaptor import load_adaptor
+from espnet2_sv.models.load import check_device, load_speaker_model
+from espnet2_sv.zoo.files import file_sha256
+from espnet2_sv.zoo.source import SpeakerSource
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Precision:
     Attributes:
         dtype: float32, or float16 / bfloat16 for mixed precision.
         max_seconds: Longest piece that is processed in one go.
-        batch_seconds: Bound on a batch's padded length.
+        batch_seconds: Bound on a batch's padded length, in seconds.
     """
 
     dtype: str = "float32"
@@ -27,10 +30,10 @@ class Precision:
 
 
 class Extractor(Protocol):
-    """Something that is made of recordings.
+    """Turns recordings into results.
 
     Attributes:
-        gives_text: Whether there are transcripts among the results.
+        gives_text: Whether the results have transcripts.
     """
 
     gives_text: ClassVar[bool]
@@ -47,44 +50,21 @@ class EmbeddingExtractor:
     """Speaker embeddings.
 
     Attributes:
-        config: The model's config.yaml.
-        weights: Its weights.
-        asr: Folder of the ASR model that an adaptor reads.
+        source: The speaker model.
     """
 
     gives_text: ClassVar[bool] = False
 
-    config: Path
-    weights: Path
-    asr: Path | None = None
-
-    @classmethod
-    def find(
-        cls,
-        source: str | Path,
-        model_file: str | Path | None = None,
-        asr: str | Path | None = None,
-    ) -> "EmbeddingExtractor":
-        """Find a speaker model; see :func:`espnet2_sv.models.load.load_speaker_model`.
-
-        Args:
-            source: The speaker model.
-            model_file: Weights other than the best of a training run.
-            asr: The ASR model of a speaker adaptor.
-        """
-        files = find_model_files(source, kinds="sv")
-        if task_name(files.config) == "adaptor":  # found once, not in every process
-            asr = find_asr(files.config, asr).root
-        return cls(files.config, Path(model_file or files.weights), asr)
+    source: SpeakerSource
 
     def load(self, device: str, precision: Precision) -> WaveformEmbedder:
         """Load the model."""
-        model, _ = load_from_files(self.config, self.weights, device, self.asr)
+        model, _ = load_speaker_model(self.source, device)
         return WaveformEmbedder(model, **asdict(precision))
 
     def fingerprint(self) -> list[str]:
-        """Return hashes of config and weights; an adaptor's weights name their ASR model."""
-        return [file_sha256(self.config), file_sha256(self.weights)]
+        """Return hashes of config and weights."""
+        return self.source.fingerprint()
 
 
 @dataclass(frozen=True)
@@ -92,45 +72,91 @@ class JointExtractor:
     """Transcripts and speaker embeddings.
 
     Attributes:
-        config: The adaptor's config.yaml.
-        weights: Its weights.
-        asr: The ASR model.
+        source: The adaptor and its ASR model.
         decode: How to decode, see :meth:`espnet2_sv.asr.recogniser.Recogniser.load`.
         options: Decoding options.
     """
 
     gives_text: ClassVar[bool] = True
 
-    config: Path
-    weights: Path
-    asr: ModelFiles
+    source: SpeakerSource
     decode: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
-    @classmethod
-    def find(
-        cls,
-        source: str | Path,
-        model_file: str | Path | None = None,
-        asr: str | Path | None = None,
-        decode: str | None = None,
-        **options: Any,
-    ) -> "JointExtractor":
-        """Find a speaker adaptor and its ASR model; arguments as of ``EmbeddingExtractor.find``."""
-        files = find_model_files(source, kinds="sv")
-        asr_files = find_joint_asr(files.config, asr)
-        return cls(
-            files.config, Path(model_file or files.weights), asr_files, decode, options
-        )
-
-    def load(self, device: str, precision: Precision) -> JointRecogniser:
+    def load(self, device: str, precision: Precision) -> "JointRecogniser":
         """Load both models."""
-        model, recogniser = load_joint(
-            self.config, self.weights, self.asr, device, self.decode, **self.options
-        )
+        model, recogniser = load_joint(self.source, device, self.decode, **self.options)
         return JointRecogniser(model, recogniser, **asdict(precision))
 
     def fingerprint(self) -> list:
-        """Return hashes of both models' files, and how to decode."""
-        paths = (self.config, self.weights, self.asr.config)
-        return [*map(file_sha256, paths), self.decode, self.options]
+        """Return hashes of the files, and how to decode.
+
+        The adaptor's weights hold the hash of the ASR weights.
+        """
+        asr_config = file_sha256(self.source.joint_asr().config)
+        return [*self.source.fingerprint(), asr_config, self.decode, self.options]
+
+
+class JointRecogniser(WaveformEmbedder):
+    """Transcribes and embeds waveforms, from one pass of the ASR model's encoder.
+
+    A recording longer than ``max_seconds`` is transcribed in the pieces it is embedded
+    in.
+
+    Args:
+        model: A speaker adaptor on the recogniser's own ASR model, in eval mode.
+        recogniser: Decodes, and runs the encoder for both.
+        options: Further arguments of :class:`WaveformEmbedder`.
+    """
+
+    def __init__(self, model: torch.nn.Module, recogniser: Recogniser, **options: Any):
+        super().__init__(model, **options)
+        self.recogniser = recogniser
+
+    def _batches(self, lengths: list[int]) -> list[list[int]]:
+        if self.recogniser.one_by_one:
+            return [[i] for i in range(len(lengths))]
+        return super()._batches(lengths)
+
+    def _cores(self) -> int:
+        return 1 if self.recogniser.one_by_one else super()._cores()
+
+    def _networks(self) -> list[torch.nn.Module]:
+        return [self.recogniser.asr_model, *super()._networks()]
+
+    def _precision(self):
+        """Use mixed precision if asked for; otherwise compute as ESPnet does."""
+        return nullcontext() if self.dtype == "float32" else super()._precision()
+
+    @torch.no_grad()
+    def _process(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:
+        with self._precision():
+            transcripts, captured = self.recogniser(*self._padded(waves))
+            embeddings = self.model.head(captured.blocks, captured.lengths)
+        rows = embeddings.float().cpu()
+        pairs = zip(rows, transcripts, strict=True)
+        return [EmbeddingResult(row, transcript) for row, transcript in pairs]
+
+
+def load_joint(
+    source: SpeakerSource,
+    device: str = "cpu",
+    decode: str | None = None,
+    **options: Any,
+) -> tuple[torch.nn.Module, Recogniser]:
+    """Load a speaker adaptor and the ASR model that it reads, which is in memory once.
+
+    Args:
+        source: The adaptor.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        decode: ``"greedy"`` or ``"beam"``, see :meth:`Recogniser.load`.
+        options: Decoding options of ESPnet's ``Speech2Text``.
+
+    Raises:
+        SVError: This is no adaptor, the two models do not belong together, or the ASR
+            model cannot be decoded in this way.
+    """
+    check_device(device)
+    recogniser = Recogniser.load(source.joint_asr(), device, decode, **options)
+    model, _ = load_adaptor(recogniser.bundle, source.files, device)
+    return model.eval(), recogniser

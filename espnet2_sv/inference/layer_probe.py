@@ -10,16 +10,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from espnet2_sv.asr.bundle import load_from_files as load_asr_files
+from espnet2_sv.asr.bundle import load_asr_bundle
 from espnet2_sv.data.kaldi import read_two_column, write_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.heads.adaptor import SpeakerAdaptor
 from espnet2_sv.heads.pooling import statistics
 from espnet2_sv.inference.embedder import process_wav_scp
-from espnet2_sv.inference.extractors import EmbeddingExtractor, Precision
+from espnet2_sv.inference.extractors import Precision
 from espnet2_sv.inference.waveforms import WaveformEmbedder
-from espnet2_sv.models.load import load_from_files
+from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.scoring.cosine import cosine_scores, length_normalise
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.intervals import Resampling, with_intervals
@@ -27,7 +27,8 @@ from espnet2_sv.scoring.metrics import equal_error_rate
 from espnet2_sv.scoring.report import markdown_table
 from espnet2_sv.scoring.speakers import Speakers, read_joined, speakers_of
 from espnet2_sv.scoring.trials import Trials, read_trials
-from espnet2_sv.zoo.source import ModelFiles, file_sha256, find_model_files
+from espnet2_sv.zoo.files import ModelFiles, find_model_files
+from espnet2_sv.zoo.source import SpeakerSource
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class LayerExtractor:
     """
 
     asr: ModelFiles | None = None
-    speaker: EmbeddingExtractor | None = None
+    speaker: SpeakerSource | None = None
     gives_text: ClassVar[bool] = False
 
     @classmethod
@@ -112,18 +113,16 @@ class LayerExtractor:
             model: A speaker model, from any source.
         """
         if model is None:
-            return cls(asr=find_model_files(asr, kinds="asr"))
-        return cls(speaker=EmbeddingExtractor.find(model, asr=asr))
+            return cls(asr=find_model_files(asr, "asr"))
+        return cls(speaker=SpeakerSource.resolve(model, asr=asr))
 
     def network(self, device: str = "cpu") -> LayerStatistics:
         """Load the network."""
         if self.speaker is None:
-            bundle = load_asr_files(self.asr, str(self.asr.root), device)
-            backbone = bundle.backbone()
+            backbone = load_asr_bundle(self.asr, device).backbone()
             backbone.set_frozen(True)
             return LayerStatistics(backbone).eval()
-        found = self.speaker
-        model, _ = load_from_files(found.config, found.weights, device, found.asr)
+        model, _ = load_speaker_model(self.speaker, device)
         adaptor = model.head if isinstance(model.head, SpeakerAdaptor) else None
         return LayerStatistics(model.backbone, adaptor).eval()
 
@@ -135,7 +134,7 @@ class LayerExtractor:
         """Return hashes of the model's files."""
         if self.speaker is not None:
             return self.speaker.fingerprint()
-        return [file_sha256(self.asr.config), file_sha256(self.asr.weights)]
+        return self.asr.fingerprint()
 
 
 Path_ = str | os.PathLike

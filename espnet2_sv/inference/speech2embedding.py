@@ -8,7 +8,8 @@ import torch
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.waveforms import WaveformEmbedder
-from espnet2_sv.models.load import load_from_files, load_speaker_model
+from espnet2_sv.models.load import load_speaker_model
+from espnet2_sv.zoo.source import SpeakerSource
 
 
 class Speech2Embedding:
@@ -57,18 +58,18 @@ class Speech2Embedding:
             if train_config is None
             else train_config
         )
-        model, args = load_from_files(config, model_file, device, asr)
-        self._set_up(model, args, device, dtype, batch_size, max_seconds)
+        source = SpeakerSource.from_files(config, model_file, asr)
+        self._set_up(source, device, dtype, batch_size, max_seconds)
 
     def _set_up(
         self,
-        model,
-        args,
-        device="cpu",
-        dtype="float32",
-        batch_size=1,
-        max_seconds=120.0,
-    ):
+        source: SpeakerSource,
+        device: str = "cpu",
+        dtype: str = "float32",
+        batch_size: int = 1,
+        max_seconds: float = 120.0,
+    ) -> None:
+        model, args = load_speaker_model(source, device)
         self.embedder = WaveformEmbedder(model, dtype, max_seconds)
         self.spk_model = model
         self.spk_train_args = args
@@ -95,7 +96,9 @@ class Speech2Embedding:
         return self.embedder([speech])
 
     @classmethod
-    def from_pretrained(cls, model_tag: str | Path | None = None, **kwargs: Any):
+    def from_pretrained(
+        cls, model_tag: str | Path | None = None, **kwargs: Any
+    ) -> "Speech2Embedding":
         """Build an instance from a model by its source.
 
         Args:
@@ -110,8 +113,17 @@ class Speech2Embedding:
             raise SVError(
                 f"give either model_tag or {' and '.join(sorted(named))}, not both"
             )
+        source = SpeakerSource.resolve(model_tag, asr=kwargs.pop("asr", None))
+        return cls.from_source(source, **kwargs)
+
+    @classmethod
+    def from_source(cls, source: SpeakerSource, **kwargs: Any) -> "Speech2Embedding":
+        """Build an instance from a resolved source.
+
+        Args:
+            source: The speaker model.
+            kwargs: Further arguments of the constructor.
+        """
         instance = cls.__new__(cls)
-        asr = kwargs.pop("asr", None)
-        loaded = load_speaker_model(model_tag, kwargs.get("device", "cpu"), asr)
-        instance._set_up(*loaded, **kwargs)
+        instance._set_up(source, **kwargs)
         return instance

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from espnet2_sv.inference.joint import JointRecogniser, find_joint_asr, load_joint
+from espnet2_sv.inference.extractors import JointRecogniser, load_joint
 from espnet2_sv.inference.waveforms import EmbeddingResult
-from espnet2_sv.zoo.source import find_model_files
+from espnet2_sv.zoo.source import SpeakerSource
 
 
 class Speech2TextEmbedding:
@@ -56,10 +56,18 @@ class Speech2TextEmbedding:
         max_seconds: float = 120.0,
         **options: Any,
     ):
-        files = find_joint_asr(train_config, asr)
-        self.spk_model, recogniser = load_joint(
-            train_config, model_file, files, device, decode, **options
-        )
+        source = SpeakerSource.from_files(train_config, model_file, asr)
+        self._set_up(source, device, decode, max_seconds, **options)
+
+    def _set_up(
+        self,
+        source: SpeakerSource,
+        device: str = "cpu",
+        decode: str | None = None,
+        max_seconds: float = 120.0,
+        **options: Any,
+    ) -> None:
+        self.spk_model, recogniser = load_joint(source, device, decode, **options)
         self.asr_model = recogniser.asr_model
         self.joint = JointRecogniser(
             self.spk_model, recogniser, max_seconds=max_seconds
@@ -78,8 +86,9 @@ class Speech2TextEmbedding:
             asr: The ASR model, likewise; see the class.
             kwargs: Further arguments of the constructor.
         """
-        files = find_model_files(source, kinds="sv")
-        return cls(files.config, files.weights, asr, **kwargs)
+        instance = cls.__new__(cls)
+        instance._set_up(SpeakerSource.resolve(source, asr=asr), **kwargs)
+        return instance
 
     def __call__(self, speech: np.ndarray | torch.Tensor) -> tuple[str, torch.Tensor]:
         """Recognise and embed one recording.

@@ -14,7 +14,7 @@ from espnet2_sv.inference.decision import Quality, ScoreDecision
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 from espnet2_sv.scoring.cosine import cosine_scores, length_normalise
 from espnet2_sv.scoring.enrolment import enrolment_vectors
-from espnet2_sv.zoo.source import find_model_files
+from espnet2_sv.zoo.source import SpeakerSource
 
 Recording = str | Path | np.ndarray | torch.Tensor
 
@@ -83,13 +83,9 @@ class SpeakerVerifier:
                 threshold.
             kwargs: Further arguments of :class:`Speech2Embedding`, such as ``device``.
         """
-        files = find_model_files(source, kinds="sv")
-        score_decision = ScoreDecision.load(
-            Path(files.config).parent, threshold, p_target
-        )
-        return cls(
-            Speech2Embedding(files.config, files.weights, **kwargs), score_decision
-        )
+        resolved = SpeakerSource.resolve(source, asr=kwargs.pop("asr", None))
+        score_decision = ScoreDecision.load(resolved.folder, threshold, p_target)
+        return cls(Speech2Embedding.from_source(resolved, **kwargs), score_decision)
 
     @property
     def sample_rate(self) -> int:

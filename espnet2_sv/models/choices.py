@@ -3,11 +3,9 @@
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
-from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.asr.specaug.specaug import SpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
-from espnet2.layers.utterance_mvn import UtteranceMVN
 from espnet2.spk.loss.aamsoftmax import AAMSoftmax
 from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
     ArcMarginProduct_intertopk_subcenter,
@@ -15,29 +13,27 @@ from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
 from espnet2.spk.loss.softmax import Softmax
 from espnet2.train.class_choices import ClassChoices
 
-from espnet2_sv.asr.settings import encoder_classes
-from espnet2_sv.backbones.frame_encoders import FRAME_ENCODERS
-from espnet2_sv.backbones.mvn import StoredMVN
+from espnet2_sv.backbones.build import ENCODERS, FRONTENDS, NORMALIZATIONS
 from espnet2_sv.heads.mfa import MFAHead
 from espnet2_sv.heads.pooled import PooledHead
 
 frontend_choices = ClassChoices(
     "frontend",
-    {"default": DefaultFrontend},
+    FRONTENDS,
     type_check=AbsFrontend,
     default="default",
 )
 specaug_choices = ClassChoices("specaug", {"specaug": SpecAug}, type_check=AbsSpecAug)
 normalize_choices = ClassChoices(
     "normalize",
-    {"utterance_mvn": UtteranceMVN, "stored_mvn": StoredMVN},
+    NORMALIZATIONS,
     type_check=AbsNormalize,
     default="utterance_mvn",
     optional=True,
 )
 encoder_choices = ClassChoices(
     "encoder",
-    encoder_classes() | FRAME_ENCODERS,
+    ENCODERS,
     type_check=AbsEncoder,
     default="conformer",
 )

@@ -8,14 +8,13 @@ import torch
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.source import ModelFiles
+from espnet2_sv.zoo.files import ModelFiles
 
 _OF_THE_LOSS = "loss."
 
 
 def keep_class_centres(
     state: dict[str, torch.Tensor],
-    trained: dict,
     files: ModelFiles,
     args: argparse.Namespace,
 ) -> dict[str, torch.Tensor]:
@@ -27,8 +26,7 @@ def keep_class_centres(
 
     Args:
         state: Weights of the trained model.
-        trained: Its config.
-        files: Where it lies; its map from speakers to classes is there, too.
+        files: The trained model; beside it is its map from speakers to classes.
         args: Options of this training.
 
     Returns:
@@ -37,6 +35,7 @@ def keep_class_centres(
     Raises:
         SVError: Other speakers, or other speeds.
     """
+    trained = files.settings
     speeds = Speeds(trained.get("speed_perturb_factors") or (1.0,))
     there, here = trained.get("spk_num"), args.spk_num
     dropping = len(speeds) > 1 and here * len(speeds) == there

@@ -94,7 +94,7 @@ def model_card(
     results: str | None,
     calibrated: bool,
     asr: AsrBundle | None = None,
-    layout: str = "sv",
+    package_format: str = "sv",
 ) -> str:
     """Describe a model in Markdown.
 
@@ -105,11 +105,11 @@ def model_card(
         results: Text of a RESULTS.md.
         calibrated: Whether a calibration is packed with it.
         asr: The ASR model that an adaptor reads.
-        layout: How an adaptor is packed, see
+        package_format: How an adaptor is packed, see
             :func:`espnet2_sv.packaging.pack.pack_model`.
     """
     backbone = model.backbone
-    attached = asr is not None and layout == "adaptor"
+    attached = asr is not None and package_format == "adaptor"
     placeholders = {
         "asr": ', asr="ASR_SOURCE"' if attached else "",
         "asr_option": " --asr ASR_SOURCE" if attached else "",
@@ -124,14 +124,14 @@ def model_card(
         source=SOURCES.get(settings.get("sv_task"), "a speaker model"),
         pipeline=(
             "automatic-speech-recognition"
-            if layout == "joint"
+            if package_format == "joint"
             else "audio-classification"
         ),
         encoder=asr.args.encoder if asr else settings.get("encoder", "student"),
         size=f"{blocks} of {backbone.block_dim}",
         embed_dim=model.head.embed_dim,
         parameters=_parameters(model, asr),
-        joint=_joint(settings, asr, layout, placeholders),
+        joint=_joint(settings, asr, package_format, placeholders),
         **placeholders,
         sample_rate=backbone.sample_rate,
         speakers=settings.get("spk_num", "unknown"),
@@ -159,15 +159,15 @@ def _parameters(model: torch.nn.Module, asr: AsrBundle | None) -> str:
 
 
 def _joint(
-    settings: dict, asr: AsrBundle | None, layout: str, placeholders: dict
+    settings: dict, asr: AsrBundle | None, package_format: str, placeholders: dict
 ) -> str:
     """Return the part of the card that is about an adaptor's ASR model."""
     if asr is None:
         return ""
     name = (settings.get("asr_init") or {}).get("source", "unknown")
     parts = [JOINT.format(**placeholders)]
-    if layout == "joint":
+    if package_format == "joint":
         parts.append(STOCK)
-    if layout == "adaptor":
+    if package_format == "adaptor":
         parts.append(ATTACHED.format(name=name, sha256=asr.weights_sha256))
     return "".join(parts)

@@ -1,21 +1,17 @@
 """Packing a trained speaker model as an ESPnet model-zoo archive."""
 
-import io
 import sys
 import tempfile
 import time
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import espnet2
 import torch
 import yaml
 
 from espnet2_sv import __version__
-from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.inference.decision import (
@@ -24,14 +20,11 @@ from espnet2_sv.inference.decision import (
     ScoreDecision,
     read_threshold,
 )
-from espnet2_sv.models.distill_model import without_branch
-from espnet2_sv.models.load import load_from_files
-from espnet2_sv.packaging.adaptor import FORMATS, adaptor_package, asr_names
+from espnet2_sv.packaging.formats import PackedModel, asr_names, prepare_model
 from espnet2_sv.packaging.model_card import model_card
-from espnet2_sv.packaging.redact import redact_settings
 from espnet2_sv.scoring.calibration import Calibration
-from espnet2_sv.zoo.checkpoint import load_config, load_state_dict
-from espnet2_sv.zoo.source import OWN_SECTION, find_model_files
+from espnet2_sv.zoo.files import OWN_SECTION
+from espnet2_sv.zoo.source import SpeakerSource
 
 # What goes along if the exp directory has it.
 COMPANIONS = ("spk2id", "RESULTS.md", CALIBRATION_FILE, THRESHOLD_FILE, "images/*.png")
@@ -40,12 +33,12 @@ Contents = dict[str, Path | bytes]
 
 def pack_model(
     exp: str | Path,
-    outpath: str | Path,
+    output: str | Path,
     *,
     model_file: str | Path | None = None,
     calibration: str | Path | None = None,
     options: Iterable[str | Path] = (),
-    layout: str | None = None,
+    package_format: str | None = None,
     asr: str | Path | None = None,
 ) -> list[str]:
     """Make a zip that ``Speech2Embedding.from_pretrained`` loads anywhere.
@@ -62,12 +55,12 @@ def pack_model(
 
     Args:
         exp: Directory of the training run.
-        outpath: The zip to write.
+        output: The zip to write.
         model_file: Weights other than the best of the run.
         calibration: A calibration that is not in ``exp``; it is packed as
             ``calibration.json``.
         options: Further files or directories; they are packed under their own names.
-        layout: ``"sv"``, the default. For adaptors also ``"joint"``, or ``"adaptor"``
+        package_format: ``"sv"``, the default. For adaptors also ``"joint"``, or ``"adaptor"``
             for the adaptor alone, without its training classes; the ASR model is
             attached in use.
         asr: The ASR model that an adaptor reads, if it is not where training had it.
@@ -78,79 +71,43 @@ def pack_model(
     Raises:
         SVError: Something is missing, or the packed model would not load.
     """
-    exp, outpath = Path(exp), Path(outpath)
+    exp, output = Path(exp), Path(output)
     if not exp.is_dir():
         raise SVError(
             f"{exp}: no such directory; give the exp directory of a training run"
         )
-    if outpath.suffix != ".zip":
-        raise SVError(f"{outpath}: the name of the archive must end in .zip")
-    found = find_model_files(exp, kinds="sv")
-    weights = Path(model_file) if model_file is not None else Path(found.weights)
+    if output.suffix != ".zip":
+        raise SVError(f"{output}: the name of the archive must end in .zip")
+    source = SpeakerSource.resolve(exp, model_file, asr)
     with tempfile.TemporaryDirectory() as workdir:
-        if load_config(found.config).get("sv_task") == "adaptor":
-            layout = layout or "sv"
-            parts = _adaptor_parts(found.config, weights, layout, asr, Path(workdir))
-        elif layout not in (None, "sv") or asr is not None:
-            raise SVError(
-                f"{exp}: holds no adaptor; leave out the format and the ASR model"
-            )
-        else:
-            parts = _plain_parts(found.config, weights)
-        contents = _contents(exp, weights.name, parts, calibration, options)
-        _write_zip(outpath, contents)
+        packed = prepare_model(source, package_format, Path(workdir))
+        contents = _contents(exp, source, packed, calibration, options)
+        _write_zip(output, contents)
     return list(contents)
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """What differs between the formats."""
-
-    settings: dict[str, Any]
-    weights: Path | bytes
-    model: torch.nn.Module
-    layout: str = "sv"
-    asr: AsrBundle | None = None
-    asr_files: Contents = field(default_factory=dict)
-
-
-def _plain_parts(config: Path, weights: Path) -> _Parts:
-    settings = redact_settings(load_config(config))
-    return _Parts(settings, _weights_in_use(weights), _load_check(settings, weights))
-
-
-def _adaptor_parts(
-    config: Path, weights: Path, layout: str, asr, workdir: Path
-) -> _Parts:
-    if layout not in FORMATS:
-        raise SVError(f"format {layout!r} is unknown; choose {', '.join(FORMATS)}")
-    package = adaptor_package(config, weights, layout, asr, workdir)
-    return _Parts(
-        package.settings,
-        package.weights,
-        package.model,
-        layout,
-        package.bundle,
-        package.asr_files,
-    )
-
-
 def _contents(
-    exp: Path, weights_name: str, parts: _Parts, calibration, options
+    exp: Path,
+    source: SpeakerSource,
+    packed: PackedModel,
+    calibration: str | Path | None,
+    options: Iterable[str | Path],
 ) -> Contents:
     """Gather all files by their names in the archive."""
     folder = PurePosixPath("exp", exp.resolve().name)
     names = {
         "train_config": f"{folder}/config.yaml",
-        "model_file": f"{folder}/{weights_name}",
+        "model_file": f"{folder}/{source.files.weights.name}",
     }
     contents: Contents = {
-        "meta.yaml": _meta(names, asr_names() if parts.asr_files else {}, parts.layout),
-        names["train_config"]: (
-            yaml.safe_dump(parts.settings, allow_unicode=True).encode()
+        "meta.yaml": _meta(
+            names, asr_names() if packed.asr_files else {}, packed.package_format
         ),
-        names["model_file"]: parts.weights,
-        **parts.asr_files,
+        names["train_config"]: (
+            yaml.safe_dump(packed.settings, allow_unicode=True).encode()
+        ),
+        names["model_file"]: packed.weights,
+        **packed.asr_files,
     }
     for pattern in COMPANIONS:
         for path in sorted(exp.glob(pattern)):
@@ -166,37 +123,15 @@ def _contents(
     if "README.md" not in contents:
         card = model_card(
             folder.name,
-            parts.settings,
-            parts.model,
+            packed.settings,
+            packed.model,
             _results(contents),
             calibrated,
-            parts.asr,
-            parts.layout,
+            packed.asr,
+            packed.package_format,
         )
         contents["README.md"] = card.encode()
     return contents
-
-
-def _load_check(settings: dict[str, Any], weights: Path) -> torch.nn.Module:
-    """Load the model from what is going to be packed."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "config.yaml")
-        path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        try:
-            return load_from_files(path, weights)[0]
-        except SVError as e:
-            raise SVError(f"the packed model would not load: {e}") from e
-
-
-def _weights_in_use(weights: Path) -> Path | bytes:
-    """Return the weights without what only training needs: the branch of a distilled student."""
-    state = load_state_dict(weights)
-    used = without_branch(state)
-    if len(used) == len(state):
-        return weights
-    stream = io.BytesIO()
-    torch.save(used, stream)
-    return stream.getvalue()
 
 
 def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
@@ -210,15 +145,15 @@ def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
     return calibration is not None
 
 
-def _meta(names: dict[str, str], asr: dict[str, str], layout: str) -> bytes:
+def _meta(names: dict[str, str], asr: dict[str, str], package_format: str) -> bytes:
     """Return meta.yaml as ESPnet writes it, and what ESPnet must not see in a section of our own.
 
     Args:
         names: Configuration and weights of the speaker model.
         asr: Those of the ASR model in the package, if there is one.
-        layout: In ``"joint"``, the ASR model is ESPnet's to load.
+        package_format: In ``"joint"``, the ASR model is ESPnet's to load.
     """
-    shown, own = (asr, names) if layout == "joint" else (names, asr)
+    shown, own = (asr, names) if package_format == "joint" else (names, asr)
     config, weights = shown.items()
     meta = {
         "files": dict([weights]),
@@ -253,10 +188,10 @@ def _results(contents: Contents) -> str | None:
     return contents[min(names, key=len)].read_text(encoding="utf-8")
 
 
-def _write_zip(outpath: Path, contents: Contents) -> None:
+def _write_zip(output: Path, contents: Contents) -> None:
     """Write an archive; weights hardly shrink, so nothing is compressed."""
     with (
-        atomic_write(outpath, "wb") as stream,
+        atomic_write(output, "wb") as stream,
         zipfile.ZipFile(stream, "w", strict_timestamps=False) as archive,
     ):
         for name, content in contents.items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.source import find_model_files
+from espnet2_sv.zoo.files import find_model_files
 from espnet2_sv.zoo.unpacking import unpack
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # e.g. espnet/voxceleb_sv_transfer
@@ -52,7 +52,7 @@ def upload_model(
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "model")
         unpack(archive, folder)
-        find_model_files(folder, kinds="sv")
+        find_model_files(folder, "sv")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         listing = [
             (path.relative_to(folder).as_posix(), path.stat().st_size) for path in files

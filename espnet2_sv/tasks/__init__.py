@@ -1,10 +1,11 @@
-"""ESPnet task classes; ``sv_task`` in a training config names the one that trained its model."""
+"""ESPnet task classes, one for each value of ``sv_task`` in a training config."""
 
 import importlib
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.zoo.source import SV_TASKS
 
-_TASKS = {
+_CLASSES = {
     "scratch": ("espnet2_sv.tasks.sv", "SVTask"),
     "transfer": ("espnet2_sv.tasks.transfer", "SVTransferTask"),
     "adaptor": ("espnet2_sv.tasks.adaptor", "SVAdaptorTask"),
@@ -13,13 +14,12 @@ _TASKS = {
 
 
 def get_task(name: str):
-    """Return the task class of a ``sv_task`` value such as ``"transfer"``."""
-    check_task_name(name)
-    module, attribute = _TASKS[name]
+    """Return the task class of a ``sv_task`` value such as ``"transfer"``.
+
+    Raises:
+        SVError: There is no such task.
+    """
+    if name not in SV_TASKS:
+        raise SVError(f"sv_task {name!r} is unknown; known are {', '.join(SV_TASKS)}")
+    module, attribute = _CLASSES[name]
     return getattr(importlib.import_module(module), attribute)
-
-
-def check_task_name(name: str) -> None:
-    """Refuse an unknown ``sv_task``, without importing any task."""
-    if name not in _TASKS:
-        raise SVError(f"sv_task {name!r} is unknown; known are {', '.join(_TASKS)}")

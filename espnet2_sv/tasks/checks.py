@@ -1,22 +1,20 @@
 """Errors that are cheap to find before any process, model or GPU is started."""
 
 import argparse
-from pathlib import Path
 
 import torch
 from espnet2.train.distributed_utils import get_num_nodes, get_world_size
 
 from espnet2_sv.data.dataset import NO_POSTERIORS
 from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
+from espnet2_sv.data.labels import SpeakerLabels
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import require_writable
 from espnet2_sv.scoring.trials import read_trials
-from espnet2_sv.train.checkpoint import has_checkpoint
+from espnet2_sv.tasks.previous_run import check_previous_run
 from espnet2_sv.train.options import check_schedules
-from espnet2_sv.zoo.checkpoint import load_config
 
 # Schedulers of ESPnet and torch that overwrite the rates of all parameter groups with
 # one.
@@ -88,8 +86,7 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
         speeds.require_original_only(NO_POSTERIORS)
     labels = speeds.classes(speakers)
     check_validation(args)
-    check_labels_of_previous_run(args, labels)
-    check_network_of_previous_run(args)
+    check_previous_run(args, labels)
     return labels
 
 
@@ -122,39 +119,3 @@ def check_validation(args: argparse.Namespace) -> None:
             )
     if len({bool(label) for label in trials.labels}) < 2:
         raise SVError(f"{args.valid_trials}: needs both target and nontarget trials")
-
-
-def check_labels_of_previous_run(
-    args: argparse.Namespace, labels: SpeakerLabels
-) -> None:
-    """Refuse to resume with another map from speakers and speeds to classes."""
-    saved = Path(args.output_dir) / LABELS_FILE
-    if args.resume and saved.exists():
-        SpeakerLabels.load(saved).require_same(labels, where=args.spk2utt)
-
-
-def check_network_of_previous_run(args: argparse.Namespace) -> None:
-    """Refuse to resume with other settings of the network, before they overwrite config.yaml."""
-    config = Path(args.output_dir) / "config.yaml"
-    if not (args.resume and config.exists() and has_checkpoint(args.output_dir)):
-        return
-    trained = load_config(config)
-    keys = ["head", "head_conf", "loss", "loss_conf"]
-    keys += [key for key in ("branch_conf",) if hasattr(args, key)]
-    # the ASR model that the encoder comes from; in distillation --asr is the teacher
-    asr = args.init_asr if hasattr(args, "init_asr") else getattr(args, "asr", None)
-    if not (asr or args.init_sv):  # else they say what the encoder is
-        keys += [
-            "frontend",
-            "frontend_conf",
-            "normalize",
-            "normalize_conf",
-            "encoder",
-            "encoder_conf",
-        ]
-    for key in keys:
-        if trained.get(key) != getattr(args, key):
-            raise SVError(
-                f"{args.output_dir}: was trained with {key} {trained.get(key)}, not "
-                f"{getattr(args, key)}; choose another --output_dir"
-            )

@@ -4,6 +4,7 @@ import argparse
 import copy
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from espnet2.tasks.abs_task import AbsTask, optim_classes
@@ -16,13 +17,16 @@ from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.build import build_network, start_from_speaker_model
 from espnet2_sv.models.choices import ALL_CHOICES
-from espnet2_sv.models.load import rebuild
+from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.tasks.arguments import add_sv_arguments
 from espnet2_sv.tasks.checks import check_training_arguments, wav_scp
 from espnet2_sv.train.param_groups import parameter_groups
 from espnet2_sv.train.trainer import SVTrainer
+from espnet2_sv.zoo.source import SpeakerSource
+
+Built = tuple[SpeakerModel, dict[str, Any]]
 
 
 class SVTask(AbsTask):
@@ -65,31 +69,56 @@ class SVTask(AbsTask):
             super().main_worker(args)
         except torch.distributed.DistError as e:
             raise SVError(
-                f"the processes cannot meet at port {args.dist_master_port} of"
-                f" {args.dist_master_addr}: {str(e).splitlines()[0]}; choose another"
-                " port"
+                "distributed rendezvous failed on port"
+                f" {args.dist_master_port} of {args.dist_master_addr}:"
+                f" {str(e).splitlines()[0]}; choose another port"
             ) from e
 
     # Model
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeakerModel:
-        """Build the model; in training, start it from ``--init_sv`` where given."""
-        args.sv_task = cls.sv_task
+        """Build the model, and complete the arguments that config.yaml records."""
+        model, changes = cls.build(args)
+        vars(args).update(
+            changes,
+            sv_task=cls.sv_task,
+            padding_sensitive=model.backbone.padding_sensitive,
+        )
+        return model
+
+    @classmethod
+    def build(cls, args: argparse.Namespace) -> Built:
+        """Build the model; in training, start it from ``--init_sv`` where given.
+
+        Returns:
+            The model, and the arguments that describe it where they differ from
+            ``args``, such as those taken from a pretrained model.
+        """
         if getattr(args, "init_sv", None):
             return start_from_speaker_model(args)
-        return build_network(args)
+        return build_network(args), {}
 
     @classmethod
     def build_model_from_file(
-        cls, config_file=None, model_file=None, device: str = "cpu", **changed
-    ):
-        """Rebuild a trained model from its own config and weights alone, see :func:`rebuild`.
+        cls,
+        config_file: str | Path | None = None,
+        model_file: str | Path | None = None,
+        device: str = "cpu",
+        asr: str | Path | None = None,
+    ) -> tuple[SpeakerModel, argparse.Namespace]:
+        """Load a trained model, strictly and in eval mode.
 
-        Unlike ESPnet's, every tensor must be there and fit.
+        Args:
+            config_file: Its config.yaml; by default the one beside ``model_file``.
+            model_file: Its weights.
+            device: Where it goes.
+            asr: The ASR model that an adaptor reads, if it is not where training had
+                it.
         """
-        config_file = Path(config_file or Path(model_file).parent / "config.yaml")
-        return rebuild(config_file, model_file, device, **changed)
+        config_file = config_file or Path(model_file).parent / "config.yaml"
+        source = SpeakerSource.from_files(config_file, model_file, asr)
+        return load_speaker_model(source, device)
 
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: SpeakerModel):

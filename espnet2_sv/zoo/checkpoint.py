@@ -3,6 +3,7 @@
 import os
 import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,51 @@ def _only_tensors(state: dict) -> bool:
     return all(
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()
     )
+
+
+def load_strictly(
+    model: "torch.nn.Module",
+    state: "dict[str, torch.Tensor]",
+    where: str | os.PathLike = "",
+    unused: Callable[[str], bool] = lambda name: False,
+) -> None:
+    """Load weights of which every tensor must be there, be used and fit.
+
+    Args:
+        model: The network.
+        state: Tensors by name.
+        where: The file of the weights, for messages.
+        unused: Whether a tensor that the network lacks may be left out.
+
+    Raises:
+        SVError: One line that names the tensors that differ.
+    """
+    own = model.state_dict()
+    problems = [
+        f"{name} has shape {tuple(x.shape)}, expected {tuple(own[name].shape)}"
+        for name, x in state.items()
+        if name in own and x.shape != own[name].shape
+    ]
+    if not problems:
+        try:  # names are compared by torch, as ESPnet's modules rename older ones
+            found = model.load_state_dict(state, strict=False)
+        except SVError:  # of a module that checks more
+            raise
+        except RuntimeError as e:
+            problems = [" ".join(str(e).split())[:200]]
+        else:
+            problems = [f"missing {name}" for name in found.missing_keys]
+            problems += [
+                f"unexpected {name}"
+                for name in found.unexpected_keys
+                if not unused(name)
+            ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise SVError(
+            f"{where}{': ' if where else ''}the weights do not fit the model:"
+            f" {'; '.join(problems[:3])}{more}"
+        )
 
 
 def load_config(path: str | os.PathLike) -> dict[str, Any]:

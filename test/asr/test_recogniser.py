@@ -3,7 +3,7 @@ import torch
 
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.source import find_model_files
+from espnet2_sv.zoo.files import find_model_files
 
 GREEDY = ["ctc", "attention", "bpe", "legacy", "self_conditioned", "transducer"]
 RATE = 16000

@@ -116,7 +116,7 @@ def test_second_call_does_nothing(source, tmp_path, monkeypatch):
     first = resolve_asr(path, tmp_path / "asr")
     written = (tmp_path / "asr" / "model.pth").stat()
     monkeypatch.setattr(
-        "espnet2_sv.asr.bundle.load_from_files", lambda *a: pytest.fail("loaded")
+        "espnet2_sv.asr.bundle.load_asr_bundle", lambda *a: pytest.fail("loaded")
     )
     assert resolve_asr(path, tmp_path / "asr") == first
     assert (tmp_path / "asr" / "model.pth").stat().st_ino == written.st_ino
@@ -126,7 +126,7 @@ def test_tag_is_fetched_once(train_asr, tmp_path, monkeypatch):
     packed = train_asr("aishell_conformer").pack()
     fetched = []
     monkeypatch.setattr(
-        "espnet2_sv.zoo.source.download", lambda tag: (fetched.append(tag), packed)[1]
+        "espnet2_sv.zoo.files.download", lambda tag: (fetched.append(tag), packed)[1]
     )
     for _ in range(2):
         resolve_asr("kamo-naoyuki/aishell_conformer", tmp_path / "asr")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from espnet2.spk.espnet_model import ESPnetSpeakerModel
 
-from espnet2_sv.backbones.frame_encoders import build_frame_backbone
+from espnet2_sv.backbones.build import build_backbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.heads.pooled import PooledHead
 
@@ -28,7 +28,7 @@ def parts(request):
         "encoder_conf": conf,
     }
     torch.manual_seed(0)
-    backbone = build_frame_backbone(settings)
+    backbone = build_backbone(settings)
     head = PooledHead(1, backbone.block_dim, 8, pooling=pooling, projector=projector)
     return argparse.Namespace(backbone=backbone, head=head, stride=stride)
 
@@ -103,4 +103,4 @@ def test_unknown_options_are_named():
         "encoder_conf": {"depth": 3},
     }
     with pytest.raises(SVError, match="depth"):
-        build_frame_backbone(settings)
+        build_backbone(settings)

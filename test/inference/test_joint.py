@@ -5,10 +5,9 @@ import soundfile
 import torch
 
 from espnet2_sv.inference.embedder import embed_wav_scp, recognise_wav_scp
-from espnet2_sv.inference.extractors import Precision
-from espnet2_sv.inference.joint import JointRecogniser, find_joint_asr, load_joint
+from espnet2_sv.inference.extractors import JointRecogniser, Precision, load_joint
 from espnet2_sv.scoring.embeddings import read_embeddings
-from espnet2_sv.zoo.source import find_model_files
+from espnet2_sv.zoo.source import SpeakerSource
 
 
 @pytest.fixture
@@ -16,11 +15,8 @@ def joint(zoo):
     """A function that loads a kind of adaptor."""
 
     def load(kind: str, decode: str | None = None, **options) -> JointRecogniser:
-        files = find_model_files(zoo.adaptor(kind), "sv")
-        asr = find_joint_asr(files.config)
-        model, recogniser = load_joint(
-            files.config, files.weights, asr, "cpu", decode, **options
-        )
+        source = SpeakerSource.resolve(zoo.adaptor(kind))
+        model, recogniser = load_joint(source, "cpu", decode, **options)
         return JointRecogniser(model, recogniser, max_seconds=120.0, batch_seconds=10.0)
 
     return load
@@ -137,9 +133,7 @@ def test_bad_recordings_have_no_text(zoo, wav_scp, tmp_path):
 
 
 def test_mixed_precision_is_close(zoo, joint, waves):
-    files = find_model_files(zoo.adaptor(), "sv")
-    asr = find_joint_asr(files.config)
-    model, recogniser = load_joint(files.config, files.weights, asr)
+    model, recogniser = load_joint(SpeakerSource.resolve(zoo.adaptor()))
     half = JointRecogniser(model, recogniser, **vars(Precision(dtype="bfloat16")))
     full = joint("ctc").results(waves[:2])
     for a, b in zip(half.results(waves[:2]), full, strict=True):

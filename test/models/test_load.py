@@ -5,8 +5,9 @@ import torch
 import yaml
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.load import load_from_files, load_speaker_model
+from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.packaging.pack import pack_model
+from espnet2_sv.zoo.source import SpeakerSource
 
 
 def test_every_source_gives_the_same_model(speaker_exp, tmp_path, home):
@@ -29,18 +30,22 @@ def test_weights_must_fit_completely(speaker_exp, tmp_path):
     del state[dropped]
     torch.save(state, tmp_path / "weights.pth")
     with pytest.raises(SVError, match=dropped):
-        load_from_files(speaker_exp / "config.yaml", tmp_path / "weights.pth")
+        load_speaker_model(SpeakerSource.resolve(speaker_exp, tmp_path / "weights.pth"))
 
 
 def test_a_config_of_another_task_is_refused(speaker_exp, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"encoder": "conformer"}))
     with pytest.raises(SVError, match="sv_task"):
-        load_from_files(tmp_path / "config.yaml", speaker_exp / "valid.eer.best.pth")
+        SpeakerSource.from_files(
+            tmp_path / "config.yaml", speaker_exp / "valid.eer.best.pth"
+        )
 
 
 def test_a_missing_file_is_named(speaker_exp):
     with pytest.raises(SVError, match=r"nowhere\.pth"):
-        load_from_files(speaker_exp / "config.yaml", speaker_exp / "nowhere.pth")
+        SpeakerSource.from_files(
+            speaker_exp / "config.yaml", speaker_exp / "nowhere.pth"
+        )
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "tpu9"])

@@ -10,7 +10,8 @@ import yaml
 from espnet2_sv.distill.kd_loss import DistillationLoss
 from espnet2_sv.distill.schedule import KDSchedule
 from espnet2_sv.models.build import build_network
-from espnet2_sv.tasks.distill import SVDistillTask, count
+from espnet2_sv.models.build_distill import count_parameters as count
+from espnet2_sv.tasks.distill import SVDistillTask
 
 EGS = Path(__file__).parents[2] / "egs2"
 CONF = EGS / "TEMPLATE" / "sv1" / "conf"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from espnet2_sv.models.build import build_network
+from espnet2_sv.models.build_distill import count_parameters as count
 from espnet2_sv.tasks import get_task
-from espnet2_sv.tasks.distill import count
 from espnet2_sv.train.lr_schedule import CosineSchedule
 from espnet2_sv.train.margin_schedule import MarginSchedule
 from espnet2_sv.train.options import check_schedules

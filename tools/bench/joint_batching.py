@@ -22,11 +22,11 @@ from networks import (
 )
 
 from espnet2_sv.asr.recogniser import Recogniser
-from espnet2_sv.inference.joint import JointRecogniser
+from espnet2_sv.inference.extractors import JointRecogniser
 from espnet2_sv.inference.waveforms import EmbeddingResult
-from espnet2_sv.models.adaptor_model import build_on
+from espnet2_sv.models.build_adaptor import build_adaptor
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
-from espnet2_sv.zoo.source import ModelFiles
+from espnet2_sv.zoo.files import ModelFiles
 
 # Spoken commands to read sentences: median 2.5 s, nine tenths between 0.9 and 7 s.
 MEDIAN_SECONDS, SPREAD, SHORTEST, LONGEST = 2.5, 0.62, 0.5, 15.0
@@ -106,7 +106,7 @@ def joint_recogniser(num_blocks: int, dim: int) -> JointRecogniser:
         recogniser = Recogniser.load(files)
     options = SVAdaptorTask.get_parser().parse_args(["--output_dir", folder])
     options.spk_num = 2
-    model = build_on(recogniser.bundle, options).eval()
+    model = build_adaptor(recogniser.bundle, options).eval()
     return JointRecogniser(model, recogniser)
 
 

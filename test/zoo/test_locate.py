@@ -3,7 +3,7 @@ import os
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.source import ModelFiles, locate
+from espnet2_sv.zoo.files import ModelFiles, locate
 
 
 @pytest.fixture

@@ -26,25 +26,25 @@ def audio(an4):
 def packed(zoo, tmp_path, home):
     """A function that packs an adaptor and leaves nothing but the archive."""
 
-    def pack(kind: str, layout: str | None = None) -> Path:
+    def pack(kind: str, package_format: str | None = None) -> Path:
         recipe = shutil.copytree(zoo.adaptor(kind).parents[1], tmp_path / "recipe")
         config = recipe / "exp/sv_adaptor/config.yaml"
         config.write_text(
             config.read_text().replace(str(zoo.asr(kind)), "exp/asr_train")
         )
         archive = tmp_path / "elsewhere" / f"{kind}.zip"
-        pack_model(recipe / "exp/sv_adaptor", archive, layout=layout)
+        pack_model(recipe / "exp/sv_adaptor", archive, package_format=package_format)
         shutil.rmtree(recipe)
         return archive
 
     return pack
 
 
-@pytest.mark.parametrize("layout", ["sv", "joint"])
+@pytest.mark.parametrize("package_format", ["sv", "joint"])
 @pytest.mark.parametrize("kind", ["ctc", "bpe", "transducer", "self_conditioned"])
-def test_one_archive_is_all_that_is_needed(zoo, packed, audio, kind, layout):
+def test_one_archive_is_all_that_is_needed(zoo, packed, audio, kind, package_format):
     expected = Speech2TextEmbedding.from_pretrained(zoo.adaptor(kind))(audio)
-    archive = packed(kind, layout)
+    archive = packed(kind, package_format)
     text, embedding = Speech2TextEmbedding.from_pretrained(archive)(audio)
     assert text == expected[0]
     torch.testing.assert_close(embedding, expected[1], atol=1e-6, rtol=1e-5)
@@ -126,7 +126,7 @@ def test_a_tag_is_kept_as_the_way_to_the_asr_model(zoo, tmp_path):
     ):
         config["asr_init"]["source"] = source
         (exp / "config.yaml").write_text(yaml.safe_dump(config))
-        pack_model(exp, tmp_path / "a.zip", layout="adaptor")
+        pack_model(exp, tmp_path / "a.zip", package_format="adaptor")
         with zipfile.ZipFile(tmp_path / "a.zip") as archive:
             text = archive.read("exp/exp/config.yaml").decode()
         assert yaml.safe_load(text)["asr"] == kept
@@ -142,8 +142,8 @@ def test_training_notes_the_source_of_a_resolved_model(zoo, tmp_path):
 
 
 def test_nothing_tells_of_the_training_machine(zoo, packed, tmp_path):
-    for layout in ("sv", "joint", "adaptor"):
-        with zipfile.ZipFile(packed("bpe", layout)) as archive:
+    for package_format in ("sv", "joint", "adaptor"):
+        with zipfile.ZipFile(packed("bpe", package_format)) as archive:
             for name in archive.namelist():
                 if not name.endswith((".pth", ".npz", ".model", ".png")):
                     text = archive.read(name).decode()
@@ -152,10 +152,10 @@ def test_nothing_tells_of_the_training_machine(zoo, packed, tmp_path):
 
 def test_only_adaptors_have_formats(speaker_exp, zoo, tmp_path):
     with pytest.raises(SVError, match="no adaptor"):
-        pack_model(speaker_exp, tmp_path / "a.zip", layout="joint")
+        pack_model(speaker_exp, tmp_path / "a.zip", package_format="joint")
     with pytest.raises(SVError, match="no adaptor"):
         pack_model(speaker_exp, tmp_path / "a.zip", asr=zoo.asr())
     with pytest.raises(SVError, match="'tar' is unknown"):
-        pack_model(zoo.adaptor(), tmp_path / "a.zip", layout="tar")
+        pack_model(zoo.adaptor(), tmp_path / "a.zip", package_format="tar")
     with pytest.raises(SVError, match="was trained on the ASR weights"):
         pack_model(zoo.adaptor(), tmp_path / "a.zip", asr=zoo.asr("attention"))

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.source import find_model_files
+from espnet2_sv.zoo.files import find_model_files
 
 
 def write_meta(folder, config="config.yaml", weights="model.pth", kind="asr"):

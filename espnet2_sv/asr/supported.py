@@ -3,9 +3,9 @@
 import argparse
 import copy
 import inspect
-from functools import cache
 from typing import Any
 
+from espnet2_sv.backbones.blocks import BLOCK_ENCODERS
 from espnet2_sv.errors import SVError
 
 _STREAMING = (
@@ -44,24 +44,6 @@ _REFUSED_INPUT_LAYERS = {"embed": "it reads tokens", "wav2vec": _WAVE_SSL}
 _PER_BLOCK_LISTS = ("stochastic_depth_rate", "cgmlp_weight", "attn_branch_drop_rate")
 
 
-@cache
-def encoder_classes() -> dict[str, type]:
-    """ESPnet's block-stack encoders by the name that ``--encoder`` gives them."""
-    from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
-    from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
-    from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
-    from espnet2.asr.encoder.multiconvformer_encoder import MultiConvConformerEncoder
-    from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
-
-    return {
-        "conformer": ConformerEncoder,
-        "e_branchformer": EBranchformerEncoder,
-        "branchformer": BranchformerEncoder,
-        "transformer": TransformerEncoder,
-        "multiconv_conformer": MultiConvConformerEncoder,
-    }
-
-
 def check_supported(asr_args: argparse.Namespace) -> None:
     """Check that an ASR model's encoder is a stack of blocks whose outputs can be read.
 
@@ -82,8 +64,8 @@ def _refusal(conf: dict[str, Any]) -> str | None:
     input_layer = encoder_conf.get("input_layer")
     if encoder in REFUSED_ENCODERS:
         return f"encoder {encoder!r}: {REFUSED_ENCODERS[encoder]}"
-    if encoder not in encoder_classes():
-        known = ", ".join(encoder_classes())
+    if encoder not in BLOCK_ENCODERS:
+        known = ", ".join(BLOCK_ENCODERS)
         return (
             f"encoder {encoder!r} is not one of those that can be read block by block"
             f" ({known})"
@@ -181,9 +163,9 @@ def _encoder_conf(
     asr_args: argparse.Namespace, num_blocks: int | None
 ) -> tuple[dict, bool]:
     conf = copy.deepcopy(asr_args.encoder_conf or {})
-    accepted = inspect.signature(encoder_classes()[asr_args.encoder]).parameters
+    accepted = inspect.signature(BLOCK_ENCODERS[asr_args.encoder]).parameters
     total = conf.get(
-        "num_blocks", _default(encoder_classes()[asr_args.encoder], "num_blocks")
+        "num_blocks", _default(BLOCK_ENCODERS[asr_args.encoder], "num_blocks")
     )
     kept = total if num_blocks is None else num_blocks
     if not 1 <= kept <= total:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet2_sv.asr.settings import backbone_settings, check_supported
+from espnet2_sv.asr.supported import backbone_settings, check_supported
 from espnet2_sv.errors import SVError
 
 

@@ -1,0 +1,249 @@
+"""Finding the files of a packed or trained model, whatever the user names it by."""
+
+import hashlib
+import logging
+import os
+import shutil
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.zoo.checkpoint import load_config
+from espnet2_sv.zoo.download import download
+from espnet2_sv.zoo.unpacking import is_inside, unpack
+
+# The names that ESPnet's pack gives configuration and weights in meta.yaml. ESPnet
+# hands all that it finds under "yaml_files" and "files" to the class that loads the
+# model, so what is of another kind stands under OWN_SECTION: one archive can then hold
+# an ASR model and a speaker model.
+OWN_SECTION = "espnet2_sv"
+_META_KEYS = {
+    "asr": ("asr_train_config", "asr_model_file"),
+    "sv": ("train_config", "model_file"),
+}
+# Weights in the exp/ folder of a training run, the first that exists is taken: averaged
+# before single ones, and accuracy (or equal error rate) before other criteria.
+WEIGHTS_IN_EXP = {
+    "asr": (
+        "valid.acc.ave.pth",
+        "valid.acc.best.pth",
+        "valid.*.ave.pth",
+        "valid.*.ave_*best.pth",
+        "valid.*.best.pth",
+        "latest.pth",
+    ),
+    "sv": ("valid.eer.ave.pth", "valid.eer.best.pth", "latest.pth"),
+}
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model lies on disk.
+
+    Attributes:
+        config: Training configuration.
+        weights: Weights.
+        root: The folder that relative paths in the configuration start from.
+        meta: Contents of ``meta.yaml``; empty for the ``exp/`` folder of a training
+            run.
+        name: What the user calls it, for messages.
+    """
+
+    config: Path
+    weights: Path
+    root: Path
+    meta: dict[str, Any]
+    name: str = ""
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """Contents of the configuration, read once."""
+        return load_config(self.config)
+
+    def fingerprint(self) -> list[str]:
+        """Return the hashes of configuration and weights."""
+        return [file_sha256(self.config), file_sha256(self.weights)]
+
+    @property
+    def packed(self) -> bool:
+        """Whether this is a package, whose paths must stay inside :attr:`root`."""
+        return bool(self.meta)
+
+
+def find_model_files(
+    source: str | os.PathLike, kinds: str, workdir: str | os.PathLike | None = None
+) -> ModelFiles:
+    """Find a model's files.
+
+    Args:
+        source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
+            ``meta.yaml``, or the ``exp/`` directory of a training run.
+        kinds: ``"asr"`` or ``"sv"``.
+        workdir: Where an archive is unpacked to; by default a folder in the user's
+            cache that is named after the archive's contents, so that it is unpacked
+            once.
+
+    Raises:
+        SVError: There is no such model, or it is damaged, or not of this kind.
+    """
+    path = Path(os.path.expanduser(source))
+    if not path.exists():
+        path = download(str(source))
+    if path.is_file():
+        path = _unpack_once(path, workdir)
+    if (path / "meta.yaml").is_file():
+        return replace(_packed(path, kinds), name=str(source))
+    if (path / "config.yaml").is_file():
+        return replace(_trained(path, kinds), name=str(source))
+    raise SVError(
+        f"{source}: holds neither meta.yaml (a packed model) nor config.yaml (exp/)"
+    )
+
+
+def find_package(config: str | os.PathLike) -> Path | None:
+    """Return the root of the package that a speaker model's configuration is in, if any."""
+    # not resolved: Hub snapshots link to their blobs
+    config = Path(os.path.abspath(config))
+    for folder in config.parents:
+        if (folder / "meta.yaml").is_file() and holds_kind(folder, "sv"):
+            return folder if _packed(folder, "sv").config.samefile(config) else None
+    return None
+
+
+def holds_kind(package: Path, kinds: str) -> bool:
+    """Whether a package's ``meta.yaml`` names a model of a kind."""
+    meta = load_config(package / "meta.yaml")
+    sections = (meta.get("yaml_files"), meta.get(OWN_SECTION))
+    return any(isinstance(s, dict) and _META_KEYS[kinds][0] in s for s in sections)
+
+
+def _unpack_once(archive: Path, workdir: str | os.PathLike | None) -> Path:
+    outdir = (
+        Path(workdir) if workdir is not None else cache_folder() / file_sha256(archive)
+    )
+    if (outdir / "meta.yaml").is_file() and workdir is None:
+        return outdir
+    logging.info("unpacking %s to %s", archive, outdir)
+    try:
+        unpack(archive, outdir)
+    except SVError:
+        if workdir is None and (outdir / "meta.yaml").is_file():
+            return outdir  # another process was quicker
+        raise
+    if not (outdir / "meta.yaml").is_file():
+        shutil.rmtree(outdir, ignore_errors=True)
+        raise SVError(
+            f"{archive}: holds no meta.yaml, so it was not made by ESPnet's pack"
+        )
+    return outdir
+
+
+def cache_folder() -> Path:
+    """The user's cache of unpacked models."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "espnet2_sv" / "models"
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        SVError: The file cannot be read.
+    """
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+
+
+def _packed(root: Path, kinds: str) -> ModelFiles:
+    meta = load_config(root / "meta.yaml")
+    config_key, weights_key = _META_KEYS[kinds]
+    own = meta.get(OWN_SECTION)
+    config = _named(root, (meta.get("yaml_files"), own), config_key)
+    weights = _named(root, (meta.get("files"), own), weights_key)
+    return ModelFiles(config=config, weights=weights, root=root, meta=meta)
+
+
+def _named(root: Path, sections: tuple[Any, ...], key: str) -> Path:
+    found = [
+        names[key] for names in sections if isinstance(names, dict) and key in names
+    ]
+    name = found[0] if found else None
+    if not isinstance(name, str):
+        raise SVError(
+            f"{root / 'meta.yaml'}: has no {key}, so this is another kind of model"
+        )
+    if not is_inside(name) or not stays(root / name, root):
+        raise SVError(
+            f"{root / 'meta.yaml'}: refused, {key} leads out of the folder: {name!r}"
+        )
+    if not (root / name).is_file():
+        raise SVError(f"{root / 'meta.yaml'}: {key} names a missing file, {name!r}")
+    return root / name
+
+
+def stays(path: Path, root: Path) -> bool:
+    """Whether a path is in ``root`` with links followed; Hub snapshots link to their own blobs."""
+    homes = [root.resolve()]
+    if (
+        root.resolve().parent.name == "snapshots"
+    ):  # .../models--org--name/snapshots/REVISION
+        homes.append(root.resolve().parent.parent / "blobs")
+    return any(path.resolve().is_relative_to(home) for home in homes)
+
+
+def _trained(exp: Path, kinds: str) -> ModelFiles:
+    for pattern in WEIGHTS_IN_EXP[kinds]:
+        found = sorted(path for path in exp.glob(pattern) if path.is_file())
+        if found:
+            return ModelFiles(exp / "config.yaml", found[0], exp, {})
+    wanted = ", ".join(WEIGHTS_IN_EXP[kinds])
+    raise SVError(f"{exp}: has no weights yet (looked for {wanted})")
+
+
+def locate(files: ModelFiles, key: str, value: str) -> Path | None:
+    """Find a file that the configuration names.
+
+    In a package, paths start at its folder, and nothing outside is ever taken: of a
+        path that names
+    another place (as training recorded it) the longest ending that exists in the folder
+    is meant. In the ``exp/`` folder of a training run they start at the recipe, the
+    current folder or one of the folders above.
+
+    Args:
+        files: The model.
+        key: The setting's name, for messages.
+        value: The path as it is written.
+
+    Returns:
+        The path, or None if there is no such file.
+
+    Raises:
+        SVError: In a package, the path leads out of the folder.
+    """
+    path = Path(value)
+    if not files.packed:
+        starts = [Path(), files.root, *files.root.resolve().parents]
+        return next((s / path for s in starts if (s / path).is_file()), None)
+    if ".." in path.parts:
+        raise SVError(
+            f"{files.config}: refused, {key} leads out of the folder: {value!r}"
+        )
+    parts = [part for part in path.parts if part != path.anchor]
+    for start in range(len(parts)):
+        inside = files.root.joinpath(*parts[start:])
+        if inside.is_file() and not _links_out(inside, files):
+            return inside
+    if path.is_absolute():
+        raise SVError(
+            f"{files.config}: refused, {key} is outside of the folder: {value!r}"
+        )
+    return None
+
+
+def _links_out(path: Path, files: ModelFiles) -> bool:
+    return os.path.islink(path) and not stays(path, files.root)
