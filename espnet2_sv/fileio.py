@@ -1,13 +1,15 @@
 """Writing files so that a killed process leaves either the old file or the new one."""
 
 import fcntl
+import hashlib
+import json
 import logging
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from espnet2_sv.errors import SVError
 
@@ -54,6 +56,39 @@ def require_writable(folder: str | os.PathLike) -> None:
         raise SVError(
             f"{folder}: cannot be written to ({e.strerror}); choose another folder"
         ) from e
+
+
+class Stamp:
+    """Notes what finished outputs were made from, so that they need not be made again.
+
+    Args:
+        path: The file that holds the note.
+        made_from: Text that differs where the outputs may differ.
+        outputs: Files that must exist.
+    """
+
+    def __init__(self, path: Path, made_from: str, outputs: Iterable[Path]):
+        self.path = path
+        self.key = hashlib.sha256(made_from.encode()).hexdigest()
+        self.outputs = list(outputs)
+
+    def read(self) -> dict[str, Any] | None:
+        """Return what was noted beside; None unless the outputs are current."""
+        try:
+            note = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        current = isinstance(note, dict) and note.get("key") == self.key
+        return note if current and all(p.exists() for p in self.outputs) else None
+
+    def write(self, **facts: Any) -> None:
+        """Declare the outputs finished, and note facts about them."""
+        with atomic_write(self.path) as stream:
+            json.dump({"key": self.key, **facts}, stream)
+
+    def remove(self) -> None:
+        """Declare the outputs unfinished."""
+        self.path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,21 +1,23 @@
 """Processing all recordings of a ``wav.scp``: resumable, and spread over devices."""
 
 import functools
-import hashlib
-import json
 import logging
 import math
 import shutil
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.data.shares import select_split
 from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import atomic_write
+from espnet2_sv.fileio import Stamp
 from espnet2_sv.inference.extractors import (
     EmbeddingExtractor,
     Extractor,
@@ -24,11 +26,13 @@ from espnet2_sv.inference.extractors import (
 )
 from espnet2_sv.inference.shards import Shard, make_shards, merge_parts
 from espnet2_sv.inference.waveforms import WaveformEmbedder
-from espnet2_sv.inference.workers import Job, embed_shards, progress_bar, run_processes
+from espnet2_sv.inference.workers import Job, embed_shards, run_processes
 from espnet2_sv.models.load import check_device
 from espnet2_sv.zoo.source import SpeakerSource
 
 Loader = Callable[[str, Precision], WaveformEmbedder]  # by device
+STAMP = ".made_from.json"
+SECONDS_BETWEEN_LINES = 60.0
 OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed")
 
 
@@ -218,30 +222,33 @@ def process_wav_scp(
     shards = make_shards(wavs, shard_size or default_shard_size(len(wavs)), settings)
     if not resume:
         _remove_outputs(output_dir, extractor.gives_text)
-    stamp = _Stamp(output_dir, shards, extractor.gives_text)
-    if shard is None and stamp.is_current():
+    # xvector.scp names the ark by the folder as it was given
+    made_from = "\n".join([str(output_dir), *(s.key for s in shards)])
+    names = _outputs(extractor.gives_text)
+    stamp = Stamp(output_dir / STAMP, made_from, [output_dir / n for n in names])
+    if shard is None and (counts := stamp.read()):
         logging.info(f"{output_dir}: up to date, nothing to do")
-        return _finish(stamp.counts(), 0, skip_bad, output_dir)
-    share = list(select_split(shards, shard))
-    pending = [s for s in share if not job.part_path(s).exists()]
-    _embed(job, pending, share, ngpu, nj, load or extractor.load)
+        return _finish(counts["embedded"], counts["failed"], 0, skip_bad, output_dir)
+    wanted = list(select_split(shards, shard))
+    pending = [s for s in wanted if not job.part_path(s).exists()]
+    _embed(job, pending, wanted, ngpu, nj, load or extractor.load)
     new = sum(len(s.utterances) for s in pending)
     if shard is not None:
         logging.info(
-            f"{output_dir}: share {shard} is done; a call without --shard merges"
+            f"{output_dir}: shard {shard} is done; a call without --shard merges"
         )
         return EmbedReport(None, None, new)
     stamp.remove()
-    counts = merge_parts(
+    embedded, failed = merge_parts(
         (job.part_path(s) for s in shards), output_dir, extractor.gives_text
     )
-    stamp.write(counts)
+    stamp.write(embedded=embedded, failed=failed)
     shutil.rmtree(job.parts_dir)
-    return _finish(counts, new, skip_bad, output_dir)
+    return _finish(embedded, failed, new, skip_bad, output_dir)
 
 
 def _precision(**options: Any) -> Precision:
-    """What the options of :func:`process_wav_scp` say of it."""
+    """Pick the precision from the options of :func:`process_wav_scp`."""
     names = {field.name for field in fields(Precision)}
     return Precision(
         **{name: value for name, value in options.items() if name in names}
@@ -249,22 +256,27 @@ def _precision(**options: Any) -> Precision:
 
 
 def default_shard_size(utterances: int) -> int:
-    """Return a size that gives several processes work, and costs little if one is killed.
+    """Return a shard size that keeps several processes busy and loses little to a kill.
 
-    It depends on the list alone, so that all jobs on a list cut it alike.
+    It depends on the list alone, so that all jobs cut the list alike.
     """
     return min(256, max(16, math.ceil(utterances / 64)))
 
 
 def _embed(
-    job: Job, pending: list[Shard], share: list[Shard], ngpu: int, nj: int, load: Loader
+    job: Job,
+    pending: list[Shard],
+    wanted: list[Shard],
+    ngpu: int,
+    nj: int,
+    load: Loader,
 ) -> None:
     """Work on pending shards on all devices."""
     if not pending:
         return
     devices = [f"cuda:{i}" for i in range(ngpu)] or ["cpu"] * max(1, nj)
     devices = devices[: len(pending)]
-    total = sum(len(s.utterances) for s in share)
+    total = sum(len(s.utterances) for s in wanted)
     todo = sum(len(s.utterances) for s in pending)
     start = time.monotonic()
     with progress_bar(total, total - todo, "utterances") as progress:
@@ -276,10 +288,9 @@ def _embed(
 
 
 def _finish(
-    counts: tuple[int, int], new: int, skip_bad: bool, output_dir: Path
+    embedded: int, failed: int, new: int, skip_bad: bool, output_dir: Path
 ) -> EmbedReport:
-    """Report, or complain about utterances that failed in an earlier, more lenient run."""
-    embedded, failed = counts
+    """Report; failures of an earlier run with ``skip_bad`` count without it, too."""
     if failed and (not skip_bad or not embedded):
         with open(output_dir / "failed", encoding="utf-8") as stream:
             utterance, _, reason = stream.readline().strip().partition(" ")
@@ -305,45 +316,38 @@ def _outputs(with_text: bool) -> tuple[str, ...]:
 
 
 def _remove_outputs(output_dir: Path, with_text: bool) -> None:
-    for name in (*_outputs(with_text), _Stamp.NAME):
+    for name in (*_outputs(with_text), STAMP):
         (output_dir / name).unlink(missing_ok=True)
     shutil.rmtree(output_dir / "parts", ignore_errors=True)
 
 
-class _Stamp:
-    """Remembers what the finished outputs in a folder were made from."""
+@contextmanager
+def progress_bar(
+    total: int, initial: int, name: str
+) -> Iterator[Callable[[int], None]]:
+    """Show progress until the block ends: a bar on a terminal, else a line per minute.
 
-    NAME = ".made_from.json"
+    Args:
+        total: Units of the whole job.
+        initial: Units done by an earlier run.
+        name: What is being done.
 
-    def __init__(self, output_dir: Path, shards: list[Shard], with_text: bool):
-        self.path = output_dir / self.NAME
-        self.outputs = [output_dir / name for name in _outputs(with_text)]
-        # the scp names the ark by the folder as it was given
-        text = "\n".join([str(output_dir), *(s.key for s in shards)])
-        self.key = hashlib.sha256(text.encode()).hexdigest()
+    Yields:
+        A function that is told how many more units are done.
+    """
+    if sys.stderr.isatty():
+        with tqdm(
+            total=total, initial=initial, desc=name, unit="utt", dynamic_ncols=True
+        ) as bar:
+            yield bar.update
+        return
+    done, told = initial, time.monotonic()
 
-    def _read(self) -> dict:
-        try:
-            return json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+    def update(count: int) -> None:
+        nonlocal done, told
+        done += count
+        if time.monotonic() - told > SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            logging.info(f"{name}: {done} of {total}")
 
-    def is_current(self) -> bool:
-        """Tell whether all outputs are there and were made from the same things."""
-        there = all(path.exists() for path in self.outputs)
-        return there and self._read().get("key") == self.key
-
-    def counts(self) -> tuple[int, int]:
-        """Return the numbers of embedded and failed utterances."""
-        stored = self._read()
-        return stored["embedded"], stored["failed"]
-
-    def write(self, counts: tuple[int, int]) -> None:
-        """Declare the outputs finished."""
-        embedded, failed = counts
-        with atomic_write(self.path) as stream:
-            json.dump({"key": self.key, "embedded": embedded, "failed": failed}, stream)
-
-    def remove(self) -> None:
-        """Declare the outputs unfinished."""
-        self.path.unlink(missing_ok=True)
+    yield update

@@ -1,15 +1,19 @@
 """From waveforms to embeddings: the one path that every inference entry point takes."""
 
-from collections.abc import Iterable, Sequence
+import copy
+import queue
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
 
 from espnet2_sv.asr.recogniser import Transcript
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.thread_replicas import clone_sharing_weights, parallel_map
 
 DTYPES = ("float32", "float16", "bfloat16")
 # On a CPU a batch's activations should stay in its caches; more speech at once is not
@@ -267,3 +271,52 @@ def merge_pieces(embeddings: torch.Tensor, weights: Sequence[float]) -> torch.Te
     direction = (share[:, None] * torch.nn.functional.normalize(rows, dim=1)).sum(0)
     direction = torch.nn.functional.normalize(direction, dim=0)
     return (direction * (share * norms).sum()).float()
+
+
+def clone_sharing_weights[T](original: T, modules: Iterable[torch.nn.Module]) -> T:
+    """Copy an object and its networks, sharing their weights.
+
+    Replicas can work at the same time: each has its own hooks and buffers of work.
+
+    Args:
+        original: The object.
+        modules: Its networks, including those outside of another's module tree.
+    """
+    tensors = chain.from_iterable(chain(m.parameters(), m.buffers()) for m in modules)
+    return copy.deepcopy(original, {id(tensor): tensor for tensor in tensors})
+
+
+def parallel_map[T, R](
+    members: Sequence[T], work: Callable[[T, Any], R], pieces: Sequence[Any]
+) -> Iterator[R]:
+    """Process pieces in threads, one core each; yield results in the pieces' order.
+
+    An operator on a few seconds of speech is too small to be shared by several cores:
+    they would wait for each other most of the time.
+
+    Args:
+        members: Replicas, each of which processes one piece at a time.
+        work: Called with a member and a piece.
+        pieces: What to process.
+    """
+    cores = torch.get_num_threads()
+    free: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for member in members:
+        free.put(member)
+
+    def do(piece: Any) -> R:
+        member = free.get()
+        try:
+            return work(member, piece)
+        finally:
+            free.put(member)
+
+    # torch's number of threads is per thread; new ones start with the last that was set
+    with ThreadPoolExecutor(
+        len(members), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        try:
+            yield from pool.map(do, pieces)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(cores)

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.workers import plan_batches, read_ahead, reader, reading_pool
+from espnet2_sv.inference.reading import plan_batches, read_ahead, reader, reading_pool
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.thread_replicas import clone_sharing_weights, parallel_map
-from espnet2_sv.inference.waveforms import WaveformEmbedder
+from espnet2_sv.inference.waveforms import (
+    WaveformEmbedder,
+    clone_sharing_weights,
+    parallel_map,
+)
 from espnet2_sv.models.load import load_speaker_model
 
 

@@ -1,0 +1,102 @@
+"""Reading recordings ahead of the network that embeds them."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import numpy as np
+
+from espnet2_sv.data.audio import audio_info, read_audio
+from espnet2_sv.errors import SVError
+
+BATCHES_AHEAD = 3
+
+Item = tuple[str, np.ndarray | SVError]
+
+
+def read_ahead(
+    batches: Iterable[list[tuple[str, str]]],
+    read: Callable[[str], np.ndarray],
+    pool: Executor,
+) -> Iterator[list[Item]]:
+    """Read batches of recordings in threads, a few batches ahead.
+
+    Decoding and resampling release the interpreter lock, so threads suffice; unlike
+    forked processes they are safe beside a GPU context.
+
+    Args:
+        batches: Lists of (utterance, audio); drawn from lazily.
+        read: Audio to waveform (S,).
+        pool: Where to read.
+
+    Yields:
+        For each batch, pairs of utterance and waveform, or the error in place of a
+        waveform.
+    """
+    pending = deque()
+    for batch in batches:
+        pending.append(
+            [(name, pool.submit(_attempt, read, audio)) for name, audio in batch]
+        )
+        if len(pending) > BATCHES_AHEAD:
+            yield [(name, job.result()) for name, job in pending.popleft()]
+    while pending:
+        yield [(name, job.result()) for name, job in pending.popleft()]
+
+
+def plan_batches(
+    utterances: Iterable[tuple[str, str]], batch_seconds: float, pool: Executor
+) -> list[list[tuple[str, str]]]:
+    """Group recordings of similar length, longest first.
+
+    Args:
+        utterances: Pairs of (utterance, audio).
+        batch_seconds: Bound on rows times longest. A recording whose length is not
+            known before it is read (a pipe, a broken file) is a batch of its own.
+        pool: Where to look up lengths.
+    """
+    utterances = list(utterances)
+    seconds = list(pool.map(_seconds, (audio for _, audio in utterances)))
+    batches = [
+        [item]
+        for item, length in zip(utterances, seconds, strict=True)
+        if length is None
+    ]
+    known = [(s, u) for s, u in zip(seconds, utterances, strict=True) if s is not None]
+    longest = None
+    for length, item in sorted(known, key=lambda pair: -pair[0]):
+        if longest is not None and (len(batches[-1]) + 1) * longest <= batch_seconds:
+            batches[-1].append(item)
+        else:
+            batches.append([item])
+            longest = length
+    return batches
+
+
+def reader(sample_rate: int, allow_pipes: bool) -> Callable[[str], np.ndarray]:
+    """Return the function from audio to waveform (S,) at ``sample_rate``."""
+    return lambda audio: read_audio(audio, sample_rate, allow_pipes=allow_pipes)
+
+
+def reading_pool(num_workers: int) -> ThreadPoolExecutor:
+    """Return a pool of reading threads, at least one."""
+    return ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="read")
+
+
+def _attempt(read: Callable[[str], np.ndarray], audio: str) -> np.ndarray | SVError:
+    try:
+        return read(audio)
+    except SVError as e:
+        return e
+    except Exception as e:  # decoders raise anything
+        return SVError(f"{audio}: cannot be decoded ({type(e).__name__}: {e})")
+
+
+def _seconds(audio: str) -> float | None:
+    if audio.rstrip().endswith("|"):
+        return None
+    try:
+        num_samples, rate, _ = audio_info(audio)
+        return num_samples / rate
+    except Exception:  # what is wrong is told when it is read
+        return None
