@@ -3,8 +3,8 @@
 #
 #   tools/setup_env.sh [--python PROGRAM]
 #
-# Called again it ends at once, unless setup.py, the constraints or the project's place have
-# changed. A set-up that was killed is repeated; a second caller waits for the first.
+# Called again it ends at once, unless the metadata in pyproject.toml, the constraints or the
+# project's place have changed. A set-up that was killed is repeated; a second caller waits.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
@@ -17,7 +17,11 @@ fail() {
 }
 
 wanted() { # what the environment depends on
-    { echo "${root}" && cat "${root}/setup.py" "${root}/tools/constraints.txt"; } | cksum
+    {
+        echo "${root}"
+        sed '/^\[tool\./,$d' "${root}/pyproject.toml" # the package's metadata
+        cat "${root}/tools/constraints.txt"
+    } | cksum
 }
 
 complete() {
@@ -68,7 +72,7 @@ python=
 while [ $# -gt 0 ]; do
     case "$1" in
         --python) python=${2:?setup_env.sh: --python needs a program} && shift 2 ;;
-        -h | --help) sed -n '2,7s/^# \{0,1\}//p' "$0" && exit 0 ;;
+        -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
         *) fail "unknown option $1 (--help lists them)" ;;
     esac
 done

@@ -6,7 +6,7 @@ setup() {
     cd "${BATS_TEST_TMPDIR}" || return 1
     mkdir project project/tools project/espnet2_sv bin
     cp "${root}"/tools/{setup_env.sh,activate_python.sh,constraints.txt} project/tools/
-    cp "${root}/setup.py" project/
+    cp "${root}"/{setup.py,pyproject.toml} project/
     touch project/espnet2_sv/__init__.py
     setup_env=${BATS_TEST_TMPDIR}/project/tools/setup_env.sh
     cat > bin/python3 <<'PYTHON'
@@ -42,11 +42,17 @@ runs() {
     echo "numpy==1.0" >> project/tools/constraints.txt
     run "${setup_env}" --python "${python}"
     [ "$(runs)" -eq 2 ]
+    sed -i 's/^dependencies = \[/&"jiwer", /' project/pyproject.toml
+    run "${setup_env}" --python "${python}"
+    [ "$(runs)" -eq 3 ]
+    printf '[tool.other]\nline-length = 1\n' >> project/pyproject.toml
+    run "${setup_env}" --python "${python}"
+    [ "$(runs)" -eq 3 ]
     mv project elsewhere
     mkdir project
     run elsewhere/tools/setup_env.sh --python "${python}"
     [ "$status" -eq 0 ]
-    [ "$(runs)" -eq 3 ]
+    [ "$(runs)" -eq 4 ]
 }
 
 @test "a killed set-up is repeated" {
@@ -101,7 +107,7 @@ runs() {
 
 @test "activation builds the environment on first use and puts python and python3 on PATH" {
     mkdir path
-    for program in bash perl cksum cat dirname df awk rm mv mkdir cp; do
+    for program in bash perl cksum cat dirname df awk rm mv mkdir cp sed; do
         ln -s "$(command -v "${program}")" path/
     done
     cp "${python}" path/python3.12
