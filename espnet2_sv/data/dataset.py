@@ -139,37 +139,23 @@ class TrainDataset(torch.utils.data.Dataset):
 
 
 class EmbedDataset(torch.utils.data.Dataset):
-    """Whole utterances; item ``i`` is ``(utterance, (S,) float32)`` or ``(utterance, SVError)``."""
+    """Whole utterances; item ``i`` is entry ``i`` of the table."""
 
-    def __init__(
-        self,
-        wavs: KaldiTable,
-        *,
-        sample_rate: int,
-        max_seconds: float | None = None,
-        allow_pipes: bool = False,
-    ):
-        """Read from ``wavs`` at ``sample_rate`` Hz, at most the first ``max_seconds``."""
+    def __init__(self, wavs: KaldiTable, sample_rate: int):
+        """Read from ``wavs`` at ``sample_rate`` Hz."""
         self.wavs = wavs
         self.sample_rate = sample_rate
-        self.max_seconds = max_seconds
-        self.allow_pipes = allow_pipes
 
     def __len__(self) -> int:
         return len(self.wavs)
 
-    def __getitem__(self, index: int) -> tuple[str, np.ndarray | SVError]:
-        """Utterance ``index``, an entry of the table."""
+    def __getitem__(self, index: int) -> tuple[str, np.ndarray] | SVError:
+        """Return utterance and speech (S,) float32, or the error, as a value."""
         utt = self.wavs.key(index)
         try:
-            return utt, read_audio(
-                self.wavs.value(index),
-                self.sample_rate,
-                duration=self.max_seconds,
-                allow_pipes=self.allow_pipes,
-            )
+            return utt, read_audio(self.wavs.value(index), self.sample_rate)
         except SVError as e:
-            return utt, SVError(f"utterance {utt}: {e}")
+            return SVError(f"utterance {utt}: {e}")
 
 
 def collate_train(examples: Sequence[Example | SVError]):
@@ -192,15 +178,16 @@ def collate_train(examples: Sequence[Example | SVError]):
     }
 
 
-def collate_embed(examples: Sequence[tuple[str, np.ndarray | SVError]]):
-    """Zero-pad utterances: ids, speech (B, S), speech_lengths (B,), and a list ``failed``."""
-    good = [(utt, x) for utt, x in examples if not isinstance(x, SVError)]
-    lengths = [len(x) for _, x in good]
-    speech = np.zeros((len(good), max(lengths, default=0)), np.float32)
-    for row, (_, x) in zip(speech, good, strict=True):
+def collate_embed(examples: Sequence[tuple[str, np.ndarray] | SVError]):
+    """Zero-pad utterances: ids, and speech (B, S) with speech_lengths (B,)."""
+    for example in examples:
+        if isinstance(example, SVError):
+            return example
+    lengths = [len(x) for _, x in examples]
+    speech = np.zeros((len(examples), max(lengths)), np.float32)
+    for row, (_, x) in zip(speech, examples, strict=True):
         row[: len(x)] = x
-    return [utt for utt, _ in good], {
+    return [utt for utt, _ in examples], {
         "speech": torch.from_numpy(speech),
         "speech_lengths": torch.tensor(lengths, dtype=torch.long),
-        "failed": [(utt, str(x)) for utt, x in examples if isinstance(x, SVError)],
     }

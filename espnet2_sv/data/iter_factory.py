@@ -1,12 +1,14 @@
 """ESPnet iterator factories for training and for embedding."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
 
 from espnet2_sv.data.augment import Augmenter
+from espnet2_sv.data.batches import measure, plan_batches
 from espnet2_sv.data.dataset import (
     CropPosteriors,
     EmbedDataset,
@@ -15,8 +17,6 @@ from espnet2_sv.data.dataset import (
     collate_train,
 )
 from espnet2_sv.data.labels import SpeakerLabels
-from espnet2_sv.data.lengths import bucket, measure
-from espnet2_sv.data.loader import CheckedLoader
 from espnet2_sv.data.sampler import SpeakerBatchSampler
 from espnet2_sv.data.speeds import Speeds
 from espnet2_sv.data.table import KaldiTable
@@ -101,7 +101,7 @@ class TrainIterFactory(AbsIterFactory):
         self.num_workers = num_workers
         self.pin_memory = pin_memory
 
-    def build_iter(self, epoch: int, shuffle: bool | None = None) -> CheckedLoader:
+    def build_iter(self, epoch: int, shuffle: bool | None = None) -> "CheckedLoader":
         """Batches of ``epoch`` (from 1); ``shuffle`` changes nothing, order is always random."""
         return CheckedLoader(
             self.dataset,
@@ -113,23 +113,18 @@ class TrainIterFactory(AbsIterFactory):
 
 
 class EmbedIterFactory(AbsIterFactory):
-    """Every utterance once, in full, batched with others of about its length.
+    """Every wanted utterance once, in full, batched with others of similar length.
 
     Each item is ``(utterance ids, {"speech": (B, S) float32 zero-padded,
     "speech_lengths": (B,) int64})``. Batches come longest first and are the same in
     every run; rank r takes every W-th batch, from the r-th on, so ranks get about the
     same amount of speech, in numbers of batches that can differ by one.
-
-    What cannot be read raises an SVError naming the utterance. With
-    ``on_error="collect"`` it is reported instead: the dictionary then always has the
-    key ``"failed"``, a list of ``(utterance, reason)``; utterance ids and tensors leave
-    these out and can be empty (B = 0).
     """
 
     def __init__(
         self,
         wav_scp: Table,
-        utterances: Iterable[str] | None = None,
+        utterances: Iterable[str],
         *,
         sample_rate: int,
         batch_size: int,
@@ -138,96 +133,92 @@ class EmbedIterFactory(AbsIterFactory):
         world_size: int = 1,
         equal_lengths_only: bool = False,
         pin_memory: bool = False,
-        max_seconds: float | None = None,
-        batch_seconds: float | None = None,
-        utt2dur: Table | None = None,
-        allow_pipes: bool = False,
-        on_error: str = "raise",
     ):
-        """Plan the batches; reads the header of each file unless ``utt2dur`` is given.
+        """Read the headers of the recordings and plan the batches.
 
         Args:
-            wav_scp: Audio per utterance.
-            utterances: Which to read, repetitions counting once; None means all.
-            sample_rate: Hz.
-            batch_size: Most utterances per batch.
+            wav_scp: Audio of each utterance.
+            utterances: Utterances to read; repetitions count once.
+            sample_rate: Sampling rate in Hz.
+            batch_size: Maximum number of utterances per batch.
             num_workers: Loading processes.
-            rank: This process.
+            rank: Index of this process.
             world_size: Number of processes.
             equal_lengths_only: Batch only utterances of exactly equal length, so that
                 nothing is padded (for models whose output depends on padding).
-                Recordings whose header does not tell the exact length (m4a, pipes) then
-                come alone.
+                Recordings whose header does not give the exact length (m4a) then get a
+                batch of their own.
             pin_memory: As in ``DataLoader``.
-            max_seconds: Read at most this much of each utterance, from its beginning.
-            batch_seconds: Most seconds per batch, padding included; a longer utterance
-                is alone.
-            utt2dur: Seconds per utterance, to save reading headers; for utterances that
-                it does not hold, and with ``equal_lengths_only``, headers are read all
-                the same.
-            allow_pipes: Whether ``wav_scp`` may hold commands.
-            on_error: ``"raise"`` or ``"collect"``.
 
         Raises:
-            SVError: An utterance that ``wav_scp`` does not have; with ``"raise"`` also
-                what is wrong with a header.
+            SVError: An utterance that ``wav_scp`` does not have, or a header that
+                cannot be read.
         """
-        if on_error not in ("raise", "collect"):
-            raise SVError(f"on_error is {on_error}; choose raise or collect")
         wavs = KaldiTable.of(wav_scp, "wav.scp")
         chosen = _entries(wavs, utterances)
-        self.dataset = EmbedDataset(
-            wavs,
-            sample_rate=sample_rate,
-            max_seconds=max_seconds,
-            allow_pipes=allow_pipes,
+        self.dataset = EmbedDataset(wavs, sample_rate)
+        lengths = measure(wavs, chosen, sample_rate)
+        batches = plan_batches(
+            lengths.samples,
+            max_rows=batch_size,
+            equal_lengths_only=equal_lengths_only,
+            alone=~lengths.exact if equal_lengths_only else None,
         )
-        durations = (
-            None if utt2dur is None or equal_lengths_only else KaldiTable.of(utt2dur)
-        )
-        lengths = measure(
-            wavs, chosen, sample_rate, durations, on_error == "raise", allow_pipes
-        )
-        if max_seconds is not None:
-            lengths = lengths.clipped(round(max_seconds * sample_rate))
-        most = None if batch_seconds is None else round(batch_seconds * sample_rate)
-        batches = bucket(lengths, batch_size, most, equal_lengths_only)
         self.batches = [chosen[batch].tolist() for batch in batches[rank::world_size]]
-        self.on_error = on_error
         self.num_workers = num_workers
         self.pin_memory = pin_memory
 
     def build_iter(
         self, epoch: int = 1, shuffle: bool | None = None
-    ) -> "_EmbedIterator":
-        """All batches of this rank; the arguments change nothing."""
-        loader = CheckedLoader(
+    ) -> "CheckedLoader":
+        """Return all batches of this rank; the arguments have no effect."""
+        return CheckedLoader(
             self.dataset, self.batches, collate_embed, self.num_workers, self.pin_memory
         )
-        return _EmbedIterator(loader, collect=self.on_error == "collect")
 
 
-class _EmbedIterator:
-    """Raises the first failure, or leaves failures in the batches."""
+class CheckedLoader:
+    """A ``DataLoader`` over given batches of keys, with errors of one line.
 
-    def __init__(self, loader: CheckedLoader, collect: bool):
-        self._loader = loader
-        self._collect = collect
+    The datasets return an :class:`SVError` as a value instead of raising it, because an
+    error raised in a worker reaches the main process wrapped in a traceback. It is
+    raised here.
+    """
+
+    def __init__(
+        self,
+        dataset: torch.utils.data.Dataset,
+        batches: Iterable[list],
+        collate: Callable,
+        num_workers: int,
+        pin_memory: bool = False,
+    ):
+        """Wrap ``DataLoader(dataset, batch_sampler=batches, ...)``."""
+        self._loader = torch.utils.data.DataLoader(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=num_workers,
+            pin_memory=pin_memory,
+        )
 
     def __len__(self) -> int:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[tuple[list[str], dict]]:
-        for utts, batch in self._loader:
-            if not self._collect and (failed := batch.pop("failed")):
-                raise SVError(failed[0][1])
-            yield utts, batch
+        """Yield ``(utterance ids, batch)``.
+
+        Raises:
+            SVError: An utterance cannot be read; names it.
+        """
+        for item in self._loader:
+            if isinstance(item, SVError):
+                raise item
+            yield item
 
 
-def _entries(wavs: KaldiTable, utterances: Iterable[str] | None) -> np.ndarray:
+def _entries(wavs: KaldiTable, utterances: Iterable[str]) -> np.ndarray:
     """Entries of the wanted utterances, each once, ascending."""
-    if utterances is None:
-        return np.arange(len(wavs))
     names = list(dict.fromkeys(utterances))
     entries = wavs.find(np.array([name.encode() for name in names], dtype=bytes))
     if len(names) and (missing := entries < 0).any():

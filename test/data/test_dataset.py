@@ -134,9 +134,8 @@ def test_training_examples_are_collated_for_the_model(corpus):
     assert batch["speech_lengths"].tolist() == [8000] * 3
 
 
-def test_embedding_examples_are_whole_and_padded_with_zeros(an4_wavs, tmp_path):
-    wavs = KaldiTable.from_dict(an4_wavs | {"bad": f"{tmp_path}/gone.wav"}, "wav.scp")
-    dataset = EmbedDataset(wavs, sample_rate=16000)
+def test_embedding_examples_are_whole_and_padded_with_zeros(an4_wavs):
+    dataset = EmbedDataset(KaldiTable.from_dict(an4_wavs, "wav.scp"), 16000)
     utts, batch = collate_embed([dataset[i] for i in range(len(dataset))])
     assert utts == list(an4_wavs)
     for utt, row, length in zip(
@@ -144,14 +143,11 @@ def test_embedding_examples_are_whole_and_padded_with_zeros(an4_wavs, tmp_path):
     ):
         assert np.array_equal(row[:length].numpy(), read_audio(an4_wavs[utt]))
         assert not row[length:].any()
-    ((utt, reason),) = batch["failed"]
-    assert utt == "bad"
-    assert "gone.wav: no such audio file" in reason
 
 
-def test_a_batch_of_failures_is_empty(tmp_path):
-    dataset = EmbedDataset(KaldiTable(b"u x.wav\n", "wav.scp"), sample_rate=16000)
-    utts, batch = collate_embed([dataset[0]])
-    assert utts == []
-    assert batch["speech"].shape[0] == len(batch["speech_lengths"]) == 0
-    assert [utt for utt, _ in batch["failed"]] == ["u"]
+def test_a_failure_takes_the_place_of_its_batch(an4_wavs):
+    wavs = KaldiTable.from_dict(an4_wavs | {"bad": "gone.wav"}, "wav.scp")
+    dataset = EmbedDataset(wavs, 16000)
+    failure = collate_embed([dataset[i] for i in range(len(dataset))])
+    assert isinstance(failure, SVError)
+    assert str(failure).startswith("utterance bad: gone.wav: no such audio file")
