@@ -1,31 +1,24 @@
 #!/usr/bin/env python3
-"""Find, check and unpack a pretrained ESPnet ASR model, once."""
+"""Find, check and unpack a pretrained ESPnet ASR model."""
 
 import argparse
 import contextlib
 import json
 import sys
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(
-        description="Find, check and unpack a pretrained ESPnet ASR model, once.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    """Return the command's argument parser."""
+    parser = options.make_parser(__doc__)
     parser.add_argument(
-        "--asr",
-        required=True,
-        help=(
-            "a model-zoo or Hub tag, a packed .zip, an unpacked directory with"
-            " meta.yaml, or the exp/ directory of a training run"
-        ),
+        "--asr", required=True, metavar="SOURCE", help=f"ASR model: {options.SOURCE}"
     )
-    parser.add_argument("--outdir", required=True, help="the folder to make")
+    options.add_output_dir(parser, "Folder to write the unpacked model to", "--outdir")
     parser.add_argument(
-        "--json", action="store_true", help="print the summary as one JSON object"
+        "--json", action="store_true", help="Print the summary as one JSON object"
     )
     return parser
 
@@ -35,8 +28,8 @@ def main(cmd: list[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet2_sv.asr.resolve import resolve_asr
 
-    with contextlib.redirect_stdout(sys.stderr):  # nothing but the summary on stdout
-        summary = resolve_asr(args.asr, args.outdir)
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the summary only
+        summary = resolve_asr(args.asr, args.output_dir)
     if args.json:
         print(json.dumps(summary))
         return

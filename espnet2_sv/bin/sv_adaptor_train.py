@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """Train a speaker adaptor on a frozen ASR model."""
 
+import argparse
+
+from espnet2_sv.bin import sv_train
 from espnet2_sv.bin.cli import run
-from espnet2_sv.tasks.adaptor import SVAdaptorTask
 
 
-def get_parser():
-    """Return the parser of the training options: ESPnet's and the task's."""
-    return SVAdaptorTask.get_parser()
+def get_parser() -> argparse.ArgumentParser:
+    """Return the argument parser: ESPnet's training options and the task's own."""
+    return sv_train.get_parser("adaptor")
 
 
-def main(cmd=None):
-    """Train as the command line says."""
-    SVAdaptorTask.main(cmd=cmd)
+def main(cmd: list[str] | None = None) -> None:
+    """Train a model."""
+    sv_train.main(cmd, task="adaptor")
 
 
 if __name__ == "__main__":

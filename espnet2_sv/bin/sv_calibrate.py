@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Calibrate scores to log-likelihood ratios, on trials of held-out training speakers."""
+"""Calibrate scores to log-likelihood ratios."""
 
 import argparse
 import logging
 from pathlib import Path
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.calibration import Calibration, by_side, fit_calibration
@@ -14,56 +15,88 @@ from espnet2_sv.scoring.trials import read_trials
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Calibrate scores to log-likelihood ratios by logistic regression, trained on"
+        " trials of held-out training speakers. Writes calibration.json beside each"
+        " output."
     )
     training = parser.add_argument_group("training")
-    training.add_argument("--train_scores", help="scores of the training trials")
     training.add_argument(
-        "--train_trials", help="the training trials, as of sv_make_trials"
+        "--train_scores", metavar="FILE", help="Scores of the training trials"
     )
     training.add_argument(
-        "--p_target", type=float, default=0.5, help="prior for which the fit is best"
+        "--train_trials",
+        metavar="FILE",
+        help="Training trials, e.g. from sv_make_trials",
+    )
+    training.add_argument(
+        "--p_target",
+        type=float,
+        default=0.5,
+        help="Target prior for which the fit is optimal",
     )
     training.add_argument(
         "--score_kind",
         default="cosine",
-        help="what the scores are (cosine, as_norm); recorded",
+        help="Kind of the scores (cosine, as_norm), recorded in calibration.json",
     )
     training.add_argument(
-        "--calibration", help="apply this calibration.json; train nothing"
+        "--calibration",
+        metavar="FILE",
+        help="Apply this calibration.json instead of training one",
     )
     applying = parser.add_argument_group("applying")
     applying.add_argument(
-        "--scores", nargs="+", required=True, help="score files to calibrate"
+        "--scores",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="Score files to calibrate",
     )
-    applying.add_argument(
-        "--output", nargs="+", required=True, help="a file for each of --scores"
+    options.add_output(
+        applying, "Calibrated score file, one for each of --scores", several=True
     )
     quality = parser.add_argument_group(
-        "quality measures", "of the names in the training trials and in all score files"
+        "quality measures",
+        "Give them for all utterances of the training trials and of the score files.",
     )
     quality.add_argument(
-        "--utt2dur", nargs="+", default=[], help="seconds: use durations"
+        "--utt2dur",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="Durations in seconds; calibrate with durations",
     )
     quality.add_argument(
         "--enroll_scp",
         nargs="+",
         default=[],
-        help="enrolment embeddings: use magnitudes",
-    )
-    quality.add_argument("--test_scp", nargs="+", default=[], help="test embeddings")
-    quality.add_argument(
-        "--cohort_scp", help="embeddings of impostors: use cohort means"
+        metavar="FILE",
+        help="Enrolment embeddings; calibrate with embedding magnitudes",
     )
     quality.add_argument(
-        "--cohort_utt2spk", help="speakers of the cohort, to average each"
+        "--test_scp", nargs="+", default=[], metavar="FILE", help="Test embeddings"
     )
     quality.add_argument(
-        "--top_n", type=int, default=300, help="impostors in a cohort mean"
+        "--cohort_scp",
+        metavar="FILE",
+        help="Cohort embeddings; calibrate with mean cohort scores",
     )
-    quality.add_argument("--enroll_spk2utt", help="utterances of enrolled models")
+    quality.add_argument(
+        "--cohort_utt2spk",
+        metavar="FILE",
+        help="Speakers of the cohort; average the embeddings of each speaker",
+    )
+    quality.add_argument(
+        "--top_n",
+        type=int,
+        default=300,
+        help="Number of closest cohort members in a mean cohort score",
+    )
+    quality.add_argument(
+        "--enroll_spk2utt", metavar="FILE", help="Utterances of the enrolled models"
+    )
     return parser
 
 

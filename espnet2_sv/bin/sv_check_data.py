@@ -6,6 +6,7 @@ import logging
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.check_audio import LEVELS
 from espnet2_sv.data.checks import check_data_dir
@@ -13,86 +14,72 @@ from espnet2_sv.errors import SVError
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Check a Kaldi data directory: tables complete, sorted and consistent,"
-            " audio there and readable, trials sound. One line per problem; exit status"
-            " 1 if there is one."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Check a Kaldi data directory: tables complete, sorted and consistent, audio"
+        " present and readable, trials well-formed. Prints one line per problem; the"
+        " exit status is 1 if there are any."
     )
     parser.add_argument(
-        "data_dir", metavar="DIR", help="holds wav.scp, utt2spk, spk2utt"
+        "data_dir",
+        metavar="DIR",
+        help="Kaldi data directory with wav.scp, utt2spk and spk2utt",
     )
     parser.add_argument(
         "--train",
         type=str2bool,
         default=False,
-        help="it is for training: speakers are needed",
+        help="The data is for training, so speakers are required",
     )
     parser.add_argument(
         "--trials",
         nargs="+",
         default=[],
-        metavar="F",
-        help="trial lists over its utterances",
+        metavar="FILE",
+        help="Trial lists over its utterances",
     )
     parser.add_argument(
         "--against",
         nargs="+",
         default=[],
         metavar="DIR",
-        help="data directories that must share no speaker and no utterance with it",
+        help="Data directories that must not share speakers or utterances with it",
     )
     parser.add_argument(
         "--check_audio",
         choices=LEVELS,
         default="header",
         help=(
-            "header: open each file; full: decode it all, looking for NaN, silence,"
-            " truncation"
+            "header: open each file; full: decode each file and look for NaN, silence"
+            " and truncation"
         ),
     )
-    parser.add_argument(
-        "--sample_rate",
-        type=int,
-        default=16000,
-        help="Hz; recordings at others are a warning",
+    options.add_sample_rate(
+        parser, "Expected sampling rate in Hz; other rates give a warning"
     )
-    parser.add_argument(
-        "--allow_pipes",
-        type=str2bool,
-        default=False,
-        help="run the commands in wav.scp",
-    )
+    options.add_allow_pipes(parser)
     parser.add_argument(
         "--utt2dur",
-        metavar="F",
-        help="write each recording's seconds, if there are no problems",
+        metavar="FILE",
+        help="Write the duration of each utterance in seconds, if no problem is found",
     )
-    parser.add_argument(
-        "--shard",
-        metavar="I/N",
-        help=(
-            "look at the I-th of N shares of the audio and nothing else, for cluster"
-            " jobs; --check_audio none looks at the rest"
-        ),
+    options.add_shard(
+        parser,
+        "Check only the audio of the I-th of N splits, for cluster jobs;"
+        " --check_audio none checks the rest",
     )
-    parser.add_argument(
-        "--nj", type=int, default=1, help="processes that look at audio"
-    )
+    options.add_jobs(parser, "Number of processes that check audio", default=1)
     parser.add_argument(
         "--max_listed",
         type=int,
         default=50,
-        help="lines per kind of problem; more are counted",
+        help="Lines printed per kind of problem; further ones are only counted",
     )
     return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Check, print what is wrong, raise SVError if anything is."""
+    """Check the directory and print its problems; raise SVError if there are any."""
     args = get_parser().parse_args(cmd)
     findings = check_data_dir(
         args.data_dir,

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Compare systems over several trial lists and training seeds."""
+"""Compare systems over several trial lists and seeds."""
 
 import argparse
 import json
 from pathlib import Path
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.fileio import atomic_write, require_writable
 from espnet2_sv.scoring.comparison import compare
@@ -14,44 +15,36 @@ from espnet2_sv.scoring.plan import Plan
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        __doc__,
         epilog=(
-            "The trials of all parts are pooled; a speaker of one part is another"
-            " person than any of another part. Speakers and, where a system has"
-            " several, seeds are resampled."
+            "The trials of all parts are pooled; the speakers of different parts are"
+            " taken as different people. The bootstrap resamples speakers and, where a"
+            " system has several, training seeds."
         ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument(
         "--plan",
         required=True,
+        metavar="FILE",
         help=(
             "YAML file with parts (name, trials, utt2spk), systems (name, description,"
-            " system: paths of system.json, runs: one 'part: scores' map a seed) and"
+            " system: paths of system.json, runs: one 'part: scores' map per seed) and"
             " comparisons (system, against, title); paths are relative to the working"
             " directory"
         ),
     )
+    options.add_output_dir(parser, "Folder for comparison.json and comparison.md")
     parser.add_argument(
-        "--output_dir", required=True, help="gets comparison.json, comparison.md"
+        "--title", default="Comparison", help="Heading of comparison.md"
     )
-    parser.add_argument(
-        "--title", default="Comparison", help="heading of comparison.md"
-    )
-    parser.add_argument(
-        "--bootstrap_samples",
-        type=int,
-        default=1000,
-        help="resamplings; 0 for no intervals",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling")
+    options.add_resampling(parser)
     return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Compare the systems and write what was found."""
+    """Compare the systems and write the results."""
     args = get_parser().parse_args(cmd)
     plan = Plan.read(args.plan)
     require_writable(args.output_dir)
@@ -62,7 +55,7 @@ def main(cmd: list[str] | None = None) -> None:
         f.write(page)
     with atomic_write(
         folder / "comparison.json"
-    ) as f:  # last: its presence says all is there
+    ) as f:  # last: it marks a complete result
         f.write(json.dumps(comparison, indent=2) + "\n")
     print(page)
 

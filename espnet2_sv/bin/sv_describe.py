@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Count what a speaker model holds and computes, for the table of results."""
+"""Count the parameters and operations of a speaker model."""
 
 import argparse
 import json
 from pathlib import Path
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
@@ -13,26 +14,31 @@ from espnet2_sv.scoring.text_errors import character_error_rate
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    """Return the command's argument parser."""
+    parser = options.make_parser(__doc__)
     model = parser.add_mutually_exclusive_group(required=True)
-    model.add_argument("--model", help="tag, zip, directory or exp/ directory")
+    model.add_argument(
+        "--model", metavar="SOURCE", help=f"Speaker model: {options.SOURCE}"
+    )
     model.add_argument(
         "--system",
-        help="JSON that sv_embed --system has written: the model is not counted again",
+        metavar="FILE",
+        help="Description written by sv_embed --system, instead of counting again",
     )
-    parser.add_argument("--asr", help="the ASR model that an adaptor reads")
-    parser.add_argument(
-        "--output",
-        required=True,
-        help="JSON; named system.json, sv_results puts it in its table",
+    options.add_adaptor_asr(parser)
+    options.add_output(
+        parser, "JSON file to write; sv_results reads it if it is named system.json"
     )
-    parser.add_argument("--text", help="reference text of a set that was recognised")
-    parser.add_argument("--text_asr_alone", help="its text by the ASR model alone")
     parser.add_argument(
-        "--text_joint", help="its text by sv_joint, beside the embeddings"
+        "--text", metavar="FILE", help="Reference transcripts of a recognised set"
+    )
+    parser.add_argument(
+        "--text_asr_alone",
+        metavar="FILE",
+        help="Its transcripts by the ASR model alone",
+    )
+    parser.add_argument(
+        "--text_joint", metavar="FILE", help="Its transcripts by sv_joint"
     )
     return parser
 
@@ -43,7 +49,7 @@ def main(cmd: list[str] | None = None) -> None:
     texts = {"cer_asr_alone": args.text_asr_alone, "cer_joint": args.text_joint}
     if any(texts.values()) and not args.text:
         raise SVError(
-            "--text_asr_alone and --text_joint are compared with --text: give it"
+            "--text_asr_alone and --text_joint need the reference: give --text"
         )
     if args.system:
         system = read_system(Path(args.system))

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""Train a speaker verification model with an ASR model as its teacher."""
+"""Train a speaker model with an ASR model as its teacher."""
 
+import argparse
+
+from espnet2_sv.bin import sv_train
 from espnet2_sv.bin.cli import run
-from espnet2_sv.tasks.distill import SVDistillTask
 
 
-def get_parser():
-    """Return the parser of the training options: ESPnet's and the task's."""
-    return SVDistillTask.get_parser()
+def get_parser() -> argparse.ArgumentParser:
+    """Return the argument parser: ESPnet's training options and the task's own."""
+    return sv_train.get_parser("distill")
 
 
-def main(cmd=None):
-    """Train as the command line says."""
-    SVDistillTask.main(cmd=cmd)
+def main(cmd: list[str] | None = None) -> None:
+    """Train a model."""
+    sv_train.main(cmd, task="distill")
 
 
 if __name__ == "__main__":

@@ -5,83 +5,51 @@ import argparse
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 
 
-def get_parser(several: bool = True) -> argparse.ArgumentParser:
-    """Return the command-line parser.
+def get_parser() -> argparse.ArgumentParser:
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Embed every utterance of a wav.scp. Writes xvector.ark, xvector.scp, utt2dur"
+        " and failed. Run it again after an interruption to continue."
+    )
+    add_embedding_options(parser, several=True)
+    parser.add_argument(
+        "--system",
+        metavar="FILE",
+        help="Also write a description of the model (JSON), as sv_describe does",
+    )
+    return parser
+
+
+def add_embedding_options(
+    parser: argparse.ArgumentParser, several: bool = False
+) -> None:
+    """Add the options of extracting embeddings.
 
     Args:
-        several: Whether several lists can be given, and a file for the model's
-            description.
+        parser: The parser of sv_embed or sv_joint.
+        several: Whether several lists can be given.
     """
-    nargs = "+" if several else None
-    parser = argparse.ArgumentParser(
-        description=(
-            "Embed every utterance of a wav.scp. Writes xvector.ark, xvector.scp,"
-            " utt2dur and failed; run again after a kill to go on."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    options.add_model(parser)
+    options.add_wav_scp(parser, several)
+    options.add_output_dir(
+        parser,
+        "Folder to write" + ", one for each of --wav_scp" * several,
+        several=several,
     )
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="SOURCE",
-        help=(
-            "speaker model: a zoo or Hub tag, a packed zip, an unpacked or an exp"
-            " directory"
-        ),
-    )
-    parser.add_argument(
-        "--asr",
-        default=None,
-        metavar="SOURCE",
-        help=(
-            "ASR model that a speaker adaptor reads, if neither its package holds it"
-            " nor is it where training had it"
-        ),
-    )
-    parser.add_argument(
-        "--wav_scp",
-        required=True,
-        nargs=nargs,
-        metavar="F",
-        help="utterance and audio a line",
-    )
-    parser.add_argument(
-        "--output_dir",
-        required=True,
-        nargs=nargs,
-        metavar="D",
-        help="where to write" + (", one for each list" if several else ""),
-    )
-    if several:
-        parser.add_argument(
-            "--system",
-            metavar="F",
-            help="also write what sv_describe tells of the model: JSON",
-        )
-    parser.add_argument(
-        "--ngpu", type=int, default=0, help="GPUs, one process each; 0: the CPU"
-    )
-    parser.add_argument("--nj", type=int, default=1, help="processes on the CPU")
-    parser.add_argument(
-        "--num_workers", type=int, default=2, help="threads a process that read audio"
-    )
-    parser.add_argument(
-        "--batch_seconds",
-        type=float,
-        default=240.0,
-        help="padded length of a batch, in seconds",
-    )
+    options.add_extraction(parser)
     parser.add_argument(
         "--max_seconds",
         type=float,
         default=120.0,
         help=(
-            "a longer recording is embedded in equal pieces, whose length-normalised"
-            " embeddings are averaged, weighted by duration"
+            "Longer recordings are embedded in equal pieces of at most this many"
+            " seconds; the length-normalised embeddings of the pieces are averaged,"
+            " weighted by duration"
         ),
     )
     parser.add_argument(
@@ -89,59 +57,47 @@ def get_parser(several: bool = True) -> argparse.ArgumentParser:
         default="float32",
         choices=("float32", "float16", "bfloat16"),
         help=(
-            "float16 and bfloat16 are mixed precision: faster on a GPU, not exact to"
-            " the batch"
+            "float16 and bfloat16 use mixed precision: faster on a GPU, but embeddings"
+            " then depend slightly on the batch"
         ),
     )
     parser.add_argument(
         "--skip_bad",
         type=str2bool,
         default=False,
-        help="go on after a recording that cannot be embedded, and list it in D/failed",
-    )
-    parser.add_argument(
-        "--allow_pipes",
-        type=str2bool,
-        default=False,
-        help="run the commands in the wav.scp",
+        help="Skip recordings that cannot be embedded and list them in DIR/failed",
     )
     parser.add_argument(
         "--resume",
         type=str2bool,
         default=True,
-        help="use what an earlier run has finished",
+        help="Keep the finished part of an earlier run",
     )
-    parser.add_argument(
-        "--shard",
-        default=None,
-        metavar="I/N",
-        help="do the I-th of N shares, for cluster jobs; a last call without it merges",
+    options.add_shard(
+        parser,
+        "Process the I-th of N splits, for cluster jobs; a final call without it"
+        " merges them",
     )
     parser.add_argument(
         "--shard_size",
         type=int,
-        default=None,
         help=(
-            "utterances that are kept together, by default 16 to 256; a kill costs at"
-            " most this for each process"
+            "Utterances written at a time, 16 to 256 by default; an interruption loses"
+            " at most this many per process"
         ),
     )
     parser.add_argument(
-        "--model_file",
-        default=None,
-        metavar="F",
-        help="weights; by default the model's best",
+        "--model_file", metavar="FILE", help="Weights; default: the best of the model"
     )
-    return parser
 
 
-def main(cmd=None):
-    """Embed as the command line says."""
+def main(cmd: list[str] | None = None) -> None:
+    """Embed the utterances."""
     args = vars(get_parser().parse_args(cmd))
     wav_scps, output_dirs = args.pop("wav_scp"), args.pop("output_dir")
     if len(wav_scps) != len(output_dirs):
         raise SVError(
-            f"--output_dir: give one folder for each of {len(wav_scps)} --wav_scp"
+            f"--output_dir: give one folder for each of the {len(wav_scps)} --wav_scp"
         )
     from espnet2_sv.inference.embedder import embed_wav_scps
 

@@ -1,66 +1,54 @@
 #!/usr/bin/env python3
-"""Copy a Kaldi data directory, converting only the audio that needs it."""
+"""Copy a Kaldi data directory and convert audio where needed."""
 
 import argparse
 import logging
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.formatting import AUDIO_FORMATS, format_data_dir
 from espnet2_sv.errors import SVError
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Copy a Kaldi data directory. Audio that is mono, at the wanted rate and no"
-            " command stays where it is; the rest is converted to 16-bit files in"
-            " OUTPUT_DIR/audio (mean of the channels, cut by segments). Writes utt2dur."
-            " Run again after a kill to go on."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Copy a Kaldi data directory. Mono files at the requested sampling rate stay"
+        " where they are; other audio is converted to 16-bit files in OUTPUT_DIR/audio"
+        " (channels averaged, cut by segments). Writes utt2dur. Run it again after an"
+        " interruption to continue."
     )
     parser.add_argument(
-        "--data_dir", required=True, metavar="D", help="with wav.scp and the rest"
+        "--data_dir", required=True, metavar="DIR", help="Kaldi data directory"
     )
-    parser.add_argument(
-        "--output_dir", required=True, metavar="D2", help="the directory to make"
-    )
-    parser.add_argument("--sample_rate", type=int, default=16000, help="Hz")
+    options.add_output_dir(parser, "Kaldi data directory to write")
+    options.add_sample_rate(parser)
     parser.add_argument(
         "--audio_format",
         choices=AUDIO_FORMATS,
         default="flac",
-        help="of what is converted",
+        help="Format of converted audio",
     )
     parser.add_argument(
         "--convert_containers",
         type=str2bool,
         default=False,
-        help="convert m4a, aac and webm, too: more disk, faster training",
+        help="Also convert m4a, aac and webm: takes more disk, but reads faster",
     )
-    parser.add_argument(
-        "--allow_pipes",
-        type=str2bool,
-        default=False,
-        help="run the commands in wav.scp",
+    options.add_allow_pipes(parser)
+    options.add_shard(
+        parser,
+        "Convert the I-th of N splits, for cluster jobs; a final call without it"
+        " writes the tables",
     )
-    parser.add_argument(
-        "--shard",
-        metavar="I/N",
-        help=(
-            "do the I-th of N shares, for cluster jobs; a last call without it writes"
-            " the tables"
-        ),
-    )
-    parser.add_argument("--nj", type=int, default=4, help="processes")
+    options.add_jobs(parser, "Number of processes")
     return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Format; print what is wrong with single utterances, raise SVError if anything is."""
+    """Format and print the problems of utterances; raise SVError if there are any."""
     args = get_parser().parse_args(cmd)
     findings = format_data_dir(
         args.data_dir,
@@ -83,7 +71,7 @@ def main(cmd: list[str] | None = None) -> None:
     logging.info(
         "%s: %s",
         args.output_dir,
-        f"share {args.shard} is done" if args.shard else "done",
+        f"split {args.shard} is done" if args.shard else "done",
     )
 
 

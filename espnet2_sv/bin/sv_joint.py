@@ -1,18 +1,14 @@
 #!/usr/bin/env python3
-"""Transcribe and embed every utterance of a wav.scp, from one encoder pass."""
+"""Transcribe and embed utterances from one encoder pass."""
 
 import argparse
 import logging
 
-from espnet2_sv.bin import sv_embed
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
+from espnet2_sv.bin.sv_embed import add_embedding_options
 
-DESCRIPTION = """\
-Transcribe every utterance of a wav.scp and embed its speaker, from one pass of the ASR model's
-encoder. Writes text, xvector.ark, xvector.scp, utt2dur and failed; run again after a kill to go on.
-"""
-# Options of ESPnet's asr_inference that have an option here; others go into
-# --decode_config.
+# Options of ESPnet's asr_inference that are options here; --decode_config takes all.
 DECODING = {
     "beam_size": int,
     "ctc_weight": float,
@@ -23,46 +19,45 @@ DECODING = {
     "lm_train_config": str,
     "lm_file": str,
 }
-# Entries of decoding configurations that are about how to run, and not about the
-# result.
+# Entries of decoding configurations that do not change the result.
 NOT_DECODING = ("batch_size", "dtype", "log_level", "ngpu", "num_workers", "seed")
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser: sv_embed's options and those of decoding."""
-    parser = sv_embed.get_parser(several=False)
-    parser.description = DESCRIPTION
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Transcribe every utterance of a wav.scp and embed its speaker, from one pass"
+        " of the ASR model's encoder. Writes text, xvector.ark, xvector.scp, utt2dur"
+        " and failed. Run it again after an interruption to continue."
+    )
+    add_embedding_options(parser)
     group = parser.add_argument_group("decoding")
     group.add_argument(
         "--decode",
         choices=("greedy", "beam"),
-        default=None,
         help=(
-            "greedy: the best token of each frame (CTC); beam: ESPnet's beam search"
-            " with the ASR model's decoder, or a transducer's own search; by default"
-            " greedy, for a transducer beam"
+            "greedy: best CTC token of each frame; beam: ESPnet's beam search with the"
+            " ASR model's decoder, or the search of a transducer. Default: beam for a"
+            " transducer, else greedy"
         ),
     )
     group.add_argument(
         "--decode_config",
-        default=None,
         metavar="YAML",
-        help="ESPnet decoding configuration for beam; the options below go before it",
+        help="ESPnet decoding configuration for beam; the options below override it",
     )
     for name, kind in DECODING.items():
-        group.add_argument(
-            f"--{name}", type=kind, default=None, help="as in ESPnet, for beam"
-        )
+        group.add_argument(f"--{name}", type=kind, help="As in ESPnet, for beam")
     return parser
 
 
-def main(cmd=None):
-    """Transcribe and embed as the command line says."""
+def main(cmd: list[str] | None = None) -> None:
+    """Transcribe and embed the utterances."""
     args = vars(get_parser().parse_args(cmd))
     from espnet2_sv.inference.embedder import recognise_wav_scp
     from espnet2_sv.zoo.checkpoint import load_config
 
-    # ESPnet tells of every utterance that it decodes
+    # ESPnet logs every utterance that it decodes
     logging.getLogger("espnet2").setLevel(logging.WARNING)
     path = args.pop("decode_config")
     decoding = load_config(path) if path else {}

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Make a trial list from speakers, with short and long utterances in equal parts."""
+"""Make a trial list, balanced over short and long utterances."""
 
 import argparse
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
@@ -11,36 +12,50 @@ from espnet2_sv.scoring.trial_lists import CONDITIONS, make_condition_trials
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Make a random trial list. With --utt2dur it has equal parts of trials between"
+        " short and long utterances."
     )
     parser.add_argument(
-        "--utt2spk", required=True, help="speakers of the utterances to use"
+        "--utt2spk",
+        required=True,
+        metavar="FILE",
+        help="Utterances to draw from, with their speakers",
     )
     parser.add_argument(
-        "--utt2dur", help="their seconds; without it there are no conditions"
+        "--utt2dur",
+        metavar="FILE",
+        help="Durations in seconds; without them no conditions are distinguished",
     )
-    parser.add_argument("--output", required=True, help="trial list to write")
+    options.add_output(parser, "Trial list to write")
     parser.add_argument(
         "--condition_output",
-        help="also write 'enroll_utt test_utt condition', for --attribute",
+        metavar="FILE",
+        help=(
+            "Also write lines of 'enroll_utt test_utt condition', for sv_metrics"
+            " --attribute"
+        ),
     )
     parser.add_argument(
-        "--n_target", type=int, default=15000, help="target trials wanted"
+        "--n_target", type=int, default=15000, help="Number of target trials"
     )
     parser.add_argument(
-        "--n_nontarget", type=int, default=15000, help="nontarget trials wanted"
+        "--n_nontarget", type=int, default=15000, help="Number of nontarget trials"
     )
     parser.add_argument(
-        "--conditions", default=",".join(CONDITIONS), help="separated by commas"
+        "--conditions",
+        default=",".join(CONDITIONS),
+        help="Duration conditions, separated by commas",
     )
     parser.add_argument(
         "--boundary",
         type=float,
-        help="seconds below which an utterance is short; default: median",
+        help="Seconds below which an utterance is short; default: the median",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the random choice")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="Random seed of the selection"
+    )
     return parser
 
 
@@ -66,13 +81,15 @@ def main(cmd: list[str] | None = None) -> None:
 
 
 def read_seconds(path: str) -> dict[str, float]:
-    """Read an ``utt2dur``; a value that is not a number is an SVError that names it."""
+    """Read a Kaldi ``utt2dur``; raise SVError for a value that is not a number."""
     seconds = {}
     for utterance, value in read_two_column(path).items():
         try:
             seconds[utterance] = float(value)
         except ValueError:
-            raise SVError(f"{path}: {utterance} has '{value}', not seconds") from None
+            raise SVError(
+                f"{path}: {utterance} has the duration '{value}', which is not a number"
+            ) from None
     return seconds
 
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Error rates, costs, intervals and pictures of a scored trial list."""
+"""Compute EER, minDCF, confidence intervals and plots."""
 
 import argparse
 from pathlib import Path
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.evaluation import Evaluation, evaluate
@@ -13,76 +14,75 @@ from espnet2_sv.scoring.intervals import Resampling
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Compute EER, minDCF, Cllr, confidence intervals and plots of a scored trial"
+        " list."
     )
-    parser.add_argument(
-        "--trials", required=True, help="enroll_utt test_utt target|nontarget"
-    )
+    options.add_trials(parser)
     parser.add_argument(
         "--scores",
         required=True,
         nargs="+",
-        help="enroll_utt test_utt score; of several files, each is evaluated by itself",
+        metavar="FILE",
+        help=f"Scores: {options.SCORE_LINES}; several files are evaluated separately",
     )
-    parser.add_argument(
-        "--output_dir",
-        required=True,
-        nargs="+",
-        help=(
-            "gets metrics.json, metrics.md, det.png, det.json, scores.png; one for each"
-            " --scores"
-        ),
+    options.add_output_dir(
+        parser,
+        "Folder for metrics.json, metrics.md, det.json, det.png and scores.png, one for"
+        " each of --scores",
+        several=True,
     )
     parser.add_argument(
         "--utt2spk",
         nargs="+",
+        metavar="FILE",
         help=(
-            "speakers of utterances (and of enrolled models); intervals then resample"
-            " speakers"
+            "Speakers of utterances (and of enrolled models); the bootstrap then"
+            " resamples speakers instead of trials"
         ),
     )
     parser.add_argument(
         "--train_utt2spk",
         nargs="+",
-        help="training speakers: none of them may be tested",
+        metavar="FILE",
+        help="Training speakers; it is an error if one of them is tested",
     )
     parser.add_argument(
-        "--compare_scores", help="scores of another system on the same trials"
+        "--compare_scores",
+        metavar="FILE",
+        help="Scores of another system on the same trials",
     )
     parser.add_argument(
         "--attribute",
         nargs="+",
         default=[],
+        metavar="FILE",
         help=(
-            "files to break results down by: 'enroll_utt test_utt value' or 'utt value'"
-            " lines"
+            "Files to break the results down by: lines of 'enroll_utt test_utt value'"
+            " or 'utt value'"
         ),
     )
     parser.add_argument(
         "--title",
         nargs="+",
-        help="heading and picture title, for each --scores; default: name of --trials",
+        help=(
+            "Heading and figure title, one for each of --scores; default: file name of"
+            " --trials"
+        ),
     )
     parser.add_argument(
         "--pictures",
         type=str2bool,
         default=True,
-        help="whether to draw det.png and scores.png",
+        help="Draw det.png and scores.png",
     )
-    parser.add_argument(
-        "--bootstrap_samples",
-        type=int,
-        default=1000,
-        help="resamplings; 0 for no intervals",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling")
+    options.add_resampling(parser)
     return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Evaluate the scores and write what was found."""
+    """Evaluate the scores and write the results."""
     args = get_parser().parse_args(cmd)
     titles = args.title or [Path(args.trials).name] * len(args.scores)
     for option, given in (("--output_dir", args.output_dir), ("--title", titles)):

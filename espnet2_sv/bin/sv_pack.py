@@ -3,73 +3,58 @@
 
 import argparse
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Pack a trained speaker model as a model-zoo archive: config, weights,"
-            " labels, results and a model card. Paths of this machine are left out."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Pack a trained speaker model as a model-zoo archive: config, weights, labels,"
+        " results and a model card. Paths of this machine are removed."
     )
     parser.add_argument(
-        "--exp", required=True, metavar="DIR", help="directory of the training run"
+        "--exp", required=True, metavar="DIR", help="Folder of the training run"
+    )
+    options.add_output(parser, "Archive to write (.zip)", "--outpath")
+    parser.add_argument(
+        "--model_file", metavar="FILE", help="Weights; default: the best of the run"
     )
     parser.add_argument(
-        "--outpath", required=True, metavar="ZIP", help="archive to write"
-    )
-    parser.add_argument(
-        "--model_file",
-        default=None,
-        metavar="F",
-        help="weights; by default the run's best",
-    )
-    parser.add_argument(
-        "--calibration",
-        default=None,
-        metavar="JSON",
-        help="calibration.json of sv_calibrate",
+        "--calibration", metavar="FILE", help="calibration.json from sv_calibrate"
     )
     parser.add_argument(
         "--format",
         choices=("sv", "joint", "adaptor"),
         default="sv",
         help=(
-            "of an adaptor: sv holds the ASR model, too; so does joint, from which"
-            " ESPnet's own Speech2Text loads the ASR model; adaptor is the adaptor"
-            " alone, to be attached to its ASR model with --asr"
+            "How an adaptor is packed. sv: with its ASR model; joint: the same, and"
+            " ESPnet's own Speech2Text can load the ASR model; adaptor: without the ASR"
+            " model, which --asr names when the adaptor is used"
         ),
     )
-    parser.add_argument(
-        "--asr",
-        default=None,
-        metavar="SOURCE",
-        help="ASR model that an adaptor reads, if it is not where training had it",
-    )
+    options.add_adaptor_asr(parser)
     parser.add_argument(
         "--option",
         action="append",
         default=[],
-        metavar="F",
+        metavar="FILE",
         help=(
-            "a further file or directory to pack, e.g. RESULTS.md; can be given several"
+            "Further file or directory to pack, e.g. RESULTS.md; can be given several"
             " times"
         ),
     )
     return parser
 
 
-def main(cmd=None):
-    """Pack as the command line says."""
+def main(cmd: list[str] | None = None) -> None:
+    """Pack the model and list the archive."""
     args = get_parser().parse_args(cmd)
     from espnet2_sv.packaging.pack import pack_model
 
     names = pack_model(
         args.exp,
-        args.outpath,
+        args.output,
         model_file=args.model_file,
         calibration=args.calibration,
         options=args.option,
@@ -78,7 +63,7 @@ def main(cmd=None):
     )
     for name in names:
         print(name)
-    print(f"packed {len(names)} files into {args.outpath}")
+    print(f"packed {len(names)} files into {args.output}")
 
 
 if __name__ == "__main__":

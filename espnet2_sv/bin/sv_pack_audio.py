@@ -1,46 +1,46 @@
 #!/usr/bin/env python3
-"""Pack the audio of a Kaldi data directory into few large arks, for network file systems."""
+"""Pack the audio of a data directory into a few large arks."""
 
 import argparse
 import logging
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.pack_audio import pack_audio
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Copy a Kaldi data directory with its audio in arks of about a gigabyte,"
-            " whose entries wav.scp then names. Bytes are kept as they are, nothing is"
-            " encoded again; only the part that is needed is read from an ark. Run"
-            " again after a kill to go on."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Copy a Kaldi data directory with its audio in arks of about a gigabyte, to"
+        " which wav.scp then points. Audio is copied as it is, without encoding it"
+        " again, and only the needed part of an ark is read. Run it again after an"
+        " interruption to continue."
     )
     parser.add_argument(
-        "--data_dir", required=True, metavar="D", help="with wav.scp and the rest"
+        "--data_dir", required=True, metavar="DIR", help="Kaldi data directory"
     )
+    options.add_output_dir(parser, "Kaldi data directory to write")
     parser.add_argument(
-        "--output_dir", required=True, metavar="D2", help="the directory to make"
+        "--shard_bytes", type=int, default=10**9, help="Size of an ark in bytes"
     )
-    parser.add_argument("--shard_bytes", type=int, default=10**9, help="size of an ark")
     parser.add_argument(
         "--shuffle",
         type=str2bool,
         default=False,
-        help="mix the utterances over the arks",
+        help="Distribute the utterances over the arks at random",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the mixing")
-    parser.add_argument("--nj", type=int, default=4, help="processes")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="Random seed of the distribution"
+    )
+    options.add_jobs(parser, "Number of processes")
     return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Pack."""
+    """Pack the audio."""
     args = get_parser().parse_args(cmd)
     arks = pack_audio(
         args.data_dir,

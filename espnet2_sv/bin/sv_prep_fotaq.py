@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Make Kaldi data directories of the voices of Flight of the Amazon Queen."""
+"""Make Kaldi data directories of Flight of the Amazon Queen."""
 
 import argparse
 import dataclasses
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.corpora.fotaq.plan import Plan
 from espnet2_sv.data.corpora.fotaq.prepare import prepare_fotaq
@@ -30,12 +31,9 @@ _HELP = {
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Make three folds of data directories of queen.1c, for speaker verification"
-            " and speech recognition."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = options.make_parser(
+        "Make three folds of data directories of queen.1c, for speaker verification"
+        " and speech recognition."
     )
     parser.add_argument("--queen", required=True, metavar="F", help="the file queen.1c")
     parser.add_argument(

@@ -1,56 +1,39 @@
 #!/usr/bin/env python3
-"""List the noises of MUSAN and the room impulse responses of RIRS_NOISES."""
+"""List the files of MUSAN and RIRS_NOISES for augmentation."""
 
 import argparse
 
-from espnet2.utils.types import str2bool
-
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.corpora.noises import RIR_ROOMS, prepare_noises
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Write musan_music.scp, musan_noise.scp, musan_speech.scp and rirs.scp, for"
-            " augmentation. An archive is unpacked if there is no folder."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Write musan_music.scp, musan_noise.scp, musan_speech.scp and rirs.scp, for"
+        " augmentation. An archive is unpacked if its folder does not exist."
     )
     parser.add_argument(
-        "--musan", required=True, metavar="D", help="folder, or musan.tar.gz"
+        "--musan", required=True, metavar="DIR", help="Folder, or musan.tar.gz"
     )
     parser.add_argument(
-        "--rirs", required=True, metavar="D", help="folder, or rirs_noises.zip"
+        "--rirs", required=True, metavar="DIR", help="Folder, or rirs_noises.zip"
     )
-    parser.add_argument(
-        "--output_dir", required=True, metavar="D", help="where to write"
-    )
+    options.add_output_dir(parser, "Folder to write")
     parser.add_argument(
         "--rooms",
         nargs="+",
         default=["small", "medium"],
-        metavar="R",
-        help=f"simulated rooms, of {', '.join(RIR_ROOMS)}",
+        metavar="SIZE",
+        help=f"Simulated rooms: {', '.join(RIR_ROOMS)}",
     )
-    parser.add_argument(
-        "--allow_incomplete",
-        type=str2bool,
-        default=False,
-        help="go on where numbers are not as published",
-    )
-    parser.add_argument(
-        "--unpack_dir",
-        default="downloads",
-        metavar="D",
-        help="where archives are unpacked",
-    )
+    options.add_unpacking(parser)
     return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Write the lists and say how long they are."""
+    """Write the lists and print their lengths."""
     args = vars(get_parser().parse_args(cmd))
     places = [args.pop(place) for place in ("musan", "rirs", "output_dir")]
     for name, files in prepare_noises(*places, **args).items():

@@ -5,114 +5,112 @@ import argparse
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.corpora.plan import TRAIN_ON, Plan
 from espnet2_sv.data.corpora.prepare import prepare_voxceleb
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Make Kaldi data directories of VoxCeleb: for training, validation,"
-            " calibration, a cohort, and the trial lists O, E and H. Archives are"
-            " unpacked if there are no folders. Speakers and utterances are counted."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Make Kaldi data directories of VoxCeleb: for training, validation, calibration"
+        " and the cohort, and the trial lists O, E and H. Archives are unpacked if"
+        " their folders do not exist. Speakers and utterances are counted."
     )
     parser.add_argument(
-        "--voxceleb1", required=True, metavar="D", help="VoxCeleb1's folder"
+        "--voxceleb1", required=True, metavar="DIR", help="Folder of VoxCeleb1"
     )
     parser.add_argument(
-        "--voxceleb2", required=True, metavar="D", help="VoxCeleb2's folder"
+        "--voxceleb2", required=True, metavar="DIR", help="Folder of VoxCeleb2"
     )
+    options.add_output_dir(parser, "Folder to write the data directories to")
     parser.add_argument(
-        "--output_dir", required=True, metavar="D", help="where to write the sets"
+        "--train_on",
+        choices=tuple(TRAIN_ON),
+        default=Plan.train_on,
+        help="Development set to train on",
     )
-    parser.add_argument("--train_on", choices=tuple(TRAIN_ON), default=Plan.train_on)
     parser.add_argument(
         "--test_lists",
         nargs="*",
         default=Plan.test_lists,
-        metavar="L",
-        help="of o, e and h",
+        metavar="LIST",
+        help="Trial lists to test on: o, e, h",
     )
     parser.add_argument(
         "--cleaned",
         type=str2bool,
         default=Plan.cleaned,
-        help="whether of the cleaned lists",
+        help="Use the cleaned versions of the trial lists",
     )
     parser.add_argument(
         "--trial_lists",
         default="",
-        metavar="D",
-        help="folder of the lists, else fetched",
+        metavar="DIR",
+        help="Folder with the trial lists; default: download them",
     )
     for kind, use in (("valid", "validation"), ("calib", "calibration")):
         parser.add_argument(
             f"--{kind}_speakers",
             type=int,
             default=getattr(Plan, f"{kind}_speakers"),
-            help=f"training speakers held out for {use}",
+            help=f"Number of training speakers held out for {use}",
         )
         parser.add_argument(
             f"--{kind}_utterances",
             type=int,
             default=getattr(Plan, f"{kind}_utterances"),
-            help="of each of them, at most",
+            help="Maximum number of utterances of each of them",
         )
     parser.add_argument(
         "--held_out",
         default="",
-        metavar="D",
-        help="folder with lists valid_speakers and calib_speakers to take instead",
+        metavar="DIR",
+        help=(
+            "Folder with the files valid_speakers and calib_speakers, to use instead of"
+            " choosing speakers"
+        ),
     )
     parser.add_argument(
         "--cohort_utterances",
         type=int,
         default=Plan.cohort_utterances,
-        help="of each training speaker of VoxCeleb, at most, for score normalisation",
+        help=(
+            "Maximum number of utterances of each VoxCeleb training speaker in the"
+            " cohort for score normalisation"
+        ),
     )
     parser.add_argument(
         "--extra",
         default="",
-        metavar="D",
+        metavar="DIR",
         help=(
-            "further training speakers: a Kaldi data directory, or"
+            "Further training speakers: a Kaldi data directory, or a tree of"
             " SPEAKER/VIDEO/UTTERANCE.wav"
         ),
     )
     parser.add_argument(
-        "--extra_prefix", default=Plan.extra_prefix, help="to put before their names"
+        "--extra_prefix",
+        default=Plan.extra_prefix,
+        help="Prefix for the names of these speakers",
     )
     parser.add_argument(
         "--exclude",
         default="",
-        metavar="F",
-        help="utterances to leave out, one a line, of all but the test sets",
+        metavar="FILE",
+        help="List of utterances to leave out of all sets except the test sets",
     )
+    options.add_unpacking(parser)
     parser.add_argument(
-        "--allow_incomplete",
-        type=str2bool,
-        default=Plan.allow_incomplete,
-        help="go on where numbers are not as published",
+        "--seed", type=int, default=Plan.seed, help="Random seed of all choices"
     )
-    parser.add_argument(
-        "--unpack_dir",
-        default=Plan.unpack_dir,
-        metavar="D",
-        help="where archives are unpacked",
-    )
-    parser.add_argument("--seed", type=int, default=Plan.seed, help="of all choices")
-    parser.add_argument(
-        "--nj", type=int, default=Plan.nj, help="threads that list files"
-    )
+    options.add_jobs(parser, "Number of threads that list files", default=Plan.nj)
     return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Make the sets; what was found is logged."""
+    """Make the data directories; counts are logged."""
     args = vars(get_parser().parse_args(cmd))
     places = [args.pop(place) for place in ("voxceleb1", "voxceleb2", "output_dir")]
     prepare_voxceleb(*places, Plan(**args))

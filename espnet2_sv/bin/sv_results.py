@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Collect many metrics.json into one table."""
+"""Collect the results of several systems into one table."""
 
 import argparse
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
@@ -11,30 +12,27 @@ from espnet2_sv.scoring.report import results_markdown
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        __doc__,
         epilog=(
             "A system.json beside a metrics.json adds columns; sv_describe writes it."
         ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument(
-        "--outpath", required=True, help="Markdown file to write or replace"
-    )
-    parser.add_argument("--title", default="Results", help="heading of the page")
+    options.add_output(parser, "Markdown file to write or replace", "--outpath")
+    parser.add_argument("--title", default="Results", help="Heading of the page")
     parser.add_argument(
         "--layout",
-        metavar="F",
+        metavar="FILE",
         help=(
             "YAML file with sets (headings by name), protocols (title, kind, suffix),"
-            " systems (description, name, published) and notes: a table a protocol,"
-            " sets side by side; NAME is then EXPERIMENT/SET/KIND. Without it: one"
-            " table, a line each"
+            " systems (description, name, published) and notes: one table per protocol"
+            " with the sets side by side. NAME is then EXPERIMENT/SET/KIND. Without it:"
+            " one table, one row per NAME"
         ),
     )
     parser.add_argument(
-        "systems", nargs="*", metavar="NAME=metrics.json", help="rows, in order"
+        "systems", nargs="*", metavar="NAME=metrics.json", help="Rows, in order"
     )
     return parser
 
@@ -56,7 +54,7 @@ def main(cmd: list[str] | None = None) -> None:
         page = results_markdown(args.title, systems)
     else:
         raise SVError("give at least one NAME=DIR/metrics.json")
-    with atomic_write(args.outpath) as f:
+    with atomic_write(args.output) as f:
         f.write(page)
 
 

@@ -1,48 +1,23 @@
 #!/usr/bin/env python3
-"""Cosine scores of a trial list."""
+"""Score a trial list by cosine similarity."""
 
 import argparse
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.scoring.cosine import row_products
-from espnet2_sv.scoring.enrolment import ENROLL_MODES, read_trial_vectors
+from espnet2_sv.scoring.enrolment import read_trial_vectors
 from espnet2_sv.scoring.scores import write_scores
 from espnet2_sv.scoring.trials import read_trials
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument(
-        "--trials", required=True, help="enroll_utt test_utt target|nontarget"
-    )
-    parser.add_argument(
-        "--enroll_scp", required=True, help="embeddings of the enrolment side"
-    )
-    parser.add_argument("--test_scp", required=True, help="embeddings of the test side")
-    parser.add_argument("--output", required=True, help="score file to write")
-    add_vector_options(parser)
+    """Return the command's argument parser."""
+    parser = options.make_parser(__doc__)
+    options.add_trials(parser)
+    options.add_trial_embeddings(parser)
+    options.add_output(parser, "Score file to write")
     return parser
-
-
-def add_vector_options(parser: argparse.ArgumentParser) -> None:
-    """Add what says how embeddings become the vectors that are compared."""
-    parser.add_argument(
-        "--enroll_spk2utt",
-        help="model utt1 utt2 ...: the trials' enrolment side names models",
-    )
-    parser.add_argument(
-        "--enroll_mode",
-        choices=ENROLL_MODES,
-        default=ENROLL_MODES[0],
-        help="how several utterances enrol one model",
-    )
-    parser.add_argument(
-        "--mean_scp",
-        help="embeddings whose mean is subtracted first; none of them may be tested",
-    )
 
 
 def main(cmd: list[str] | None = None) -> None:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Normalise scores against a cohort of impostors (AS-norm, S-norm, Z-norm, T-norm)."""
+"""Normalise scores by AS-norm, S-norm, Z-norm or T-norm."""
 
 import argparse
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
-from espnet2_sv.bin.sv_score import add_vector_options
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.enrolment import read_trial_vectors
 from espnet2_sv.scoring.normalisation import normalise_trials, read_cohort
@@ -14,46 +14,57 @@ from espnet2_sv.scoring.speakers import read_joined
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's options."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Normalise scores against a cohort of impostors: AS-norm, S-norm, Z-norm or"
+        " T-norm."
     )
     parser.add_argument(
-        "--scores", required=True, help="enroll_utt test_utt score, from sv_score"
+        "--scores",
+        required=True,
+        metavar="FILE",
+        help=f"Scores from sv_score: {options.SCORE_LINES}",
     )
+    options.add_trial_embeddings(parser)
     parser.add_argument(
-        "--enroll_scp", required=True, help="embeddings of the enrolment side"
-    )
-    parser.add_argument("--test_scp", required=True, help="embeddings of the test side")
-    parser.add_argument(
-        "--cohort_scp", required=True, help="embeddings of the impostors"
+        "--cohort_scp",
+        required=True,
+        metavar="FILE",
+        help="Embeddings of the impostor cohort (Kaldi scp)",
     )
     parser.add_argument(
         "--cohort_utt2spk",
-        help="speakers of the cohort: impostors are then speaker means",
+        metavar="FILE",
+        help="Speakers of the cohort; its members are then speaker means",
     )
     parser.add_argument(
         "--cohort_by",
         choices=("speaker", "utterance"),
-        help="what an impostor is; default: speaker if --cohort_utt2spk is given",
+        help=(
+            "What a cohort member is; default: speaker if --cohort_utt2spk is given,"
+            " else utterance"
+        ),
     )
     parser.add_argument(
         "--utt2spk",
         nargs="+",
-        help=(
-            "speakers of the scored names: a side's own speaker is left out of its"
-            " cohort"
-        ),
+        metavar="FILE",
+        help="Speakers of the scored names; excludes each one from its own cohort",
     )
     parser.add_argument(
-        "--method", choices=METHODS, default=METHODS[0], help="kind of norm"
+        "--method",
+        choices=METHODS,
+        default=METHODS[0],
+        help="Normalisation method",
     )
     parser.add_argument(
-        "--top_n", type=int, default=300, help="impostors that as_norm keeps"
+        "--top_n",
+        type=int,
+        default=300,
+        help="Number of closest cohort members that as_norm uses",
     )
-    parser.add_argument("--ngpu", type=int, default=0, help="1 to use a GPU")
-    parser.add_argument("--output", required=True, help="score file to write")
-    add_vector_options(parser)
+    options.add_gpu(parser)
+    options.add_output(parser, "Score file to write")
     return parser
 
 
@@ -76,7 +87,7 @@ def main(cmd: list[str] | None = None) -> None:
     utt2spk = read_joined(args.utt2spk) if args.utt2spk else None
     if utt2spk is not None and not numbers:
         raise SVError(
-            "--utt2spk leaves speakers out of the cohort: give --cohort_utt2spk too"
+            "--utt2spk excludes speakers from the cohort: give --cohort_utt2spk too"
         )
     normalised = normalise_trials(
         vectors,

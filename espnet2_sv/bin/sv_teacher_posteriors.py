@@ -1,36 +1,34 @@
 #!/usr/bin/env python3
-"""Write an ASR teacher's posteriors to disk, so that training need not run it."""
+"""Precompute frame-level CTC posteriors of an ASR teacher."""
 
 import argparse
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Write what an ASR teacher says of each frame of whole utterances."
-            " sv_distill_train reads it with --teacher_posteriors; temperature and"
-            " top_k must be those of its kd_conf. A second of audio takes 8 x K + 4"
-            " bytes a frame."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Write the frame-level CTC posteriors of an ASR teacher for whole utterances."
+        " sv_distill_train reads them with --teacher_posteriors; temperature and top_k"
+        " must be those of its kd_conf. A frame takes 8 x top_k + 4 bytes."
     )
     parser.add_argument(
-        "--asr", required=True, metavar="SOURCE", help="the ASR teacher"
+        "--asr", required=True, metavar="SOURCE", help=f"ASR teacher: {options.SOURCE}"
+    )
+    options.add_wav_scp(parser)
+    options.add_output_dir(parser, "Folder to write")
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        help="Softmax temperature of the posteriors",
     )
     parser.add_argument(
-        "--wav_scp", required=True, metavar="F", help="the training's audio"
+        "--top_k", type=int, default=32, help="Number of classes kept per frame"
     )
-    parser.add_argument(
-        "--output_dir", required=True, metavar="D", help="the folder to make"
-    )
-    parser.add_argument(
-        "--temperature", type=float, default=1.0, help="softens the posteriors"
-    )
-    parser.add_argument("--top_k", type=int, default=32, help="classes kept of a frame")
-    parser.add_argument("--ngpu", type=int, default=0, help="1: on a GPU")
+    options.add_gpu(parser)
     return parser
 
 

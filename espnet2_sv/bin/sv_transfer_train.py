@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""Train a speaker verification model from a pretrained ASR encoder."""
+"""Train a speaker model from a pretrained ASR encoder."""
 
+import argparse
+
+from espnet2_sv.bin import sv_train
 from espnet2_sv.bin.cli import run
-from espnet2_sv.tasks.transfer import SVTransferTask
 
 
-def get_parser():
-    """Return the parser of the training options: ESPnet's and the task's."""
-    return SVTransferTask.get_parser()
+def get_parser() -> argparse.ArgumentParser:
+    """Return the argument parser: ESPnet's training options and the task's own."""
+    return sv_train.get_parser("transfer")
 
 
-def main(cmd=None):
-    """Train as the command line says."""
-    SVTransferTask.main(cmd=cmd)
+def main(cmd: list[str] | None = None) -> None:
+    """Train a model."""
+    sv_train.main(cmd, task="transfer")
 
 
 if __name__ == "__main__":

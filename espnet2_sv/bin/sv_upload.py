@@ -5,38 +5,39 @@ import argparse
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Upload a packed speaker model to the Hugging Face Hub. Needs a token: "
-            "'hf auth login' or HF_TOKEN."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Upload a packed speaker model to the Hugging Face Hub. Needs a token: run"
+        " 'hf auth login' or set HF_TOKEN."
     )
     parser.add_argument(
-        "--zip", required=True, metavar="ZIP", help="archive made by sv_pack"
+        "--zip", required=True, metavar="FILE", help="Archive made by sv_pack"
     )
     parser.add_argument(
-        "--repo", required=True, metavar="ORG/NAME", help="where to send it"
+        "--repo", required=True, metavar="ORG/NAME", help="Hub repository to upload to"
     )
     parser.add_argument(
         "--private",
         type=str2bool,
         default=False,
-        help="visibility of a repository that is made",
+        help="Make the repository private if it does not exist yet",
     )
     parser.add_argument(
-        "--dry_run", type=str2bool, default=False, help="only list what would be sent"
+        "--dry_run",
+        type=str2bool,
+        default=False,
+        help="List the files without uploading them",
     )
     return parser
 
 
-def main(cmd=None):
-    """Upload as the command line says."""
+def main(cmd: list[str] | None = None) -> None:
+    """Upload the archive and list its files."""
     args = get_parser().parse_args(cmd)
     from espnet2_sv.packaging.upload import upload_model
 

@@ -1,71 +1,51 @@
 #!/usr/bin/env python3
-"""Compare recordings: do they have the same speaker?"""
+"""Decide whether recordings have the same speaker."""
 
 import argparse
 import json
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 
 
 def get_parser() -> argparse.ArgumentParser:
-    """Return the command-line parser."""
-    parser = argparse.ArgumentParser(
-        description=(
-            "Compare recordings and print one JSON object: score (cosine), llr (null"
-            " without calibration), decision (true: same speaker; null without"
-            " threshold), threshold, threshold_on (score or llr)."
-        ),
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    """Return the command's argument parser."""
+    parser = options.make_parser(
+        "Compare recordings and print one JSON object: score (cosine), llr (null"
+        " without a calibration), decision (true: same speaker; null without a"
+        " threshold), threshold, threshold_on (score or llr)."
     )
-    parser.add_argument(
-        "--model",
-        required=True,
-        metavar="SOURCE",
-        help=(
-            "speaker model: a zoo or Hub tag, a packed zip, an unpacked or an exp"
-            " directory"
-        ),
-    )
-    parser.add_argument(
-        "--asr",
-        default=None,
-        metavar="SOURCE",
-        help=(
-            "ASR model that a speaker adaptor reads, if neither its package holds it"
-            " nor is it where training had it"
-        ),
-    )
+    options.add_model(parser)
     parser.add_argument(
         "--enroll",
         required=True,
         nargs="+",
-        metavar="WAV",
-        help="recordings of one speaker",
+        metavar="AUDIO",
+        help="Recordings of one speaker",
     )
     parser.add_argument(
-        "--test", required=True, metavar="WAV", help="the recording in question"
+        "--test", required=True, metavar="AUDIO", help="Recording to compare with them"
     )
     parser.add_argument(
         "--threshold",
         type=float,
-        default=None,
         help=(
-            "cosine from which the speaker is the same; by default the model's own"
-            " threshold"
+            "Cosine score at or above which the speaker is the same; overrides the"
+            " calibrated threshold of the model"
         ),
     )
     parser.add_argument(
         "--p_target",
         type=float,
         default=0.5,
-        help="prior probability of the same speaker, where the model has a calibration",
+        help="Prior probability of the same speaker, for models with a calibration",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     return parser
 
 
-def main(cmd=None):
-    """Compare as the command line says."""
+def main(cmd: list[str] | None = None) -> None:
+    """Compare the recordings and print the result."""
     args = get_parser().parse_args(cmd)
     from espnet2_sv.inference.verifier import SpeakerVerifier
 

@@ -24,7 +24,7 @@ from espnet2_sv.tasks.arguments import add_sv_arguments
 from espnet2_sv.tasks.checks import check_training_arguments, wav_scp
 from espnet2_sv.train.param_groups import parameter_groups
 from espnet2_sv.train.trainer import SVTrainer
-from espnet2_sv.zoo.source import SpeakerSource
+from espnet2_sv.zoo.source import SV_TASKS, SpeakerSource
 
 Built = tuple[SpeakerModel, dict[str, Any]]
 
@@ -43,6 +43,12 @@ class SVTask(AbsTask):
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
         """Add the options of speaker training."""
+        parser.add_argument_group("Task").add_argument(
+            "--sv_task",
+            default=cls.sv_task,
+            choices=SV_TASKS,
+            help="How the speaker model is trained",
+        )
         add_sv_arguments(parser, cls.class_choices_list)
 
     @classmethod
@@ -56,6 +62,11 @@ class SVTask(AbsTask):
         """
         if args is None:
             args = cls.get_parser().parse_args(cmd)
+        if args.sv_task != cls.sv_task:
+            raise SVError(
+                f"sv_task is {args.sv_task}, but this command trains {cls.sv_task}: use"
+                " sv_train, which trains any task"
+            )
         if not args.print_config and args.output_dir is not None:
             args.spk_num = len(check_training_arguments(args))
         if args.ngpu == 0:

@@ -1,0 +1,247 @@
+"""Command-line options that several commands share."""
+
+import argparse
+
+from espnet2.utils.types import str2bool
+
+SOURCE = "zoo or Hub tag, packed .zip, unpacked directory or exp/ directory"
+TRIAL_LINES = "lines of 'enroll_utt test_utt target|nontarget'"
+SCORE_LINES = "lines of 'enroll_utt test_utt score'"
+
+Options = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Show the defaults that say something: not None, not an empty string or list."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default in ("", []):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def make_parser(
+    description: str | None, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """Return an empty parser whose help shows the defaults."""
+    return argparse.ArgumentParser(
+        description=description, epilog=epilog, formatter_class=HelpFormatter
+    )
+
+
+# Models and recordings
+
+
+def add_model(options: Options) -> None:
+    """Add ``--model`` and, for speaker adaptors, ``--asr``."""
+    options.add_argument(
+        "--model",
+        required=True,
+        metavar="SOURCE",
+        help=f"Speaker model: {SOURCE}",
+    )
+    add_adaptor_asr(options)
+
+
+def add_adaptor_asr(options: Options) -> None:
+    """Add ``--asr``, the ASR model of a speaker adaptor."""
+    options.add_argument(
+        "--asr",
+        metavar="SOURCE",
+        help=(
+            "ASR model of a speaker adaptor. Needed only if the adaptor was packed"
+            " without it and it is no longer where it was in training"
+        ),
+    )
+
+
+def add_wav_scp(options: Options, several: bool = False) -> None:
+    """Add ``--wav_scp``."""
+    options.add_argument(
+        "--wav_scp",
+        required=True,
+        nargs="+" if several else None,
+        metavar="FILE",
+        help="Kaldi wav.scp" + ("; several are embedded by one model" * several),
+    )
+
+
+def add_allow_pipes(options: Options) -> None:
+    """Add ``--allow_pipes``."""
+    options.add_argument(
+        "--allow_pipes",
+        type=str2bool,
+        default=False,
+        help="Run the shell commands ('cmd |') in wav.scp",
+    )
+
+
+def add_sample_rate(options: Options, help: str = "Sampling rate in Hz") -> None:
+    """Add ``--sample_rate``."""
+    options.add_argument("--sample_rate", type=int, default=16000, help=help)
+
+
+# Outputs
+
+
+def add_output_dir(
+    options: Options, help: str, *aliases: str, several: bool = False
+) -> None:
+    """Add ``--output_dir``, the folder to write.
+
+    Args:
+        options: A parser or a group of it.
+        help: What is written there.
+        aliases: Older spellings of the option.
+        several: Whether several folders can be given.
+    """
+    options.add_argument(
+        "--output_dir",
+        *aliases,
+        dest="output_dir",
+        required=True,
+        nargs="+" if several else None,
+        metavar="DIR",
+        help=help,
+    )
+
+
+def add_output(
+    options: Options, help: str, *aliases: str, several: bool = False
+) -> None:
+    """Add ``--output``, the file to write; arguments as of :func:`add_output_dir`."""
+    options.add_argument(
+        "--output",
+        *aliases,
+        dest="output",
+        required=True,
+        nargs="+" if several else None,
+        metavar="FILE",
+        help=help,
+    )
+
+
+# How to run
+
+
+def add_gpu(options: Options) -> None:
+    """Add ``--ngpu`` of a command that uses one GPU at most."""
+    options.add_argument(
+        "--ngpu", type=int, default=0, help="1 runs on a GPU, 0 on the CPU"
+    )
+
+
+def add_jobs(options: Options, help: str, default: int = 4) -> None:
+    """Add ``--nj``."""
+    options.add_argument("--nj", type=int, default=default, help=help)
+
+
+def add_extraction(options: Options) -> None:
+    """Add how recordings are read, batched and spread over devices."""
+    options.add_argument(
+        "--ngpu",
+        type=int,
+        default=0,
+        help="Number of GPUs, with one worker process per device; 0 runs on the CPU",
+    )
+    add_jobs(options, "Number of worker processes on the CPU", default=1)
+    options.add_argument(
+        "--num_workers",
+        type=int,
+        default=2,
+        help="Audio-reading threads per process",
+    )
+    options.add_argument(
+        "--batch_seconds",
+        type=float,
+        default=240.0,
+        help="Seconds of audio in a batch, padding included",
+    )
+    add_allow_pipes(options)
+
+
+def add_shard(options: Options, help: str) -> None:
+    """Add ``--shard``, which splits a command into cluster jobs."""
+    options.add_argument("--shard", metavar="I/N", help=help)
+
+
+# Trials, scores and what is computed from them
+
+
+def add_trials(options: Options) -> None:
+    """Add ``--trials``."""
+    options.add_argument(
+        "--trials", required=True, metavar="FILE", help=f"Trial list: {TRIAL_LINES}"
+    )
+
+
+def add_trial_embeddings(options: Options) -> None:
+    """Add the embeddings of both sides and what is done to them before scoring."""
+    from espnet2_sv.scoring.enrolment import ENROLL_MODES
+
+    options.add_argument(
+        "--enroll_scp",
+        required=True,
+        metavar="FILE",
+        help="Embeddings of the enrolment side (Kaldi scp)",
+    )
+    options.add_argument(
+        "--test_scp",
+        required=True,
+        metavar="FILE",
+        help="Embeddings of the test side (Kaldi scp)",
+    )
+    options.add_argument(
+        "--enroll_spk2utt",
+        metavar="FILE",
+        help=(
+            "Lines of 'model utt1 utt2 ...': the enrolment side of the trials then"
+            " names models"
+        ),
+    )
+    options.add_argument(
+        "--enroll_mode",
+        choices=ENROLL_MODES,
+        default=ENROLL_MODES[0],
+        help="How several utterances enrol one model",
+    )
+    options.add_argument(
+        "--mean_scp",
+        metavar="FILE",
+        help=(
+            "Embeddings whose mean is subtracted before scoring; they must not contain"
+            " test utterances"
+        ),
+    )
+
+
+def add_resampling(options: Options) -> None:
+    """Add the bootstrap's options."""
+    options.add_argument(
+        "--bootstrap_samples",
+        type=int,
+        default=1000,
+        help="Bootstrap samples for confidence intervals; 0 computes no intervals",
+    )
+    options.add_argument(
+        "--seed", type=int, default=0, help="Random seed of the bootstrap"
+    )
+
+
+# Corpora
+
+
+def add_unpacking(options: Options) -> None:
+    """Add how archives of a corpus are unpacked and checked."""
+    options.add_argument(
+        "--allow_incomplete",
+        type=str2bool,
+        default=False,
+        help="Go on if the counts differ from the published ones",
+    )
+    options.add_argument(
+        "--unpack_dir",
+        default="downloads",
+        metavar="DIR",
+        help="Where archives are unpacked",
+    )
