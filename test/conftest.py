@@ -27,7 +27,7 @@ class Corpus:
 
 
 def voice(pitch: float, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """A buzz at a speaker's pitch in noise: enough for a network to tell speakers apart."""
+    """A buzz at a speaker's pitch in noise, enough to distinguish speakers."""
     t = np.arange(int(seconds * RATE)) / RATE
     buzz = sum(
         np.sin(2 * np.pi * pitch * k * t + rng.uniform(0, 6)) / k for k in range(1, 9)

@@ -1,4 +1,4 @@
-"""The pretrained ASR model: find it, check it, rebuild it, read its block outputs.
+"""Pretrained ASR models: check, rebuild, copy weights, recognise.
 
 Public names are imported on first use, so that a command's ``--help`` need not load
 torch.
@@ -8,10 +8,6 @@ import importlib
 
 _PUBLIC = {
     "AsrBundle": "espnet2_sv.asr.bundle",
-    "BlockBackbone": "espnet2_sv.backbones.blocks",
-    "backbone_settings": "espnet2_sv.asr.supported",
-    "build_backbone": "espnet2_sv.backbones.build",
-    "copy_asr_weights": "espnet2_sv.asr.weight_transfer",
     "load_asr_bundle": "espnet2_sv.asr.bundle",
     "resolve_asr": "espnet2_sv.asr.resolve",
 }

@@ -1,4 +1,4 @@
-"""Rebuilding an ASR model with ESPnet's own task, without the files that only training needs."""
+"""Building ASR models with ESPnet's own task, without their training files."""
 
 import argparse
 import contextlib
@@ -55,14 +55,16 @@ def build_asr_model(
 def buildable(
     args: argparse.Namespace, state: dict[str, torch.Tensor]
 ) -> Iterator[argparse.Namespace]:
-    """Let ESPnet build a model whose training files are gone, while the context is open.
+    """Make settings with which ESPnet can build a model whose training files are gone.
+
+    A transducer can be built without ``warprnnt_pytorch`` while the context is open.
 
     Args:
         args: The checkpoint's own settings.
-        state: Its weights, from which the statistics file is made anew.
+        state: Its weights, from which the statistics file is restored.
 
     Yields:
-        A copy of the settings with which ESPnet can build the model.
+        A copy of the settings; their files exist while the context is open.
 
     Raises:
         SVError: The weights lack the statistics.
@@ -80,16 +82,15 @@ def restore_stats(
     path: Path,
     recorded: Path | None = None,
 ) -> None:
-    """Write the statistics file that a configuration with ``global_mvn`` names.
+    """Restore ESPnet's ``feats_stats.npz`` from the mean and deviation in the weights.
 
-    ESPnet's ``feats_stats.npz`` is made from the mean and deviation in the weights.
-    Other configurations are left as they are.
+    Only configurations with ``normalize: global_mvn`` have one; others are left alone.
 
     Args:
         conf: The configuration; its ``stats_file`` becomes the new file.
         state: The weights.
         path: The file to write.
-        recorded: What the configuration is to call it, if not ``path``.
+        recorded: Path to record in the configuration, if not ``path``.
 
     Raises:
         SVError: The weights lack mean or deviation.
@@ -112,7 +113,7 @@ def restore_stats(
 
 
 def _left_over(name: str, model: torch.nn.Module) -> bool:
-    """Whether a tensor is of a part that older ESPnet versions kept although it was never used."""
+    """Whether a tensor belongs to a part that older ESPnet versions kept unused."""
     return any(
         name.startswith(f"{part}.") and getattr(model, part, None) is None
         for part in ("ctc", "decoder")
@@ -120,7 +121,7 @@ def _left_over(name: str, model: torch.nn.Module) -> bool:
 
 
 class _TrainingLossOnly(torch.nn.Module):
-    """Stands where a transducer keeps its training loss."""
+    """Takes the place of a transducer's training loss."""
 
     def __init__(self, *args, **kwargs):
         super().__init__()
@@ -135,16 +136,16 @@ class _TrainingLossOnly(torch.nn.Module):
 def _transducer_loss() -> Iterator[None]:
     """Let ESPnet build a transducer where ``warprnnt_pytorch`` is not installed.
 
-    ESPnet imports that package while it builds the model, though only the training loss
-    uses it. While this context is open, and only where it is missing, the import finds
-    a stand-in.
+    ESPnet's model imports that package in its constructor, although only the training
+    loss uses it; there is no option to leave the loss out. While this context is open,
+    and only where the package is missing, the import finds a placeholder.
     """
     if _WARP_RNNT in sys.modules or importlib.util.find_spec(_WARP_RNNT) is not None:
         yield
         return
-    stand_in = types.ModuleType(_WARP_RNNT)
-    stand_in.RNNTLoss = _TrainingLossOnly
-    sys.modules[_WARP_RNNT] = stand_in
+    placeholder = types.ModuleType(_WARP_RNNT)
+    placeholder.RNNTLoss = _TrainingLossOnly
+    sys.modules[_WARP_RNNT] = placeholder
     try:
         yield
     finally:

@@ -26,8 +26,8 @@ class AsrBundle:
 
     Attributes:
         model: ESPnet's ASR model, in evaluation mode.
-        args: Its training arguments; paths are those of files that exist here.
-        directory: The folder it was loaded from.
+        args: Its training arguments; file paths point to where the files are now.
+        directory: The directory it was loaded from.
     """
 
     model: torch.nn.Module
@@ -35,10 +35,9 @@ class AsrBundle:
     directory: Path | None
 
     def backbone(self) -> BlockBackbone:
-        """The model's own front end, normalisation and encoder, shared and not copied.
+        """Return the model's front end, normalisation and encoder; nothing is copied.
 
-        The encoder's final norm no longer gets gradients then, as its output is not
-        read.
+        The encoder's final norm no longer gets gradients, as its output is not used.
         """
         model = self.model
         return BlockBackbone(
@@ -46,7 +45,7 @@ class AsrBundle:
         )
 
     def summary(self) -> dict[str, Any]:
-        """What ``asr_resolve --json`` prints."""
+        """Return what ``asr_resolve --json`` prints."""
         frontend, encoder = self.model.frontend, self.model.encoder
         frame = frontend.hop_length * subsampling(encoder)  # samples
         return {
@@ -63,12 +62,11 @@ class AsrBundle:
 
     @cached_property
     def weights_sha256(self) -> str:
-        """Hash of the names and numbers of all weights, wherever they are stored.
+        """Hash of the names and values of all weights, independent of the file.
 
-        Numbers are hashed in single precision, in which they are used: ESPnet's
-            recogniser turns
-        the statistics of the normalisation, which training keeps in double precision,
-        into it.
+        Values are hashed in single precision, in which they are used: training keeps
+        the statistics of the normalisation in double precision, ESPnet's recogniser
+        in single precision.
         """
         digest = hashlib.sha256()
         for name, tensor in sorted(self.model.state_dict().items()):
@@ -87,7 +85,7 @@ def load_asr_bundle(
     Args:
         source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
             ``meta.yaml``, or the ``exp/`` directory of a training run; or files that
-            have been found already.
+            were found before.
         device: Where the model goes.
 
     Raises:
@@ -107,15 +105,14 @@ def load_asr_bundle(
 
 
 def read_asr_args(files: ModelFiles) -> argparse.Namespace:
-    """Read an ASR model's settings; keys that its ESPnet did not have get today's defaults.
+    """Read an ASR model's settings, with today's defaults for keys of newer versions.
 
     Raises:
-        SVError: The configuration is unreadable or names files elsewhere.
+        SVError: The configuration is unreadable or refers to files elsewhere.
     """
     from espnet2.tasks.asr import ASRTask
 
-    # not get_default_config(), which reads the command line of whatever program this is
-    # part of
+    # not get_default_config(), which parses the command line of the running program
     conf = vars(ASRTask.get_parser().parse_args([])) | copy.deepcopy(files.settings)
     for key in [k for k in conf if k.endswith("_conf") and conf[k] is None]:
         conf[key] = {}
@@ -133,7 +130,7 @@ def _read_tokens(files: ModelFiles, value: Any) -> list[str]:
     if isinstance(value, list | tuple):
         return list(value)
     if not isinstance(value, str):
-        raise SVError(f"{files.config}: has no token_list, so this is no ASR model")
+        raise SVError(f"{files.config}: has no token_list, so this is not an ASR model")
     path = locate(files, "token_list", value)
     if path is None:
         raise SVError(f"{files.config}: token_list names a missing file, {value!r}")

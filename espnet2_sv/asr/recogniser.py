@@ -1,4 +1,4 @@
-"""Speech to text, and to all that the encoder's blocks have to tell, in one pass."""
+"""Speech to text and encoder block outputs, in one pass of the encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ DECODINGS = ("greedy", "beam")
 
 @dataclass(frozen=True)
 class Transcript:
-    """What was said.
+    """A recognised text.
 
     Attributes:
-        text: As ESPnet writes it.
-        tokens: The tokens that it is made of.
-        token_ids: Their places in the model's token list.
-        nbest: What ESPnet's ``Speech2Text`` returned; empty after greedy decoding.
+        text: The text, formatted by ESPnet's tokenizer.
+        tokens: Its tokens.
+        token_ids: Their indices in the model's token list.
+        nbest: The n-best list of ESPnet's ``Speech2Text``; empty for greedy decoding.
     """
 
     text: str
@@ -37,17 +37,17 @@ class Transcript:
 
 
 class Recogniser:
-    """ESPnet's recogniser, whose encoder is listened to.
+    """ESPnet's recogniser, which also returns the outputs of the encoder's blocks.
 
     Args:
         speech2text: ESPnet's own recogniser.
-        files: Where its model lies.
+        files: Its model on disk.
         decode: ``"greedy"`` for the best token of each frame (CTC), or ``"beam"`` for
-            ``speech2text`` as it is.
+            the search of ``speech2text``.
 
     Attributes:
-        bundle: The ASR model, shared and not copied.
-        backbone: Its front end, normalisation and encoder, likewise.
+        bundle: The ASR model; nothing is copied.
+        backbone: Its front end, normalisation and encoder.
         one_by_one: Whether utterances are decoded one at a time.
     """
 
@@ -70,10 +70,10 @@ class Recogniser:
         """Load an ASR model for decoding.
 
         Args:
-            files: Where the model lies.
+            files: The model on disk.
             device: Where it goes.
-            decode: See the class. By default ``"greedy"``, and for a transducer, which
-                has a search of its own, ``"beam"``.
+            decode: See the class. By default ``"greedy"``, but ``"beam"`` for a
+                transducer, which has its own search.
             options: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``.
 
         Raises:
@@ -88,7 +88,7 @@ class Recogniser:
             decode = "beam" if args.decoder == "transducer" else "greedy"
         if decode == "beam" and args.model == "maskctc":
             raise SVError(
-                f"{files.config}: ESPnet's beam search is not for Mask-CTC models"
+                f"{files.config}: ESPnet's beam search does not support Mask-CTC"
             )
         check_options(options)
         if decode == "greedy":
@@ -96,7 +96,7 @@ class Recogniser:
                 raise SVError(
                     f"decoding option {next(iter(options))!r} needs decode beam"
                 )
-            options = {"ctc_weight": 1.0, "beam_size": 1}  # nothing to search with
+            options = {"ctc_weight": 1.0, "beam_size": 1}  # builds no search modules
         elif (args.model_conf or {}).get("ctc_weight") == 0.0:
             options = {"ctc_weight": 0.0} | options  # the model has no CTC layer
         recogniser = cls(
@@ -132,9 +132,7 @@ class Recogniser:
 
     def _encode(self, speech, lengths) -> tuple[torch.Tensor, torch.Tensor]:
         encoded, lengths = self.asr_model.encode(speech, lengths)
-        if isinstance(
-            encoded, tuple
-        ):  # (last, intermediate) of a model with intermediate CTC
+        if isinstance(encoded, tuple):  # (last, intermediate) with intermediate CTC
             encoded = encoded[0]
         return encoded, lengths
 
@@ -144,7 +142,7 @@ class Recogniser:
         return [self._transcript(row[:length].tolist()) for row, length in rows]
 
     def _transcript(self, frames: Sequence[int]) -> Transcript:
-        """Merge equal neighbours, drop what is no token, and write the text as ESPnet does."""
+        """Collapse repetitions, drop blanks and sentence marks, and format the text."""
         model, stock = self.asr_model, self.speech2text
         silent = {model.blank_id, model.sos, model.eos}
         ids = [token for token, _ in groupby(frames) if token not in silent]

@@ -1,4 +1,4 @@
-"""Putting a pretrained ASR model in place once, before any training process starts."""
+"""Preparing a pretrained ASR model once, before any training process starts."""
 
 import contextlib
 import hashlib
@@ -14,25 +14,25 @@ from espnet2_sv.fileio import locked
 from espnet2_sv.zoo.files import file_sha256, find_model_files
 from espnet2_sv.zoo.unpacking import fresh_folder
 
-# the files of a resolved model
+# Files of a resolved model
 CONFIG = "config.yaml"
 WEIGHTS = "model.pth"
 TOKENS = "tokens.txt"
 BPE_MODEL = "bpe.model"
 SYMBOLS = "non_linguistic_symbols.txt"
 STATS = "feats_stats.npz"
-RECORD = (  # where it came from; written with the rest, so it means "complete"
-    "source.json"
-)
+# Where it came from; it appears together with the rest, so it means "complete"
+RECORD = "source.json"
+RECORD_KEYS = ("source", "sha256", "summary")
 
 
 def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[str, Any]:
-    """Find, check and unpack a pretrained ASR model; at once if that has been done before.
+    """Find, check and unpack a pretrained ASR model; nothing is done twice.
 
-    ``outdir`` becomes a packed model's folder that
-    :func:`~espnet2_sv.asr.load_asr_bundle` takes. Its configuration names the files as
-    ``outdir`` was given, so ESPnet's own tools load it too. It is replaced if it holds
-    another model that was put there by this function.
+    ``outdir`` becomes an unpacked model that :func:`~espnet2_sv.asr.load_asr_bundle`
+    accepts. Its configuration refers to files relative to the current directory, as
+    ``outdir`` was given, so that ESPnet's own tools can load it. A model that this
+    function put there earlier is replaced if it is another one.
 
     Args:
         source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
@@ -55,16 +55,13 @@ def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[st
 
 
 def _resolve(name: str, content: str | None, outdir: Path) -> dict[str, Any]:
-    """Do it, unless another process just has."""
+    """Resolve the model, unless another process has just done it."""
     record = _read_record(outdir)
     if record is not None and _is_of(record, name, content):
         return record["summary"]
-    if (
-        record is None
-        and outdir.exists()
-        and (not outdir.is_dir() or any(outdir.iterdir()))
-    ):
-        raise SVError(f"{outdir}: is in use for something else; name another folder")
+    occupied = outdir.exists() and (not outdir.is_dir() or any(outdir.iterdir()))
+    if record is None and occupied:
+        raise SVError(f"{outdir}: holds something else; choose another folder")
     from espnet2_sv.asr.bundle import load_asr_bundle  # loads torch and ESPnet
 
     with fresh_folder(outdir, replace=record is not None) as part:
@@ -89,11 +86,7 @@ def _resolve(name: str, content: str | None, outdir: Path) -> dict[str, Any]:
 def _read_record(outdir: Path) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
         record = json.loads((outdir / RECORD).read_text(encoding="utf-8"))
-        if isinstance(record, dict) and record.keys() >= {
-            "source",
-            "sha256",
-            "summary",
-        }:
+        if isinstance(record, dict) and record.keys() >= {*RECORD_KEYS}:
             return record
     return None
 
@@ -103,7 +96,7 @@ def _is_of(record: dict[str, Any], name: str, content: str | None) -> bool:
 
 
 def _content_sha256(source: str) -> str | None:
-    """A hash of what a local source holds; None for a tag, whose name stands for its contents."""
+    """Return a hash of a local source's contents; None for a tag."""
     path = Path(os.path.expanduser(source))
     if path.is_file():
         return file_sha256(path)
@@ -114,19 +107,18 @@ def _content_sha256(source: str) -> str | None:
 
 
 def original_source(source: str | os.PathLike) -> str:
-    """Return the source that a resolved model came from; of anything else, the source itself."""
+    """Return the source that a resolved model came from, or else the source itself."""
     record = _read_record(Path(os.path.expanduser(source)))
     return str(source) if record is None else record["source"]
 
 
 def write_model(bundle, part: Path, outdir: Path) -> None:
-    """Write everything that ESPnet needs to decode with a model, in one folder.
+    """Write everything that ESPnet needs to decode with a model to one folder.
 
     Args:
         bundle: The :class:`~espnet2_sv.asr.bundle.AsrBundle`.
         part: The folder, which exists.
-        outdir: What the configuration calls the folder, where it is going to be
-            elsewhere.
+        outdir: Where the folder will be, for the paths in its configuration.
     """
     import torch
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump

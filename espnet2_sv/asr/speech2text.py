@@ -15,8 +15,8 @@ from espnet2_sv.zoo.files import ModelFiles
 if TYPE_CHECKING:
     from espnet2.bin.asr_inference import Speech2Text
 
-# Arguments of Speech2Text that are not for choosing: what names the model, and what
-# would change its encoder or the meaning of its results.
+# Arguments of Speech2Text that cannot be chosen: they name the model, or would change
+# its encoder or the meaning of its results.
 _NOT_OPTIONS = {
     "asr_train_config",
     "asr_model_file",
@@ -50,8 +50,8 @@ def load_speech2text(
 ) -> "Speech2Text":
     """Build ESPnet's ``Speech2Text`` from a pretrained ASR model.
 
-    The model may have been moved since it was trained; its statistics file may be lost,
-    and a transducer's training loss need not be installed.
+    The model may have been moved since training, its statistics file may be lost, and a
+    transducer's training loss need not be installed.
 
     Args:
         files: The model.
@@ -61,8 +61,8 @@ def load_speech2text(
             :func:`decoding_options`.
 
     Raises:
-        SVError: The model's files do not serve, or ESPnet cannot decode with this
-            model.
+        SVError: The model is not supported or lacks a file, or ESPnet cannot decode
+            with it.
     """
     from espnet2.bin.asr_inference import Speech2Text
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
@@ -78,18 +78,17 @@ def load_speech2text(
             yaml_no_alias_safe_dump(vars(build_args), stream)
         try:
             return Speech2Text(config, files.weights, device=device, **options)
-        except (
-            Exception
-        ) as e:  # Speech2Text and the classes that it builds raise anything
+        # Speech2Text and the classes that it builds raise all kinds of errors
+        except Exception as e:
             reason = " ".join(str(e).split())[:200] or type(e).__name__
             raise SVError(f"ESPnet cannot decode with {files.config}: {reason}") from e
 
 
 def check_options(options: dict[str, Any]) -> None:
-    """Refuse decoding options that are not known, in one line.
+    """Refuse unknown decoding options.
 
     Raises:
-        SVError: The line.
+        SVError: One line that names the option.
     """
     known = decoding_options()
     for name in options:

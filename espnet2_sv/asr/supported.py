@@ -1,4 +1,4 @@
-"""Which ASR models can serve, and the plain settings that rebuild their encoder."""
+"""Which ASR models are supported, and the settings that rebuild their encoder."""
 
 import argparse
 import copy
@@ -67,8 +67,8 @@ def _refusal(conf: dict[str, Any]) -> str | None:
     if encoder not in BLOCK_ENCODERS:
         known = ", ".join(BLOCK_ENCODERS)
         return (
-            f"encoder {encoder!r} is not one of those that can be read block by block"
-            f" ({known})"
+            f"encoder {encoder!r} is not supported; its blocks cannot be read (known:"
+            f" {known})"
         )
     if frontend in REFUSED_FRONTENDS:
         return f"frontend {frontend!r}: {REFUSED_FRONTENDS[frontend]}"
@@ -83,17 +83,16 @@ def _refusal(conf: dict[str, Any]) -> str | None:
         return "its front end expects a spectrum, not audio (apply_stft is false)"
     if conf.get("preencoder") is not None:
         return (
-            f"preencoder {conf['preencoder']!r} stands between the features and the"
-            " encoder"
+            f"preencoder {conf['preencoder']!r} changes the features before the encoder"
         )
     if input_layer in _REFUSED_INPUT_LAYERS:
         return f"input_layer {input_layer!r}: {_REFUSED_INPUT_LAYERS[input_layer]}"
     if encoder_conf.get("ctc_trim") and encoder_conf.get("interctc_layer_idx"):
         return "ctc_trim drops frames between blocks"
-    return _refusal_of_the_rest(conf)
+    return _refusal_of_other_parts(conf)
 
 
-def _refusal_of_the_rest(conf: dict[str, Any]) -> str | None:
+def _refusal_of_other_parts(conf: dict[str, Any]) -> str | None:
     if conf.get("model") == "pit_espnet":
         return "model 'pit_espnet' separates several speakers"
     if conf.get("use_adapter"):
@@ -109,15 +108,15 @@ def _refusal_of_the_rest(conf: dict[str, Any]) -> str | None:
 def backbone_settings(
     asr_args: argparse.Namespace, num_blocks: int | None = None
 ) -> dict[str, Any]:
-    """Everything that rebuilds front end, normalisation and encoder without the ASR archive.
+    """Return settings that rebuild the encoder without the ASR archive.
 
-    The values are plain data that fit in a yaml file. ``global_mvn`` becomes
-    ``stored_mvn``, whose numbers are part of the weights; no block is ever dropped at
-    random (``layer_drop_rate`` 0).
+    They cover front end, normalisation and encoder, and are plain data for a YAML file.
+    ``global_mvn`` becomes ``stored_mvn``, whose statistics are part of the weights; no
+    block is ever dropped at random (``layer_drop_rate`` 0).
 
     Args:
         asr_args: The training arguments of the ASR model.
-        num_blocks: Keep the first blocks only; all when omitted.
+        num_blocks: Keep only the first blocks; all if not given.
 
     Returns:
         ``frontend``, ``frontend_conf``, ``normalize``, ``normalize_conf``, ``encoder``,
@@ -180,7 +179,7 @@ def _encoder_conf(
 
 
 def _keep_conditioning(conf: dict, kept: int) -> bool:
-    """Leave an intermediate CTC layer in ``conf`` only if a later kept block hears it."""
+    """Keep an intermediate CTC layer only if a later block is conditioned on it."""
     layers = [i for i in conf.pop("interctc_layer_idx", None) or [] if i < kept]
     if conf.pop("interctc_use_conditioning", False) and layers:
         conf.update(interctc_layer_idx=layers, interctc_use_conditioning=True)

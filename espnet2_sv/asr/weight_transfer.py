@@ -1,4 +1,4 @@
-"""Copying the weights of an ASR model into a speaker network, and proving it."""
+"""Copying the weights of an ASR model into a speaker network, with a report."""
 
 from dataclasses import dataclass, field
 
@@ -16,12 +16,12 @@ class CopyReport:
     Attributes:
         expected: Tensors that the backbone has.
         copied: Tensors that were copied.
-        expected_parameters: Numbers in the backbone's parameters.
-        copied_parameters: Numbers in the copied parameters.
+        expected_parameters: Parameters that the backbone has.
+        copied_parameters: Parameters that were copied.
         missing: Tensors of the backbone that the ASR model lacks or has in another
             shape.
-        unexpected: Tensors of the ASR model's encoder that the backbone has no place
-            for, other than those of blocks that were left out on purpose.
+        unexpected: Tensors of the ASR model's encoder that the backbone lacks, except
+            for those of blocks that were left out on purpose.
     """
 
     expected: int
@@ -48,11 +48,10 @@ def copy_asr_weights(source, backbone: torch.nn.Module) -> CopyReport:
             made.
 
     Returns:
-        The report, of a complete copy.
+        The report of a complete copy.
 
     Raises:
-        SVError: Not everything that was expected could be copied; nothing is copied
-            then.
+        SVError: Some tensor could not be copied; then nothing is.
     """
     model = source if isinstance(source, torch.nn.Module) else source.model
     theirs, ours = model.state_dict(), backbone.state_dict()

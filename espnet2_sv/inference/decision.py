@@ -1,4 +1,4 @@
-"""From a score to a likelihood ratio and a decision, with what lies beside a model's config."""
+"""From a score to a likelihood ratio and a decision."""
 
 import json
 import math
@@ -19,9 +19,9 @@ class Verification:
     Attributes:
         score: Cosine of the length-normalised embeddings.
         llr: Natural logarithm of the likelihood ratio; None without calibration.
-        decision: True for the same speaker; None where there is no threshold.
-        threshold: What the decision compares with; None where there is none.
-        threshold_on: ``"llr"`` or ``"score"``; None where there is no threshold.
+        decision: True for the same speaker; None without a threshold.
+        threshold: What the score or the ratio is compared with, if anything.
+        threshold_on: ``"llr"`` or ``"score"``; None without a threshold.
     """
 
     score: float
@@ -33,12 +33,12 @@ class Verification:
 
 @dataclass(frozen=True)
 class Quality:
-    """What a calibration may want to know of one side of a comparison.
+    """Quality measures of one side of a comparison, for calibration.
 
     Attributes:
-        duration: Seconds of all its recordings.
-        magnitude: Length of its embedding before normalising; the mean for several
-            recordings.
+        duration: Total duration of its recordings, in seconds.
+        magnitude: Norm of its embedding before length normalisation; the mean over
+            several recordings.
     """
 
     duration: float
@@ -50,9 +50,9 @@ class ScoreDecision:
     """Decides whether a score means the same speaker.
 
     Attributes:
-        calibration: Gives likelihood ratios; None for none.
-        threshold: Cosine from which recordings are accepted; it goes before the
-            calibration's.
+        calibration: Turns scores into likelihood ratios, if given.
+        threshold: Cosine from which recordings are accepted; overrides the calibrated
+            threshold.
         p_target: Prior probability of the same speaker, for the calibration's
             threshold.
     """
@@ -62,7 +62,7 @@ class ScoreDecision:
     p_target: float = 0.5
 
     def __post_init__(self):
-        """Refuse what could only fail, or mislead, later."""
+        """Refuse settings that would fail or mislead later."""
         if not 0 < self.p_target < 1:
             raise SVError(
                 f"p_target {self.p_target} is not a probability between 0 and 1"
@@ -74,7 +74,7 @@ class ScoreDecision:
         if unknown:
             raise SVError(
                 f"the calibration needs {', '.join(unknown)}, which two recordings"
-                " alone do not have; train one with no other measures than"
+                " alone do not have; train one that uses no measures other than"
                 f" {', '.join(sorted(known))}"
             )
 
@@ -82,11 +82,11 @@ class ScoreDecision:
     def load(
         cls, folder: Path, threshold: float | None = None, p_target: float = 0.5
     ) -> "ScoreDecision":
-        """Take ``calibration.json``, or else ``threshold.json``, from a model's folder.
+        """Load ``calibration.json``, or else ``threshold.json``, of a model.
 
         Args:
-            folder: Where the model's config is.
-            threshold: Goes before both.
+            folder: Directory of the model's config.
+            threshold: Overrides both.
             p_target: See the class.
         """
         if (folder / CALIBRATION_FILE).exists():
@@ -96,7 +96,7 @@ class ScoreDecision:
         return cls(None, threshold, p_target)
 
     def __call__(self, score: float, enroll: Quality, test: Quality) -> Verification:
-        """Decide on one cosine, with the quality of both sides."""
+        """Decide on one cosine score, given the quality of both sides."""
         llr = None
         if self.calibration is not None:
             sides = {"enroll": enroll, "test": test}
@@ -117,10 +117,13 @@ class ScoreDecision:
 
 
 def read_threshold(path: Path) -> float | None:
-    """Return the cosine in a ``threshold.json`` (``{"cosine": 0.31}``); None if there is no file.
+    """Return the threshold of a ``threshold.json``, e.g. ``{"cosine": 0.31}``.
+
+    Returns:
+        The cosine, or None if there is no such file.
 
     Raises:
-        SVError: The file holds no such number.
+        SVError: The file does not hold a number.
     """
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""How large a speaker model is and what it computes."""
+"""Size and computational cost of a speaker model."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ PROBE_SECONDS = 10  # of audio, over which compute is counted
 
 
 def describe(source: str | Path, asr: str | Path | None = None) -> dict[str, float]:
-    """Count a speaker model's parameters and compute; see :func:`describe_model`.
+    """Count a speaker model's parameters and operations, see :func:`describe_model`.
 
     Args:
         source: The speaker model.
@@ -24,13 +24,13 @@ def describe(source: str | Path, asr: str | Path | None = None) -> dict[str, flo
 
 
 def describe_model(model: torch.nn.Module) -> dict[str, float]:
-    """Count a speaker model's parameters and compute, as columns for RESULTS.md.
+    """Count a speaker model's parameters and operations, for RESULTS.md.
 
     Args:
         model: The speaker model, on the CPU and in eval mode.
 
     Returns:
-        ``parameters`` of the network in use, ``trained_parameters`` of it, and
+        ``parameters`` of the network in use, ``trained_parameters`` among them, and
         ``gmac_per_second``: billions of multiply-accumulates per second of audio.
     """
     network = [getattr(model.backbone, "frozen_module", model.backbone), model.head]
@@ -45,7 +45,7 @@ def describe_model(model: torch.nn.Module) -> dict[str, float]:
 
 
 def write_system(model: torch.nn.Module, path: str | Path) -> None:
-    """Write what :func:`describe_model` finds to a JSON file."""
+    """Write the result of :func:`describe_model` to a JSON file."""
     with atomic_write(path) as f:
         f.write(json.dumps(describe_model(model), indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""Processing all recordings of a ``wav.scp``: resumable, and spread over devices."""
+"""Embedding a Kaldi ``wav.scp``: resumable, and distributed over devices."""
 
 import functools
 import logging
@@ -41,10 +41,10 @@ class EmbedReport:
     """How a run of :func:`process_wav_scp` ended.
 
     Attributes:
-        embedded: Utterances with an embedding; None where only one of several shards
-            was done.
-        failed: Utterances without, named in the file ``failed``; None as above.
-        new: Utterances that this run worked on.
+        embedded: Utterances with an embedding; None if this run only did one of
+            several shards.
+        failed: Utterances without one, listed in the file ``failed``; None likewise.
+        new: Utterances that this run processed.
     """
 
     embedded: int | None
@@ -65,10 +65,10 @@ def embed_wav_scp(
 
     Args:
         source: The speaker model: a tag, zip, unpacked or training directory.
-        wav_scp: Utterance and audio a line.
-        output_dir: Where to write.
+        wav_scp: Kaldi wav.scp.
+        output_dir: Directory to write to.
         model_file: Weights other than the best of a training run.
-        asr: The ASR model that a speaker adaptor reads, if it is in another place.
+        asr: The ASR model that an adaptor reads, if it is not where training had it.
         options: Further arguments of :func:`process_wav_scp`.
     """
     lists = [(wav_scp, output_dir)]
@@ -88,23 +88,23 @@ def embed_wav_scps(
 
     Args:
         source: The speaker model.
-        lists: A ``wav.scp`` and the folder to write, for each.
+        lists: Pairs of a ``wav.scp`` and the directory to write to.
         model_file: Weights other than the best of a training run.
-        asr: The ASR model that a speaker adaptor reads, if it is in another place.
+        asr: The ASR model that an adaptor reads, if it is not where training had it.
         system: A JSON file to write first, with the model's size and compute; see
             :func:`espnet2_sv.inference.description.describe_model`.
         options: Further arguments of :func:`process_wav_scp`.
 
     Returns:
-        How it ended for each list.
+        A report for each list.
 
     Raises:
-        SVError: Two lists have one folder, or as :func:`process_wav_scp`.
+        SVError: Two lists have the same directory, or as :func:`process_wav_scp`.
     """
     folders = [Path(folder).absolute() for _, folder in lists]
     if len(set(folders)) < len(folders):
         raise SVError(
-            f"{max(folders, key=folders.count)}: is to hold two lists; name two folders"
+            f"{max(folders, key=folders.count)}: is given for two lists; choose another"
         )
     extractor = EmbeddingExtractor(SpeakerSource.resolve(source, model_file, asr))
     load = functools.cache(extractor.load)
@@ -126,17 +126,16 @@ def recognise_wav_scp(
     decoding: dict[str, Any] | None = None,
     **options: Any,
 ) -> EmbedReport:
-    """Transcribe and embed each utterance of a ``wav.scp``, from one pass of the encoder.
+    """Transcribe and embed each utterance of a ``wav.scp`` in one encoder pass.
 
-    Writes ``text`` beside what :func:`embed_wav_scp` writes; the arguments are the same
-    but:
+    Writes ``text`` in addition to what :func:`embed_wav_scp` writes.
 
     Args:
         source: A speaker adaptor.
-        wav_scp: Utterance and audio a line.
-        output_dir: Where to write.
+        wav_scp: Kaldi wav.scp.
+        output_dir: Directory to write to.
         model_file: Weights other than the best of a training run.
-        asr: The ASR model that the adaptor reads, if it is in another place.
+        asr: The ASR model that the adaptor reads, if it is not where training had it.
         decode: ``"greedy"`` or ``"beam"``, see
             :meth:`espnet2_sv.asr.recogniser.Recogniser.load`.
         decoding: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``.
@@ -171,31 +170,31 @@ def process_wav_scp(
     length-normalised, in the order of the ``wav.scp``), ``utt2dur`` (seconds),
     ``failed`` (utterance and reason) and, where the extractor transcribes, ``text``.
     Finished shards are kept in ``output_dir/parts`` until all are done, so a repeated
-    call goes on where the last one was killed; those of another model, setting or
-    recording are not used.
+    call continues where the last one was killed. Shards of another model, setting or
+    recording are not reused.
 
     Args:
-        extractor: What to make of each recording.
-        wav_scp: Utterance and audio a line: a file, an offset in an ark, or a command
-            (see ``allow_pipes``).
-        output_dir: Where to write. ``xvector.scp`` names the ark by this path as given.
+        extractor: What each recording is turned into.
+        wav_scp: Kaldi wav.scp: files, offsets in an ark, or commands (see
+            ``allow_pipes``).
+        output_dir: Directory to write to. ``xvector.scp`` refers to the ark by this
+            path as given.
         ngpu: GPUs to use, one process each; 0 for the CPU.
         nj: Processes on the CPU.
         dtype: float32, or float16 / bfloat16 for mixed precision.
         max_seconds: A longer recording is embedded in pieces, see
             :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`.
-        batch_seconds: Bound on a batch's padded length.
-        num_workers: Threads a process that read audio.
-        skip_bad: Go on after a recording that cannot be embedded, and list it in
+        batch_seconds: Bound on a batch's padded duration, in seconds.
+        num_workers: Audio-reading threads per process.
+        skip_bad: Continue after a recording that cannot be embedded, and list it in
             ``failed``.
-        allow_pipes: Run the commands of the ``wav.scp``.
+        allow_pipes: Run the commands in the ``wav.scp``.
         resume: Use finished shards of an earlier run.
-        shard: ``"i/n"``: do the i-th of n shares and do not merge; a call without it
-            finishes.
-        shard_size: Utterances a shard; by default a 64th of all, but 16 to 256. A
-            killed run loses at most the shards under way.
-        load: Loads the model in this process, where it works alone; ``extractor.load``
-            by default.
+        shard: ``"i/n"``: process the i-th of n parts of the list without merging; a
+            last call without it merges.
+        shard_size: Utterances per shard; by default a 64th of the list, but 16 to 256.
+            A killed run loses at most the shards in progress.
+        load: Loads the model if one process suffices; ``extractor.load`` by default.
 
     Raises:
         SVError: A recording cannot be embedded and ``skip_bad`` is not set, none can,

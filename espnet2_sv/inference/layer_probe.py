@@ -1,4 +1,4 @@
-"""Mean and deviation of what each layer of a model says of a recording."""
+"""Speaker information in each layer of a model, measured without training."""
 
 import json
 import os
@@ -30,15 +30,19 @@ from espnet2_sv.scoring.trials import Trials, read_trials
 from espnet2_sv.zoo.files import ModelFiles, find_model_files
 from espnet2_sv.zoo.source import SpeakerSource
 
+Path_ = str | os.PathLike
+# Deviations below this fraction of the largest are rounding errors
+SMALLEST_DEVIATION = 1e-6
+
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer and where its statistics stand in the vector of all.
+    """A layer and the position of its statistics in the vector of all layers.
 
     Attributes:
-        name: e.g. ``block 7``.
-        start: First place.
-        size: Number of places; for frames of C channels 2C, means first.
+        name: For example ``block 7``.
+        start: First index.
+        size: Number of values: 2C for frames of C channels, means first.
     """
 
     name: str
@@ -49,8 +53,8 @@ class Layer:
 class LayerStatistics(torch.nn.Module):
     """Pools every layer of a network into mean and standard deviation over time.
 
-    The layers are the encoder's blocks. Of a speaker adaptor they are the streams that
-    it makes of the blocks; its embedding is the last layer.
+    The layers are the encoder's blocks. For a speaker adaptor they are its streams,
+    and its embedding is the last layer.
 
     Args:
         backbone: Speech to block outputs.
@@ -66,7 +70,15 @@ class LayerStatistics(torch.nn.Module):
 
     @torch.no_grad()
     def embed(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Return the statistics of all layers, side by side, of speech (B, S), lengths (B,)."""
+        """Return the concatenated statistics of all layers.
+
+        Args:
+            speech: Waveforms (B, S).
+            lengths: Valid samples (B,).
+
+        Returns:
+            Statistics (B, sum of the layers' sizes).
+        """
         blocks, lengths = self.backbone(speech, lengths)
         if self.adaptor is None:
             return torch.cat([statistics(block, lengths) for block in blocks], dim=-1)
@@ -92,54 +104,53 @@ class LayerStatistics(torch.nn.Module):
 
 @dataclass(frozen=True)
 class LayerExtractor:
-    """Statistics of the layers of an ASR or of a speaker model.
+    """Statistics of the layers of an ASR model or a speaker model.
 
     Attributes:
-        asr: The ASR model.
-        speaker: The speaker model, which goes before it.
+        source: The model.
     """
 
-    asr: ModelFiles | None = None
-    speaker: SpeakerSource | None = None
     gives_text: ClassVar[bool] = False
 
+    source: ModelFiles | SpeakerSource
+
     @classmethod
-    def find(cls, asr: str | Path | None, model: str | Path | None) -> "LayerExtractor":
+    def find(cls, asr: Path_ | None, model: Path_ | None) -> "LayerExtractor":
         """Find a model.
 
         Args:
             asr: An ASR model, from any source; or the one that an adaptor ``model``
                 reads.
             model: A speaker model, from any source.
+
+        Raises:
+            SVError: Neither is given, or the model cannot be found.
         """
-        if model is None:
-            return cls(asr=find_model_files(asr, "asr"))
-        return cls(speaker=SpeakerSource.resolve(model, asr=asr))
+        if model is not None:
+            return cls(SpeakerSource.resolve(model, asr=asr))
+        if asr is None:
+            raise SVError(
+                "give a model to probe: asr, an ASR model, or model, a speaker model"
+            )
+        return cls(find_model_files(asr, "asr"))
 
     def network(self, device: str = "cpu") -> LayerStatistics:
         """Load the network."""
-        if self.speaker is None:
-            backbone = load_asr_bundle(self.asr, device).backbone()
-            backbone.set_frozen(True)
-            return LayerStatistics(backbone).eval()
-        model, _ = load_speaker_model(self.speaker, device)
-        adaptor = model.head if isinstance(model.head, SpeakerAdaptor) else None
-        return LayerStatistics(model.backbone, adaptor).eval()
+        if isinstance(self.source, SpeakerSource):
+            model, _ = load_speaker_model(self.source, device)
+            adaptor = model.head if isinstance(model.head, SpeakerAdaptor) else None
+            return LayerStatistics(model.backbone, adaptor).eval()
+        backbone = load_asr_bundle(self.source, device).backbone()
+        backbone.set_frozen(True)
+        return LayerStatistics(backbone).eval()
 
     def load(self, device: str, precision: Precision) -> WaveformEmbedder:
-        """Load the network for whole lists."""
+        """Load the network for embedding lists of recordings."""
         return WaveformEmbedder(self.network(device), **asdict(precision))
 
     def fingerprint(self) -> list[str]:
         """Return hashes of the model's files."""
-        if self.speaker is not None:
-            return self.speaker.fingerprint()
-        return self.asr.fingerprint()
-
-
-Path_ = str | os.PathLike
-# A deviation below this share of the largest is no information, but rounding.
-SMALLEST_DEVIATION = 1e-6
+        return self.source.fingerprint()
 
 
 @dataclass(frozen=True)
@@ -169,37 +180,33 @@ def probe_layers(
     resampling: Resampling | None = None,
     **options: Any,
 ) -> list[LayerResult]:
-    """Find the equal error rate of every layer of a model on a list of trials.
+    """Measure the equal error rate of every layer of a model on a trial list.
 
-    An utterance is the mean and the standard deviation over time of a layer's frames;
-    each of the two halves is length-normalised, and a score is the cosine of the two
-    utterances' vectors. The embedding of an adaptor is taken as it is.
+    An utterance is represented by the mean and the standard deviation of a layer's
+    frames over time, each length-normalised; a score is the cosine of two such vectors.
+    The embedding of an adaptor is used unchanged.
 
-    The statistics are kept in ``output_dir``, so that a repeated call goes on where it
-    was killed.
+    The statistics are kept in ``output_dir``, so that a repeated call continues where
+    the last one was killed.
 
     Args:
-        wav_scp: Utterance and audio a line; more than the trials need is no harm.
-        trials: The list of trials.
-        output_dir: Where statistics go.
+        wav_scp: Kaldi wav.scp; utterances that the trials do not use are ignored.
+        trials: The trial list.
+        output_dir: Directory for the statistics.
         asr: An ASR model, from any source; or the one that an adaptor ``model`` reads.
-        model: A speaker model, from any source; of an adaptor, its streams are the
-            layers.
-        norm_wav_scp: Other recordings, by whose mean and deviation every place is
-            standardised first.
-        utt2spk: Speakers of the utterances; intervals then resample speakers and not
+        model: A speaker model, from any source; the layers of an adaptor are its
+            streams.
+        norm_wav_scp: Other recordings, whose mean and standard deviation are used to
+            standardise every value first.
+        utt2spk: Speakers of the utterances; intervals then resample speakers instead of
             trials.
-        resampling: How to find intervals; 1,000 times by default.
+        resampling: How to compute intervals; 1,000 samples by default.
         options: Of :func:`espnet2_sv.inference.embedder.process_wav_scp`.
 
     Raises:
-        SVError: Neither model is given, an utterance is missing, or the list for
-            standardising shares utterances with the trials.
+        SVError: No model is given, an utterance is missing, or ``norm_wav_scp`` shares
+            utterances with the trials.
     """
-    if asr is None and model is None:
-        raise SVError(
-            "give a model to probe: asr, an ASR model, or model, a speaker model"
-        )
     output_dir, pairs = Path(output_dir), read_trials(trials)
     extractor = LayerExtractor.find(asr, model)
     layers = extractor.network().layers()
@@ -233,9 +240,9 @@ def probe_layers(
     ]
     results = []
     for layer in layers:
-        places = slice(layer.start, layer.start + layer.size)
+        columns = slice(layer.start, layer.start + layer.size)
         side = _vectors(
-            layer, vectors[:, places], None if norm is None else norm[:, places]
+            layer, vectors[:, columns], None if norm is None else norm[:, columns]
         )
         scores = cosine_scores(side, side, *index)
         results.append(
@@ -247,14 +254,14 @@ def probe_layers(
 def _extract(
     extractor: LayerExtractor, wavs: Mapping[str, str], folder: Path, **options: Any
 ) -> np.ndarray:
-    """Return the statistics of recordings (N, all layers), in their order."""
+    """Return the statistics of recordings (N, sum of the layers' sizes), in order."""
     write_two_column(folder / "wav.scp", wavs)
     process_wav_scp(extractor, folder / "wav.scp", folder / "statistics", **options)
     return read_embeddings(folder / "statistics" / "xvector.scp", wavs)[1]
 
 
 def _vectors(layer: Layer, values: np.ndarray, norm: np.ndarray | None) -> np.ndarray:
-    """Standardise the statistics of a layer (N, size), and bring its halves to one length."""
+    """Standardise the statistics of a layer (N, size); length-normalise its halves."""
     if norm is not None:
         deviation = norm.std(axis=0)
         deviation = np.maximum(
@@ -282,9 +289,9 @@ def write_report(results: Sequence[LayerResult], output_dir: Path, title: str) -
     """Write layer_probe.md, layer_probe.json and layer_probe.png.
 
     Args:
-        results: One a layer.
-        output_dir: Where to write.
-        title: Heading, and the picture's title.
+        results: One per layer.
+        output_dir: Directory to write to.
+        title: Title of the page and of the plot.
 
     Returns:
         The Markdown.

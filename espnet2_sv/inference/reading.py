@@ -25,13 +25,12 @@ def read_ahead(
     forked processes they are safe beside a GPU context.
 
     Args:
-        batches: Lists of (utterance, audio); drawn from lazily.
-        read: Audio to waveform (S,).
-        pool: Where to read.
+        batches: Lists of (utterance, audio), consumed lazily.
+        read: Returns the waveform (S,) of an audio entry.
+        pool: Threads that read.
 
     Yields:
-        For each batch, pairs of utterance and waveform, or the error in place of a
-        waveform.
+        For each batch, pairs of utterance and waveform, or the error in its place.
     """
     pending = deque()
     for batch in batches:
@@ -51,9 +50,9 @@ def plan_batches(
 
     Args:
         utterances: Pairs of (utterance, audio).
-        batch_seconds: Bound on rows times longest. A recording whose length is not
-            known before it is read (a pipe, a broken file) is a batch of its own.
-        pool: Where to look up lengths.
+        batch_seconds: Bound on the padded duration of a batch. A recording of unknown
+            length (a pipe, a broken file) is a batch of its own.
+        pool: Threads that read the lengths.
     """
     utterances = list(utterances)
     seconds = list(pool.map(_seconds, (audio for _, audio in utterances)))
@@ -74,12 +73,12 @@ def plan_batches(
 
 
 def reader(sample_rate: int, allow_pipes: bool) -> Callable[[str], np.ndarray]:
-    """Return the function from audio to waveform (S,) at ``sample_rate``."""
+    """Return a function that reads audio as a waveform (S,) at ``sample_rate`` Hz."""
     return lambda audio: read_audio(audio, sample_rate, allow_pipes=allow_pipes)
 
 
 def reading_pool(num_workers: int) -> ThreadPoolExecutor:
-    """Return a pool of reading threads, at least one."""
+    """Return a pool of audio-reading threads, at least one."""
     return ThreadPoolExecutor(max(1, num_workers), thread_name_prefix="read")
 
 
@@ -88,7 +87,7 @@ def _attempt(read: Callable[[str], np.ndarray], audio: str) -> np.ndarray | SVEr
         return read(audio)
     except SVError as e:
         return e
-    except Exception as e:  # decoders raise anything
+    except Exception as e:  # decoders raise all kinds of errors
         return SVError(f"{audio}: cannot be decoded ({type(e).__name__}: {e})")
 
 
@@ -98,5 +97,5 @@ def _seconds(audio: str) -> float | None:
     try:
         num_samples, rate, _ = audio_info(audio)
         return num_samples / rate
-    except Exception:  # what is wrong is told when it is read
+    except Exception:  # reading it reports what is wrong
         return None

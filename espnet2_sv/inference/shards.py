@@ -1,4 +1,4 @@
-"""Cutting a list of recordings into pieces of work that are finished, kept and reused whole."""
+"""Shards of a list of recordings, their results on disk, and merging these."""
 
 import hashlib
 import json
@@ -21,9 +21,9 @@ class Shard:
     """Consecutive utterances of a ``wav.scp``.
 
     Attributes:
-        utterances: Pairs of utterance and where its audio is.
+        utterances: Pairs of utterance and audio entry.
         key: Digest of everything that the embeddings depend on: the model, the
-            settings, and each recording's name, place, size and time of change.
+            settings, and each recording's name, path, size and modification time.
     """
 
     utterances: tuple[tuple[str, str], ...]
@@ -31,12 +31,15 @@ class Shard:
 
 
 def make_shards(wavs: dict[str, str], size: int, settings: dict) -> list[Shard]:
-    """Cut ``wavs`` (utterance to audio) into shards of at most ``size`` utterances.
+    """Split a ``wav.scp`` into shards of at most ``size`` utterances.
 
     Args:
-        wavs: In the order of the ``wav.scp``.
-        size: Utterances a shard.
-        settings: What else the embeddings depend on; plain data.
+        wavs: Utterance to audio entry, in the order of the ``wav.scp``.
+        size: Utterances per shard.
+        settings: Whatever else the embeddings depend on, as plain data.
+
+    Raises:
+        SVError: ``size`` is not positive.
     """
     if size < 1:
         raise SVError(f"shard_size {size} must be positive")
@@ -51,7 +54,7 @@ def make_shards(wavs: dict[str, str], size: int, settings: dict) -> list[Shard]:
 
 
 def _stat(audio: str) -> tuple[int, int]:
-    """Return size in bytes and time of change in ns, (0, 0) for a pipe or what is not there."""
+    """Return size in bytes and modification time in ns; (0, 0) if there is no file."""
     if audio.rstrip().endswith("|"):
         return 0, 0
     for path in (audio, audio.rpartition(":")[0]):  # "a.wav", or "a.ark:123"
@@ -65,14 +68,14 @@ def _stat(audio: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Part:
-    """What became of the utterances of one shard, in the order of the ``wav.scp``.
+    """The results of one shard, in the order of the ``wav.scp``.
 
     Attributes:
-        utterances: Names of the N embedded ones.
+        utterances: Names of the N embedded utterances.
         embeddings: Float32 (N, E).
         seconds: Their durations (N,).
         failed: Pairs of utterance and reason.
-        texts: What was said in the N; empty where that was not asked for.
+        texts: Transcripts of the N utterances in joint recognition, otherwise empty.
     """
 
     utterances: list[str]
@@ -113,15 +116,15 @@ def load_part(path: Path) -> Part:
 def merge_parts(
     paths: Iterable[Path], output_dir: str | os.PathLike, with_text: bool = False
 ) -> tuple[int, int]:
-    """Write ``xvector.ark``, ``xvector.scp``, ``utt2dur`` and ``failed`` from finished parts.
+    """Merge parts into ``xvector.ark``, ``xvector.scp``, ``utt2dur`` and ``failed``.
 
-    ``xvector.scp`` names the archive by ``output_dir`` as it is given here, as Kaldi
-    does: a relative folder is relative to where the recipe runs.
+    As in Kaldi, ``xvector.scp`` refers to the archive by ``output_dir`` as given: a
+    relative path is relative to the recipe's directory.
 
     Args:
         paths: Parts in the order of the ``wav.scp``.
-        output_dir: Where to write.
-        with_text: Write the file ``text``, too.
+        output_dir: Directory to write to.
+        with_text: Also write ``text``.
 
     Returns:
         The numbers of embedded and of failed utterances.
@@ -129,7 +132,7 @@ def merge_parts(
     output_dir = Path(output_dir)
     ark_path = output_dir / "xvector.ark"
     done = failed = 0
-    # Who finds the scp may rely on the ark: it goes first and comes back last.
+    # The scp is removed first and written last: while it exists, the ark is complete.
     (output_dir / "xvector.scp").unlink(missing_ok=True)
     with ExitStack() as stack:
         scp, utt2dur, failures = (
@@ -149,8 +152,8 @@ def merge_parts(
                 scp.write(f"{utterance} {ark_path}:{offset}\n")
                 utt2dur.write(f"{utterance} {seconds:.3f}\n")
             if text is not None:
-                for utterance, said in zip(part.utterances, part.texts, strict=True):
-                    text.write(f"{utterance} {' '.join(said.splitlines())}\n")
+                for utterance, line in zip(part.utterances, part.texts, strict=True):
+                    text.write(f"{utterance} {' '.join(line.splitlines())}\n")
             for utterance, reason in part.failed:
                 failures.write(f"{utterance} {reason}\n")
             done += len(part.utterances)
@@ -159,7 +162,7 @@ def merge_parts(
 
 
 def write_vector(stream, utterance: str, vector: np.ndarray) -> int:
-    """Append a float vector (E,) to a binary Kaldi archive and return its offset in bytes."""
+    """Append a float vector (E,) to a binary Kaldi archive; return its byte offset."""
     stream.write(utterance.encode() + b" ")
     offset = stream.tell()
     stream.write(

@@ -1,4 +1,4 @@
-"""One recording in, one speaker embedding out."""
+"""Speaker embedding of one recording."""
 
 from pathlib import Path
 from typing import Any

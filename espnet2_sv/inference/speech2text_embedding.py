@@ -1,4 +1,4 @@
-"""One recording in, its text and its speaker's embedding out."""
+"""Transcript and speaker embedding of one recording."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from espnet2_sv.zoo.source import SpeakerSource
 
 
 class Speech2TextEmbedding:
-    """Recognises speech and embeds its speaker; front end and encoder run once for both.
+    """Recognises speech and embeds its speaker in one pass of the encoder.
 
     Text, tokens and encoder output are those of
     ``espnet2.bin.asr_inference.Speech2Text`` with the same decoding options.
@@ -107,7 +107,7 @@ class Speech2TextEmbedding:
         return result.transcript.text, result.embedding[None]
 
     def recognise(self, speech: np.ndarray | torch.Tensor) -> EmbeddingResult:
-        """Do the same, and return tokens and n-best list, too.
+        """Recognise and embed one recording; also return tokens and n-best list.
 
         Returns:
             ``.transcript`` (:class:`espnet2_sv.asr.recogniser.Transcript`) and

@@ -1,4 +1,4 @@
-"""Do two recordings have the same speaker, and who of the known speakers is this?"""
+"""Verifying and identifying speakers."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,11 +21,11 @@ Recording = str | Path | np.ndarray | torch.Tensor
 
 @dataclass(frozen=True)
 class SpeakerTemplate:
-    """A speaker as known from one or several recordings.
+    """A speaker's embedding from one or several recordings.
 
     Attributes:
-        embedding: Length-normalised (E,); of several recordings, the normalised mean of
-            theirs.
+        embedding: Length-normalised (E,); for several recordings, the normalised mean
+            of their embeddings.
         quality: Duration and magnitude.
     """
 
@@ -36,9 +36,9 @@ class SpeakerTemplate:
 class SpeakerVerifier:
     """Compares recordings by the cosine of their length-normalised embeddings.
 
-    A recording is a file (any format and rate) or a waveform (S,) at ``sample_rate``.
-    Where several enrol a speaker, their length-normalised embeddings are averaged and
-    normalised again.
+    A recording is a file of any format and rate, or a waveform (S,) at ``sample_rate``.
+    If several recordings enrol a speaker, their length-normalised embeddings are
+    averaged and normalised again.
 
     Examples:
         >>> verifier = SpeakerVerifier.from_pretrained("sv_transfer.zip")
@@ -69,16 +69,16 @@ class SpeakerVerifier:
         p_target: float = 0.5,
         **kwargs: Any,
     ) -> "SpeakerVerifier":
-        """Build a verifier from a model and what lies beside its config.
+        """Build a verifier from a model, its calibration and its threshold.
 
         ``calibration.json`` gives log-likelihood ratios and their threshold; without
-        it, ``threshold.json`` (``{"cosine": x}``, from held-out training speakers)
-        gives one on scores.
+        it, ``threshold.json`` (``{"cosine": x}``, chosen on held-out training
+        speakers) gives a threshold on scores.
 
         Args:
             source: A tag, packed zip, unpacked directory or ``exp/`` directory.
-            threshold: Cosine from which recordings are accepted; goes before the
-                model's own.
+            threshold: Cosine from which recordings are accepted; overrides the model's
+                own.
             p_target: Prior probability of the same speaker, for the calibration's
                 threshold.
             kwargs: Further arguments of :class:`Speech2Embedding`, such as ``device``.
@@ -94,29 +94,29 @@ class SpeakerVerifier:
 
     def embed(self, recording: Recording) -> torch.Tensor:
         """Return the length-normalised embedding (E,) of one recording."""
-        return torch.from_numpy(self._voice([recording]).embedding)
+        return torch.from_numpy(self._template([recording]).embedding)
 
     def verify(
         self, enrolment: Recording | Sequence[Recording], test: Recording
     ) -> dict[str, float | bool | str | None]:
-        """Compare a recording with one or several of a speaker.
+        """Compare a recording with one or several recordings of a speaker.
 
         Args:
             enrolment: One recording, or a list of recordings of one speaker.
-            test: The recording in question.
+            test: The recording to verify.
 
         Returns:
             The fields of :class:`espnet2_sv.inference.decision.Verification`: score,
             llr, decision, threshold, threshold_on.
         """
-        known, unknown = self._voice(_as_list(enrolment)), self._voice([test])
+        known, unknown = self._template(_as_list(enrolment)), self._template([test])
         return asdict(
             self.score_decision(cosine(known, unknown), known.quality, unknown.quality)
         )
 
     def enroll(self, name: str, recordings: Recording | Sequence[Recording]) -> None:
-        """Remember a speaker; an earlier one of the same name is replaced."""
-        self.templates[name] = self._voice(_as_list(recordings))
+        """Enrol a speaker; an earlier one of the same name is replaced."""
+        self.templates[name] = self._template(_as_list(recordings))
 
     def identify(self, recording: Recording) -> list[tuple[str, float]]:
         """Return the enrolled speakers and their scores, best first.
@@ -126,13 +126,14 @@ class SpeakerVerifier:
         """
         if not self.templates:
             raise SVError("nobody is enrolled; call enroll(name, recordings) first")
-        unknown = self._voice([recording])
+        unknown = self._template([recording])
         scores = [
-            (name, cosine(voice, unknown)) for name, voice in self.templates.items()
+            (name, cosine(template, unknown))
+            for name, template in self.templates.items()
         ]
         return sorted(scores, key=lambda item: -item[1])
 
-    def _voice(self, recordings: Sequence[Recording]) -> SpeakerTemplate:
+    def _template(self, recordings: Sequence[Recording]) -> SpeakerTemplate:
         if not recordings:
             raise SVError("no recordings are given; at least one is needed")
         embeddings, seconds = [], 0.0
@@ -156,7 +157,7 @@ class SpeakerVerifier:
 
 
 def cosine(a: SpeakerTemplate, b: SpeakerTemplate) -> float:
-    """Return the score of two voices, as it is computed for trial lists."""
+    """Return the cosine score of two templates, computed as for trial lists."""
     return float(cosine_scores(a.embedding[None], b.embedding[None], [0], [0])[0])
 
 

@@ -1,4 +1,4 @@
-"""From waveforms to embeddings: the one path that every inference entry point takes."""
+"""From waveforms to embeddings, for every entry point of inference."""
 
 import copy
 import queue
@@ -16,18 +16,17 @@ from espnet2_sv.asr.recogniser import Transcript
 from espnet2_sv.errors import SVError
 
 DTYPES = ("float32", "float16", "bfloat16")
-# On a CPU a batch's activations should stay in its caches; more speech at once is not
-# quicker.
+# On a CPU a batch's activations should fit in its caches; larger batches are no faster
 CPU_BATCH_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class EmbeddingResult:
-    """What became of one recording.
+    """The result for one recording.
 
     Attributes:
         embedding: (E,) float32 on the CPU, not length-normalised.
-        transcript: What was said, where that was asked for.
+        transcript: The recognised text, in joint recognition.
     """
 
     embedding: torch.Tensor
@@ -38,19 +37,18 @@ class WaveformEmbedder:
     """Embeds waveforms in bounded memory.
 
     A recording longer than ``max_seconds`` is cut into consecutive pieces of equal
-    length. Its embedding points along the mean of the pieces' length-normalised
-    embeddings and has the mean of their magnitudes, both weighted by duration.
+    length. Its embedding has the direction of the mean of the pieces' length-normalised
+    embeddings and the mean of their magnitudes, both weighted by duration.
 
-    An embedding does not depend on the batch it was computed in: models whose position
-        encoding
-    sees the padding (``backbone.padding_sensitive``) get batches of one length only.
+    An embedding does not depend on the batch it was computed in: models whose outputs
+    depend on padding (``backbone.padding_sensitive``) get batches of equal lengths.
 
     Args:
-        model: A speaker model in eval mode: ``embed(speech (B, S), lengths (B,)) -> (B,
-            E)``.
+        model: A speaker model in eval mode, with ``embed``: speech (B, S) and lengths
+            (B,) to (B, E).
         dtype: float32, or float16 / bfloat16 for mixed precision.
-        max_seconds: Longest piece that is embedded in one go.
-        batch_seconds: Bound on a batch's padded length, rows times longest.
+        max_seconds: Longest piece that is embedded in one pass, in seconds.
+        batch_seconds: Bound on a batch's padded duration, in seconds.
     """
 
     def __init__(
@@ -100,7 +98,7 @@ class WaveformEmbedder:
     def results(
         self, waves: Sequence[np.ndarray | torch.Tensor]
     ) -> list[EmbeddingResult]:
-        """Process waveforms as :meth:`__call__` does, and return all that is known of each."""
+        """Process waveforms as :meth:`__call__` does; return complete results."""
         pieces = [
             split_evenly(check_waveform(wave), self.max_samples) for wave in waves
         ]
@@ -131,7 +129,7 @@ class WaveformEmbedder:
         if members < 2:
             return map(self._process, batches)
         if len(self._replicas) < members - 1:
-            self._replicas = []  # or each clone_sharing_weights would have replicas
+            self._replicas = []  # a replica must not have replicas of its own
             self._replicas = [
                 clone_sharing_weights(self, self._networks())
                 for _ in range(members - 1)
@@ -144,14 +142,14 @@ class WaveformEmbedder:
         return torch.get_num_threads() if self.device.type == "cpu" else 1
 
     def _networks(self) -> list[torch.nn.Module]:
-        """Return all networks inside, also those that the model holds outside of its tree."""
+        """Return all networks, including those outside of the model's module tree."""
         return [
             self.model,
             getattr(self.model.backbone, "frozen_module", self.model.backbone),
         ]
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
-        """Group indices, longest first, so that rows times longest stays within the bound."""
+        """Group indices, longest first, within the bound on a batch's padded length."""
         batches = []
         for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
             longest = lengths[batches[-1][0]] if batches else 0
@@ -177,7 +175,7 @@ class WaveformEmbedder:
         return speech, torch.tensor([len(wave) for wave in waves], device=self.device)
 
     def _precision(self):
-        """Mixed precision if asked for; otherwise full float32, without TF32 in convolutions."""
+        """Use mixed precision if asked for, otherwise float32 without TF32."""
         if self.dtype != "float32":
             return torch.autocast(self.device.type, dtype=getattr(torch, self.dtype))
         if self.device.type == "cuda":
@@ -186,7 +184,7 @@ class WaveformEmbedder:
 
 
 def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
-    """Return a waveform as a float32 tensor (S,) on the CPU, or say what is wrong with it.
+    """Return a waveform as a float32 tensor (S,) on the CPU.
 
     Raises:
         SVError: It is not one-dimensional, empty, of integers, or has NaN or infinite
@@ -194,8 +192,8 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
     """
     if isinstance(wave, np.ndarray):
         if wave.dtype.kind not in "fiub":
-            raise SVError(f"speech holds {wave.dtype}, which are no samples")
-        # a copy, because torch takes neither read-only nor backward arrays
+            raise SVError(f"speech holds {wave.dtype}, not samples")
+        # a copy, as torch accepts neither read-only nor reversed arrays
         wave = torch.from_numpy(
             wave.astype(np.float32 if wave.dtype.kind == "f" else wave.dtype)
         )
@@ -208,7 +206,7 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
             f"speech must be one channel of shape (samples,), not {tuple(wave.shape)}"
         )
     if wave.numel() == 0:
-        raise SVError("speech is empty; give at least some tenths of a second")
+        raise SVError("speech is empty; at least some tenths of a second are needed")
     if not wave.is_floating_point():
         raise SVError(f"speech holds {wave.dtype}; scale it to floats between -1 and 1")
     wave = wave.detach().to("cpu", torch.float32)
@@ -218,7 +216,7 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def split_evenly(wave: torch.Tensor, max_samples: int) -> tuple[torch.Tensor, ...]:
-    """Cut a waveform (S,) into the fewest consecutive pieces of equal length (to one sample)."""
+    """Cut a waveform (S,) into the fewest pieces of equal length, to one sample."""
     count = -(-len(wave) // max_samples)
     return torch.tensor_split(wave, count)
 
@@ -229,7 +227,7 @@ def merge_results(
     """Join the results of consecutive pieces of a recording.
 
     Args:
-        results: One a piece.
+        results: One per piece.
         weights: The pieces' durations, in any unit.
     """
     if len(results) == 1:
@@ -242,14 +240,15 @@ def merge_results(
     )
 
 
-def join_transcripts(said: Sequence[Transcript | None]) -> Transcript | None:
-    """Join what was said in consecutive pieces; texts with a space between, n-best lists not."""
-    if None in said:
+def join_transcripts(transcripts: Sequence[Transcript | None]) -> Transcript | None:
+    """Join the transcripts of consecutive pieces with spaces, without n-best lists."""
+    parts = [part for part in transcripts if part is not None]
+    if len(parts) < len(transcripts):
         return None
     return Transcript(
-        text=" ".join(part.text for part in said if part.text),
-        tokens=[token for part in said for token in part.tokens],
-        token_ids=[token for part in said for token in part.token_ids],
+        text=" ".join(part.text for part in parts if part.text),
+        tokens=[token for part in parts for token in part.tokens],
+        token_ids=[token for part in parts for token in part.token_ids],
     )
 
 
@@ -257,26 +256,26 @@ def merge_pieces(embeddings: torch.Tensor, weights: Sequence[float]) -> torch.Te
     """Join the embeddings of consecutive pieces (N, E) into that of the recording (E,).
 
     Args:
-        embeddings: One row a piece.
+        embeddings: One row per piece.
         weights: The pieces' durations, in any unit.
 
     Returns:
-        A vector along the weighted mean of the length-normalised rows, with the
-        weighted mean of their magnitudes.
+        A vector in the direction of the weighted mean of the length-normalised rows,
+        with the weighted mean of their magnitudes.
     """
-    share = torch.as_tensor(weights, dtype=torch.float64)
-    share = share / share.sum()
+    weight = torch.as_tensor(weights, dtype=torch.float64)
+    weight = weight / weight.sum()
     rows = embeddings.double()
     norms = rows.norm(dim=1)
-    direction = (share[:, None] * torch.nn.functional.normalize(rows, dim=1)).sum(0)
+    direction = (weight[:, None] * torch.nn.functional.normalize(rows, dim=1)).sum(0)
     direction = torch.nn.functional.normalize(direction, dim=0)
-    return (direction * (share * norms).sum()).float()
+    return (direction * (weight * norms).sum()).float()
 
 
 def clone_sharing_weights[T](original: T, modules: Iterable[torch.nn.Module]) -> T:
     """Copy an object and its networks, sharing their weights.
 
-    Replicas can work at the same time: each has its own hooks and buffers of work.
+    Replicas can run at the same time, as each has its own hooks and state.
 
     Args:
         original: The object.

@@ -27,14 +27,14 @@ SECONDS_BETWEEN_CHECKS = 1.0
 
 @dataclass(frozen=True)
 class Job:
-    """What every process that works on one ``wav.scp`` needs to know.
+    """Settings that the worker processes of one ``wav.scp`` share.
 
     Attributes:
-        extractor: What to make of each recording.
-        precision: How exactly, and in what portions.
-        parts_dir: Where finished shards go.
-        num_workers: Threads that read audio.
-        skip_bad: Note a bad recording and go on, rather than stop.
+        extractor: What each recording is turned into.
+        precision: Numerical precision and batch sizes.
+        parts_dir: Directory of finished shards.
+        num_workers: Audio-reading threads per process.
+        skip_bad: Record a bad recording and continue, rather than stop.
         allow_pipes: Run the commands in the ``wav.scp``.
     """
 
@@ -60,31 +60,30 @@ def embed_shards(
     shards: Iterable[Shard],
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Embed shards and write each to its part when it is done.
+    """Embed shards and save each as a part when it is complete.
 
     Args:
-        job: What to do with them.
+        job: The settings.
         embedder: The model.
-        shards: Drawn from lazily, a few batches ahead of what is being embedded.
-        progress: Told how many more utterances are done.
+        shards: Consumed lazily, a few batches ahead of the model.
+        progress: Called with the number of utterances finished since the last call.
 
     Raises:
         SVError: A recording cannot be embedded, and ``job.skip_bad`` is not set.
     """
     with reading_pool(job.num_workers) as pool:
-        # shards whose batches have been planned, with the utterances still to come
-        under_way = []
+        in_progress = []  # results of the shards whose batches have been planned
 
         def batches() -> Iterator[list[tuple[str, str]]]:
             for shard in shards:
-                under_way.append(_Results(shard, embedder.sample_rate))
+                in_progress.append(_Results(shard, embedder.sample_rate))
                 yield from plan_batches(
                     shard.utterances, job.precision.batch_seconds, pool
                 )
 
         read = reader(embedder.sample_rate, job.allow_pipes)
         for batch in read_ahead(batches(), read, pool):
-            results = under_way[0]
+            results = in_progress[0]
             for utterance, wave, result in embed_batch(embedder, batch):
                 if isinstance(result, SVError):
                     reason = " ".join(str(result).split())
@@ -96,17 +95,17 @@ def embed_shards(
             progress(len(batch))
             if results.complete():
                 save_part(job.part_path(results.shard), results.part())
-                under_way.pop(0)
+                in_progress.pop(0)
 
 
 def embed_batch(
     embedder: WaveformEmbedder, batch: list[Item]
 ) -> Iterator[tuple[str, np.ndarray | None, EmbeddingResult | SVError]]:
-    """Embed a batch, and find the culprit where that fails.
+    """Embed a batch; if that fails, embed its utterances one by one.
 
     Args:
         embedder: The model.
-        batch: Pairs of utterance and waveform, or error in place of a waveform.
+        batch: Pairs of utterance and waveform, or an error in its place.
 
     Yields:
         (utterance, waveform, result or error).
@@ -128,11 +127,8 @@ def embed_batch(
         if result.embedding.isfinite().all():
             yield name, wave, result
         else:
-            yield (
-                name,
-                wave,
-                SVError("its embedding is not finite; try --dtype float32"),
-            )
+            error = SVError("its embedding is not finite; try --dtype float32")
+            yield name, wave, error
 
 
 def _as_error(error: Exception) -> SVError:
@@ -144,7 +140,7 @@ def _as_error(error: Exception) -> SVError:
 
 
 class _Results:
-    """Outcomes of the utterances of one shard, which arrive in another order."""
+    """Collects the results of one shard, which arrive in another order."""
 
     def __init__(self, shard: Shard, sample_rate: int):
         self.shard = shard

@@ -1,4 +1,4 @@
-"""The README.md of a packed model, shown by the Hub and read by people."""
+"""The model card: README.md of a packed model, as the Hub shows it."""
 
 import torch
 
@@ -8,7 +8,7 @@ SOURCES = {
     "scratch": "trained from random weights",
     "transfer": "initialised with an ASR encoder, then trained on speaker labels",
     "distill": (
-        "a student trained on speaker labels and on an ASR teacher's CTC posteriors"
+        "a student trained on speaker labels and an ASR teacher's CTC posteriors"
     ),
     "adaptor": "a speaker adaptor on a frozen ASR encoder",
 }
@@ -38,7 +38,7 @@ A speaker verification model of espnet2_sv: {source}.
 {pretrained}
 ## Use
 
-Install espnet2_sv, then, with this repository's tag, the zip or the unpacked directory as SOURCE:
+Install espnet2_sv. SOURCE is this repository's tag, the zip or the unpacked directory:
 
 ```python
 import soundfile
@@ -52,13 +52,13 @@ print(verifier.verify("a.wav", "b.wav"))  # {verdict}
 ```
 
 ```sh
-python -m espnet2_sv.bin.sv_verify --model SOURCE{asr_option} --enroll a.wav --test b.wav
-python -m espnet2_sv.bin.sv_embed --model SOURCE{asr_option} --wav_scp wav.scp --output_dir vectors
+espnet2-sv verify --model SOURCE{asr_option} --enroll a.wav --test b.wav
+espnet2-sv embed --model SOURCE{asr_option} --wav_scp wav.scp --output_dir vectors
 ```
 {joint}{results}"""
 
 JOINT = """
-Text and embedding, from one pass of the encoder:
+Transcript and embedding from one pass of the encoder:
 
 ```python
 from espnet2_sv import Speech2TextEmbedding
@@ -67,12 +67,12 @@ text, embedding = Speech2TextEmbedding.from_pretrained("SOURCE"{asr})(speech)
 ```
 
 ```sh
-python -m espnet2_sv.bin.sv_joint --model SOURCE{asr_option} --wav_scp wav.scp --output_dir joint
+espnet2-sv joint --model SOURCE{asr_option} --wav_scp wav.scp --output_dir joint
 ```
 """
 
 STOCK = """
-ESPnet alone loads the ASR model, which is as it was:
+The ASR model is unchanged, and ESPnet alone loads it:
 
 ```python
 from espnet2.bin.asr_inference import Speech2Text
@@ -82,7 +82,7 @@ text, *_ = Speech2Text.from_pretrained("SOURCE")(speech)[0]
 """
 
 ATTACHED = """
-The ASR model, ASR_SOURCE, is not in this package: {name}, of weights
+The ASR model, ASR_SOURCE, is not in this package. It is {name}, with the weights
 `{sha256}`.
 """
 
@@ -152,16 +152,13 @@ def _parameters(model: torch.nn.Module, asr: AsrBundle | None) -> str:
     if asr is None:
         return f"{parameters:,} without the training classes"
     whole = sum(p.numel() for p in asr.model.parameters())
-    return (
-        f"{parameters:,} on top of the {whole:,} of the ASR model, which are as they"
-        " were"
-    )
+    return f"{parameters:,} in addition to the {whole:,} of the unchanged ASR model"
 
 
 def _joint(
     settings: dict, asr: AsrBundle | None, package_format: str, placeholders: dict
 ) -> str:
-    """Return the part of the card that is about an adaptor's ASR model."""
+    """Return the part of the card about an adaptor's ASR model."""
     if asr is None:
         return ""
     name = (settings.get("asr_init") or {}).get("source", "unknown")

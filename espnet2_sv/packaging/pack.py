@@ -26,7 +26,7 @@ from espnet2_sv.scoring.calibration import Calibration
 from espnet2_sv.zoo.files import OWN_SECTION
 from espnet2_sv.zoo.source import SpeakerSource
 
-# What goes along if the exp directory has it.
+# Files of the exp directory that are packed if they exist
 COMPANIONS = ("spk2id", "RESULTS.md", CALIBRATION_FILE, THRESHOLD_FILE, "images/*.png")
 Contents = dict[str, Path | bytes]
 
@@ -41,17 +41,15 @@ def pack_model(
     package_format: str | None = None,
     asr: str | Path | None = None,
 ) -> list[str]:
-    """Make a zip that ``Speech2Embedding.from_pretrained`` loads anywhere.
+    """Make an archive that ``Speech2Embedding.from_pretrained`` loads anywhere.
 
     It holds ``meta.yaml``, a model card ``README.md`` and, in ``exp/NAME``, the config
-    without paths of this machine, the weights, and what lies beside them: ``spk2id``,
-        ``RESULTS.md``,
-    ``calibration.json``, ``threshold.json`` and ``images/*.png``. Config and weights
-    are loaded once for a check.
+    without paths of this machine, the weights, and :data:`COMPANIONS`. Config and
+    weights are loaded once as a check.
 
-    A speaker adaptor is packed with the ASR model that it reads, in ``asr``; such an
-    archive is a source of both. In ``"joint"`` the ASR model stands first: ESPnet's own
-    ``Speech2Text.from_pretrained`` loads it, too.
+    A speaker adaptor is packed together with the ASR model that it reads, in ``asr``;
+    such an archive is a source of both. With ``"joint"``, ESPnet's own
+    ``Speech2Text.from_pretrained`` loads the ASR model, too.
 
     Args:
         exp: Directory of the training run.
@@ -59,10 +57,10 @@ def pack_model(
         model_file: Weights other than the best of the run.
         calibration: A calibration that is not in ``exp``; it is packed as
             ``calibration.json``.
-        options: Further files or directories; they are packed under their own names.
-        package_format: ``"sv"``, the default. For adaptors also ``"joint"``, or ``"adaptor"``
-            for the adaptor alone, without its training classes; the ASR model is
-            attached in use.
+        options: Further files or directories, packed under their own names.
+        package_format: ``"sv"``, the default. For adaptors also ``"joint"``, or
+            ``"adaptor"`` for the adaptor alone, without its training classes; the ASR
+            model then has to be given in use.
         asr: The ASR model that an adaptor reads, if it is not where training had it.
 
     Returns:
@@ -135,7 +133,7 @@ def _contents(
 
 
 def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
-    """Refuse a calibration or threshold that cannot be used; tell whether it is calibrated."""
+    """Check calibration and threshold; return whether there is a calibration."""
     calibration = contents.get(f"{folder}/{CALIBRATION_FILE}")
     threshold = contents.get(f"{folder}/{THRESHOLD_FILE}")
     if threshold is not None:
@@ -146,12 +144,13 @@ def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
 
 
 def _meta(names: dict[str, str], asr: dict[str, str], package_format: str) -> bytes:
-    """Return meta.yaml as ESPnet writes it, and what ESPnet must not see in a section of our own.
+    """Return meta.yaml as ESPnet writes it, with a section of our own.
 
     Args:
         names: Configuration and weights of the speaker model.
-        asr: Those of the ASR model in the package, if there is one.
-        package_format: In ``"joint"``, the ASR model is ESPnet's to load.
+        asr: Those of the ASR model in the package, if any.
+        package_format: With ``"joint"``, ESPnet's section names the ASR model and ours
+            the speaker model; otherwise it is the other way round.
     """
     shown, own = (asr, names) if package_format == "joint" else (names, asr)
     config, weights = shown.items()
@@ -168,20 +167,18 @@ def _meta(names: dict[str, str], asr: dict[str, str], package_format: str) -> by
 
 
 def _named_files(option: Path) -> Iterator[tuple[str, Path]]:
-    """Yield (name in the archive, file) of a file, or of all files below a directory."""
+    """Yield (name in the archive, file) of a file or of all files in a directory."""
     if option.is_dir():
         for path in sorted(option.rglob("*")):
             if path.is_file():
-                yield (
-                    f"{option.resolve().name}/{path.relative_to(option).as_posix()}",
-                    path,
-                )
+                name = path.relative_to(option).as_posix()
+                yield f"{option.resolve().name}/{name}", path
     else:
         yield option.name, option
 
 
 def _results(contents: Contents) -> str | None:
-    """Return the text of the packed RESULTS.md that lies highest, if there is one."""
+    """Return the text of the topmost RESULTS.md in the archive, if there is one."""
     names = [name for name in contents if PurePosixPath(name).name == "RESULTS.md"]
     if not names:
         return None
@@ -189,7 +186,7 @@ def _results(contents: Contents) -> str | None:
 
 
 def _write_zip(output: Path, contents: Contents) -> None:
-    """Write an archive; weights hardly shrink, so nothing is compressed."""
+    """Write an archive without compression, as weights hardly compress."""
     with (
         atomic_write(output, "wb") as stream,
         zipfile.ZipFile(stream, "w", strict_timestamps=False) as archive,

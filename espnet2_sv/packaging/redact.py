@@ -1,4 +1,4 @@
-"""Training settings without what tells of the machine they come from."""
+"""Removing information about the training machine from training settings."""
 
 from pathlib import PurePosixPath
 from typing import Any
@@ -8,14 +8,14 @@ PRIVATE_PREFIXES = ("dist_", "wandb_")
 
 
 def redact_settings(value: Any) -> Any:
-    """Return training settings without what tells of the training machine.
+    """Return training settings without information about the training machine.
 
-    A path outside of the recipe (absolute, ``~/x``, ``../x``, ``file:///x``) is cut to
-    its last component; names of hosts and accounts become null. The model needs
+    Paths outside the recipe (absolute, ``~/x``, ``../x``, ``file:///x``) are reduced to
+    their last component; names of hosts and accounts become null. The model needs
     neither.
     """
     if isinstance(value, dict):
-        return {key: _clean_setting(str(key), item) for key, item in value.items()}
+        return {key: _redact_setting(str(key), item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [redact_settings(item) for item in value]
     if isinstance(value, str) and _is_outside(value):
@@ -23,7 +23,7 @@ def redact_settings(value: Any) -> Any:
     return value
 
 
-def _clean_setting(key: str, value: Any) -> Any:
+def _redact_setting(key: str, value: Any) -> Any:
     if key == "token_list":  # tokens such as "/" are no paths
         return value
     return None if key.startswith(PRIVATE_PREFIXES) else redact_settings(value)

@@ -1,4 +1,4 @@
-"""Sending a packed model to a Hub repository."""
+"""Uploading a packed model to a Hub repository."""
 
 import re
 import tempfile
@@ -14,11 +14,11 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")  # e.g. espnet/voxceleb_sv_transfer
 
 @dataclass(frozen=True)
 class Upload:
-    """What was sent, or would be.
+    """An upload, or what a dry run would upload.
 
     Attributes:
         files: Names and sizes in bytes.
-        url: Where the repository is; None in a dry run.
+        url: URL of the repository; None in a dry run.
     """
 
     files: list[tuple[str, int]]
@@ -33,17 +33,18 @@ def upload_model(
     private: bool = False,
     api=None,
 ) -> Upload:
-    """Unpack a model and push its files to a model repository, which is made if need be.
+    """Unpack a model and push its files to a model repository; create it if needed.
 
     Args:
         archive: A zip made by ``sv_pack``.
         repository: ``ORGANISATION/NAME``.
-        dry_run: Only list what would be sent; neither network nor token are needed.
-        private: Visibility of a repository that is made.
+        dry_run: Only list what would be uploaded, without network and token.
+        private: Make a new repository private.
         api: A ``huggingface_hub.HfApi``; by default one with the token of this machine.
 
     Raises:
-        SVError: The archive is no speaker model, there is no token, or the Hub refuses.
+        SVError: The archive is not a speaker model, there is no token, or the Hub
+            refuses.
     """
     if not REPOSITORY.fullmatch(repository):
         raise SVError(f"repo {repository!r} is not understood; write ORGANISATION/NAME")
@@ -81,9 +82,8 @@ def _push(api, folder: Path, repository: str, private: bool) -> str:
             folder_path=str(folder),
             commit_message="Upload a speaker verification model packed by espnet2_sv",
         )
-    except (
-        Exception
-    ) as e:  # network, rights, quota: each library layer has its own classes
+    # network, permissions, quota: each library layer has its own classes
+    except Exception as e:
         reason = " ".join(str(e).split())
         raise SVError(
             f"the Hub refused {repository}: {reason}; check token and rights"

@@ -1,4 +1,4 @@
-"""Reading the two files of a trained model: weights and configuration. Neither is trusted."""
+"""Reading weights and configurations, which are untrusted, and loading weights."""
 
 import os
 import pickle
@@ -14,13 +14,12 @@ from espnet2_sv.errors import SVError
 if TYPE_CHECKING:
     import torch
 
-# what a trainer may wrap the weights in: DeepSpeed, Lightning, ESPnet's own
-# checkpoint.pth
+# Keys under which DeepSpeed, Lightning and ESPnet's checkpoint.pth keep the weights
 _WRAPPERS = ("module", "state_dict", "model")
 
 
 def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
-    """Load weights; nothing but tensors and plain data is ever unpickled.
+    """Load weights; only tensors and plain data are ever unpickled.
 
     Args:
         path: A ``.pth`` file.
@@ -115,7 +114,7 @@ def load_config(path: str | os.PathLike) -> dict[str, Any]:
     """Load a training configuration with the safe YAML loader.
 
     Raises:
-        SVError: The file is missing, no YAML, or no table of settings.
+        SVError: The file is missing, not YAML, or not a mapping.
     """
     try:
         conf = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

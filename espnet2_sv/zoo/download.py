@@ -9,7 +9,7 @@ _HUB = "https://huggingface.co/"
 
 
 def download(tag: str) -> Path:
-    """Download a model once; a second call takes it from the downloader's cache.
+    """Download a model, or find it in the downloader's cache.
 
     Args:
         tag: A tag of ESPnet's model zoo (``kamo-naoyuki/wsj``), a Hugging Face Hub
@@ -20,7 +20,7 @@ def download(tag: str) -> Path:
         An archive, or the folder of a Hub snapshot.
 
     Raises:
-        SVError: It is no tag, or cannot be fetched.
+        SVError: It is not a tag, or cannot be fetched.
     """
     if looks_like_a_path(tag):
         raise SVError(f"{tag}: no such file or directory")
@@ -31,13 +31,11 @@ def download(tag: str) -> Path:
         url = downloader.get_url(name=tag)
         if "huggingface.co" not in url:
             return Path(downloader.download(tag))
-        # only fetched: the downloader's own unpacking would follow any path in
-        # meta.yaml
+        # only download: the downloader's unpacking would follow any path in meta.yaml
         repository = next((x for x in (tag, url) if x.startswith(_HUB)), tag)
         return Path(downloader.huggingface_download(name=repository.removeprefix(_HUB)))
-    except (
-        Exception
-    ) as e:  # whatever the network, the Hub client or the model table raise
+    # the network, the Hub client and the model table raise all kinds of errors
+    except Exception as e:
         reason = " ".join(str(e).split())[:200] or type(e).__name__
         raise SVError(
             f"{tag}: neither a file nor a model that can be fetched ({reason})"
@@ -45,7 +43,7 @@ def download(tag: str) -> Path:
 
 
 def looks_like_a_path(tag: str) -> bool:
-    """Whether it can only be meant as a path, e.g. ``./x``, ``exp/asr/model.zip``, ``a/b/c``."""
+    """Whether it can only be a path, e.g. ``./x``, ``exp/asr/model.zip``, ``a/b/c``."""
     if tag.startswith(("http://", "https://")):
         return False
     return (

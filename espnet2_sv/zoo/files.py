@@ -1,4 +1,4 @@
-"""Finding the files of a packed or trained model, whatever the user names it by."""
+"""Finding the files of a packed or trained model from any kind of source."""
 
 import hashlib
 import logging
@@ -14,17 +14,16 @@ from espnet2_sv.zoo.checkpoint import load_config
 from espnet2_sv.zoo.download import download
 from espnet2_sv.zoo.unpacking import is_inside, unpack
 
-# The names that ESPnet's pack gives configuration and weights in meta.yaml. ESPnet
-# hands all that it finds under "yaml_files" and "files" to the class that loads the
-# model, so what is of another kind stands under OWN_SECTION: one archive can then hold
-# an ASR model and a speaker model.
+# Keys of configuration and weights in the meta.yaml that ESPnet's pack writes. ESPnet
+# passes everything under "yaml_files" and "files" to the class that loads the model, so
+# a second model in the same archive is listed under OWN_SECTION.
 OWN_SECTION = "espnet2_sv"
 _META_KEYS = {
     "asr": ("asr_train_config", "asr_model_file"),
     "sv": ("train_config", "model_file"),
 }
-# Weights in the exp/ folder of a training run, the first that exists is taken: averaged
-# before single ones, and accuracy (or equal error rate) before other criteria.
+# Weights in the exp/ directory of a training run, in order of preference: averaged
+# ones first, and accuracy (or equal error rate) before other criteria.
 WEIGHTS_IN_EXP = {
     "asr": (
         "valid.acc.ave.pth",
@@ -40,15 +39,15 @@ WEIGHTS_IN_EXP = {
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Where a model lies on disk.
+    """Files of a model on disk.
 
     Attributes:
         config: Training configuration.
         weights: Weights.
-        root: The folder that relative paths in the configuration start from.
-        meta: Contents of ``meta.yaml``; empty for the ``exp/`` folder of a training
+        root: Directory that relative paths in the configuration start from.
+        meta: Contents of ``meta.yaml``; empty for the ``exp/`` directory of a training
             run.
-        name: What the user calls it, for messages.
+        name: The source as the user gave it, for messages.
     """
 
     config: Path
@@ -68,7 +67,7 @@ class ModelFiles:
 
     @property
     def packed(self) -> bool:
-        """Whether this is a package, whose paths must stay inside :attr:`root`."""
+        """Whether this is a package; its paths must stay inside :attr:`root`."""
         return bool(self.meta)
 
 
@@ -81,9 +80,8 @@ def find_model_files(
         source: A model-zoo or Hub tag, a packed ``.zip``, an unpacked directory with
             ``meta.yaml``, or the ``exp/`` directory of a training run.
         kinds: ``"asr"`` or ``"sv"``.
-        workdir: Where an archive is unpacked to; by default a folder in the user's
-            cache that is named after the archive's contents, so that it is unpacked
-            once.
+        workdir: Where to unpack an archive; by default a directory in the user's cache
+            that is named after the archive's hash, so that it is unpacked once.
 
     Raises:
         SVError: There is no such model, or it is damaged, or not of this kind.
@@ -103,7 +101,7 @@ def find_model_files(
 
 
 def find_package(config: str | os.PathLike) -> Path | None:
-    """Return the root of the package that a speaker model's configuration is in, if any."""
+    """Return the root of the package that a speaker model's config is in, if any."""
     # not resolved: Hub snapshots link to their blobs
     config = Path(os.path.abspath(config))
     for folder in config.parents:
@@ -141,13 +139,13 @@ def _unpack_once(archive: Path, workdir: str | os.PathLike | None) -> Path:
 
 
 def cache_folder() -> Path:
-    """The user's cache of unpacked models."""
+    """Return the user's cache of unpacked models."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "espnet2_sv" / "models"
 
 
 def file_sha256(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, in hexadecimal.
+    """Return the SHA-256 of a file, in hexadecimal.
 
     Raises:
         SVError: The file cannot be read.
@@ -187,11 +185,13 @@ def _named(root: Path, sections: tuple[Any, ...], key: str) -> Path:
 
 
 def stays(path: Path, root: Path) -> bool:
-    """Whether a path is in ``root`` with links followed; Hub snapshots link to their own blobs."""
+    """Whether a path is in ``root`` once links are followed.
+
+    Snapshots of the Hub link to their own blobs, which counts as inside.
+    """
     homes = [root.resolve()]
-    if (
-        root.resolve().parent.name == "snapshots"
-    ):  # .../models--org--name/snapshots/REVISION
+    # .../models--org--name/snapshots/REVISION
+    if root.resolve().parent.name == "snapshots":
         homes.append(root.resolve().parent.parent / "blobs")
     return any(path.resolve().is_relative_to(home) for home in homes)
 
@@ -208,16 +208,15 @@ def _trained(exp: Path, kinds: str) -> ModelFiles:
 def locate(files: ModelFiles, key: str, value: str) -> Path | None:
     """Find a file that the configuration names.
 
-    In a package, paths start at its folder, and nothing outside is ever taken: of a
-        path that names
-    another place (as training recorded it) the longest ending that exists in the folder
-    is meant. In the ``exp/`` folder of a training run they start at the recipe, the
-    current folder or one of the folders above.
+    In a package, paths start at its root and nothing outside is ever used. If the path
+    was recorded elsewhere, as in training, its longest suffix that exists in the
+    package is taken. In the ``exp/`` directory of a training run, paths start at the
+    current directory, at ``exp/`` or at one of the directories above it.
 
     Args:
         files: The model.
         key: The setting's name, for messages.
-        value: The path as it is written.
+        value: The path as written.
 
     Returns:
         The path, or None if there is no such file.

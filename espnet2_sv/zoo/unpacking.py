@@ -1,4 +1,4 @@
-"""Unpacking a zip archive that may come from anybody."""
+"""Unpacking zip archives, which are untrusted."""
 
 import contextlib
 import glob
@@ -17,8 +17,7 @@ from espnet2_sv.errors import SVError
 # The largest published ESPnet models are below 10 GiB and hold fewer than 100 files.
 MAX_ARCHIVE_BYTES = 32 * 2**30
 MAX_ARCHIVE_FILES = 10_000
-# Weights hardly compress; a large file that shrinks a hundredfold is made to fill the
-# disk.
+# Weights hardly compress; a large file with such a ratio is meant to fill the disk.
 MAX_COMPRESSION = 100
 COMPRESSION_CHECKED_FROM = 64 * 2**20  # bytes; small text may compress well
 # what zipfile raises on damaged or exotic archives
@@ -34,7 +33,7 @@ _DAMAGED = (
 
 
 def unpack(zip_path: str | os.PathLike, outdir: str | os.PathLike) -> None:
-    """Unpack an archive, wholly or not at all.
+    """Unpack an archive completely or not at all.
 
     Args:
         zip_path: The archive.
@@ -54,18 +53,18 @@ def unpack(zip_path: str | os.PathLike, outdir: str | os.PathLike) -> None:
         _check_sizes(zip_path, members, free=shutil.disk_usage(part).free)
         names = [_safe_name(zip_path, member) for member in members]
         if len(set(names)) != len(names):
-            raise SVError(f"{zip_path}: refused, it holds two files of one name")
+            raise SVError(f"{zip_path}: refused, it holds two files with one name")
         for member, name in zip(members, names, strict=True):
             _write(archive, member, part / name)
 
 
 @contextlib.contextmanager
 def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
-    """Fill a temporary folder that becomes ``outdir`` when all went well.
+    """Fill a temporary folder that is renamed to ``outdir`` on success.
 
     Args:
         outdir: The folder to make.
-        replace: Remove what is there, at the last moment.
+        replace: Replace an existing folder, once the new one is complete.
 
     Raises:
         SVError: ``outdir`` holds something already, or cannot be made.
@@ -90,7 +89,7 @@ def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[P
 
 
 def _remove_remains(outdir: Path) -> None:
-    """Remove the temporary folders that processes of this machine left when they were killed."""
+    """Remove temporary folders of processes of this machine that were killed."""
     for remains in outdir.parent.glob(f".{glob.escape(outdir.name)}.*.part"):
         pid = remains.name.split(".")[-2]  # e.g. .asr.4711.part
         if pid.isdigit() and (
@@ -132,7 +131,7 @@ def _check_sizes(
 
 
 def _safe_name(zip_path: str | os.PathLike, member: zipfile.ZipInfo) -> str:
-    """The member's name, if it stays inside the folder it is unpacked to."""
+    """Return the member's name if it stays inside the folder it is unpacked to."""
     # as stored; ZipInfo.filename has already been cut at a NUL character
     name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -147,7 +146,7 @@ def _safe_name(zip_path: str | os.PathLike, member: zipfile.ZipInfo) -> str:
 
 
 def is_inside(name: str) -> bool:
-    """Whether a relative path stays in its folder, e.g. ``exp/x.pth`` but not ``../x.pth``."""
+    """Whether a relative path stays in its folder: ``exp/x.pth``, not ``../x.pth``."""
     path = PurePosixPath(name)
     drive = len(name) > 1 and name[1] == ":"  # e.g. C:/x.pth
     return (

@@ -268,7 +268,7 @@ def test_whatever_follows_the_encoder(changes, train_asr, small_conformer, speec
 
 @pytest.mark.parametrize("value", ["/home/ann/stats.npz", "../stats.npz"])
 def test_statistics_file_is_never_opened(value, train_asr, small_conformer, speech):
-    """Mean and deviation come with the weights, so it does not matter where training had them."""
+    """Mean and deviation come from the weights, not from training's files."""
     trained = train_asr(small_conformer())
     trained.save_config(normalize_conf={"stats_file": value})
     bundle = load_asr_bundle(trained.pack())

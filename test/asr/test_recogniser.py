@@ -27,7 +27,7 @@ def recognise(recogniser: Recogniser, speech: torch.Tensor):
 
 
 class Witness:
-    """What passes through the encoder of an ASR model, and how often its parts are called."""
+    """Records an encoder's inputs, and how often the model's parts are called."""
 
     def __init__(self, model: torch.nn.Module):
         self.encoded, self.calls = [], {"frontend": 0, "normalize": 0, "encoder": 0}

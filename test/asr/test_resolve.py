@@ -149,7 +149,7 @@ def test_changed_source_is_resolved_again(train_asr, small_conformer, tmp_path):
 def test_folder_of_something_else_is_left_alone(train_asr, small_conformer, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(SVError, match="in use"):
+    with pytest.raises(SVError, match="holds something else"):
         resolve_asr(train_asr(small_conformer()).exp, tmp_path / "mine")
     assert contents(tmp_path / "mine") == ["thesis.txt"]
 

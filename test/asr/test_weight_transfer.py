@@ -1,12 +1,10 @@
 import pytest
 import torch
 
-from espnet2_sv.asr import (
-    backbone_settings,
-    build_backbone,
-    copy_asr_weights,
-    load_asr_bundle,
-)
+from espnet2_sv.asr import load_asr_bundle
+from espnet2_sv.asr.supported import backbone_settings
+from espnet2_sv.asr.weight_transfer import copy_asr_weights
+from espnet2_sv.backbones.build import build_backbone
 from espnet2_sv.errors import SVError
 
 

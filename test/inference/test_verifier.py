@@ -21,7 +21,7 @@ def verifier(speaker_exp):
 
 
 def unit(speaker_exp, *paths) -> np.ndarray:
-    """Reference: mean of length-normalised embeddings, normalised, in double precision."""
+    """Reference in double precision: normalised mean of normalised embeddings."""
     speech2embedding = Speech2Embedding.from_pretrained(speaker_exp)
     rows = [
         speech2embedding(read_audio(str(p), 16000))[0].double().numpy() for p in paths

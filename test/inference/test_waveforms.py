@@ -103,7 +103,7 @@ def test_pieces_are_consecutive_and_even(length, most):
         (np.array([0.0, np.nan]), "NaN"),
         (torch.tensor([0.0, float("inf")]), "NaN or infinite"),
         (np.zeros(100, np.int16), "int16"),
-        (np.array(["a"]), "no samples"),
+        (np.array(["a"]), "not samples"),
         ([0.0, 0.1], "list"),
     ],
 )

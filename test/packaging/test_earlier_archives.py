@@ -1,8 +1,8 @@
 """Archives that version 0.1.0 packed are loaded, and give the same embeddings.
 
-``packed_0_1`` holds what that version wrote into archives of small models, except for the
-weights, of which names, dtypes and shapes are kept: the numbers come from a seed. The
-embeddings are those that version 0.1.0 computed.
+``packed_0_1`` holds what that version wrote into archives of small models. Of the
+weights it has names, dtypes and shapes; the values come from a seed. The embeddings are
+those that version 0.1.0 computed.
 """
 
 import io

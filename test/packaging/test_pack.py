@@ -145,7 +145,7 @@ def test_the_model_card_says_how_to_use_it(exp, tmp_path):
         card = archive.read("README.md").decode()
     header = yaml.safe_load(card.split("---")[1])
     assert header["library_name"] == "espnet"
-    assert "from_pretrained" in card and "sv_verify" in card
+    assert "from_pretrained" in card and "espnet2-sv verify" in card
     assert "1.23" in card  # its results
     assert "16000 Hz" in card and "2 blocks of 16" in card
 

@@ -1,4 +1,4 @@
-"""A tag is fetched by ESPnet's downloader, which is replaced here: tests need no network."""
+"""Tags are downloaded by ESPnet's downloader, which tests replace."""
 
 import pytest
 

@@ -70,7 +70,7 @@ def test_two_files_of_one_name(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("a.txt", "1")
         archive.writestr("a.txt", "2")
-    refused(tmp_path, "two files of one name")
+    refused(tmp_path, "two files with one name")
 
 
 def test_file_in_the_place_of_a_folder(tmp_path):

@@ -9,7 +9,7 @@ from espnet2_sv.zoo.checkpoint import load_config, load_state_dict
 
 
 class Command:
-    """What a hostile checkpoint holds: an object that runs a command when it is unpickled."""
+    """An object that runs a command when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
