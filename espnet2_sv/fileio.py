@@ -42,7 +42,7 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         part.unlink(missing_ok=True)
 
 
-def require_writable(folder: str | os.PathLike) -> None:
+def require_writable(folder: str | os.PathLike[str]) -> None:
     """Make a folder and see that files can be written to it.
 
     Raises:

@@ -5,11 +5,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+from espnet2.asr.ctc import CTC
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
 from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
 from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
 from espnet2.asr.encoder.multiconvformer_encoder import MultiConvConformerEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
+from espnet2.asr.frontend.default import DefaultFrontend
+from espnet2.asr.specaug.abs_specaug import AbsSpecAug
+from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
     LegacyRelPositionMultiHeadedAttention,
 )
@@ -56,7 +61,7 @@ _LONGEST_SUBSAMPLING_INPUT = (
 )
 
 
-def subsampling(encoder: torch.nn.Module) -> int:
+def subsampling(encoder: AbsEncoder) -> int:
     """Feature frames per frame of an ESPnet encoder."""
     return _SUBSAMPLING.get(type(encoder.embed).__name__, 1)
 
@@ -79,11 +84,11 @@ class BlockBackbone(FeatureBackbone):
 
     def __init__(
         self,
-        frontend: torch.nn.Module,
-        normalize: torch.nn.Module | None,
-        encoder: torch.nn.Module,
-        specaug: torch.nn.Module | None = None,
-        ctc: torch.nn.Module | None = None,
+        frontend: DefaultFrontend,
+        normalize: AbsNormalize | None,
+        encoder: AbsEncoder,
+        specaug: AbsSpecAug | None = None,
+        ctc: CTC | None = None,
     ):
         super().__init__(frontend, normalize, encoder, specaug)
         self.ctc = ctc if self._conditioned else None
@@ -205,7 +210,7 @@ class BlockBackbone(FeatureBackbone):
 
 
 @contextlib.contextmanager
-def read_blocks(encoder: torch.nn.Module) -> Iterator[list[torch.Tensor]]:
+def read_blocks(encoder: AbsEncoder) -> Iterator[list[torch.Tensor]]:
     """Collect block outputs while the context is open; nothing stays attached to the encoder."""
     outputs: list[torch.Tensor] = []
 

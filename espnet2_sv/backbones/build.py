@@ -6,15 +6,19 @@ from typing import Any
 
 import torch
 from espnet2.asr.ctc import CTC
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.default import DefaultFrontend
+from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.layers.utterance_mvn import UtteranceMVN
 from typeguard import TypeCheckError
 
 from espnet2_sv.backbones.blocks import BLOCK_ENCODERS, BlockBackbone
-from espnet2_sv.backbones.features import FeatureBackbone
 from espnet2_sv.backbones.frame_encoders import FRAME_ENCODERS, FrameBackbone
+from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.backbones.mvn import StoredMVN
 from espnet2_sv.errors import SVError
+
+Backbone = BlockBackbone | FrameBackbone | FrozenBackbone
 
 # What settings may name
 FRONTENDS = {"default": DefaultFrontend}
@@ -24,8 +28,8 @@ ENCODERS = BLOCK_ENCODERS | FRAME_ENCODERS
 
 def build_backbone(
     settings: dict[str, Any] | argparse.Namespace,
-    specaug: torch.nn.Module | None = None,
-) -> FeatureBackbone:
+    specaug: AbsSpecAug | None = None,
+) -> BlockBackbone | FrameBackbone:
     """Build a backbone with random weights.
 
     Args:
@@ -72,7 +76,7 @@ def _class(
     return classes[name]
 
 
-def _conditioning(encoder: torch.nn.Module, vocab: int | None) -> CTC | None:
+def _conditioning(encoder: AbsEncoder, vocab: int | None) -> CTC | None:
     """Give a self-conditioned encoder the layer that reads CTC posteriors back."""
     if not getattr(encoder, "interctc_use_conditioning", False):
         return None

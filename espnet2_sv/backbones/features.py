@@ -1,11 +1,19 @@
 """From audio to normalised features: the part that all speech networks here have in common."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from espnet2_sv.errors import SVError
 
+if TYPE_CHECKING:
+    from espnet2.asr.encoder.abs_encoder import AbsEncoder
+    from espnet2.asr.frontend.default import DefaultFrontend
+    from espnet2.asr.specaug.abs_specaug import AbsSpecAug
+    from espnet2.layers.abs_normalize import AbsNormalize
 
-def sample_rate(frontend: torch.nn.Module) -> int:
+
+def sample_rate(frontend: "DefaultFrontend") -> int:
     """Sampling rate of the audio that a ``DefaultFrontend`` expects, in Hz."""
     return int(frontend.logmel.mel_options["sr"])
 
@@ -22,15 +30,17 @@ class FeatureBackbone(torch.nn.Module):
         specaug: Augmentation of the features, used in training only.
     """
 
-    subsampling = 1  # feature frames per frame of the outputs
-    minimum_frames = 1  # the fewest feature frames that give an output
+    frontend: "DefaultFrontend"
+    normalize: "AbsNormalize | None"
+    encoder: "AbsEncoder"
+    specaug: "AbsSpecAug | None"
 
     def __init__(
         self,
-        frontend: torch.nn.Module,
-        normalize: torch.nn.Module | None,
-        encoder: torch.nn.Module,
-        specaug: torch.nn.Module | None = None,
+        frontend: "DefaultFrontend",
+        normalize: "AbsNormalize | None",
+        encoder: "AbsEncoder",
+        specaug: "AbsSpecAug | None" = None,
     ):
         super().__init__()
         self.frontend = frontend
@@ -52,6 +62,16 @@ class FeatureBackbone(torch.nn.Module):
     def sample_rate(self) -> int:
         """Sampling rate of the audio, in Hz."""
         return sample_rate(self.frontend)
+
+    @property
+    def subsampling(self) -> int:
+        """Feature frames per frame of the outputs."""
+        return 1
+
+    @property
+    def minimum_frames(self) -> int:
+        """The fewest feature frames that give a frame of output."""
+        return 1
 
     @property
     def hop_length(self) -> int:

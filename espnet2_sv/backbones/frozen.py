@@ -4,12 +4,13 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
+from espnet2.asr.frontend.default import DefaultFrontend
 
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.errors import SVError
 
 
-class FrozenModuleRef(torch.nn.Module):
+class FrozenModuleRef[M: torch.nn.Module](torch.nn.Module):
     """A module that others do not see: it runs in evaluation mode, without a graph.
 
     It is held outside of the module tree: ``train()``, optimizers, checkpoints and
@@ -19,12 +20,12 @@ class FrozenModuleRef(torch.nn.Module):
         module: What is held; its parameters get no gradients.
     """
 
-    def __init__(self, module: torch.nn.Module):
+    def __init__(self, module: M):
         super().__init__()
         self._frozen = (module.requires_grad_(False).eval(),)
 
     @property
-    def frozen_module(self) -> torch.nn.Module:
+    def frozen_module(self) -> M:
         """The module itself."""
         return self._frozen[0]
 
@@ -45,7 +46,7 @@ class FrozenModuleRef(torch.nn.Module):
         return super()._apply(fn, recurse)
 
 
-class FrozenBackbone(FrozenModuleRef):
+class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
     """Read the blocks of an ASR model that stays exactly as it is.
 
     Its front end always runs in float32.
@@ -61,6 +62,7 @@ class FrozenBackbone(FrozenModuleRef):
     def __init__(self, backbone: BlockBackbone, weights_sha256: str):
         super().__init__(backbone)
         backbone.set_frozen(True)
+        self.asr_sha256: torch.Tensor
         self.register_buffer("asr_sha256", encode_sha256(weights_sha256))
 
     @property
@@ -84,7 +86,7 @@ class FrozenBackbone(FrozenModuleRef):
         return self.frozen_module.padding_sensitive
 
     @property
-    def frontend(self) -> torch.nn.Module:
+    def frontend(self) -> DefaultFrontend:
         """The ASR model's front end."""
         return self.frozen_module.frontend
 

@@ -146,7 +146,7 @@ def describe(
     """Say what the posteriors that a training needs would be of."""
     if loss.top_k is None:
         raise SVError("kd_conf: posteriors on disk need a top_k, e.g. 32")
-    backbone = teacher.frozen_module["backbone"]
+    backbone = teacher.frozen_module.backbone
     return PosteriorInfo(
         weights_sha256=teacher.weights_sha256,
         wav_scp_sha256=wavs.sha256,
@@ -208,6 +208,7 @@ def top_posteriors(
     hidden, lengths = teacher.encode(audio, torch.tensor([len(speech)], device=device))
     log_probs = teacher.log_probs(hidden, loss.temperature)
     targets = loss.targets(log_probs, None, int(lengths[0]))
+    assert targets.classes is not None  # the loss has a top_k below V
     return torch.cat([targets.classes.float(), targets.probs], dim=-1)[0].cpu().numpy()
 
 

@@ -1,14 +1,19 @@
 """Small helpers around torch's distributed data parallelism."""
 
+from typing import TYPE_CHECKING, cast
+
 import torch
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+if TYPE_CHECKING:
+    from espnet2_sv.models.speaker_model import SpeakerModel
 
-def unwrap(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the module inside a (Distributed)DataParallel wrapper, or the module itself."""
-    return getattr(model, "module", model)
+
+def unwrap(model: torch.nn.Module) -> "SpeakerModel":
+    """Return the model inside a (Distributed)DataParallel wrapper, or the model itself."""
+    return cast("SpeakerModel", getattr(model, "module", model))
 
 
 def trainable(model: torch.nn.Module) -> frozenset[int]:
@@ -99,16 +104,13 @@ class ReducedBatchNorm(_BatchNorm):
         return y.to(input.dtype)
 
     def _track(self, mean: torch.Tensor, unbiased_variance: torch.Tensor) -> None:
-        if not self.track_running_stats:
-            return
-        self.num_batches_tracked.add_(1)
-        share = (
-            1 / int(self.num_batches_tracked)
-            if self.momentum is None
-            else self.momentum
-        )
-        self.running_mean.lerp_(mean, share)
-        self.running_var.lerp_(unbiased_variance, share)
+        count, running_mean = self.num_batches_tracked, self.running_mean
+        if count is None or running_mean is None or self.running_var is None:
+            return  # track_running_stats is off
+        count.add_(1)
+        weight = 1 / int(count) if self.momentum is None else self.momentum
+        running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(unbiased_variance, weight)
 
 
 def synchronise_batchnorm(model: torch.nn.Module, device: str) -> torch.nn.Module:

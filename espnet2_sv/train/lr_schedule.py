@@ -53,6 +53,7 @@ class CosineSchedule:
         """Return the factor of a step, counted from 1."""
         if step < self.warmup_steps:
             return step / self.warmup_steps
+        assert self.total_steps is not None  # see over()
         gone = (step - self.warmup_steps) / (self.total_steps - self.warmup_steps)
         cosine = (1 + math.cos(math.pi * min(gone, 1.0))) / 2
         return self.final + (1 - self.final) * cosine
@@ -76,7 +77,7 @@ class ScheduledLR(LRScheduler, AbsBatchStepScheduler):
         self.schedule = schedule
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | torch.Tensor]:
         """Return the learning rates of the step to come."""
         return [lr * self.schedule(self.last_epoch + 1) for lr in self.base_lrs]
 

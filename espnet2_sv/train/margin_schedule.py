@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from espnet2_sv.errors import SVError
+
+if TYPE_CHECKING:
+    from espnet2.spk.loss.abs_loss import AbsLoss
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class MarginSchedule:
         return self.initial + min(max(gone, 0.0), 1.0) * (full - self.initial)
 
 
-def margin_of(loss: torch.nn.Module) -> float:
+def margin_of(loss: "AbsLoss") -> float:
     """Return a loss's margin in radians.
 
     Raises:
@@ -55,7 +57,7 @@ def margin_of(loss: torch.nn.Module) -> float:
     return loss.m
 
 
-def set_margin(loss: torch.nn.Module, margin: float) -> None:
+def set_margin(loss: "AbsLoss", margin: float) -> None:
     """Change the margin of one of ESPnet's AAM-softmax losses to ``margin`` radians."""
     if hasattr(loss, "update"):  # sub-centres
         loss.update(margin)

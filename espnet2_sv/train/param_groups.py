@@ -1,6 +1,11 @@
 """Optimizer parameter groups: the pretrained encoder learns more slowly than the new head."""
 
+from typing import TYPE_CHECKING
+
 import torch
+
+if TYPE_CHECKING:
+    from espnet2_sv.models.speaker_model import SpeakerModel
 
 # Parameters of one dimension (biases, norm scales) are not shrunk towards zero when
 # asked so.
@@ -8,7 +13,7 @@ NO_DECAY_DIM = 1
 
 
 def parameter_groups(
-    model: torch.nn.Module,
+    model: "SpeakerModel",
     lr: float,
     encoder_lr_factor: float = 1.0,
     layer_decay: float = 1.0,
@@ -21,8 +26,7 @@ def parameter_groups(
     1 one power more. Parameters that never receive gradients are left out.
 
     Args:
-        model: A model with ``backbone.parameter_groups()`` giving (depth, parameters)
-            pairs.
+        model: Its backbone tells the depths of its parameters.
         lr: The optimizer's learning rate.
         encoder_lr_factor: Learning rate of the last block relative to the head's.
         layer_decay: Factor from a block to the one below it.
@@ -32,7 +36,9 @@ def parameter_groups(
         Parameter groups for a torch optimizer, each with ``params`` and ``lr``.
     """
     backbone = {id(p) for p in model.backbone.parameters()}
-    groups = [(lr, [p for p in model.parameters() if id(p) not in backbone])]
+    groups: list[tuple[float, list[torch.nn.Parameter]]] = [
+        (lr, [p for p in model.parameters() if id(p) not in backbone])
+    ]
     for depth, parameters in model.backbone.parameter_groups():
         factor = encoder_lr_factor * layer_decay ** (model.backbone.num_blocks - depth)
         groups.append((lr * factor, parameters))

@@ -1,9 +1,9 @@
 """Verification of held-out speakers during training."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from espnet2.torch_utils.device_funcs import to_device
 
 from espnet2_sv.errors import SVError
@@ -11,12 +11,15 @@ from espnet2_sv.scoring.cosine import cosine_scores
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
 from espnet2_sv.scoring.trials import read_trials
 
+if TYPE_CHECKING:
+    from espnet2_sv.models.speaker_model import SpeakerModel
+
 
 def embed_batches(
-    model: torch.nn.Module, iterator: Iterable, device: str
+    model: "SpeakerModel", iterator: Iterable, device: str
 ) -> dict[str, np.ndarray]:
     """Embed batches of (utterances, {"speech", "speech_lengths"}) into {utterance: (E,)}."""
-    embeddings = {}
+    embeddings: dict[str, np.ndarray] = {}
     for utterances, batch in iterator:
         batch = to_device(batch, device)
         vectors = model.embed(batch["speech"], batch["speech_lengths"])
