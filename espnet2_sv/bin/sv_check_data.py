@@ -9,7 +9,7 @@ from espnet2.utils.types import str2bool
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.check_audio import LEVELS
-from espnet2_sv.data.checks import check_data_dir
+from espnet2_sv.data.check_data import check_data_dir
 from espnet2_sv.errors import SVError
 
 

@@ -7,8 +7,8 @@ from espnet2.utils.types import str2bool
 
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
-from espnet2_sv.data.corpora.plan import TRAIN_ON, Plan
-from espnet2_sv.data.corpora.prepare import prepare_voxceleb
+from espnet2_sv.data.corpora.voxceleb.plan import TRAIN_ON, Plan
+from espnet2_sv.data.corpora.voxceleb.prepare import prepare_voxceleb
 
 
 def get_parser() -> argparse.ArgumentParser:

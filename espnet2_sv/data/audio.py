@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import soxr
 
-from espnet2_sv.data.sources import AudioSource, open_audio
+from espnet2_sv.data.decoders import AudioSource
+from espnet2_sv.data.sources import open_audio
 from espnet2_sv.errors import SVError
 
 # read on either side of a crop before resampling, far more than soxr's filter is long;
@@ -149,3 +150,43 @@ def _decode(
     if channel is not None:
         return samples[:, channel]
     return samples[:, 0] if source.channels == 1 else samples.mean(axis=1)
+
+
+def read_crop(
+    source: AudioSource, sample_rate: int, length: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Read ``length`` samples from a random place, decoding no more than these.
+
+    A recording that is too short is repeated from its beginning until it is long
+    enough.
+
+    Args:
+        source: An open recording.
+        sample_rate: Rate of what is returned, Hz.
+        length: Samples wanted at that rate.
+        rng: Draws the place, uniformly over all that fit.
+
+    Returns:
+        float32 (length,).
+    """
+    start = draw_start(length_at(source, sample_rate), length, rng)
+    return read_crop_at(source, sample_rate, start, length)
+
+
+def draw_start(total: int, length: int, rng: np.random.Generator, step: int = 1) -> int:
+    """Draw where a crop of ``length`` of ``total`` samples begins: a multiple of ``step``."""
+    return step * int(rng.integers(max(total - length, 0) // step + 1))
+
+
+def read_crop_at(
+    source: AudioSource,
+    sample_rate: int,
+    start: int,
+    length: int,
+    speed: Fraction | int = 1,
+) -> np.ndarray:
+    """Read ``length`` samples from ``start`` on, repeated where the recording is too short."""
+    total = length_at(source, sample_rate, speed)
+    stop = min(start + length, total)
+    samples = read_section(source, sample_rate, start, stop, speed=speed)
+    return samples if len(samples) == length else np.resize(samples, length)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 
-from espnet2_sv.data.audio import length_at, read_section
-from espnet2_sv.data.crops import read_crop
-from espnet2_sv.data.sources import AudioSource, open_audio
-from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.data.audio import length_at, read_crop, read_section
+from espnet2_sv.data.decoders import AudioSource
+from espnet2_sv.data.kaldi import KaldiTable
+from espnet2_sv.data.sources import open_audio
 from espnet2_sv.errors import SVError
 
 _NOISE_KEYS = {

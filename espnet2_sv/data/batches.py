@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from espnet2_sv.data.audio import length_at
+from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.data.sources import open_audio
-from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
 _THREADS = 8  # reading headers is bound by the disk, not by the CPU

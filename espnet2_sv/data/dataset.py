@@ -7,12 +7,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from espnet2_sv.data.audio import length_at, read_audio
-from espnet2_sv.data.crops import draw_start, read_crop_at
-from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.audio import draw_start, length_at, read_audio, read_crop_at
+from espnet2_sv.data.kaldi import KaldiTable
+from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.data.sources import open_audio
-from espnet2_sv.data.speeds import Speeds
-from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
 # why a teacher's posteriors on disk allow the original speed only
@@ -40,7 +38,7 @@ class TrainDataset(torch.utils.data.Dataset):
     """Crops of the training utterances, each at each speed.
 
     Entry ``u + N * k`` is utterance u of N at the k-th speed, see
-    :class:`espnet2_sv.data.speeds.Speeds`; nothing of it is made before it is asked
+    :class:`espnet2_sv.data.labels.Speeds`; nothing of it is made before it is asked
     for.
 
     Item ``(entry, pass, position)`` draws everything random (place of the crop,

@@ -13,11 +13,11 @@ import soundfile
 
 from espnet2_sv.data.audio import length_at, read_section
 from espnet2_sv.data.check_audio import AudioReport, is_silent, require_whole, warn
-from espnet2_sv.data.findings import ValidationReport
+from espnet2_sv.data.decoders import AudioSource
+from espnet2_sv.data.job_split import in_processes, select_split
 from espnet2_sv.data.segments import Piece, Utterances
-from espnet2_sv.data.shares import select_split
-from espnet2_sv.data.sources import AudioSource, open_audio
-from espnet2_sv.data.workers import in_processes
+from espnet2_sv.data.sources import open_audio
+from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 

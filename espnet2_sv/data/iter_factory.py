@@ -16,10 +16,9 @@ from espnet2_sv.data.dataset import (
     collate_embed,
     collate_train,
 )
-from espnet2_sv.data.labels import SpeakerLabels
+from espnet2_sv.data.kaldi import KaldiTable
+from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.data.sampler import SpeakerBatchSampler
-from espnet2_sv.data.speeds import Speeds
-from espnet2_sv.data.table import KaldiTable
 from espnet2_sv.errors import SVError
 
 Table = str | Path | Mapping[str, str] | KaldiTable

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from espnet2_sv.data.job_split import in_processes
+from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.data.sources import ARK_OFFSET
-from espnet2_sv.data.table import KaldiTable
-from espnet2_sv.data.workers import in_processes
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.errors import SVError
 
 

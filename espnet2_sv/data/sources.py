@@ -5,13 +5,11 @@ import io
 import os
 import re
 import subprocess
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
-import numpy as np
 import soundfile
 
-from espnet2_sv.data.av_source import AVSource
-from espnet2_sv.data.pcm_source import open_pcm
+from espnet2_sv.data.decoders import AudioSource, AVSource, SoundFileSource, open_pcm
 from espnet2_sv.errors import SVError
 
 # "data/wav.1.ark:2048", an offset into an archive; kaldiio also knows ":2048[0:99]",
@@ -21,72 +19,6 @@ _ARK_MAGIC = 14  # bytes: RIFF and its size, or AUDIO, a byte and a size of up t
 _WAV = (".wav", ".WAV")
 # containers that libsndfile does not know
 _AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma", ".ac3"}
-
-
-class AudioSource(Protocol):
-    """An open recording.
-
-    Attributes:
-        spec: What was opened, for messages.
-        frames: Length in samples at ``rate``; an estimate where ``exact`` is false.
-        rate: Sampling rate in Hz.
-        channels: Number of channels.
-        exact: Whether ``frames`` is what decoding gives (false for m4a and the like).
-    """
-
-    spec: str
-    frames: int
-    rate: int
-    channels: int
-    exact: bool
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start <= n < stop`` as float32 (n, channels); fewer only at the end."""
-
-    def __enter__(self) -> "AudioSource": ...
-
-    def __exit__(self, *args) -> None: ...
-
-
-class _OneWay(soundfile.SoundFile):
-    """Lets us seek, but does not by itself seek again after each read, which in flac decodes."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-class SoundFileSource:
-    """Anything that libsndfile reads: wav, flac, mp3, ogg, sph, aiff, ..."""
-
-    def __init__(self, spec: str, stream: BinaryIO | str):
-        self.spec = spec
-        self._stream = stream
-        self._file = _OneWay(stream)
-        # An mp3 without a header of its encoder's does not say how much of it is
-        # padding.
-        self.exact = self._file.format != "MP3"
-        self.frames = self._file.frames
-        self.rate = self._file.samplerate
-        self.channels = self._file.channels
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start <= n < stop`` as float32 (n, channels); integers scaled to [-1, 1)."""
-        try:
-            self._file.seek(start)
-            frames = max(min(stop, self.frames) - start, 0)
-            return self._file.read(frames, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, OSError) as e:
-            raise SVError(
-                f"{self.spec}: cannot be decoded ({e}); replace the file"
-            ) from e
-
-    def __enter__(self) -> "SoundFileSource":
-        return self
-
-    def __exit__(self, *args) -> None:
-        self._file.close()
-        if not isinstance(self._stream, str):
-            self._stream.close()
 
 
 def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSource:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from espnet2_sv.data.audio import read_audio
-from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.distill.kd_loss import DistillationLoss, Targets
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError

@@ -14,8 +14,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from espnet2_sv.data.job_split import select_split
 from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.data.shares import select_split
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import Stamp
 from espnet2_sv.inference.extractors import (

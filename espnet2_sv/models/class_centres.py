@@ -5,8 +5,7 @@ import logging
 
 import torch
 
-from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
-from espnet2_sv.data.speeds import Speeds
+from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels, Speeds
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.files import ModelFiles
 

@@ -6,7 +6,7 @@ from os import PathLike
 
 import numpy as np
 
-from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.errors import SVError
 
 _FLOAT_VECTOR = (  # Kaldi's binary float vector; an int32 dimension and the data follow

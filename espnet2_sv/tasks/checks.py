@@ -6,10 +6,8 @@ import torch
 from espnet2.train.distributed_utils import get_num_nodes, get_world_size
 
 from espnet2_sv.data.dataset import NO_POSTERIORS
-from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.data.labels import SpeakerLabels
-from espnet2_sv.data.speeds import Speeds
-from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.data.kaldi import KaldiTable, read_two_column
+from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import require_writable
 from espnet2_sv.scoring.trials import read_trials

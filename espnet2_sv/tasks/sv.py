@@ -12,8 +12,7 @@ from espnet2.train.collate_fn import CommonCollateFn
 
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
-from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
-from espnet2_sv.data.speeds import Speeds
+from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels, Speeds
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.build import build_network, start_from_speaker_model
 from espnet2_sv.models.choices import ALL_CHOICES

@@ -10,7 +10,7 @@ import pytest
 
 from espnet2_sv.bin.sv_prep_noises import main as prep_noises
 from espnet2_sv.bin.sv_prep_voxceleb import main
-from espnet2_sv.data.checks import check_data_dir
+from espnet2_sv.data.check_data import check_data_dir
 from espnet2_sv.data.kaldi import read_spk2utt
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.batches import measure, plan_batches
-from espnet2_sv.data.table import KaldiTable
+from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.errors import SVError
 
 ITEMS = st.lists(

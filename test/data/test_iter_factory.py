@@ -6,8 +6,7 @@ import pytest
 
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
-from espnet2_sv.data.labels import SpeakerLabels
-from espnet2_sv.data.speeds import Speeds
+from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.errors import SVError
 
 

@@ -6,8 +6,7 @@ from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.bin.sv_teacher_posteriors import main as write
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.dataset import TrainDataset, collate_train
-from espnet2_sv.data.labels import SpeakerLabels
-from espnet2_sv.data.speeds import Speeds
+from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.distill.posteriors import PosteriorTable
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError

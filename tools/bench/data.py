@@ -48,8 +48,7 @@ from networks import in_turn, machine, median_ratio, parser
 
 from espnet2_sv.data.augment import Augmenter
 from espnet2_sv.data.iter_factory import TrainIterFactory
-from espnet2_sv.data.labels import SpeakerLabels
-from espnet2_sv.data.speeds import Speeds
+from espnet2_sv.data.labels import SpeakerLabels, Speeds
 
 SECONDS = 3.0
 BATCH = 20

@@ -20,12 +20,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from espnet2_sv.data.checks import check_data_dir
+from espnet2_sv.data.check_data import check_data_dir
 from espnet2_sv.data.corpora.archives import unpack_once
 from espnet2_sv.data.corpora.data_dirs import write_set
-from espnet2_sv.data.corpora.plan import Plan
-from espnet2_sv.data.corpora.prepare import prepare_voxceleb
 from espnet2_sv.data.corpora.speaker_tree import scan_speakers
+from espnet2_sv.data.corpora.voxceleb.plan import Plan
+from espnet2_sv.data.corpora.voxceleb.prepare import prepare_voxceleb
 from espnet2_sv.data.formatting import format_data_dir
 
 VIDEOS, UTTERANCES = 24, 7.6  # of a speaker of VoxCeleb2, and of a video

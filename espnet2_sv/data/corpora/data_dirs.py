@@ -3,10 +3,18 @@
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from espnet2_sv.data.corpora.official_trials import Trial
-from espnet2_sv.data.corpora.speaker_tree import Corpus
+from espnet2_sv.data.corpora.corpus import Corpus
 from espnet2_sv.fileio import atomic_write
+
+
+class Trial(NamedTuple):
+    """A pair of utterances, and ``target`` or ``nontarget``."""
+
+    enroll: str
+    test: str
+    label: str
 
 
 def write_set(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from espnet2_sv.data.corpora.archives import unpack_once
-from espnet2_sv.data.corpora.counts import accept
+from espnet2_sv.data.corpora.corpus import require_complete
 from espnet2_sv.data.kaldi import write_two_column
 from espnet2_sv.errors import SVError
 
@@ -64,7 +64,7 @@ def prepare_noises(
             (f"{room}-{file.stem}", file) for file in files
         ]  # rooms share their names
     lists["rirs.scp"] = _by_name(entries)
-    accept(differences, allow_incomplete)
+    require_complete(differences, allow_incomplete)
     for name, files in lists.items():
         write_two_column(Path(output_dir) / name, files)
     return {name: len(files) for name, files in lists.items()}

@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from espnet2_sv.data.corpora.corpus import Corpus
 from espnet2_sv.errors import SVError
 
 # what is read of an utterance that lies there in several formats: the first of these
 SUFFIXES = (".wav", ".flac", ".m4a")
 _RANK = {suffix: rank for rank, suffix in enumerate(SUFFIXES)}
 _AHEAD = 64  # speakers under way for each thread
-
-# utterances and their audio, in the order of the utterances' names, for each speaker
-Corpus = dict[str, list[tuple[str, str]]]
 
 
 class _Speaker(NamedTuple):

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from espnet2_sv.data.corpora.plan import Plan
+from espnet2_sv.data.corpora.voxceleb.plan import Plan
 
 SMALL = {
     "dev_speakers": 4,

@@ -1,6 +1,5 @@
-from espnet2_sv.data.checks import check_data_dir
-from espnet2_sv.data.corpora.data_dirs import write_names, write_set
-from espnet2_sv.data.corpora.official_trials import Trial
+from espnet2_sv.data.check_data import check_data_dir
+from espnet2_sv.data.corpora.data_dirs import Trial, write_names, write_set
 
 
 def test_a_set_is_what_kaldi_and_the_checks_want(tmp_path):

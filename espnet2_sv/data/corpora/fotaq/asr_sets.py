@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from espnet2_sv.data.corpora.selection import rank
+from espnet2_sv.data.corpora.corpus import rank
 
 
 class ASRSets(NamedTuple):

@@ -19,7 +19,7 @@ import soxr
 
 from espnet2_sv.data.corpora.fotaq.archive import Entry, QueenArchive, read_entry
 from espnet2_sv.data.corpora.fotaq.clips import Clip
-from espnet2_sv.data.workers import in_processes
+from espnet2_sv.data.job_split import in_processes
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, product
 from typing import NamedTuple
 
+from espnet2_sv.data.corpora.corpus import rank
+from espnet2_sv.data.corpora.data_dirs import Trial
 from espnet2_sv.data.corpora.fotaq.folds import comparable_pairs
-from espnet2_sv.data.corpora.official_trials import Trial
-from espnet2_sv.data.corpora.selection import rank
 
 # for each character its utterances' names, and what is said in each (empty where not
 # known)

@@ -5,8 +5,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from espnet2_sv.data.corpora.counts import accept
-from espnet2_sv.data.corpora.data_dirs import write_set
+from espnet2_sv.data.corpora.corpus import Corpus, require_complete
+from espnet2_sv.data.corpora.data_dirs import Trial, write_set
 from espnet2_sv.data.corpora.fotaq.archive import QueenArchive
 from espnet2_sv.data.corpora.fotaq.asr_sets import split_texts
 from espnet2_sv.data.corpora.fotaq.audio import Recording, extract_clips
@@ -21,8 +21,6 @@ from espnet2_sv.data.corpora.fotaq.folds import FOLDS, Fold
 from espnet2_sv.data.corpora.fotaq.plan import Plan
 from espnet2_sv.data.corpora.fotaq.speech import Speech
 from espnet2_sv.data.corpora.fotaq.transcripts import Transcripts, check_transcripts
-from espnet2_sv.data.corpora.official_trials import Trial
-from espnet2_sv.data.corpora.speaker_tree import Corpus
 from espnet2_sv.data.kaldi import write_spk2utt, write_two_column
 from espnet2_sv.errors import SVError
 
@@ -60,7 +58,7 @@ def prepare_fotaq(
     logging.info(
         f"{queen}: " + ", ".join(f"{number:,} {what}" for what, number in found.items())
     )
-    accept(
+    require_complete(
         [
             f"{queen}: {found[what]:,} {what}, not {known:,}"
             for what, known in KNOWN.items()
@@ -100,7 +98,7 @@ def _check_texts(
         f"{transcripts.correlation:.2f}"
     )
     if not transcripts.correlation >= _LEAST_CORRELATION:
-        accept(
+        require_complete(
             [
                 f"texts and durations correlate at {transcripts.correlation:.2f}, less"
                 f" than {_LEAST_CORRELATION}: texts are not those of their clips"

@@ -5,12 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from espnet2_sv.data.corpora.corpus import Corpus, rank
 from espnet2_sv.data.corpora.fotaq.audio import Recording, join_short
 from espnet2_sv.data.corpora.fotaq.clips import Clip
 from espnet2_sv.data.corpora.fotaq.folds import voice_of
 from espnet2_sv.data.corpora.fotaq.transcripts import normalise
-from espnet2_sv.data.corpora.selection import rank
-from espnet2_sv.data.corpora.speaker_tree import Corpus
 
 
 class Utterance(NamedTuple):

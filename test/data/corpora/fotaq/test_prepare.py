@@ -6,7 +6,7 @@ import random
 import pytest
 import soundfile
 
-from espnet2_sv.data.checks import check_data_dir
+from espnet2_sv.data.check_data import check_data_dir
 from espnet2_sv.data.corpora.fotaq import prepare
 from espnet2_sv.data.corpora.fotaq.folds import FOLDS, SAME_VOICE
 from espnet2_sv.data.corpora.fotaq.plan import Plan

@@ -1,7 +1,16 @@
+import logging
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet2_sv.data.corpora.selection import limit_utterances, rank
+from espnet2_sv.data.corpora.corpus import (
+    limit_utterances,
+    name_some,
+    rank,
+    require_complete,
+)
+from espnet2_sv.errors import SVError
 
 NAMES = [f"id{i:05d}" for i in range(400)]
 
@@ -36,3 +45,20 @@ def test_each_speaker_keeps_so_many_utterances_in_order():
     for speaker, utts in limited.items():
         assert utts == [x for x in corpus[speaker] if x in utts]
     assert limit_utterances(corpus, 3, 1) != limited
+
+
+def test_differences_stop_unless_they_are_allowed(caplog):
+    with pytest.raises(
+        SVError, match=r"^a \(1 more, see above\); .*--allow_incomplete true$"
+    ):
+        require_complete(["a", "b"], allowed=False)
+    assert [r.message for r in caplog.records if r.levelno == logging.WARNING] == [
+        "a",
+        "b",
+    ]
+    require_complete(["a", "b"], allowed=True)
+    require_complete([], allowed=False)
+
+
+def test_few_are_named_in_full():
+    assert name_some({"b", "a"}) == "a, b"

@@ -3,9 +3,10 @@ import logging
 
 import pytest
 
-from espnet2_sv.data.checks import check_data_dir
-from espnet2_sv.data.corpora import prepare
-from espnet2_sv.data.corpora.prepare import prepare_voxceleb
+from espnet2_sv.data.check_data import check_data_dir
+from espnet2_sv.data.corpora.voxceleb import prepare
+from espnet2_sv.data.corpora.voxceleb.counts import PublishedCount
+from espnet2_sv.data.corpora.voxceleb.prepare import prepare_voxceleb
 from espnet2_sv.data.kaldi import read_spk2utt, read_two_column, write_two_column
 from espnet2_sv.errors import SVError
 
@@ -118,9 +119,9 @@ def test_what_is_not_as_published_stops_unless_allowed(tree, plan, out, caplog):
 
 def test_counts_as_published_are_said_so(tree, plan, out, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    share = prepare.VOXCELEB2_DEV._replace(speakers=10, utterances=40)
-    monkeypatch.setattr(prepare, "VOXCELEB2_DEV", share)
-    monkeypatch.setitem(prepare.TRAIN_ON, "voxceleb2", share)
+    split = prepare.VOXCELEB2_DEV._replace(published=PublishedCount(10, 40))
+    monkeypatch.setattr(prepare, "VOXCELEB2_DEV", split)
+    monkeypatch.setitem(prepare.TRAIN_ON, "voxceleb2", split)
     prepare_tree(tree, out, plan, allow_incomplete=False, test_lists=[])
     assert "VoxCeleb2 dev: 10 speakers, 40 utterances, as published" in caplog.text
     assert sorted(p.name for p in out.iterdir()) == sorted([*SETS, "held_out"])

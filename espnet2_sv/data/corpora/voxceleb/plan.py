@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from espnet2_sv.data.corpora.voxceleb import VOXCELEB1_DEV, VOXCELEB2_DEV
+from espnet2_sv.data.corpora.voxceleb.splits import VOXCELEB1_DEV, VOXCELEB2_DEV
 
 TRAIN_ON = {"voxceleb2": VOXCELEB2_DEV, "voxceleb1": VOXCELEB1_DEV}
 

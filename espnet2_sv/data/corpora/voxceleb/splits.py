@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from espnet2_sv.data.corpora.archives import unpack_once
-from espnet2_sv.data.corpora.joined import find_parts
-from espnet2_sv.data.corpora.speaker_tree import Corpus, scan_speakers
+from espnet2_sv.data.corpora.archives import find_parts, unpack_once
+from espnet2_sv.data.corpora.corpus import Corpus
+from espnet2_sv.data.corpora.speaker_tree import scan_speakers
+from espnet2_sv.data.corpora.voxceleb.counts import (
+    VOXCELEB1_DEV_COUNT,
+    VOXCELEB1_TEST_COUNT,
+    VOXCELEB2_DEV_COUNT,
+    PublishedCount,
+)
 from espnet2_sv.errors import SVError
 
 # VoxCeleb1's numbers of speakers are 10001 to 11251; those whose names begin with E are
@@ -33,9 +39,8 @@ class Split(NamedTuple):
         trees: Where its speakers may lie below that place, preferred ones first.
         stems: What its archives' names begin with; ``_partaa`` or ``.zip`` follow.
         inside: Folder that it is unpacked to, so that one of ``trees`` comes about.
-        speakers: How many it has, as published.
-        utterances: How many it has, as published.
-        owns: Whether a speaker is of this share, rather than of another in the same
+        published: Published numbers of speakers and utterances.
+        owns: Whether a speaker is of this split, rather than of another in the same
             folder.
     """
 
@@ -44,8 +49,7 @@ class Split(NamedTuple):
     trees: tuple[str, ...]
     stems: tuple[str, ...]
     inside: str
-    speakers: int
-    utterances: int
+    published: PublishedCount
     owns: Callable[[str], bool]
 
 
@@ -55,8 +59,7 @@ VOXCELEB1_DEV = Split(
     ("dev/wav", "wav", "dev", "."),
     ("vox1_dev_wav",),
     "voxceleb1/dev",
-    1211,
-    148_642,
+    VOXCELEB1_DEV_COUNT,
     lambda speaker: not is_voxceleb1_test(speaker),
 )
 VOXCELEB1_TEST = Split(
@@ -65,8 +68,7 @@ VOXCELEB1_TEST = Split(
     ("test/wav", "wav", "test", "."),
     ("vox1_test_wav",),
     "voxceleb1/test",
-    40,
-    4_874,
+    VOXCELEB1_TEST_COUNT,
     is_voxceleb1_test,
 )
 VOXCELEB2_DEV = Split(
@@ -75,57 +77,56 @@ VOXCELEB2_DEV = Split(
     ("dev/wav", "dev/flac", "dev/aac", "wav", "flac", "aac", "dev", "."),
     ("vox2_dev_aac", "vox2_aac"),
     "voxceleb2",
-    5994,
-    1_092_009,
+    VOXCELEB2_DEV_COUNT,
     lambda speaker: True,
 )
 
 
 def find_tree(
-    share: Split, root: str | os.PathLike, unpack_dir: str | os.PathLike
+    split: Split, root: str | os.PathLike, unpack_dir: str | os.PathLike
 ) -> Path:
-    """Find the folder that holds a share's speakers; unpack its archive if there is only that.
+    """Find the folder that holds a split's speakers; unpack its archive if there is only that.
 
     Args:
-        share: What is wanted.
+        split: What is wanted.
         root: Folder of the corpus, or of its archives.
         unpack_dir: Where archives are unpacked to.
 
     Raises:
         SVError: Neither is there, or the archive is damaged or incomplete.
     """
-    root, unpacked = Path(root), Path(unpack_dir) / share.inside
-    tree, archive = _tree(share, root), _archive(share, root)
+    root, unpacked = Path(root), Path(unpack_dir) / split.inside
+    tree, archive = _tree(split, root), _archive(split, root)
     if tree and not (archive and tree.resolve().is_relative_to(unpacked.resolve())):
         return tree
     if archive and not unpack_once(archive, unpacked):
         logging.info(f"{archive[0]}: has been unpacked to {unpacked} before")
-    if tree := _tree(share, unpacked):  # perhaps of an archive that is gone
+    if tree := _tree(split, unpacked):  # perhaps of an archive that is gone
         return tree
     raise SVError(
-        f"{root}: holds neither {share.title} ({share.trees[0]}/idXXXXX/VIDEO/00001.*)"
-        f" nor its archive ({share.stems[0]}.zip or _partaa ...); set {share.variable}"
+        f"{root}: holds neither {split.title} ({split.trees[0]}/idXXXXX/VIDEO/00001.*)"
+        f" nor its archive ({split.stems[0]}.zip or _partaa ...); set {split.variable}"
         " in db.sh"
     )
 
 
-def scan_share(share: Split, tree: Path, nj: int = 8) -> Corpus:
-    """List the recordings of a share in ``tree``, in ``nj`` threads."""
-    logging.info(f"{tree}: listing the recordings of {share.title}")
-    return scan_speakers(tree, nj, wanted=share.owns)
+def scan_split(split: Split, tree: Path, nj: int = 8) -> Corpus:
+    """List the recordings of a split in ``tree``, in ``nj`` threads."""
+    logging.info(f"{tree}: listing the recordings of {split.title}")
+    return scan_speakers(tree, nj, wanted=split.owns)
 
 
-def listed_speakers(share: Split, root: str | os.PathLike) -> list[str]:
-    """The speakers that a share should have, as far as that is known.
+def listed_speakers(split: Split, root: str | os.PathLike) -> list[str]:
+    """The speakers that a split should have, as far as that is known.
 
     VoxCeleb2's are those of the set dev in ``vox2_meta.csv``, if that lies beside the
     audio.
     """
-    if share.variable == VOXCELEB1_DEV.variable:
+    if split.variable == VOXCELEB1_DEV.variable:
         return [
             name
             for name in (f"id{number}" for number in _VOXCELEB1)
-            if share.owns(name)
+            if split.owns(name)
         ]
     path = Path(root) / "vox2_meta.csv"
     return list(_read_meta(path)) if path.is_file() else []
@@ -139,26 +140,26 @@ def _read_meta(path: Path) -> Iterator[str]:
                 yield fields[0]
 
 
-def _tree(share: Split, root: Path) -> Path | None:
+def _tree(split: Split, root: Path) -> Path | None:
     return next(
-        (root / tree for tree in share.trees if _has_speakers(share, root / tree)), None
+        (root / tree for tree in split.trees if _has_speakers(split, root / tree)), None
     )
 
 
-def _has_speakers(share: Split, folder: Path) -> bool:
+def _has_speakers(split: Split, folder: Path) -> bool:
     try:
         with os.scandir(folder) as entries:
             return any(
-                _SPEAKER.fullmatch(e.name) and share.owns(e.name) for e in entries
+                _SPEAKER.fullmatch(e.name) and split.owns(e.name) for e in entries
             )
     except OSError:
         return False
 
 
-def _archive(share: Split, root: Path) -> list[Path]:
-    """The archive of a share, whole or in parts; empty if it is not there."""
+def _archive(split: Split, root: Path) -> list[Path]:
+    """The archive of a split, whole or in parts; empty if it is not there."""
     for folder in (root, root / "dev", root / "test"):
-        for stem in share.stems:
+        for stem in split.stems:
             if parts := find_parts(folder, f"{stem}_"):
                 return parts
             if (whole := folder / f"{stem}.zip").is_file():

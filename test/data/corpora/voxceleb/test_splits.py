@@ -2,34 +2,34 @@ import shutil
 
 import pytest
 
-from espnet2_sv.data.corpora.voxceleb import (
+from espnet2_sv.data.corpora.voxceleb.splits import (
     VOXCELEB1_DEV,
     VOXCELEB1_TEST,
     VOXCELEB2_DEV,
     find_tree,
     listed_speakers,
-    scan_share,
+    scan_split,
 )
 from espnet2_sv.errors import SVError
 
-SHARES = {
+SPLITS = {
     VOXCELEB1_DEV: "voxceleb1",
     VOXCELEB1_TEST: "voxceleb1",
     VOXCELEB2_DEV: "voxceleb2",
 }
 
 
-def scan(share, root, unpack_dir):
-    corpus = scan_share(share, find_tree(share, root, unpack_dir), 2)
+def scan(split, root, unpack_dir):
+    corpus = scan_split(split, find_tree(split, root, unpack_dir), 2)
     return {speaker: [utt for utt, _ in utts] for speaker, utts in corpus.items()}
 
 
 @pytest.fixture
 def found(tree, tmp_path):
-    """What is found in the official layout, share by share."""
+    """What is found in the official layout, split by split."""
     return {
         s: scan(s, getattr(tree, corpus), tmp_path / "u")
-        for s, corpus in SHARES.items()
+        for s, corpus in SPLITS.items()
     }
 
 
@@ -44,14 +44,14 @@ def test_the_official_layout_is_found(found, tree, voxceleb_tree, tmp_path):
 
 
 def test_archives_give_the_same(found, archives, tmp_path):
-    for share, corpus in SHARES.items():
-        assert scan(share, getattr(archives, corpus), tmp_path / "u") == found[share]
+    for split, corpus in SPLITS.items():
+        assert scan(split, getattr(archives, corpus), tmp_path / "u") == found[split]
     for (
-        share,
+        split,
         corpus,
-    ) in SHARES.items():  # and once they are unpacked, they are no longer needed
+    ) in SPLITS.items():  # and once they are unpacked, they are no longer needed
         root = tmp_path / "gone" / corpus
-        assert scan(share, root, tmp_path / "u") == found[share]
+        assert scan(split, root, tmp_path / "u") == found[split]
 
 
 def test_voxceleb1_may_lie_in_one_folder(found, own_tree, tmp_path):
@@ -60,8 +60,8 @@ def test_voxceleb1_may_lie_in_one_folder(found, own_tree, tmp_path):
             own_tree.voxceleb1 / part / "wav", tmp_path / "wav", dirs_exist_ok=True
         )
     for root in (tmp_path, tmp_path / "wav"):
-        for share in (VOXCELEB1_DEV, VOXCELEB1_TEST):
-            assert scan(share, root, tmp_path / "u") == found[share]
+        for split in (VOXCELEB1_DEV, VOXCELEB1_TEST):
+            assert scan(split, root, tmp_path / "u") == found[split]
 
 
 @pytest.mark.parametrize("place", ["aac", "wav", "dev/wav", "dev/flac", "."])
@@ -109,9 +109,12 @@ def test_a_test_set_without_its_speakers_is_not_taken_for_one(own_tree, tmp_path
 
 def test_voxceleb1_s_speakers_are_known_by_number(tmp_path):
     dev, test = (
-        listed_speakers(share, tmp_path) for share in (VOXCELEB1_DEV, VOXCELEB1_TEST)
+        listed_speakers(split, tmp_path) for split in (VOXCELEB1_DEV, VOXCELEB1_TEST)
     )
-    assert (len(dev), len(test)) == (VOXCELEB1_DEV.speakers, VOXCELEB1_TEST.speakers)
+    assert (len(dev), len(test)) == (
+        VOXCELEB1_DEV.published.speakers,
+        VOXCELEB1_TEST.published.speakers,
+    )
     assert (test[0], test[-1], dev[0], dev[-1]) == (
         "id10270",
         "id10309",

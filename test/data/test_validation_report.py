@@ -1,4 +1,4 @@
-from espnet2_sv.data.findings import ValidationReport
+from espnet2_sv.data.validation_report import ValidationReport
 
 
 def test_each_kind_is_cut_and_counted():

@@ -6,22 +6,29 @@ from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
 
-from espnet2_sv.data.corpora.counts import Count, accept, count_share, name
+from espnet2_sv.data.corpora.corpus import (
+    Corpus,
+    limit_utterances,
+    name_some,
+    require_complete,
+)
 from espnet2_sv.data.corpora.data_dirs import write_names, write_set
-from espnet2_sv.data.corpora.extra import add_extra, read_extra
-from espnet2_sv.data.corpora.held_out import hold_out_speakers
-from espnet2_sv.data.corpora.plan import TRAIN_ON, Plan
-from espnet2_sv.data.corpora.selection import limit_utterances
-from espnet2_sv.data.corpora.speaker_tree import Corpus
-from espnet2_sv.data.corpora.test_sets import TestSet, read_test_sets
-from espnet2_sv.data.corpora.voxceleb import (
+from espnet2_sv.data.corpora.voxceleb.counts import Count, count_split
+from espnet2_sv.data.corpora.voxceleb.official_trials import TestSet, read_test_sets
+from espnet2_sv.data.corpora.voxceleb.plan import TRAIN_ON, Plan
+from espnet2_sv.data.corpora.voxceleb.splits import (
     VOXCELEB1_DEV,
     VOXCELEB1_TEST,
     VOXCELEB2_DEV,
     Split,
     find_tree,
     listed_speakers,
-    scan_share,
+    scan_split,
+)
+from espnet2_sv.data.corpora.voxceleb.training_speakers import (
+    add_extra,
+    hold_out_speakers,
+    read_extra,
 )
 from espnet2_sv.errors import SVError
 
@@ -45,7 +52,7 @@ def prepare_voxceleb(
         plan: What to make.
 
     Returns:
-        What was found of each share.
+        What was found of each split.
 
     Raises:
         SVError: Something is missing, differs from what was published (unless that is
@@ -62,18 +69,21 @@ def prepare_voxceleb(
         VOXCELEB1_TEST: voxceleb1,
         VOXCELEB2_DEV: voxceleb2,
     }
-    needed = {source, *(share for test in tests for share in test.shares)}
+    needed = {source, *(split for test in tests for split in test.splits)}
     found = {
-        share: _list_recordings(share, roots[share], plan)
-        for share in roots
-        if share in needed
+        split: _list_recordings(split, roots[split], plan)
+        for split in roots
+        if split in needed
     }
     counts = [
-        count_share(share, corpus, roots[share]) for share, corpus in found.items()
+        count_split(
+            split.title, split.published, corpus, listed_speakers(split, roots[split])
+        )
+        for split, corpus in found.items()
     ]
     for count in counts:
         logging.info(str(count))
-    accept(
+    require_complete(
         [d for part in (*counts, *tests) for d in part.differences],
         plan.allow_incomplete,
     )
@@ -93,7 +103,7 @@ def prepare_voxceleb(
     if excluded:
         raise SVError(
             f"{plan.exclude}: {len(excluded):,} utterances are unknown:"
-            f" {name(excluded)}; correct the list"
+            f" {name_some(excluded)}; correct the list"
         )
     for test in tests:
         test.require_apart(train, "the training set")
@@ -117,22 +127,22 @@ def prepare_voxceleb(
     return counts
 
 
-def _list_recordings(share: Split, root: str | os.PathLike, plan: Plan) -> Corpus:
-    return scan_share(share, find_tree(share, root, plan.unpack_dir), plan.nj)
+def _list_recordings(split: Split, root: str | os.PathLike, plan: Plan) -> Corpus:
+    return scan_split(split, find_tree(split, root, plan.unpack_dir), plan.nj)
 
 
 def _recordings_of(test: TestSet, found: Mapping[Split, Corpus]) -> Corpus:
     """The recordings that a test set's trials name; a missing one is an SVError."""
     left = {utt for trial in test.trials for utt in trial[:2]}
     chosen: Corpus = {}
-    for share in test.shares:
-        for speaker, utterances in found[share].items():
+    for split in test.splits:
+        for speaker, utterances in found[split].items():
             if kept := [(utt, audio) for utt, audio in utterances if utt in left]:
                 chosen[speaker] = kept
                 left.difference_update(utt for utt, _ in kept)
     if left:
         raise SVError(
-            f"{test.path}: {len(left):,} utterances have no recording: {name(left)};"
+            f"{test.path}: {len(left):,} utterances have no recording: {name_some(left)};"
             " add them, results on a part of the list compare to nothing"
         )
     return chosen

@@ -3,11 +3,16 @@
 import logging
 import os
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
+from espnet2_sv.data.corpora.corpus import name_some
+from espnet2_sv.data.corpora.data_dirs import Trial
+from espnet2_sv.data.corpora.voxceleb.plan import Plan
+from espnet2_sv.data.corpora.voxceleb.splits import VOXCELEB1_DEV, VOXCELEB1_TEST, Split
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
@@ -37,14 +42,6 @@ UNCLEANED = {
     "e": OfficialList("list_test_all.txt", 581_480),
     "h": OfficialList("list_test_hard.txt", 552_536),
 }
-
-
-class Trial(NamedTuple):
-    """A pair of utterances, and ``target`` or ``nontarget``."""
-
-    enroll: str
-    test: str
-    label: str
 
 
 def choose_lists(kinds: Sequence[str], cleaned: bool = True) -> dict[str, OfficialList]:
@@ -136,3 +133,72 @@ def _utterance(file: str) -> str:
     if not dot:
         raise ValueError(file)
     return f"{speaker}-{video}-{stem}"
+
+
+_SPLITS = {
+    "o": (VOXCELEB1_TEST,),
+    "e": (VOXCELEB1_DEV, VOXCELEB1_TEST),
+    "h": (VOXCELEB1_DEV, VOXCELEB1_TEST),
+}
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A list of trials.
+
+    Attributes:
+        name: Of its data directory, e.g. ``voxceleb1_o``.
+        path: Of the published list.
+        trials: In the order of the list.
+        splits: Where its recordings are.
+        differences: Lines that say how it differs from what was published.
+    """
+
+    __test__ = False  # no test case of pytest
+
+    name: str
+    path: Path
+    trials: list[Trial]
+    splits: tuple[Split, ...]
+    differences: list[str]
+
+    def require_apart(self, speakers: Collection[str], where: str) -> None:
+        """Refuse to test on speakers that are trained on.
+
+        Args:
+            speakers: Training speakers.
+            where: What they are, for the message.
+
+        Raises:
+            SVError: There are some; names the first.
+        """
+        tested = {utt.split("-", 1)[0] for trial in self.trials for utt in trial[:2]}
+        if shared := tested.intersection(speakers):
+            raise SVError(
+                f"{self.name}: {len(shared):,} of its {len(tested):,} speakers are in"
+                f" {where}, too: {name_some(shared)}; results would flatter, leave it out of"
+                " --test_lists (o is of other speakers than VoxCeleb1 dev)"
+            )
+
+
+def read_test_sets(plan: Plan) -> list[TestSet]:
+    """Read the lists that a plan names; those that it has no folder for are fetched.
+
+    Raises:
+        SVError: A list is unknown, cannot be fetched, or is malformed.
+    """
+    sets = []
+    for kind, wanted in choose_lists(plan.test_lists, plan.cleaned).items():
+        if plan.trial_lists:
+            path = Path(plan.trial_lists) / wanted.file
+        else:
+            path = fetch_list(wanted, Path(plan.unpack_dir) / "trial_lists")
+        trials, differences = read_list(path), []
+        if len(trials) != wanted.lines:
+            differences.append(
+                f"{path}: {len(trials):,} lines of {wanted.lines:,} published"
+            )
+        sets.append(
+            TestSet(f"voxceleb1_{kind}", path, trials, _SPLITS[kind], differences)
+        )
+    return sets

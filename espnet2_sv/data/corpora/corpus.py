@@ -1,0 +1,51 @@
+"""A corpus as it is found on disk: choosing from it, and what is missing of it."""
+
+import hashlib
+import logging
+from collections.abc import Collection, Iterable
+
+from espnet2_sv.errors import SVError
+
+_NAMED = 5  # examples in a message
+
+# (utterance, audio) pairs of each speaker, in the order of the utterances' names
+Corpus = dict[str, list[tuple[str, str]]]
+
+
+def rank(names: Iterable[str], seed: int) -> list[str]:
+    """Put names into an order that only the seed and the names decide."""
+    return sorted(names, key=lambda name: (_hash(f"{seed} {name}"), name))
+
+
+def limit_utterances(corpus: Corpus, limit: int, seed: int) -> Corpus:
+    """Keep at most ``limit`` utterances of each speaker, chosen by ``seed``."""
+    limited = {}
+    for speaker, utterances in corpus.items():
+        kept = set(rank((utt for utt, _ in utterances), seed)[:limit])
+        limited[speaker] = [(utt, audio) for utt, audio in utterances if utt in kept]
+    return limited
+
+
+def require_complete(differences: list[str], allowed: bool) -> None:
+    """Log what differs from what was published; raise SVError unless that is allowed."""
+    for line in differences:
+        logging.warning(line)
+    if differences and not allowed:
+        more = (
+            f" ({len(differences) - 1} more, see above)" if len(differences) > 1 else ""
+        )
+        raise SVError(
+            f"{differences[0]}{more}; complete the corpus, or go on with"
+            " --allow_incomplete true"
+        )
+
+
+def name_some(items: Collection[str]) -> str:
+    """Name the first few, e.g. ``id10001, id10002 and 7 more``."""
+    shown = sorted(items)[:_NAMED]
+    more = len(items) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8).digest()
