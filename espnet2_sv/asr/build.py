@@ -144,7 +144,7 @@ def _transducer_loss() -> Iterator[None]:
         yield
         return
     placeholder = types.ModuleType(_WARP_RNNT)
-    placeholder.RNNTLoss = _TrainingLossOnly
+    vars(placeholder)["RNNTLoss"] = _TrainingLossOnly
     sys.modules[_WARP_RNNT] = placeholder
     try:
         yield

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,9 @@ from espnet2_sv.backbones.features import sample_rate
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.checkpoint import load_state_dict
 from espnet2_sv.zoo.files import ModelFiles, find_model_files, locate
+
+if TYPE_CHECKING:
+    from espnet2.asr.espnet_model import ESPnetASRModel
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class AsrBundle:
         directory: The directory it was loaded from.
     """
 
-    model: torch.nn.Module
+    model: "ESPnetASRModel"
     args: argparse.Namespace
     directory: Path | None
 
@@ -92,9 +95,9 @@ def load_asr_bundle(
         SVError: It is not found, damaged, unsafe, or of a kind whose blocks cannot be
             read.
     """
-    files = source
-    if not isinstance(files, ModelFiles):
-        files = find_model_files(source, "asr")
+    files = (
+        source if isinstance(source, ModelFiles) else find_model_files(source, "asr")
+    )
     args = read_asr_args(files)
     try:
         check_supported(args)

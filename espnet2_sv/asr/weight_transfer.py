@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.errors import SVError
 
 _SHARED_PARTS = ("frontend.", "normalize.", "encoder.")
@@ -39,7 +40,7 @@ class CopyReport:
         )
 
 
-def copy_asr_weights(source, backbone: torch.nn.Module) -> CopyReport:
+def copy_asr_weights(source, backbone: BlockBackbone) -> CopyReport:
     """Copy front end, normalisation and encoder of an ASR model, tensor by tensor.
 
     Args:
@@ -76,7 +77,7 @@ def copy_asr_weights(source, backbone: torch.nn.Module) -> CopyReport:
     return report
 
 
-def _unexpected(names: set[str], backbone: torch.nn.Module) -> list[str]:
+def _unexpected(names: set[str], backbone: BlockBackbone) -> list[str]:
     conditioned = getattr(backbone.encoder, "interctc_use_conditioning", False)
     return [
         name

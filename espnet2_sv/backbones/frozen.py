@@ -81,6 +81,11 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
         return self.frozen_module.sample_rate
 
     @property
+    def frame_rate_hz(self) -> float:
+        """Frames of the outputs per second."""
+        return self.frozen_module.frame_rate_hz
+
+    @property
     def padding_sensitive(self) -> bool:
         """Whether outputs depend on padding."""
         return self.frozen_module.padding_sensitive

@@ -11,12 +11,12 @@ from typing import Any
 
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.class_choices import ClassChoices
-from torch.nn import Module
 
 from espnet2_sv.asr.bundle import load_asr_bundle
 from espnet2_sv.asr.supported import backbone_settings
 from espnet2_sv.asr.weight_transfer import copy_asr_weights
-from espnet2_sv.backbones.build import build_backbone
+from espnet2_sv.backbones.blocks import BlockBackbone
+from espnet2_sv.backbones.build import Backbone, build_backbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.choices import head_choices, loss_choices, specaug_choices
 from espnet2_sv.models.class_centres import keep_class_centres
@@ -67,7 +67,7 @@ def build_network(args: argparse.Namespace) -> SpeakerModel:
 
 
 def assemble(
-    args: argparse.Namespace, backbone: Module, heads: ClassChoices
+    args: argparse.Namespace, backbone: Backbone, heads: ClassChoices
 ) -> SpeakerModel:
     """Put head and loss on a backbone, as the arguments say."""
     if backbone.sample_rate != args.sample_rate:
@@ -145,6 +145,7 @@ def start_from_asr(
         "weights_sha256": bundle.weights_sha256,
     }
     model = build_network(with_changes(args, changes))
+    assert isinstance(model.backbone, BlockBackbone)  # as of every ASR encoder
     report = copy_asr_weights(bundle, model.backbone)
     logging.info(f"Pretrained ASR encoder {source}: {report}")
     return model, changes

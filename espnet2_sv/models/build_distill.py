@@ -56,9 +56,11 @@ def add_teacher(
     if same_encoder and reads_final_frames(student, args, layer):
         logging.info("The branch starts as the CTC layer of the teacher")
         teacher.copy_ctc(branch.norm, branch.output)
+    source: Teacher | CachedTeacher = teacher
     if args.teacher_posteriors:
-        teacher = cached_teacher(teacher, args, kd_loss, wav_scp)
-    model = DistillModel(student, branch, teacher, kd_loss, schedule, layer, alignment)
+        assert wav_scp is not None, "precomputed posteriors belong to utterances"
+        source = cached_teacher(teacher, args, kd_loss, wav_scp)
+    model = DistillModel(student, branch, source, kd_loss, schedule, layer, alignment)
     network = model.backbone, model.head
     logging.info(
         f"Student: {count_parameters(*network):,} parameters; with the ASR branch,"

@@ -124,12 +124,14 @@ class DistillModel(SpeakerModel):
                 dtype=torch.long,
                 device=speech.device,
             )
+        assert spk_labels is not None, "the loss needs speaker classes"
         blocks, lengths = self.backbone(speech, speech_lengths)
         speaker_loss, accuracy = self.classify(
             self.head(blocks, lengths).float(), spk_labels
         )
         frames = blocks[self.layer - 1]
         if kd_probs is not None:
+            assert kd_classes is not None and kd_lengths is not None
             sums = self.distill_cached(
                 frames, lengths, kd_probs, kd_classes, kd_lengths
             )
@@ -168,12 +170,14 @@ class DistillModel(SpeakerModel):
             SVError: Student and teacher do not agree about the duration of an
                 utterance.
         """
-        hidden, teacher_lengths = self.teacher.encode(speech, speech_lengths)
+        teacher = self.teacher
+        assert isinstance(teacher, Teacher)
+        hidden, teacher_lengths = teacher.encode(speech, speech_lengths)
         alignment = self.align(lengths, teacher_lengths)
         common = int(alignment.lengths.max())
 
         def targets(rows: slice) -> Targets:
-            log_probs = self.teacher.log_probs(hidden[rows], self.kd_loss.temperature)
+            log_probs = teacher.log_probs(hidden[rows], self.kd_loss.temperature)
             return self.kd_loss.targets(log_probs, alignment.teacher, common)
 
         frames = resample(frames, alignment.student, common)
@@ -201,11 +205,13 @@ class DistillModel(SpeakerModel):
         Raises:
             SVError: The teacher's frames would have to be pooled or interpolated.
         """
+        teacher = self.teacher
+        assert isinstance(teacher, CachedTeacher)
         alignment = self.align(lengths, torch.full_like(lengths, probs.size(1)))
         if alignment.teacher is not None:
             raise SVError(
                 "posteriors from disk stay at the teacher's"
-                f" {self.teacher.frame_rate_hz:g} Hz: the student needs that rate or a"
+                f" {teacher.frame_rate_hz:g} Hz: the student needs that rate or a"
                 " higher one, and kd_conf alignment pool"
             )
         common = int(alignment.lengths.max())
@@ -214,9 +220,7 @@ class DistillModel(SpeakerModel):
         return self.kd_loss(
             frames,
             self.branch.output,
-            lambda rows: self.teacher.targets(
-                probs[rows, :common], classes[rows, :common]
-            ),
+            lambda rows: teacher.targets(probs[rows, :common], classes[rows, :common]),
             torch.minimum(alignment.lengths, valid),
         )
 

@@ -5,7 +5,11 @@ from espnet2.spk.loss.abs_loss import AbsLoss
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 
-from espnet2_sv.backbones.blocks import BlockBackbone
+from espnet2_sv.backbones.build import Backbone
+from espnet2_sv.heads import MFAHead, SpeakerAdaptor
+from espnet2_sv.heads.pooled import PooledHead
+
+Head = MFAHead | PooledHead | SpeakerAdaptor
 
 
 class SpeakerModel(AbsESPnetModel):
@@ -18,9 +22,7 @@ class SpeakerModel(AbsESPnetModel):
             label)``; None in a model that is only used.
     """
 
-    def __init__(
-        self, backbone: BlockBackbone, head: torch.nn.Module, loss: AbsLoss | None
-    ):
+    def __init__(self, backbone: Backbone, head: Head, loss: AbsLoss | None):
         super().__init__()
         self.backbone = backbone
         self.head = head
@@ -70,6 +72,7 @@ class SpeakerModel(AbsESPnetModel):
         embedding = self.embed(speech, speech_lengths)
         if extract_embd:
             return embedding
+        assert spk_labels is not None, "the loss needs speaker classes"
         loss, accuracy = self.classify(embedding, spk_labels)
         stats = {"loss": loss.detach(), "acc": accuracy.detach()}
         return force_gatherable((loss, stats, speech.size(0)), loss.device)
@@ -78,6 +81,7 @@ class SpeakerModel(AbsESPnetModel):
         self, embedding: torch.Tensor, spk_labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the loss and accuracy, both (), of embeddings (B, E) and classes (B, 1)."""
+        assert self.loss is not None, "the model has no classification loss"
         # Angles between embeddings and class centres need single precision.
         with torch.autocast(embedding.device.type, enabled=False):
             loss, accuracy, _ = self.loss(embedding, spk_labels.reshape(-1))

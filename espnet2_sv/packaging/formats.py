@@ -15,6 +15,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.models.build_adaptor import load_adaptor
 from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.models.load import load_speaker_model
+from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.packaging.redact import redact_settings
 from espnet2_sv.zoo.checkpoint import load_config, load_state_dict
 from espnet2_sv.zoo.download import looks_like_a_path
@@ -40,7 +41,7 @@ class PackedModel:
 
     settings: dict[str, Any]
     weights: Path
-    model: torch.nn.Module
+    model: SpeakerModel
     package_format: str = "sv"
     asr: AsrBundle | None = None
     asr_files: dict[str, Path] = field(default_factory=dict)

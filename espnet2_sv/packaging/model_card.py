@@ -1,8 +1,7 @@
 """The model card: README.md of a packed model, as the Hub shows it."""
 
-import torch
-
 from espnet2_sv.asr.bundle import AsrBundle
+from espnet2_sv.models.speaker_model import SpeakerModel
 
 SOURCES = {
     "scratch": "trained from random weights",
@@ -90,7 +89,7 @@ The ASR model, ASR_SOURCE, is not in this package. It is {name}, with the weight
 def model_card(
     name: str,
     settings: dict,
-    model: torch.nn.Module,
+    model: SpeakerModel,
     results: str | None,
     calibrated: bool,
     asr: AsrBundle | None = None,
@@ -121,7 +120,7 @@ def model_card(
     pretrained += f"| ASR teacher in training | {teacher} |\n" if teacher else ""
     return TEMPLATE.format(
         name=name,
-        source=SOURCES.get(settings.get("sv_task"), "a speaker model"),
+        source=SOURCES.get(settings.get("sv_task", ""), "a speaker model"),
         pipeline=(
             "automatic-speech-recognition"
             if package_format == "joint"
@@ -145,7 +144,7 @@ def model_card(
     )
 
 
-def _parameters(model: torch.nn.Module, asr: AsrBundle | None) -> str:
+def _parameters(model: SpeakerModel, asr: AsrBundle | None) -> str:
     parameters = sum(
         p.numel() for part in (model.backbone, model.head) for p in part.parameters()
     )

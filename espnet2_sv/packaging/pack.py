@@ -134,8 +134,8 @@ def _contents(
 
 def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
     """Check calibration and threshold; return whether there is a calibration."""
-    calibration = contents.get(f"{folder}/{CALIBRATION_FILE}")
-    threshold = contents.get(f"{folder}/{THRESHOLD_FILE}")
+    calibration = _file(contents, f"{folder}/{CALIBRATION_FILE}")
+    threshold = _file(contents, f"{folder}/{THRESHOLD_FILE}")
     if threshold is not None:
         read_threshold(threshold)
     if calibration is not None:
@@ -180,9 +180,14 @@ def _named_files(option: Path) -> Iterator[tuple[str, Path]]:
 def _results(contents: Contents) -> str | None:
     """Return the text of the topmost RESULTS.md in the archive, if there is one."""
     names = [name for name in contents if PurePosixPath(name).name == "RESULTS.md"]
-    if not names:
-        return None
-    return contents[min(names, key=len)].read_text(encoding="utf-8")
+    path = _file(contents, min(names, key=len)) if names else None
+    return path.read_text(encoding="utf-8") if path else None
+
+
+def _file(contents: Contents, name: str) -> Path | None:
+    """Return the file that is packed under a name; None if there is none."""
+    content = contents.get(name)
+    return content if isinstance(content, Path) else None
 
 
 def _write_zip(output: Path, contents: Contents) -> None:

@@ -125,7 +125,12 @@ class SVTask(AbsTask):
             device: Where it goes.
             asr: The ASR model that an adaptor reads, if it is not where training had
                 it.
+
+        Raises:
+            SVError: A file is missing or damaged, or the weights do not fit.
         """
+        if model_file is None:
+            raise SVError("model_file: give the weights of the trained model")
         config_file = config_file or Path(model_file).parent / "config.yaml"
         source = SpeakerSource.from_files(config_file, model_file, asr)
         return load_speaker_model(source, device)
