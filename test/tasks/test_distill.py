@@ -229,7 +229,7 @@ def test_teacher_and_its_statistics_stay_bit_for_bit(
     held = model.teacher.frozen_module
     assert not any(module.training for module in held.modules())
     for part, prefix in (("backbone", ""), ("ctc", "ctc.")):
-        for name, tensor in held[part].state_dict().items():
+        for name, tensor in getattr(held, part).state_dict().items():
             assert torch.equal(tensor, before[prefix + name].to(tensor.dtype)), name
 
 
