@@ -10,8 +10,12 @@ from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.calibration import Calibration, by_side, fit_calibration
 from espnet2_sv.scoring.quality import QualityFiles, QualityMeasures
-from espnet2_sv.scoring.scores import align_scores, read_scores, write_scores
-from espnet2_sv.scoring.trials import read_trials
+from espnet2_sv.scoring.trials import (
+    align_scores,
+    read_scores,
+    read_trials,
+    write_scores,
+)
 
 
 def get_parser() -> argparse.ArgumentParser:

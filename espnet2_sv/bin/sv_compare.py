@@ -9,9 +9,9 @@ from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.fileio import atomic_write, require_writable
 from espnet2_sv.scoring.comparison import compare
-from espnet2_sv.scoring.comparison_report import comparison_markdown
+from espnet2_sv.scoring.comparison_plan import Plan
 from espnet2_sv.scoring.intervals import Resampling
-from espnet2_sv.scoring.plan import Plan
+from espnet2_sv.scoring.report import comparison_markdown
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.scoring.report import read_system
+from espnet2_sv.scoring.results import read_system
 from espnet2_sv.scoring.text_errors import character_error_rate
 
 

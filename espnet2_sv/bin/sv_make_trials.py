@@ -8,7 +8,7 @@ from espnet2_sv.bin.cli import run
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.scoring.trial_lists import CONDITIONS, make_condition_trials
+from espnet2_sv.scoring.make_trials import CONDITIONS, make_trials
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -63,7 +63,7 @@ def main(cmd: list[str] | None = None) -> None:
     """Draw the trials and write them, sorted."""
     args = get_parser().parse_args(cmd)
     utt2spk = read_two_column(args.utt2spk)
-    trials = make_condition_trials(
+    trials = make_trials(
         utt2spk,
         args.n_target,
         args.n_nontarget,

@@ -7,8 +7,7 @@ from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.scoring.layout import Layout, layout_markdown
-from espnet2_sv.scoring.report import results_markdown
+from espnet2_sv.scoring.results import Layout, layout_markdown, results_markdown
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -6,9 +6,8 @@ import argparse
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.scoring.cosine import row_products
-from espnet2_sv.scoring.enrolment import read_trial_vectors
-from espnet2_sv.scoring.scores import write_scores
-from espnet2_sv.scoring.trials import read_trials
+from espnet2_sv.scoring.embeddings import read_trial_vectors
+from espnet2_sv.scoring.trials import read_trials, write_scores
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -6,11 +6,9 @@ import argparse
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.enrolment import read_trial_vectors
-from espnet2_sv.scoring.normalisation import normalise_trials, read_cohort
-from espnet2_sv.scoring.scores import read_scores, write_scores
-from espnet2_sv.scoring.snorm import METHODS
-from espnet2_sv.scoring.speakers import read_joined
+from espnet2_sv.scoring.embeddings import read_trial_vectors
+from espnet2_sv.scoring.score_norm import METHODS, normalise_trials, read_cohort
+from espnet2_sv.scoring.trials import read_joined, read_scores, write_scores
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -25,8 +25,13 @@ from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.intervals import Resampling, with_intervals
 from espnet2_sv.scoring.metrics import equal_error_rate
 from espnet2_sv.scoring.report import markdown_table
-from espnet2_sv.scoring.speakers import Speakers, read_joined, speakers_of
-from espnet2_sv.scoring.trials import Trials, read_trials
+from espnet2_sv.scoring.trials import (
+    Speakers,
+    Trials,
+    read_joined,
+    read_trials,
+    speakers_of,
+)
 from espnet2_sv.zoo.files import ModelFiles, find_model_files
 from espnet2_sv.zoo.source import SpeakerSource
 

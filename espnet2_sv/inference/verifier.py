@@ -12,8 +12,7 @@ from espnet2_sv.data.audio import read_audio
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.decision import Quality, ScoreDecision
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
-from espnet2_sv.scoring.cosine import cosine_scores, length_normalise
-from espnet2_sv.scoring.enrolment import enrolment_vectors
+from espnet2_sv.scoring.cosine import cosine_scores, enrolment_vectors, length_normalise
 from espnet2_sv.zoo.source import SpeakerSource
 
 Recording = str | Path | np.ndarray | torch.Tensor

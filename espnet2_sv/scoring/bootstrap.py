@@ -18,10 +18,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.dcf import dcf_weights
 from espnet2_sv.scoring.parallel import for_each_chunk
-from espnet2_sv.scoring.roc import roc_points
-from espnet2_sv.scoring.speakers import Speakers
+from espnet2_sv.scoring.roc import dcf_weights, roc_points
+from espnet2_sv.scoring.trials import Speakers
 
 MIN_SPEAKERS = 5  # with fewer, no resampling can tell how speakers differ
 _ATTEMPTS = 100  # draws until both classes are there

@@ -17,8 +17,7 @@ import numpy as np
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.scoring.cllr import cllr
-from espnet2_sv.scoring.dcf import bayes_threshold
+from espnet2_sv.scoring.metrics import bayes_threshold, cllr
 from espnet2_sv.scoring.roc import check_scores
 
 MEASURES = ("duration", "magnitude", "cohort_mean")

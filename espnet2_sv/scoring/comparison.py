@@ -27,6 +27,7 @@ from espnet2_sv.scoring.bootstrap import (
     draw_lists,
     draw_speakers,
 )
+from espnet2_sv.scoring.comparison_plan import Part, Plan, System
 from espnet2_sv.scoring.intervals import (
     FIGURES,
     Resampling,
@@ -34,11 +35,16 @@ from espnet2_sv.scoring.intervals import (
     find_intervals,
 )
 from espnet2_sv.scoring.metrics import P_TARGETS
-from espnet2_sv.scoring.plan import Part, Plan, System
-from espnet2_sv.scoring.report import read_system
-from espnet2_sv.scoring.scores import align_scores, read_scores
-from espnet2_sv.scoring.speakers import Speakers, read_joined, speakers_of
-from espnet2_sv.scoring.trials import Trials, read_trials
+from espnet2_sv.scoring.results import read_system
+from espnet2_sv.scoring.trials import (
+    Speakers,
+    Trials,
+    align_scores,
+    read_joined,
+    read_scores,
+    read_trials,
+    speakers_of,
+)
 
 # those of the pooled trials, and the mean over the parts
 NAMES = FIGURES | {"eer_part_mean": FIGURES["eer"]}

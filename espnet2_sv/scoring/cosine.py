@@ -1,9 +1,13 @@
-"""The one score of this project: the cosine of two embeddings."""
+"""Cosine scores of embeddings, and the mean vectors of enrolled speakers."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.parallel import for_each_chunk
+
+ENROLL_MODES = ("mean_embedding", "mean_score")
 
 
 def length_normalise(embeddings: np.ndarray, overwrite: bool = False) -> np.ndarray:
@@ -11,7 +15,7 @@ def length_normalise(embeddings: np.ndarray, overwrite: bool = False) -> np.ndar
 
     Args:
         embeddings: (M, E).
-        overwrite: Work in place where ``embeddings`` is float32 already.
+        overwrite: Work in place if ``embeddings`` is float32 already.
 
     Raises:
         SVError: A row is all zero, or holds NaN or Inf; the row number is named.
@@ -22,14 +26,46 @@ def length_normalise(embeddings: np.ndarray, overwrite: bool = False) -> np.ndar
 
 
 def _norms(embeddings: np.ndarray) -> np.ndarray:
-    """Lengths (M,) of float32 embeddings (M, E), refusing those without direction."""
+    """Norms (M,) of float32 embeddings (M, E), none of them zero, NaN or Inf."""
     norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))
     bad = ~(np.isfinite(norms) & (norms > 0))
     if bad.any():
         row = int(bad.argmax())
         what = "zero" if norms[row] == 0 else "NaN or Inf"
-        raise SVError(f"embedding in row {row} is {what}: it has no direction")
+        raise SVError(f"embedding in row {row} is {what}: its cosine is undefined")
     return norms
+
+
+def enrolment_vectors(
+    models: Sequence[Sequence[int]], unit: np.ndarray, mode: str = "mean_embedding"
+) -> np.ndarray:
+    """One vector per enrolled speaker; its product with a test unit vector is the score.
+
+    Args:
+        models: For each of M speakers, row numbers in ``unit``.
+        unit: (N, E) length-normalised embeddings.
+        mode: ``mean_embedding`` is the cosine with the mean of the speaker's unit
+            vectors; ``mean_score`` the mean of the cosines with each (the mean vector is
+            not length-normalised).
+
+    Returns:
+        (M, E) float32.
+
+    Raises:
+        SVError: The mode is unknown, or a mean is zero.
+    """
+    if mode not in ENROLL_MODES:
+        raise SVError(f"enrolment mode {mode}: choose one of {', '.join(ENROLL_MODES)}")
+    from scipy.sparse import csr_array
+
+    sizes = np.array([len(rows) for rows in models])
+    weights = np.repeat((1 / sizes).astype(np.float32), sizes)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    means = (
+        csr_array((weights, np.concatenate(models), starts), (len(models), len(unit)))
+        @ unit
+    )
+    return length_normalise(means) if mode == "mean_embedding" else means
 
 
 def row_products(
@@ -39,7 +75,18 @@ def row_products(
     right_index: np.ndarray,
     chunk: int = 2048,
 ) -> np.ndarray:
-    """Inner products (K,) float32 of the rows of (M, E) and (N, E) that (K,) indices name."""
+    """Inner products of pairs of rows.
+
+    Args:
+        left: (M, E) float32.
+        right: (N, E) float32.
+        left_index: (K,) row of ``left`` for each product.
+        right_index: (K,) row of ``right`` for each product.
+        chunk: Products computed at once, per thread.
+
+    Returns:
+        (K,) float32.
+    """
     products = np.empty(len(left_index), np.float32)
 
     def work(part: slice) -> None:
@@ -60,14 +107,14 @@ def cosine_scores(
     test_index: np.ndarray,
     chunk: int = 2048,
 ) -> np.ndarray:
-    """Cosine of the pairs of rows that the trials name.
+    """Cosine of pairs of embeddings.
 
     Args:
-        enroll: (M, E) embeddings of any length.
-        test: (N, E) embeddings of any length.
+        enroll: (M, E) embeddings, of any norm.
+        test: (N, E) embeddings, of any norm.
         enroll_index: (K,) row of ``enroll`` for each trial.
         test_index: (K,) row of ``test`` for each trial.
-        chunk: Trials in memory at once, per thread.
+        chunk: Trials computed at once, per thread.
 
     Returns:
         (K,) float32 scores between -1 and 1.
@@ -80,7 +127,7 @@ def cosine_scores(
     if enroll.ndim != 2 or test.ndim != 2 or enroll.shape[1] != test.shape[1]:
         raise SVError(
             f"enrolment embeddings are {enroll.shape}, test embeddings {test.shape}: "
-            "both are (number, dimension) of one dimension; extract them with one model"
+            "they need the same dimension; extract both with one model"
         )
     enroll_norms = _norms(enroll)
     test_norms = enroll_norms if same else _norms(test)

@@ -1,17 +1,23 @@
-"""Reading embeddings from Kaldi archives: hundreds of thousands in about a second."""
+"""Embeddings read from Kaldi archives, and the vectors that a trial list compares.
 
+Reading takes about a second for hundreds of thousands of embeddings.
+"""
+
+import os
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 
-from espnet2_sv.data.kaldi import KaldiTable
+from espnet2_sv.data.kaldi import KaldiTable, read_spk2utt
 from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.cosine import enrolment_vectors, length_normalise
+from espnet2_sv.scoring.pairs import Pairs
 
-_FLOAT_VECTOR = (  # Kaldi's binary float vector; an int32 dimension and the data follow
-    b"\0BFV \4"
-)
+# Kaldi's binary float vector; an int32 dimension and the data follow
+_FLOAT_VECTOR = b"\0BFV \4"
 _HEADER = len(_FLOAT_VECTOR) + 4
 
 
@@ -23,10 +29,10 @@ def read_embeddings(
     """Read embeddings that a Kaldi ``scp`` points to.
 
     Args:
-        scp: File of ``name archive:offset`` lines, or several of them; the first that
-            has a name serves it.
-        names: Which to read, in which order; all of one file where None.
-        wanted_by: Who asks for ``names``, for the message when one is missing.
+        scp: File of ``name archive:offset`` lines, or several of them; a name is read
+            from the first file that has it.
+        names: Names to read, in this order; None reads all of one file.
+        wanted_by: What ``names`` come from, for the message when one is missing.
 
     Returns:
         The names and the (N, E) float32 embeddings.
@@ -62,14 +68,14 @@ def read_embeddings(
 
 
 class _ArchiveReader:
-    """Maps each archive into memory once; leaves unusual formats to kaldiio."""
+    """Memory-maps each archive once; leaves unusual formats to kaldiio."""
 
     def __init__(self, scp: str):
         self.scp = scp
         self._archives: dict[str, np.ndarray] = {}
 
     def read(self, name: str, spec: str) -> np.ndarray:
-        """The vector (E,) of an archive position, or an SVError that names the utterance."""
+        """Read the vector (E,) at an archive position; errors name the utterance."""
         try:
             return self._read(spec)
         except (OSError, ValueError, TypeError, struct.error) as e:
@@ -91,7 +97,7 @@ class _ArchiveReader:
         vector = np.asarray(kaldiio.load_mat(spec))
         if vector.ndim != 1 or vector.dtype.kind != "f":
             raise ValueError(
-                f"it is not a vector of floats but {vector.dtype} {vector.shape}"
+                f"expected a vector of floats, got {vector.dtype} {vector.shape}"
             )
         return vector
 
@@ -104,10 +110,10 @@ class _ArchiveReader:
 def _specs(
     tables: list[KaldiTable], names: list[str], title: str, wanted_by: str | PathLike
 ) -> list[str]:
-    """Archive position of each name."""
+    """Return the archive position of each name."""
     keys = np.array([name.encode() for name in names])
     specs: list[str | None] = [None] * len(names)
-    for table in reversed(tables):  # so that the first file has the last word
+    for table in reversed(tables):  # so that the first file takes precedence
         entries = table.find(keys)
         for row in np.flatnonzero(entries >= 0).tolist():
             specs[row] = table.value(int(entries[row]))
@@ -128,5 +134,147 @@ def _check_values(scp: str, names: list[str], embeddings: np.ndarray) -> None:
         what = "zero" if squares[row] == 0 else "NaN or Inf"
         raise SVError(
             f"{scp}: the embedding of {names[row]} is {what} ({int(bad.sum())} such"
-            " embeddings); look at its audio and extract it again"
+            " embeddings); check its audio and extract it again"
         )
+
+
+@dataclass(frozen=True)
+class TrialVectors:
+    """Vectors whose inner products are the scores of a trial list.
+
+    Attributes:
+        enroll: (M, E) float32.
+        test: (N, E) float32 unit vectors; the same array as ``enroll`` if both sides of
+            the list are utterances of one set, so that nothing is read or normalised
+            twice.
+        enroll_index: (K,) row of ``enroll`` for each trial.
+        test_index: (K,) row of ``test`` for each trial.
+        enroll_names: The M names.
+        test_names: The N names.
+        mean: (E,) that has been subtracted from the embeddings, if any.
+    """
+
+    enroll: np.ndarray
+    test: np.ndarray
+    enroll_index: np.ndarray
+    test_index: np.ndarray
+    enroll_names: list[str]
+    test_names: list[str]
+    mean: np.ndarray | None = None
+
+
+def read_trial_vectors(
+    pairs: Pairs,
+    enroll_scp: str | PathLike,
+    test_scp: str | PathLike,
+    wanted_by: str,
+    spk2utt: str | PathLike | None = None,
+    mode: str = "mean_embedding",
+    mean_scp: str | PathLike | None = None,
+) -> TrialVectors:
+    """Read the vectors that a trial list compares.
+
+    Args:
+        pairs: The list.
+        enroll_scp: Embeddings of the enrolment side, by utterance or by model.
+        test_scp: Embeddings of the test side.
+        wanted_by: Name of the list in messages.
+        spk2utt: File of ``model utt1 utt2 ...`` lines, if several utterances enrol one
+            model.
+        mode: How their embeddings are combined; see
+            :func:`~espnet2_sv.scoring.cosine.enrolment_vectors`.
+        mean_scp: Embeddings whose mean is subtracted from all others before
+            length normalisation.
+
+    Raises:
+        SVError: As :func:`read_embeddings`; a model is unknown; the two sides have
+            different dimensions; an utterance of ``mean_scp`` is in the trials.
+    """
+    enrolled = (
+        None if spk2utt is None else _models(spk2utt, pairs.enroll_names, wanted_by)
+    )
+    utterances = (
+        pairs.enroll_names
+        if enrolled is None
+        else sorted({u for m in enrolled for u in m})
+    )
+    mean = None
+    if mean_scp is not None:
+        mean = read_mean(mean_scp, {*utterances, *pairs.test_names})
+    if enrolled is None and os.path.realpath(enroll_scp) == os.path.realpath(test_scp):
+        names = list(dict.fromkeys([*pairs.enroll_names, *pairs.test_names]))
+        row = {name: i for i, name in enumerate(names)}
+        unit = unit_vectors(
+            test_scp, read_embeddings(test_scp, names, wanted_by)[1], mean
+        )
+        enroll_rows, test_rows = (
+            np.array([row[name] for name in side])
+            for side in (pairs.enroll_names, pairs.test_names)
+        )
+        rows = enroll_rows[pairs.enroll_index], test_rows[pairs.test_index]
+        return TrialVectors(unit, unit, *rows, names, names, mean)
+    enroll = read_embeddings(enroll_scp, utterances, spk2utt or wanted_by)[1]
+    enroll = unit_vectors(enroll_scp, enroll, mean)
+    if enrolled is not None:
+        row = {utterance: i for i, utterance in enumerate(utterances)}
+        enroll = enrolment_vectors(
+            [[row[u] for u in model] for model in enrolled], enroll, mode
+        )
+    test = unit_vectors(
+        test_scp, read_embeddings(test_scp, pairs.test_names, wanted_by)[1], mean
+    )
+    if enroll.shape[1] != test.shape[1]:
+        raise SVError(
+            f"{enroll_scp} has embeddings of {enroll.shape[1]} dimensions, {test_scp}"
+            f" of {test.shape[1]}; extract both with one model"
+        )
+    rows = pairs.enroll_index, pairs.test_index
+    return TrialVectors(enroll, test, *rows, pairs.enroll_names, pairs.test_names, mean)
+
+
+def unit_vectors(
+    scp: str | PathLike, embeddings: np.ndarray, mean: np.ndarray | None = None
+) -> np.ndarray:
+    """Subtract ``mean`` (E,), if given, and length-normalise (N, E), in place.
+
+    Raises:
+        SVError: Dimensions differ, or an embedding equals the mean.
+    """
+    if mean is not None:
+        if len(mean) != embeddings.shape[1]:
+            raise SVError(
+                f"{scp}: embeddings have {embeddings.shape[1]} dimensions, the mean to"
+                f" subtract has {len(mean)}; extract both with one model"
+            )
+        embeddings -= mean
+    return length_normalise(embeddings, overwrite=True)
+
+
+def read_mean(scp: str | PathLike, not_among: set[str]) -> np.ndarray:
+    """Mean (E,) of a set of embeddings that has no utterance of ``not_among``.
+
+    Raises:
+        SVError: An utterance of the trials is in the set: its mean would leak into the
+            scores.
+    """
+    names, embeddings = read_embeddings(scp)
+    shared = not_among.intersection(names)
+    if shared:
+        raise SVError(
+            f"{scp}: {len(shared)} utterances are also in the trials, e.g."
+            f" {min(shared)}; take the mean of a set that is not tested"
+        )
+    return embeddings.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+def _models(
+    spk2utt: str | PathLike, names: Sequence[str], wanted_by: str
+) -> list[list[str]]:
+    utterances_of = read_spk2utt(spk2utt)
+    missing = [name for name in names if name not in utterances_of]
+    if missing:
+        raise SVError(
+            f"{spk2utt}: has no model {missing[0]}, which {wanted_by} needs "
+            f"({len(missing)} of {len(names)} are missing)"
+        )
+    return [utterances_of[name] for name in names]

@@ -1,6 +1,7 @@
-"""From a trial list and its scores to a folder of results."""
+"""Evaluation of one score file: metrics, intervals, breakdowns, plots and reports."""
 
 import hashlib
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,31 +10,44 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.scoring.attributes import breakdown, read_attribute
-from espnet2_sv.scoring.det import Det, det_curve
-from espnet2_sv.scoring.identity import identify_list
 from espnet2_sv.scoring.intervals import Resampling, with_intervals
 from espnet2_sv.scoring.metrics import describe
-from espnet2_sv.scoring.plots import plot_det, plot_histogram
+from espnet2_sv.scoring.pairs import Column, read_pairs
+from espnet2_sv.scoring.plots import Det, det_curve, plot_det, plot_histogram
+from espnet2_sv.scoring.published_lists import identify_list
 from espnet2_sv.scoring.report import metrics_markdown
 from espnet2_sv.scoring.roc import roc_points
-from espnet2_sv.scoring.scores import align_scores, read_scores
-from espnet2_sv.scoring.speakers import read_joined, require_unseen, speakers_of
-from espnet2_sv.scoring.trials import Trials, read_trials
+from espnet2_sv.scoring.trials import (
+    Trials,
+    align_scores,
+    codes_in,
+    read_joined,
+    read_scores,
+    read_trials,
+    require_unseen,
+    speakers_of,
+)
 
 Path_ = str | PathLike
+
+MAX_VALUES = 100  # upper bound on the groups of a breakdown
+_MAX_NUMBERS = 20  # beyond this, distinct numbers are grouped into quartiles
+
+_ATTRIBUTE = Column("enroll_utt test_utt value", pa.string(), str)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found.
+    """The results of :func:`evaluate`.
 
     Attributes:
         metrics: The content of metrics.json.
-        curves: DET curve by name of the system.
+        curves: DET curves by name of the system.
         scores: (K,) scores in the order of the list.
         labels: (K,) true for targets.
     """
@@ -44,13 +58,13 @@ class Evaluation:
     labels: np.ndarray
 
     def write(self, output_dir: Path_, title: str, pictures: bool = True) -> None:
-        """Write metrics.json, metrics.md, det.json and the pictures.
+        """Write metrics.json, metrics.md, det.json and the plots.
 
         Args:
-            output_dir: Where to write; it is made if need be.
-            title: Heading of metrics.md and of the pictures.
+            output_dir: Folder to write to; created if missing.
+            title: Heading of metrics.md and title of the plots.
             pictures: Whether to draw det.png (the DET curve) and scores.png (the
-                histogram).
+                score histogram).
         """
         folder = Path(output_dir)
         curves = {name: curve.to_json() for name, curve in self.curves.items()}
@@ -65,12 +79,23 @@ class Evaluation:
             plot_histogram(
                 self.scores, self.labels, folder / "scores.png", threshold, title
             )
-        for (
-            name,
-            text,
-        ) in texts.items():  # metrics.json last: its presence says all is there
+        # metrics.json is written last: its presence marks complete results.
+        for name, text in texts.items():
             with atomic_write(folder / name) as f:
                 f.write(text)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Groups of trials.
+
+    Attributes:
+        names: The attribute values that occur.
+        index: (K,) index into ``names`` of each trial.
+    """
+
+    names: list[str]
+    index: np.ndarray
 
 
 def evaluate(
@@ -88,20 +113,18 @@ def evaluate(
     Args:
         trials_path: The trial list.
         scores_path: Scores of at least these trials, in any order.
-        utt2spk: Speakers of the names in the list.
-        train_utt2spk: Speakers that the system was trained on.
-        compare_scores: Another system's scores of the trials.
-        attributes: Files to break results down by.
-        resampling: How to find intervals; 1,000 times by default.
+        utt2spk: Files with the speakers of the names in the list.
+        train_utt2spk: Files with the speakers that the system was trained on.
+        compare_scores: Another system's scores of the same trials.
+        attributes: Files to break results down by; see :func:`read_attribute`.
+        resampling: How to resample for intervals; 1,000 times by default.
 
     Raises:
         SVError: A file is malformed, a trial has no score or no speaker, a class is
             missing, or a training speaker is tested.
     """
     if train_utt2spk and not utt2spk:
-        raise SVError(
-            "train_utt2spk: give the utt2spk of the trials too, to compare speakers"
-        )
+        raise SVError("train_utt2spk: give utt2spk, the speakers of the trials, too")
     name, other_name = _names(scores_path, compare_scores)
     trials = read_trials(trials_path)
     scores = align_scores(trials, read_scores(scores_path), scores_path)
@@ -130,19 +153,19 @@ def evaluate(
         Path(path).name: breakdown(scores, trials.labels, read_attribute(path, trials))
         for path in attributes
     }
-    metrics = {"list": _identity(trials, trials_path), "n_trials": len(trials)}
+    metrics = {"list": _describe_list(trials, trials_path), "n_trials": len(trials)}
     metrics |= {"n_speakers": speakers.count if speakers else None} | figures
     return Evaluation(metrics | {"breakdown": groups}, curves, scores, trials.labels)
 
 
-def _identity(trials: Trials, path: Path_) -> dict[str, Any]:
+def _describe_list(trials: Trials, path: Path_) -> dict[str, Any]:
     with open(path, "rb") as f:
         digest = hashlib.file_digest(f, "sha256").hexdigest()
     return {"file": Path(path).name, "sha256": digest} | asdict(identify_list(trials))
 
 
 def _names(scores: Path_, other: Path_ | None) -> tuple[str, str]:
-    """Short names that differ: the file's, or with the folder before it."""
+    """Two distinct short names: the file names, with their folders if need be."""
     first, second = Path(scores), Path(other or "other")
     if first.name == second.name:
         first, second = (Path(*path.absolute().parts[-2:]) for path in (first, second))
@@ -153,3 +176,130 @@ def _names(scores: Path_, other: Path_ | None) -> tuple[str, str]:
         if first.name == second.name
         else (first.name, second.name)
     )
+
+
+def read_attribute(path: str | PathLike, trials: Trials) -> Groups:
+    """Group trials by an attribute such as gender, language or duration.
+
+    Args:
+        path: File of ``enroll_utt test_utt value`` lines, or of ``utt value`` lines
+            such as ``utt2gender`` or ``utt2dur``: the value of a trial is then that of
+            both sides, ``a / b`` if they differ, or, for many distinct numbers, the
+            quartile of the smaller one.
+        trials: The list.
+
+    Raises:
+        SVError: A line is malformed, a trial has no value, or there are too many
+            values.
+    """
+    groups = (_of_trials if _first_fields(path) == 3 else _of_utterances)(path, trials)
+    if len(groups.names) > MAX_VALUES:
+        raise SVError(
+            f"{path}: {len(groups.names)} different values; group them into"
+            f" {MAX_VALUES} or fewer"
+        )
+    return groups
+
+
+def breakdown(scores: np.ndarray, labels: np.ndarray, groups: Groups) -> dict[str, Any]:
+    """Metrics by group.
+
+    Args:
+        scores: (K,).
+        labels: (K,) true for targets.
+        groups: Groups of the same trials.
+
+    Returns:
+        What :func:`~espnet2_sv.scoring.metrics.describe` returns, by name of the group;
+        a group without both classes has counts, an ``eer`` of None and a ``reason``.
+    """
+    result: dict[str, Any] = {}
+    for number, name in enumerate(groups.names):
+        rows = np.flatnonzero(groups.index == number)
+        try:
+            result[name] = describe(scores[rows], labels[rows])
+        except SVError as e:
+            n_target = int(np.count_nonzero(labels[rows]))
+            counts = {"n_target": n_target, "n_nontarget": len(rows) - n_target}
+            result[name] = counts | {"eer": None, "reason": str(e)}
+    return result
+
+
+def _first_fields(path: str | PathLike) -> int:
+    try:
+        with open(path, encoding="utf-8") as lines:
+            return len(next(lines, "").split())
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+
+
+def _of_trials(path: str | PathLike, trials: Trials) -> Groups:
+    pairs, values = read_pairs(path, _ATTRIBUTE)
+    known = pairs.pair_codes()
+    order = np.argsort(known)
+    wanted = codes_in(trials, pairs)
+    rows = order[
+        np.minimum(np.searchsorted(known, wanted, sorter=order), len(order) - 1)
+    ]
+    _require(path, trials, known[rows] == wanted)
+    coded = pa.array(values[rows]).dictionary_encode()
+    return _sorted(coded.dictionary.to_pylist(), coded.indices.to_numpy())
+
+
+def _of_utterances(path: str | PathLike, trials: Trials) -> Groups:
+    table = read_two_column(path)
+    sides = (trials.enroll_names, trials.test_names)
+    indices = (trials.enroll_index, trials.test_index)
+    known = [
+        np.array([n in table for n in names])[i]
+        for names, i in zip(sides, indices, strict=True)
+    ]
+    _require(path, trials, known[0] & known[1])
+    values = sorted({table[name] for names in sides for name in names})
+    if len(values) > _MAX_NUMBERS:
+        numbers = [_numbers(path, [table[name] for name in names]) for names in sides]
+        return _quartiles(np.minimum(numbers[0][indices[0]], numbers[1][indices[1]]))
+    code = {value: i for i, value in enumerate(values)}
+    enroll, test = (
+        np.array([code[table[name]] for name in names])[i]
+        for names, i in zip(sides, indices, strict=True)
+    )
+    both, index = np.unique(
+        np.minimum(enroll, test) * len(values) + np.maximum(enroll, test),
+        return_inverse=True,
+    )
+    names = [
+        " / ".join(dict.fromkeys(values[i] for i in divmod(b, len(values))))
+        for b in both
+    ]
+    return _sorted(names, index)
+
+
+def _sorted(names: list[str], index: np.ndarray) -> Groups:
+    order = np.argsort(names)
+    return Groups([names[i] for i in order], np.argsort(order)[index])
+
+
+def _numbers(path: str | PathLike, values: list[str]) -> np.ndarray:
+    try:
+        return np.array(values, np.float64)
+    except ValueError:
+        raise SVError(
+            f"{path}: more than {_MAX_NUMBERS} values that are not numbers; group them"
+        ) from None
+
+
+def _quartiles(numbers: np.ndarray) -> Groups:
+    edges = np.quantile(numbers, [0, 0.25, 0.5, 0.75, 1])
+    names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
+    return Groups(names, np.minimum(np.searchsorted(edges[1:], numbers), 3))
+
+
+def _require(path: str | PathLike, trials: Trials, found: np.ndarray) -> None:
+    missing = np.flatnonzero(~found)
+    if len(missing):
+        trial = missing[0]
+        raise SVError(
+            f"{path}: has no value for trial {trial + 1}, '{trials.line(trial)}'"
+            f" ({len(missing)} are missing)"
+        )

@@ -15,7 +15,7 @@ from espnet2_sv.scoring.bootstrap import (
     interval,
 )
 from espnet2_sv.scoring.metrics import P_TARGETS
-from espnet2_sv.scoring.speakers import Speakers
+from espnet2_sv.scoring.trials import Speakers
 
 # name of each figure, and what one is in the metrics' units: EER is told in percent
 FIGURES = {"eer": 100.0} | {f"mindcf_{key}": 1.0 for key in P_TARGETS}

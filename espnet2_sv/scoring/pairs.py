@@ -15,7 +15,7 @@ from espnet2_sv.errors import SVError
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of names, held as codes so that millions of lines stay small.
+    """Pairs of names, stored as integer codes so that millions of lines stay small.
 
     Attributes:
         enroll_names: The distinct names of the enrolment side, in order of first
@@ -49,16 +49,23 @@ class Pairs:
             self.enroll_index.astype(np.int64) * len(self.test_names) + self.test_index
         )
 
+    def line(self, row: int) -> str:
+        """``enroll_utt test_utt`` of one line, for messages."""
+        return (
+            f"{self.enroll_names[self.enroll_index[row]]}"
+            f" {self.test_names[self.test_index[row]]}"
+        )
+
 
 @dataclass(frozen=True)
 class Column:
-    """What the third field of a line is.
+    """The third field of a line.
 
     Attributes:
-        line_format: What a whole line looks like, for error messages.
+        line_format: Format of a whole line, for error messages.
         type: Arrow type of the values.
-        parse: Turns one field into a value, or raises ``ValueError``.
-        true: Spelling of true, for a column of truth values.
+        parse: Converts one field to a value, or raises ``ValueError``.
+        true: Spelling of true, for a Boolean column.
         false: Spelling of false.
     """
 
@@ -72,8 +79,8 @@ class Column:
 def read_pairs(path: str | PathLike, column: Column) -> tuple[Pairs, np.ndarray]:
     """Read lines of an enrolment name, a test name and a value.
 
-    Fields separated by one space are read by Arrow; anything else goes line by line,
-    which copes with any white space and knows the number of a line that is wrong.
+    Arrow reads files with single-space separators. Anything else is parsed line by
+    line, which accepts any white space and can report the number of a malformed line.
 
     Returns:
         The pairs and the (K,) values.
@@ -91,7 +98,7 @@ def read_pairs(path: str | PathLike, column: Column) -> tuple[Pairs, np.ndarray]
     if table is None:
         table = _read_lines(path, column)
     if not len(table):
-        raise SVError(f"{path}: is empty; its lines should be '{column.line_format}'")
+        raise SVError(f"{path}: is empty; expected lines '{column.line_format}'")
     enroll, test = table["enroll"].chunk(0), table["test"].chunk(0)
     pairs = Pairs(
         enroll.dictionary.to_pylist(),
@@ -166,7 +173,10 @@ def _read_lines(path: str | PathLike, column: Column) -> pa.Table:
 
 
 def _check_repeats(path: str | PathLike, pairs: Pairs, values: np.ndarray) -> None:
-    """Published lists repeat some lines, and their figures count them: only contradictions stop."""
+    """Raise on contradictory repeats and warn about others.
+
+    Published lists repeat some lines, and published results count them.
+    """
     codes = pairs.pair_codes()
     ordered = np.sort(codes)
     repeated = int(np.count_nonzero(ordered[1:] == ordered[:-1]))
@@ -176,16 +186,11 @@ def _check_repeats(path: str | PathLike, pairs: Pairs, values: np.ndarray) -> No
     again = np.flatnonzero(codes[order[1:]] == codes[order[:-1]])
     differ = again[values[order[again + 1]] != values[order[again]]]
     trial = order[differ[0] if len(differ) else again[0]]
-    name = " ".join(
-        (
-            pairs.enroll_names[pairs.enroll_index[trial]],
-            pairs.test_names[pairs.test_index[trial]],
-        )
-    )
+    name = pairs.line(trial)
     if len(differ):
         raise SVError(
             f"{path}: the pair '{name}' is listed twice with different values; keep one"
         )
     logging.warning(
-        f"{path}: {repeated} lines repeat an earlier one, as '{name}'; each counts"
+        f"{path}: {repeated} lines repeat an earlier one, e.g. '{name}'; each is counted"
     )

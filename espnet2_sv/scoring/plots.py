@@ -1,33 +1,117 @@
-"""Pictures of how a system errs."""
+"""DET curves, as numbers and drawn, and score histograms."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.scoring.det import Det, OperatingPoint
+from espnet2_sv.scoring.metrics import P_TARGETS
+from espnet2_sv.scoring.roc import Roc
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Ticks in percent, in the order in which they claim their place on an axis.
+# Axis ticks in percent, by priority: a tick too close to an earlier one is left out.
 _TICKS = (
     "1 10 0.1 5 20 40 0.01 60 0.5 2 80 0.2 0.001 90 30 70 95 99 0.05 0.02 1e-4 50 98"
     " 99.5"
 )
-_TICK_DISTANCE = 0.05  # of the axis: a label's room
+_TICK_DISTANCE = 0.05  # minimum, as a fraction of the axis
 _MARKERS = "o^sD"
 
 
-def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -> None:
-    """Draw DET curves: axes in percent, spaced as a normal distribution's quantiles.
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A named point of a curve; rates are fractions."""
+
+    name: str
+    p_fa: float
+    p_miss: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Det:
+    """A decimated DET curve.
+
+    Attributes:
+        p_fa: (P,) ascending false alarm rates, as fractions.
+        p_miss: (P,) descending miss rates, as fractions.
+        thresholds: (P,) descending; the first is +inf.
+        points: The operating points.
+        smallest: Smallest nonzero (false alarm, miss) rate: that of one trial.
+    """
+
+    p_fa: np.ndarray
+    p_miss: np.ndarray
+    thresholds: np.ndarray
+    points: list[OperatingPoint]
+    smallest: tuple[float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON; infinite thresholds become None."""
+        thresholds = [t if np.isfinite(t) else None for t in self.thresholds.tolist()]
+        return {
+            "p_fa": self.p_fa.tolist(),
+            "p_miss": self.p_miss.tolist(),
+            "threshold": thresholds,
+            "points": [
+                {"name": p.name, "p_fa": p.p_fa, "p_miss": p.p_miss}
+                | {"threshold": p.threshold if np.isfinite(p.threshold) else None}
+                for p in self.points
+            ],
+        }
+
+
+def det_curve(roc: Roc, max_points: int = 2000) -> Det:
+    """Decimate a ROC to points that are evenly spaced on the probit scale.
 
     Args:
-        curves: Curve by name of the system.
-        path: PNG to write.
-        title: Above the picture.
+        roc: The ROC.
+        max_points: Upper bound on the number of points, apart from both ends.
+
+    Returns:
+        The curve, with the EER and the minimum DCF points of
+        :data:`~espnet2_sv.scoring.metrics.P_TARGETS` marked.
+    """
+    from scipy.special import ndtri
+
+    smallest = (1 / roc.n_nontarget, 1 / roc.n_target)
+    p_fa, p_miss = roc.p_fa, roc.p_miss
+    x, y = (
+        ndtri(np.clip(rate, low / 2, 1 - low / 2))
+        for rate, low in zip((p_fa, p_miss), smallest, strict=True)
+    )
+    travelled = np.cumsum(np.hypot(np.diff(x, prepend=x[0]), np.diff(y, prepend=y[0])))
+    wanted = np.linspace(0, travelled[-1], max_points)
+    keep = np.unique(np.searchsorted(travelled, wanted).clip(max=len(travelled) - 1))
+    keep = np.union1d(keep, [0, len(travelled) - 1])
+    return Det(p_fa[keep], p_miss[keep], roc.thresholds[keep], _points(roc), smallest)
+
+
+def _points(roc: Roc) -> list[OperatingPoint]:
+    eer, threshold = roc.crossing()
+    points = [OperatingPoint("EER", eer, eer, threshold)]
+    for p_target in P_TARGETS.values():
+        _, threshold = roc.min_dcf(p_target)
+        i = int(np.flatnonzero(roc.thresholds == threshold)[0])
+        name = f"minDCF({p_target:g})"
+        points.append(
+            OperatingPoint(name, float(roc.p_fa[i]), float(roc.p_miss[i]), threshold)
+        )
+    return points
+
+
+def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -> None:
+    """Draw DET curves: axes in percent, on the probit scale.
+
+    Args:
+        curves: Curves by name of the system.
+        path: PNG file to write.
+        title: Title of the figure.
     """
     from matplotlib.figure import Figure
     from scipy.special import ndtri
@@ -81,7 +165,15 @@ def plot_histogram(
     threshold: float,
     title: str = "",
 ) -> None:
-    """Draw the densities of target and nontarget scores and the EER threshold."""
+    """Draw the densities of target and nontarget scores and the EER threshold.
+
+    Args:
+        scores: (K,).
+        labels: (K,) true for targets.
+        path: PNG file to write.
+        threshold: The EER threshold.
+        title: Title of the figure.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.0), dpi=130, layout="constrained")
@@ -101,7 +193,7 @@ def plot_histogram(
 
 
 def _ticks(low: float, high: float) -> np.ndarray:
-    """Ticks in percent between two rates, with room for their labels."""
+    """Ticks in percent between two rates, far enough apart for their labels."""
     from scipy.special import ndtri
 
     room = _TICK_DISTANCE * (ndtri(high) - ndtri(low))
@@ -115,7 +207,7 @@ def _ticks(low: float, high: float) -> np.ndarray:
 
 
 def _limits(curves: Iterable[Det]) -> tuple[float, float]:
-    """Smallest and largest rate to show: from what one trial stands for, to where points lie."""
+    """Smallest and largest rate to show: all operating points lie within."""
     smallest = min(min(det.smallest) for det in curves)
     largest = max(max(p.p_fa, p.p_miss) for det in curves for p in det.points)
     low = float(np.clip(smallest / 2, 1e-6, 0.01))

@@ -8,13 +8,11 @@ import numpy as np
 
 from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.cosine import length_normalise
+from espnet2_sv.scoring.cosine import enrolment_vectors, length_normalise
 from espnet2_sv.scoring.embeddings import read_embeddings
-from espnet2_sv.scoring.enrolment import enrolment_vectors
-from espnet2_sv.scoring.normalisation import read_cohort
 from espnet2_sv.scoring.pairs import Pairs
-from espnet2_sv.scoring.snorm import cohort_statistics
-from espnet2_sv.scoring.speakers import read_joined
+from espnet2_sv.scoring.score_norm import cohort_statistics, read_cohort
+from espnet2_sv.scoring.trials import read_joined
 
 Paths = Sequence[str | PathLike]
 

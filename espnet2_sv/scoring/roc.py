@@ -1,4 +1,4 @@
-"""The error rates at every threshold, and the equal error rate."""
+"""ROC: the error rates at every threshold, the equal error rate and minimum cost."""
 
 import math
 from dataclasses import dataclass
@@ -8,18 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.dcf import dcf_weights
 
 
 class EqualErrorRate(NamedTuple):
     """Equal error rates, as fractions (not percent).
 
     Attributes:
-        eer: Where the ROC, linearly interpolated between its points, has as many misses
-            as false alarms (the "plain crossing", as scikit-learn's ROC interpolated
-            gives it).
+        eer: Where the linearly interpolated ROC has equal miss and false alarm rates.
         eer_rocch: The same crossing on the convex hull of the ROC.
-        threshold: The score of the operating point next to the plain crossing.
+        threshold: Score of the operating point nearest to ``eer``.
     """
 
     eer: float
@@ -31,12 +28,12 @@ class EqualErrorRate(NamedTuple):
 class Roc:
     """Operating points, from "accept nothing" to "accept everything".
 
-    A trial is accepted when its score is at least the threshold.
+    A trial is accepted if its score is at least the threshold.
 
     Attributes:
-        thresholds: (P,) falling; the first is +inf.
-        false_alarms: (P,) number of non-targets accepted.
-        misses: (P,) number of targets refused.
+        thresholds: (P,) descending; the first is +inf.
+        false_alarms: (P,) number of nontarget trials accepted.
+        misses: (P,) number of target trials rejected.
     """
 
     thresholds: np.ndarray
@@ -50,23 +47,23 @@ class Roc:
 
     @property
     def n_nontarget(self) -> int:
-        """Number of non-target trials."""
+        """Number of nontarget trials."""
         return int(self.false_alarms[-1])
 
     @property
     def p_fa(self) -> np.ndarray:
-        """(P,) false alarm rates."""
+        """(P,) false alarm rates, as fractions."""
         return self.false_alarms / self.n_nontarget
 
     @property
     def p_miss(self) -> np.ndarray:
-        """(P,) miss rates."""
+        """(P,) miss rates, as fractions."""
         return self.misses / self.n_target
 
     def crossing(self) -> tuple[float, float]:
-        """Where misses equal false alarms: (rate, threshold of the nearer point beside it)."""
+        """Return the rate where misses equal false alarms, and the nearest threshold."""
         p_fa, p_miss = self.p_fa, self.p_miss
-        gap = p_miss - p_fa  # falls strictly from 1 to -1
+        gap = p_miss - p_fa  # strictly descending from 1 to -1
         after = int(np.searchsorted(-gap, 0.0))
         before = after - 1
         part = gap[before] / (gap[before] - gap[after])
@@ -87,24 +84,48 @@ class Roc:
         )
 
     def equal_error_rate(self) -> EqualErrorRate:
-        """The plain crossing, the crossing on the hull, and the threshold of the former."""
+        """Return the EER of the curve and of its convex hull."""
         eer, threshold = self.crossing()
         return EqualErrorRate(eer, self.hull.crossing()[0], threshold)
 
     def min_dcf(
         self, p_target: float, c_miss: float = 1, c_fa: float = 1
     ) -> tuple[float, float]:
-        """The smallest normalised detection cost and its threshold, as in ``metrics.min_dcf``."""
+        """Return minimum cost and its threshold; see :func:`metrics.min_dcf`."""
         miss_weight, fa_weight = dcf_weights(p_target, c_miss, c_fa)
         cost = miss_weight * self.p_miss + fa_weight * self.p_fa
         best = int(np.argmin(cost))
         return float(cost[best]), float(self.thresholds[best])
 
 
+def roc_points(scores: np.ndarray, labels: np.ndarray) -> Roc:
+    """Count the errors at every threshold.
+
+    Args:
+        scores: (K,) higher means "same speaker".
+        labels: (K,) true for targets.
+
+    Raises:
+        SVError: As :func:`check_scores`.
+    """
+    scores, labels = check_scores(scores, labels)
+    order = np.argsort(-scores)
+    scores, labels = scores[order], labels[order]
+    # Equal scores are accepted together.
+    last = np.append(np.flatnonzero(scores[1:] != scores[:-1]), len(scores) - 1)
+    hits = np.cumsum(labels)[last]
+    start = np.zeros(1, np.int64)
+    return Roc(
+        thresholds=np.concatenate([[math.inf], scores[last]]),
+        false_alarms=np.concatenate([start, last + 1 - hits]),
+        misses=hits[-1] - np.concatenate([start, hits]),
+    )
+
+
 def check_scores(
     scores: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores as float64 and labels as bool, both (N,), with both classes and no NaN or Inf.
+    """Return scores (K,) as float64 and labels (K,) as bool.
 
     Raises:
         SVError: Shapes differ, a score is NaN or Inf, or one of the classes is missing.
@@ -112,7 +133,8 @@ def check_scores(
     scores, labels = np.asarray(scores, np.float64), np.asarray(labels, bool)
     if scores.ndim != 1 or scores.shape != labels.shape:
         raise SVError(
-            f"{scores.shape} scores for {labels.shape} labels: one of each per trial"
+            f"{scores.shape} scores for {labels.shape} labels: give one of each per"
+            " trial"
         )
     bad = ~np.isfinite(scores)
     if bad.any():
@@ -129,27 +151,15 @@ def check_scores(
     return scores, labels
 
 
-def roc_points(scores: np.ndarray, labels: np.ndarray) -> Roc:
-    """Count the errors at every threshold.
-
-    Args:
-        scores: (N,) higher means "same speaker".
-        labels: (N,) true for targets.
+def dcf_weights(
+    p_target: float, c_miss: float = 1, c_fa: float = 1
+) -> tuple[float, float]:
+    """Factors of the miss and false alarm rates in the normalised detection cost.
 
     Raises:
-        SVError: As :func:`check_scores`.
+        SVError: The prior is not between 0 and 1.
     """
-    scores, labels = check_scores(scores, labels)
-    order = np.argsort(-scores)
-    scores, labels = scores[order], labels[order]
-    last = np.flatnonzero(
-        scores[1:] != scores[:-1]
-    )  # equal scores are accepted together
-    last = np.append(last, len(scores) - 1)
-    hits = np.cumsum(labels)[last]
-    start = np.zeros(1, np.int64)
-    return Roc(
-        thresholds=np.concatenate([[math.inf], scores[last]]),
-        false_alarms=np.concatenate([start, last + 1 - hits]),
-        misses=hits[-1] - np.concatenate([start, hits]),
-    )
+    if not 0 < p_target < 1:
+        raise SVError(f"p_target={p_target}: a prior lies between 0 and 1")
+    miss, fa = c_miss * p_target, c_fa * (1 - p_target)
+    return miss / min(miss, fa), fa / min(miss, fa)

@@ -6,7 +6,7 @@ import pytest
 from espnet2_sv.bin.sv_calibrate import main
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.calibration import Calibration
-from espnet2_sv.scoring.scores import read_scores
+from espnet2_sv.scoring.trials import read_scores
 
 
 @pytest.fixture

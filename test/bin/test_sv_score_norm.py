@@ -4,7 +4,7 @@ import pytest
 
 from espnet2_sv.bin.sv_score_norm import main
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.scores import read_scores
+from espnet2_sv.scoring.trials import read_scores
 
 RNG = np.random.default_rng(0)
 VECTORS = {f"utt{i}": RNG.normal(size=12).astype(np.float32) for i in range(6)}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.attributes import Groups, breakdown, read_attribute
+from espnet2_sv.scoring.evaluation import Groups, breakdown, read_attribute
 from espnet2_sv.scoring.metrics import describe
 from espnet2_sv.scoring.trials import Trials, read_trials
 

@@ -10,7 +10,7 @@ from espnet2_sv.scoring.bootstrap import (
     interval,
 )
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
-from espnet2_sv.scoring.speakers import Speakers
+from espnet2_sv.scoring.trials import Speakers
 
 
 def simulate(

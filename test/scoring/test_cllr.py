@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from espnet2_sv.scoring.cllr import cllr, min_cllr
+from espnet2_sv.scoring.metrics import cllr, min_cllr
 from espnet2_sv.scoring.roc import roc_points
 
 

@@ -9,9 +9,9 @@ from scipy.stats import t as student
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.bootstrap import WeightedRoc
 from espnet2_sv.scoring.comparison import compare, resample_means
+from espnet2_sv.scoring.comparison_plan import Pair, Part, Plan, System
 from espnet2_sv.scoring.intervals import Resampling
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
-from espnet2_sv.scoring.plan import Pair, Part, Plan, System
 
 PRIORS = {"mindcf_p01": 0.01, "mindcf_p05": 0.05}
 FIGURES = ("eer", *PRIORS, "eer_part_mean")

@@ -1,6 +1,6 @@
 import pytest
 
-from espnet2_sv.scoring.comparison_report import comparison_markdown
+from espnet2_sv.scoring.report import comparison_markdown
 
 RATES = {
     "eer": 12.3456,

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from espnet2_sv.scoring.dcf import actual_dcf, bayes_threshold
-from espnet2_sv.scoring.metrics import min_dcf
+from espnet2_sv.scoring.metrics import actual_dcf, bayes_threshold, min_dcf
 
 
 def test_threshold_is_where_both_decisions_cost_the_same():

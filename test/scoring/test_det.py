@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from espnet2_sv.scoring.det import det_curve
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
+from espnet2_sv.scoring.plots import det_curve
 from espnet2_sv.scoring.roc import roc_points
 
 

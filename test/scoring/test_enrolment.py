@@ -3,7 +3,7 @@ import pytest
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.cosine import row_products
-from espnet2_sv.scoring.enrolment import read_trial_vectors
+from espnet2_sv.scoring.embeddings import read_trial_vectors
 from espnet2_sv.scoring.trials import read_trials
 
 RNG = np.random.default_rng(0)

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from espnet2_sv.scoring.identity import PUBLISHED, identify_list
+from espnet2_sv.scoring.published_lists import PUBLISHED, identify_list
 from espnet2_sv.scoring.trials import Trials
 
 

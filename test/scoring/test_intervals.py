@@ -3,7 +3,7 @@ import pytest
 
 from espnet2_sv.scoring.intervals import Resampling, with_intervals
 from espnet2_sv.scoring.metrics import describe
-from espnet2_sv.scoring.speakers import Speakers
+from espnet2_sv.scoring.trials import Speakers
 
 
 def trials(speakers=12, utterances=4, seed=0, spread=0.6):

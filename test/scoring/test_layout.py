@@ -3,7 +3,7 @@ import json
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.layout import Layout, layout_markdown
+from espnet2_sv.scoring.results import Layout, layout_markdown
 
 CONF = """
 sets: {set_o: O, set_e: E}

@@ -3,8 +3,8 @@ import pytest
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.cosine import length_normalise
-from espnet2_sv.scoring.enrolment import TrialVectors
-from espnet2_sv.scoring.normalisation import normalise_trials, read_cohort
+from espnet2_sv.scoring.embeddings import TrialVectors
+from espnet2_sv.scoring.score_norm import normalise_trials, read_cohort
 
 RNG = np.random.default_rng(0)
 COHORT = {f"c{i}": RNG.normal(size=8).astype(np.float32) for i in range(12)}

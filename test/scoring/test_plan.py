@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.plan import Pair, Part, Plan, System
+from espnet2_sv.scoring.comparison_plan import Pair, Part, Plan, System
 
 
 def conf():

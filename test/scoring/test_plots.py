@@ -3,8 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from espnet2_sv.scoring.det import det_curve
-from espnet2_sv.scoring.plots import plot_det, plot_histogram
+from espnet2_sv.scoring.plots import det_curve, plot_det, plot_histogram
 from espnet2_sv.scoring.roc import roc_points
 
 

@@ -3,7 +3,8 @@ import json
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.report import markdown_table, results_markdown
+from espnet2_sv.scoring.report import markdown_table
+from espnet2_sv.scoring.results import results_markdown
 
 METRICS = {
     "list": {"name": None, "note": "Two trials."},

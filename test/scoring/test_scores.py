@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.scores import align_scores, read_scores, write_scores
-from espnet2_sv.scoring.trials import read_trials
+from espnet2_sv.scoring.trials import (
+    align_scores,
+    read_scores,
+    read_trials,
+    write_scores,
+)
 
 LINES = ("a x target", "b y nontarget", "a y nontarget")
 

@@ -4,10 +4,14 @@ import numpy as np
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring import snorm
-from espnet2_sv.scoring.cohort import torch_reducer
+from espnet2_sv.scoring import score_norm as snorm
 from espnet2_sv.scoring.cosine import length_normalise
-from espnet2_sv.scoring.snorm import Cohort, cohort_statistics, normalise_scores
+from espnet2_sv.scoring.score_norm import (
+    Cohort,
+    cohort_statistics,
+    normalise_scores,
+    torch_reducer,
+)
 
 RNG = np.random.default_rng(0)
 VECTORS = length_normalise(RNG.normal(size=(23, 16)))

@@ -1,8 +1,12 @@
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.speakers import read_joined, require_unseen, speakers_of
-from espnet2_sv.scoring.trials import read_trials
+from espnet2_sv.scoring.trials import (
+    read_joined,
+    read_trials,
+    require_unseen,
+    speakers_of,
+)
 
 UTT2SPK = {"a1": "ann", "a2": "ann", "b1": "bob", "model-ann": "ann"}
 

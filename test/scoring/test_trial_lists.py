@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.trial_lists import CONDITIONS, make_condition_trials
+from espnet2_sv.scoring.make_trials import CONDITIONS, make_trials
 
 
 def corpus(speakers: int, utterances: int) -> tuple[dict[str, str], dict[str, float]]:
@@ -31,7 +31,7 @@ def test_every_trial_is_what_it_says(
 ):
     utt2spk, utt2dur = corpus(speakers, utterances)
     boundary = np.median(list(utt2dur.values()))
-    trials = make_condition_trials(
+    trials = make_trials(
         utt2spk, *wanted, seed, utt2dur if with_durations else None, CONDITIONS
     )
     for trial in trials:
@@ -52,7 +52,7 @@ def test_every_trial_is_what_it_says(
 
 def test_conditions_and_speakers_are_balanced():
     utt2spk, utt2dur = corpus(20, 40)
-    trials = make_condition_trials(utt2spk, 1200, 3000, 1, utt2dur)
+    trials = make_trials(utt2spk, 1200, 3000, 1, utt2dur)
     assert Counter((t.label, t.condition) for t in trials) == {
         **{("target", c): 400 for c in CONDITIONS},
         **{("nontarget", c): 1000 for c in CONDITIONS},
@@ -68,14 +68,14 @@ def test_conditions_and_speakers_are_balanced():
 
 def test_speakers_with_much_speech_do_not_dominate():
     utt2spk = {f"a{i}": "a" for i in range(300)} | {f"b{i}": "b" for i in range(30)}
-    trials = make_condition_trials(utt2spk, 400, 400)
+    trials = make_trials(utt2spk, 400, 400)
     per_speaker = Counter(utt2spk[t.enroll] for t in trials if t.label == "target")
     assert per_speaker == {"a": 200, "b": 200}
 
 
 def test_either_utterance_may_enrol():
     utt2spk, utt2dur = corpus(10, 20)
-    trials = make_condition_trials(utt2spk, 200, 200, 0, utt2dur, ["short-long"], 5.0)
+    trials = make_trials(utt2spk, 200, 200, 0, utt2dur, ["short-long"], 5.0)
     shorter_enrols = np.mean([utt2dur[t.enroll] < 5 for t in trials])
     assert 0.4 < shorter_enrols < 0.6
 
@@ -83,7 +83,7 @@ def test_either_utterance_may_enrol():
 def test_seed_decides():
     utt2spk, utt2dur = corpus(10, 20)
     lists = [
-        make_condition_trials(utt2spk, 90, 90, seed, utt2dur) for seed in (3, 3, 4)
+        make_trials(utt2spk, 90, 90, seed, utt2dur) for seed in (3, 3, 4)
     ]
     assert lists[0] == lists[1] != lists[2]
 
@@ -91,7 +91,7 @@ def test_seed_decides():
 def test_takes_all_there_are_and_says_so(caplog):
     utt2spk, _ = corpus(3, 2)
     with caplog.at_level(logging.WARNING):
-        trials = make_condition_trials(utt2spk, 100, 100)
+        trials = make_trials(utt2spk, 100, 100)
     assert Counter(t.label for t in trials) == {"target": 3, "nontarget": 12}
     assert "3 target trials for 100 wanted" in caplog.text
 
@@ -99,12 +99,12 @@ def test_takes_all_there_are_and_says_so(caplog):
 def test_refuses():
     utt2spk, utt2dur = corpus(3, 4)
     with pytest.raises(SVError, match="condition 'short-tall': choose of short-short"):
-        make_condition_trials(utt2spk, 9, 9, 0, utt2dur, ["short-tall"])
+        make_trials(utt2spk, 9, 9, 0, utt2dur, ["short-tall"])
     with pytest.raises(SVError, match="utt2dur: has no s0-u0"):
-        make_condition_trials(utt2spk, 9, 9, 0, {})
+        make_trials(utt2spk, 9, 9, 0, {})
     with pytest.raises(
         SVError, match="3 utterances of 1 speakers make no nontarget trial"
     ):
-        make_condition_trials(dict.fromkeys("abc", "ann"), 9, 9)
+        make_trials(dict.fromkeys("abc", "ann"), 9, 9)
     with pytest.raises(SVError, match="make no target trial"):
-        make_condition_trials({"a": "ann", "b": "bob"}, 9, 9)
+        make_trials({"a": "ann", "b": "bob"}, 9, 9)

@@ -274,8 +274,8 @@ def compare_loops(root: Path, repeats: int) -> None:
     import torch
 
     from espnet2_sv.scoring.cosine import cosine_scores
-    from espnet2_sv.scoring.enrolment import read_trial_vectors
-    from espnet2_sv.scoring.normalisation import normalise_trials, read_cohort
+    from espnet2_sv.scoring.embeddings import read_trial_vectors
+    from espnet2_sv.scoring.score_norm import normalise_trials, read_cohort
     from espnet2_sv.scoring.trials import read_trials
 
     torch.set_num_threads(1)  # more only spin: a trial is too small to share out

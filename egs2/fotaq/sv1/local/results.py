@@ -18,11 +18,10 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.inference.description import describe
 from espnet2_sv.scoring.comparison import compare
-from espnet2_sv.scoring.comparison_report import comparison_markdown
+from espnet2_sv.scoring.comparison_plan import Pair, Part, Plan
+from espnet2_sv.scoring.comparison_plan import System as Row
 from espnet2_sv.scoring.intervals import Resampling
-from espnet2_sv.scoring.plan import Pair, Part, Plan
-from espnet2_sv.scoring.plan import System as Row
-from espnet2_sv.scoring.report import markdown_table
+from espnet2_sv.scoring.report import comparison_markdown, markdown_table
 
 RESEMBLYZER = "Resemblyzer 0.1.4, trained on thousands of other speakers"
 HEAD = """# Transfer, adaptor and distillation on fotaq

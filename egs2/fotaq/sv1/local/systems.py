@@ -17,8 +17,7 @@ from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.metrics import describe
 from espnet2_sv.scoring.roc import roc_points
-from espnet2_sv.scoring.scores import align_scores, read_scores
-from espnet2_sv.scoring.trials import read_trials
+from espnet2_sv.scoring.trials import align_scores, read_scores, read_trials
 
 KINDS = ("early", "first", "chosen", "release")  # of trainings; see jobs
 UNTRAINED = ("none", "random")  # kinds of ASR models that are there before any training

@@ -40,7 +40,7 @@ class _Sides:
         return self.one is self.other
 
 
-def make_condition_trials(
+def make_trials(
     utt2spk: Mapping[str, str],
     n_target: int,
     n_nontarget: int,

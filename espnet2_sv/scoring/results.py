@@ -1,0 +1,264 @@
+"""Tables of results over many metrics.json.
+
+Either one table with a row per system, or one table per protocol with the test sets
+side by side and published results for reference.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from espnet2_sv.errors import SVError
+from espnet2_sv.scoring.report import (
+    format_number,
+    interval_note,
+    markdown_table,
+    with_interval,
+)
+
+# Optional columns, from system.json beside a metrics.json: key, heading, format
+_SYSTEM_COLUMNS = (
+    ("parameters", "parameters", "{:,}"),
+    ("trained_parameters", "trained parameters", "{:,}"),
+    ("gmac_per_second", "GMAC per second", "{:.3f}"),
+    ("training_minutes", "training (min)", "{:.1f}"),
+    ("cer_asr_alone", "CER (%), ASR alone", "{:.2f}"),
+    ("cer_joint", "CER (%), with speaker", "{:.2f}"),
+)
+_METRICS = (
+    ("EER (%)", "eer"),
+    ("minDCF 0.01", "mindcf_p01"),
+    ("minDCF 0.05", "mindcf_p05"),
+)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a table's scores were computed.
+
+    Attributes:
+        title: Heading of the table.
+        kind: Kind of score, e.g. ``asnorm_calibrated``.
+        suffix: Suffix of the experiments' names, e.g. ``_lmft``.
+    """
+
+    title: str
+    kind: str
+    suffix: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the tables.
+
+    Attributes:
+        description: Content of the first column.
+        name: Name of the experiment without suffix; empty if there are only published
+            results.
+        published: Published results, by kind of score.
+    """
+
+    description: str
+    name: str = ""
+    published: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Layout of the tables.
+
+    Attributes:
+        sets: Headings of the test sets, by name.
+        protocols: The tables.
+        systems: The rows; experiments that are not listed follow them.
+        published: Heading of the column of published results.
+        notes: Paragraphs below the tables.
+    """
+
+    sets: dict[str, str]
+    protocols: list[Protocol]
+    systems: list[Row]
+    published: str = "published"
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: str | PathLike) -> "Layout":
+        """Read a YAML file.
+
+        Raises:
+            SVError: It cannot be read or is not a layout.
+        """
+        try:
+            conf = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            protocols = [Protocol(**entry) for entry in conf.pop("protocols")]
+            systems = [Row(**entry) for entry in conf.pop("systems")]
+            return cls(protocols=protocols, systems=systems, **conf)
+        except OSError as e:
+            raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+        except (yaml.YAMLError, AttributeError, KeyError, TypeError) as e:
+            raise SVError(
+                f"{path}: is not a layout of results: {str(e).splitlines()[0]}"
+            ) from e
+
+
+def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
+    """One table with a row per system.
+
+    Args:
+        title: Heading of the page.
+        systems: Path of each system's metrics.json by its name, in row order.
+
+    Raises:
+        SVError: A file is missing or is not a metrics.json.
+    """
+    found = {name: read_metrics(path) for name, path in systems.items()}
+    extras = {
+        name: read_system(Path(path).parent / "system.json")
+        for name, path in systems.items()
+    }
+    columns = [
+        c for c in _SYSTEM_COLUMNS if any(c[0] in extra for extra in extras.values())
+    ]
+    head = [
+        "system",
+        "trials",
+        "EER (%)",
+        "minDCF 0.01",
+        "minDCF 0.05",
+        "Cllr",
+        "min Cllr",
+    ]
+    rows = [
+        [
+            name,
+            _list_name(m),
+            with_interval(m, "eer"),
+            *(with_interval(m, f"mindcf_{p}") for p in ("p01", "p05")),
+            format_number(m["cllr"]),
+            format_number(m["min_cllr"]),
+        ]
+        + [
+            form.format(extras[name][key]) if key in extras[name] else ""
+            for key, _, form in columns
+        ]
+        for name, m in found.items()
+    ]
+    table = markdown_table([*head, *(heading for _, heading, _ in columns)], rows)
+    notes = dict.fromkeys(interval_note(m["bootstrap"]) for m in found.values())
+    lists = dict.fromkeys(m["list"]["note"] + "\n" for m in found.values())
+    return "\n".join([f"# {title}\n", table, *lists, *notes])
+
+
+def _list_name(metrics: Mapping[str, Any]) -> str:
+    counts = f"{metrics['n_target']:,} + {metrics['n_nontarget']:,}"
+    return f"{metrics['list']['name']}, {counts}" if metrics["list"]["name"] else counts
+
+
+def read_metrics(path: str | PathLike) -> dict[str, Any]:
+    """Read a metrics.json.
+
+    Raises:
+        SVError: The file cannot be read or is not a metrics.json.
+    """
+    metrics = _read_json(path)
+    if (
+        not isinstance(metrics, dict)
+        or not {"eer", "bootstrap", "list"} <= metrics.keys()
+    ):
+        raise SVError(f"{path}: is not a metrics.json; write it with sv_metrics")
+    return metrics
+
+
+def read_system(path: Path) -> dict[str, Any]:
+    """Read a system.json; empty if there is none.
+
+    Raises:
+        SVError: The file cannot be read or is not a JSON object.
+    """
+    system = _read_json(path) if path.exists() else {}
+    if not isinstance(system, dict):
+        raise SVError(f"{path}: is not a JSON object")
+    return system
+
+
+def _read_json(path: str | PathLike) -> Any:
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+    except ValueError as e:
+        raise SVError(f"{path}: is not JSON ({e})") from e
+
+
+def layout_markdown(
+    title: str, layout: Layout, systems: Mapping[str, str | PathLike]
+) -> str:
+    """Fill the tables of a layout; cells without a measurement stay empty.
+
+    Args:
+        title: Heading of the page.
+        layout: The tables.
+        systems: Paths of metrics.json by ``EXPERIMENT/SET/KIND``; other names are
+            ignored.
+
+    Raises:
+        SVError: A file is missing or is not a metrics.json.
+    """
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    sizes: dict[str, dict[str, Any]] = {}
+    kinds = {protocol.kind for protocol in layout.protocols}
+    for name, path in systems.items():
+        key = tuple(name.split("/"))
+        if len(key) == 3 and key[1] in layout.sets and key[2] in kinds:
+            found[key] = read_metrics(path)
+            sizes[key[0]] = read_system(Path(path).parent / "system.json")
+    parts = [f"# {title}\n"]
+    for protocol in layout.protocols:
+        rows = [
+            row for row in layout.systems if row.name or protocol.kind in row.published
+        ]
+        rows += _further(layout, protocol, found)
+        cells = [_cells(row, layout, protocol, found, sizes) for row in rows]
+        parts += [f"## {protocol.title}\n", markdown_table(_head(layout), cells)]
+    notes = dict.fromkeys(interval_note(m["bootstrap"]) for m in found.values())
+    return "\n".join([*parts, *(f"{note}\n" for note in layout.notes), *notes])
+
+
+def _head(layout: Layout) -> list[str]:
+    measured = [
+        f"{name} {metric}" for name in layout.sets.values() for metric, _ in _METRICS
+    ]
+    return ["system", *measured, "parameters", "GMAC/s", layout.published]
+
+
+def _cells(row, layout, protocol, found, sizes) -> list[str]:
+    experiment = row.name + protocol.suffix if row.name else ""
+    cells = [row.description]
+    for dset in layout.sets:
+        metrics = found.get((experiment, dset, protocol.kind))
+        cells += [with_interval(metrics, key) if metrics else "" for _, key in _METRICS]
+    size = sizes.get(experiment, {})
+    for key, form in (("parameters", "{:,}"), ("gmac_per_second", "{:.3f}")):
+        cells.append(form.format(size[key]) if key in size else "")
+    return [*cells, row.published.get(protocol.kind, "")]
+
+
+def _further(layout: Layout, protocol: Protocol, found) -> list[Row]:
+    """Return the experiments of a protocol that the layout does not list."""
+    named = {row.name for row in layout.systems}
+    suffixes = [
+        p.suffix for p in layout.protocols if p.suffix and p.suffix != protocol.suffix
+    ]
+    names = [
+        experiment.removesuffix(protocol.suffix)
+        for experiment, _, kind in found
+        if kind == protocol.kind
+        and experiment.endswith(protocol.suffix)
+        and not experiment.endswith(tuple(suffixes))
+    ]
+    return [Row(name, name) for name in dict.fromkeys(names) if name not in named]
