@@ -177,7 +177,7 @@ def add_trials(options: Options) -> None:
 
 def add_trial_embeddings(options: Options) -> None:
     """Add the embeddings of both sides and what is done to them before scoring."""
-    from espnet2_sv.scoring.enrolment import ENROLL_MODES
+    from espnet2_sv.scoring.cosine import ENROLL_MODES
 
     options.add_argument(
         "--enroll_scp",

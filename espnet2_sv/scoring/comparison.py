@@ -287,7 +287,7 @@ def _intervals(
     """Intervals, and the reason where there are none."""
     if values is None:
         found = {f"{name}_ci95": None for name in NAMES}
-        return found | {"reason": "no resampling was asked for"}
+        return found | {"reason": "no resampling was requested"}
     found, reasons = find_intervals(estimates, values, n_speakers, n_trials, NAMES)
     return found | {"reason": "; ".join(reasons) or None}
 

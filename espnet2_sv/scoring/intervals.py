@@ -71,7 +71,7 @@ def with_intervals(
     values = None
     try:
         if resampling.samples < 2:
-            raise SVError("no resampling was asked for")
+            raise SVError("no resampling was requested")
         draw = (
             draw_speakers(speakers[order], labels) if speakers else draw_trials(labels)
         )

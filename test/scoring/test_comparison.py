@@ -133,7 +133,7 @@ def test_figures_are_those_of_the_concatenated_trials(world):
         assert system[name] == pytest.approx(expected[:, i].mean())
         assert [run[name] for run in system["runs"]] == pytest.approx(expected[:, i])
         assert system[f"{name}_ci95"] is None
-    assert system["reason"] == "no resampling was asked for"
+    assert system["reason"] == "no resampling was requested"
     for number, part in enumerate(("f1", "f2")):
         eers = [
             100 * equal_error_rate(arrays[number], world.labels[part]).eer

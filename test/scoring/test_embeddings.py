@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.embeddings import read_embeddings
+from espnet2_sv.scoring.cosine import row_products
+from espnet2_sv.scoring.embeddings import read_embeddings, read_trial_vectors
+from espnet2_sv.scoring.trials import read_trials
 
 RNG = np.random.default_rng(0)
 VECTORS = {f"utt{i}": RNG.normal(size=7).astype(np.float32) for i in range(5)}
@@ -49,7 +51,7 @@ def test_several_files_are_searched_in_turn(folder):
             np.ones(6, np.float32),
             "the embedding of utt1 has 6 dimensions, that of utt0 has 7",
         ),
-        (np.ones((2, 7), np.float32), "utt1 .* cannot be read: it is not a vector"),
+        (np.ones((2, 7), np.float32), "utt1 .* cannot be read: expected a vector"),
     ],
 )
 def test_names_the_bad_embedding(folder, value, message):
@@ -75,3 +77,91 @@ def test_truncated_and_missing_archives(folder):
         SVError, match=r"the embedding of utt0 .* cannot be read: .*No such file"
     ):
         read_embeddings(scp)
+
+
+UTTERANCES = {f"utt{i}": RNG.normal(size=6).astype(np.float32) for i in range(6)}
+
+
+def cosine(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def score(folder, lines, enroll, test=None, **options):
+    path = folder.text("trials", *lines)
+    vectors = read_trial_vectors(
+        read_trials(path), enroll, test or enroll, path, **options
+    )
+    return row_products(
+        vectors.enroll, vectors.test, vectors.enroll_index, vectors.test_index
+    )
+
+
+LINES = ("utt0 utt1 target", "utt3 utt1 nontarget", "utt1 utt0 target")
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_one_utterance_enrols(folder, one_file):
+    enroll = folder.embeddings("a", UTTERANCES)
+    test = enroll if one_file else folder.embeddings("b", UTTERANCES)
+    expected = [
+        cosine(UTTERANCES[a], UTTERANCES[b]) for a, b, _ in map(str.split, LINES)
+    ]
+    np.testing.assert_allclose(score(folder, LINES, enroll, test), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["mean_embedding", "mean_score"])
+def test_several_utterances_enrol_a_model(folder, mode):
+    scp = folder.embeddings("x", UTTERANCES)
+    models = folder.text("spk2utt", "ann utt0 utt2 utt3", "bob utt4", "eve utt5")
+    found = score(
+        folder,
+        ("ann utt1 target", "bob utt1 nontarget"),
+        scp,
+        spk2utt=models,
+        mode=mode,
+    )
+    of_ann = [UTTERANCES[u] for u in ("utt0", "utt2", "utt3")]
+    if mode == "mean_score":
+        expected = np.mean([cosine(v, UTTERANCES["utt1"]) for v in of_ann])
+    else:
+        mean = np.mean([v / np.linalg.norm(v) for v in of_ann], axis=0)
+        expected = cosine(mean, UTTERANCES["utt1"])
+    expected = [expected, cosine(UTTERANCES["utt4"], UTTERANCES["utt1"])]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_enrolment_embeddings_may_be_keyed_by_model(folder):
+    models = folder.embeddings("models", {"ann": UTTERANCES["utt5"]})
+    found = score(
+        folder, ("ann utt0 target",), models, folder.embeddings("x", UTTERANCES)
+    )
+    assert found[0] == pytest.approx(
+        cosine(UTTERANCES["utt5"], UTTERANCES["utt0"]), abs=1e-6
+    )
+
+
+def test_mean_of_another_set_is_subtracted(folder):
+    scp = folder.embeddings("x", UTTERANCES)
+    others = {f"other{i}": RNG.normal(size=6).astype(np.float32) for i in range(3)}
+    mean = np.mean(list(others.values()), axis=0)
+    found = score(folder, LINES[:1], scp, mean_scp=folder.embeddings("o", others))
+    expected = cosine(UTTERANCES["utt0"] - mean, UTTERANCES["utt1"] - mean)
+    assert found[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_mean_of_tested_utterances_is_refused(folder):
+    scp = folder.embeddings("x", UTTERANCES)
+    with pytest.raises(SVError, match="3 utterances are also in the trials, e.g. utt0"):
+        score(folder, LINES, scp, mean_scp=scp)
+
+
+def test_names_what_is_wrong(folder):
+    scp = folder.embeddings("x", UTTERANCES)
+    models = folder.text("spk2utt", "ann utt0 utt2")
+    with pytest.raises(SVError, match="has no model bob"):
+        score(folder, ("bob utt1 target",), scp, spk2utt=models)
+    with pytest.raises(SVError, match=r"no embedding for ghost, which .*trials needs"):
+        score(folder, ("utt0 ghost target",), scp)
+    short = folder.embeddings("short", {k: v[:4] for k, v in UTTERANCES.items()})
+    with pytest.raises(SVError, match=r"of 6 dimensions, .* of 4"):
+        score(folder, LINES, scp, short)

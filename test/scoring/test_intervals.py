@@ -50,7 +50,7 @@ def test_intervals_over_trials_are_named_so_and_narrower():
     "case, reason",
     [
         (lambda: (*trials(speakers=2), FEW), "2 speakers; intervals need at least 5"),
-        (lambda: (*trials(), Resampling(samples=0)), "no resampling was asked for"),
+        (lambda: (*trials(), Resampling(samples=0)), "no resampling was requested"),
         (
             lambda: (*trials(spread=0.01), FEW),
             "eer is 0, and without errors there is nothing",

@@ -1,99 +1,127 @@
-import json
-
 import pytest
 
-from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.report import markdown_table
-from espnet2_sv.scoring.results import results_markdown
+from espnet2_sv.scoring.report import comparison_markdown, markdown_table
 
-METRICS = {
-    "list": {"name": None, "note": "Two trials."},
-    "n_target": 1200,
-    "n_nontarget": 3400,
-    "n_speakers": 40,
-    "eer": 1.25,
-    "eer_ci95": [1.0, 1.5],
-    "mindcf_p01": 0.2,
+RATES = {
+    "eer": 12.3456,
+    "eer_ci95": [10.0, 15.125],
+    "eer_part_mean": 12.228,
+    "eer_part_mean_ci95": [9.0, 14.5],
+    "mindcf_p01": 0.95,
     "mindcf_p01_ci95": None,
-    "mindcf_p05": 0.1,
-    "mindcf_p05_ci95": None,
-    "cllr": 0.9,
-    "min_cllr": 0.05,
-    "bootstrap": {"unit": "speakers", "samples": 1000, "seed": 0, "reason": None},
+    "mindcf_p05": 0.61,
+    "mindcf_p05_ci95": [0.5, 0.7],
 }
 
 
+def system(description, eers, **changes):
+    runs = [{"eer": eer} for eer in eers]
+    parts = {"fold1": 11.0, "fold2": 13.456}
+    return {
+        "description": description,
+        "n_runs": len(runs),
+        **RATES,
+        "reason": None,
+        "eer_by_part": parts,
+        "runs": runs,
+        **changes,
+    }
+
+
 @pytest.fixture
-def system(tmp_path):
-    def write(name, system=None, **changes):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "metrics.json").write_text(json.dumps(METRICS | changes))
-        if system is not None:
-            (folder / "system.json").write_text(json.dumps(system))
-        return str(folder / "metrics.json")
+def comparison():
+    size = {"trained_parameters": 1234567.0, "training_minutes": 12.34}
+    difference = {"other": 20.0, "difference": 7.654, "difference_ci95": [-1.0, 16.3]}
+    return {
+        "parts": [{"name": "fold1"}, {"name": "fold2"}],
+        "n_target": 1200,
+        "n_nontarget": 3400,
+        "n_speakers": 30,
+        "bootstrap": {"unit": "speakers", "samples": 1000, "seed": 0},
+        "systems": {
+            "a": system("from\nscratch", [12.0, 13.0, 11.999], **size),
+            "b": system("from ASR | tuned", [9.0]),
+        },
+        "comparisons": [
+            {
+                "title": "ASR helps",
+                "system": "b",
+                "against": "a",
+                "eer": difference | {"p_better": 0.9875},
+                "eer_part_mean": difference | {"difference": 0.25, "p_better": 0.5},
+                "mindcf_p05": difference | {"p_better": None, "difference_ci95": None},
+            }
+        ],
+    }
 
-    return write
+
+def tables(page):
+    """Rows of cells by the heading above them."""
+    found = {}
+    for block in page.split("# ")[1:]:
+        title, _, body = block.partition("\n")
+        lines = [x.replace("\\|", "/") for x in body.splitlines() if x.startswith("| ")]
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+        found[title.rstrip("#").strip()] = [row for row in rows if row[0] != "---"]
+    return found
 
 
-def rows(page: str) -> list[list[str]]:
-    return [
-        [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in page.splitlines()
-        if line.startswith("|") and "---" not in line
+def test_tables(comparison):
+    page = comparison_markdown(comparison, "My systems")
+    found = tables(page)
+    assert page.startswith("# My systems\n")
+    head = ["system", "seeds", "trained parameters", "training (min)", "EER (%)"]
+    head += ["EER by seed (min-max)", "minDCF 0.01", "minDCF 0.05"]
+    rates = ["12.35 [10.00, 15.12]", "0.950", "0.610 [0.500, 0.700]"]
+    assert found["My systems"] == [
+        head,
+        ["from scratch", "3", "1,234,567", "12.3", rates[0], "12.00-13.00", *rates[1:]],
+        ["from ASR / tuned", "1", "", "", rates[0], "", *rates[1:]],
+    ]
+    assert found["EER (%) by part"][1] == [
+        "from scratch",
+        "11.00",
+        "13.46",
+        "12.23 [9.00, 14.50]",
+    ]
+    assert found["Paired comparisons"][1] == [
+        "ASR helps",
+        "+7.65 [-1.00, +16.30]",
+        "98.8 %",
+        "+0.25 [-1.00, +16.30]",
+        "50.0 %",
+        "+7.654",
+        "-",
     ]
 
 
-def test_one_row_per_system_in_order(system):
-    page = results_markdown(
-        "My results", {"b": system("b"), "a": system("a", eer=0.5, eer_ci95=None)}
+def test_notes_say_what_intervals_hold(comparison):
+    page = comparison_markdown(comparison, "T")
+    assert "1,200 target and 3,400 nontarget trials of 30 speakers, in 2 parts" in page
+    assert (
+        "1,000 bootstrap samples of speakers, drawn within each part, and of the seeds"
+        in page
     )
-    assert page.startswith("# My results\n")
-    head, first, second = rows(page)
-    assert head == [
-        "system",
-        "trials",
-        "EER (%)",
-        "minDCF 0.01",
-        "minDCF 0.05",
-        "Cllr",
-        "min Cllr",
-    ]
-    assert first[:4] == ["b", "1,200 + 3,400", "1.250 [1.000, 1.500]", "0.200"]
-    assert second[:3] == ["a", "1,200 + 3,400", "0.500"]
-    assert "1000 bootstrap samples of speakers" in page
+    assert "do not include the variation between seeds" in page
+    comparison["systems"]["b"]["reason"] = "eer is 0"
+    assert "missing, from ASR | tuned: eer is 0" in comparison_markdown(comparison, "T")
 
 
-def test_system_json_adds_columns(system):
-    extra = {"parameters": 130676352, "training_minutes": 12.34, "comment": "ignored"}
-    page = results_markdown("R", {"a": system("a", extra), "b": system("b")})
-    head, first, second = rows(page)
-    assert head[-2:] == ["parameters", "training (min)"]
-    assert first[-2:] == ["130,676,352", "12.3"]
-    assert second[-2:] == ["", ""]
-
-
-def test_what_intervals_mean_is_said(system):
-    by_trial = {"unit": "trials", "samples": 9, "seed": 0, "reason": None}
-    none = {"unit": "speakers", "samples": 9, "seed": 0, "reason": "2 speakers"}
-    page = results_markdown(
-        "R", {"a": system("a", bootstrap=by_trial), "b": system("b", bootstrap=none)}
-    )
-    assert "too narrow" in page
-    assert "Some intervals are missing: 2 speakers." in page
-
-
-def test_names_the_bad_file(system, tmp_path):
-    with pytest.raises(SVError, match=r"ghost: cannot be read"):
-        results_markdown("R", {"a": tmp_path / "ghost"})
-    (tmp_path / "x.json").write_text("{")
-    with pytest.raises(SVError, match=r"x\.json: is not JSON"):
-        results_markdown("R", {"a": tmp_path / "x.json"})
-    (tmp_path / "x.json").write_text("{}")
-    with pytest.raises(SVError, match=r"x\.json: is not a metrics\.json"):
-        results_markdown("R", {"a": tmp_path / "x.json"})
-    with pytest.raises(SVError, match=r"system\.json: is not a JSON object"):
-        results_markdown("R", {"a": system("a", system=[])})
+def test_what_there_is_not_is_left_out(comparison):
+    comparison |= {"comparisons": [], "parts": comparison["parts"][:1]}
+    del comparison["systems"]["a"]
+    page = comparison_markdown(comparison, "T")
+    found = tables(page)
+    assert list(found) == ["T"]
+    assert found["T"][0] == ["system", "seeds", "EER (%)", "minDCF 0.01", "minDCF 0.05"]
+    assert "Differences" not in page
+    assert "parts" not in page
+    assert "of the seeds" not in page
+    comparison["bootstrap"]["samples"] = 0
+    comparison["systems"]["b"]["reason"] = "no resampling was requested"
+    page = comparison_markdown(comparison, "T")
+    assert "bootstrap" not in page
+    assert page.count("no resampling was requested") == 1
 
 
 def test_a_bar_in_a_name_does_not_break_the_table():

@@ -82,9 +82,7 @@ def test_either_utterance_may_enrol():
 
 def test_seed_decides():
     utt2spk, utt2dur = corpus(10, 20)
-    lists = [
-        make_trials(utt2spk, 90, 90, seed, utt2dur) for seed in (3, 3, 4)
-    ]
+    lists = [make_trials(utt2spk, 90, 90, seed, utt2dur) for seed in (3, 3, 4)]
     assert lists[0] == lists[1] != lists[2]
 
 
