@@ -36,5 +36,5 @@ def test_refuses_embeddings_without_direction(value, word):
 
 
 def test_refuses_two_dimensions():
-    with pytest.raises(SVError, match="one dimension"):
+    with pytest.raises(SVError, match="the same dimension"):
         cosine_scores(np.ones((2, 4)), np.ones((2, 5)), [0], [0])
