@@ -147,10 +147,10 @@ def test_two_speakers_and_two_trials_work(tmp_path):
 def test_training_speakers_may_not_be_tested(files):
     (files / "train").write_text("x s3\n")
     with pytest.raises(
-        SVError, match="1 of the tested speakers were trained on, as s3"
+        SVError, match=r"1 of the tested speakers are training speakers, e\.g\. s3"
     ):
         measure(files, "--utt2spk", "DIR/utt2spk", "--train_utt2spk", "DIR/train")
-    with pytest.raises(SVError, match="give the utt2spk of the trials too"):
+    with pytest.raises(SVError, match="give utt2spk, the speakers of the trials, too"):
         measure(files, "--train_utt2spk", "DIR/train")
 
 

@@ -151,7 +151,7 @@ def test_mean_of_another_set_is_subtracted(folder):
 
 def test_mean_of_tested_utterances_is_refused(folder):
     scp = folder.embeddings("x", UTTERANCES)
-    with pytest.raises(SVError, match="3 utterances are also in the trials, e.g. utt0"):
+    with pytest.raises(SVError, match=r"in the trials, e\.g\. utt0"):
         score(folder, LINES, scp, mean_scp=scp)
 
 
