@@ -1,6 +1,7 @@
 """What the documents tell a reader to open, type or set exists."""
 
 import pytest
+import yaml
 from documents import ROOT, documents, problems
 
 
@@ -73,3 +74,13 @@ def test_what_is_right_is_no_mistake():
         + "```python\nfrom espnet2_sv import SpeakerVerifier\n```\n"
     )
     assert problems(text, ROOT) == []
+
+
+def test_pre_commit_runs_every_check_of_lint():
+    lint = (ROOT / "ci/lint.sh").read_text()
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    entries = " ; ".join(hook["entry"] for repo in hooks for hook in repo["hooks"])
+    checkers = ("ruff format", "ruff check", "mypy", "shellcheck -x", "perl -c")
+    assert {name for name in checkers if name in lint} >= {"ruff check"}
+    missing = [name for name in checkers if name in lint and name not in entries]
+    assert not missing
