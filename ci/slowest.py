@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Names the slowest tests of JUnit reports: slowest.py REPORT.xml ..."""
+"""Lists the slowest tests in JUnit reports: slowest.py REPORT.xml ..."""
 
 import sys
 import xml.etree.ElementTree as ET
@@ -8,7 +8,7 @@ SHOWN = 10
 
 
 def main(paths: list[str]) -> None:
-    """Print a line for each; a test's time includes what was prepared for it first."""
+    """Print one line per test; its time includes the set-up of fixtures it is first to use."""
     cases = [case for path in paths for case in ET.parse(path).iter("testcase")]
     cases.sort(key=lambda case: -float(case.get("time", 0)))
     print(f"the {SHOWN} slowest of {len(cases)} tests:")

@@ -4,5 +4,5 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/activate_python.sh
 
-export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-600} # seconds, against what hangs
+export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-600} # seconds; ends tests that hang
 bats "$@" test/shell

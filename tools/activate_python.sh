@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
-# Source this: afterwards python and python3 run an environment that imports espnet2_sv.
+# Source this to activate a Python environment with espnet2_sv.
 #
-# In this order: (1) the active environment, if it imports espnet2 and espnet2_sv; (2) that of the
-# ESPnet checkout which this project lies in, or which ${MAIN_ROOT} names; (3) the project's own,
-# tools/venv, made on first use. Where espnet2_sv lies beside this script, that copy is the one
-# that is imported.
+# It is the first of: (1) the active environment, if it has espnet2 and espnet2_sv; (2) the
+# environment of the ESPnet checkout that contains this project, or of ${MAIN_ROOT}; (3) tools/venv,
+# created on first use. The copy of espnet2_sv next to tools/ takes precedence over an installed one.
 
 _sv_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
-# Whether the program $1 is a Python >= 3.12 that finds the packages $2..., none imported from the
-# working directory (-P). Nothing is executed of them, which keeps this under 0.1 s.
+# Whether the program $1 is a Python >= 3.12 with the packages $2..., not counting the working
+# directory (-P). Does not import them, so this takes less than 0.1 s.
 _sv_finds() {
     "$1" -P -c '
 import sys
@@ -18,7 +17,7 @@ sys.exit(sys.version_info < (3, 12) or not all(find_spec(name) for name in sys.a
 ' "${@:2}" 2> /dev/null
 }
 
-_sv_espnet_root() { # the ESPnet checkout around the project, or nothing
+_sv_espnet_root() { # prints the ESPnet checkout that contains the project, if any
     local folder
     for folder in "${MAIN_ROOT:-}" "${_sv_root%/*}" "${_sv_root%/*/*}" "${_sv_root%/*/*/*}"; do
         if [ -d "${folder}/espnet2" ] && [ -e "${folder}/tools/activate_python.sh" ]; then
@@ -28,10 +27,10 @@ _sv_espnet_root() { # the ESPnet checkout around the project, or nothing
     done
 }
 
-_sv_use_checkout() { # activates the checkout's environment; fails if it is of no use
+_sv_use_checkout() { # activates the checkout's environment; fails if it is unusable
     [ -n "${ESPNET_ROOT}" ] || return 1
     local strict=$-
-    set +eu # activation scripts of conda are not written for either
+    set +eu # conda's activation scripts work with neither
     # shellcheck disable=SC1091
     . "${ESPNET_ROOT}/tools/activate_python.sh"
     [[ ${strict} != *e* ]] || set -e
@@ -44,7 +43,6 @@ _sv_use_checkout() { # activates the checkout's environment; fails if it is of n
 }
 
 _sv_use_own() {
-    # </dev/null: set-up asks nothing
     bash "${_sv_root}/tools/setup_env.sh" < /dev/null || return 1
     case ":${PATH}:" in
         *":${_sv_root}/tools/venv/bin:"*) ;;
@@ -54,14 +52,14 @@ _sv_use_own() {
     unset PYTHONHOME
 }
 
-_sv_state() { # what an activation holds for
+_sv_state() { # prints what an activation depends on
     echo "${_sv_root} $(command -v python3) $(command -v python) ${PYTHONPATH:-}"
 }
 
 _sv_activate() {
     local active
     active=$(command -v python3 || true)
-    [ "${ESPNET2_SV_ACTIVATED:-}" != "$(_sv_state)" ] || return 0 # by a script that called this one
+    [ "${ESPNET2_SV_ACTIVATED:-}" != "$(_sv_state)" ] || return 0 # already active in the calling script
     ESPNET_ROOT=$(_sv_espnet_root)
     export ESPNET_ROOT
     if [ "${active}" != "${_sv_root}/tools/venv/bin/python3" ] \
@@ -85,7 +83,7 @@ _sv_activate() {
 if _sv_activate; then
     _sv_status=0
 else
-    echo "activate_python.sh: no Python environment for espnet2_sv (see the line above)" 1>&2
+    echo "activate_python.sh: no Python environment for espnet2_sv (see above)" 1>&2
     _sv_status=1
 fi
 unset -f _sv_state _sv_finds _sv_espnet_root _sv_use_checkout _sv_use_own _sv_activate

@@ -74,6 +74,7 @@ PACKAGES = [
 PROGRAMS = [  # name, kind, Debian package
     ("bash", NEEDED, "bash"),
     ("perl", NEEDED, "perl"),
+    ("flock", NEEDED, "util-linux"),
     ("git", OPTIONAL, "git"),
     ("ruff", OPTIONAL, ""),
     ("shellcheck", OPTIONAL, ""),

@@ -1,22 +1,23 @@
 #!/usr/bin/env bash
-# Makes the project's Python environment, tools/venv, with the tested package versions.
+# Creates the Python environment of the project, tools/venv, with the tested package versions.
 #
 #   tools/setup_env.sh [--python PROGRAM]
 #
-# Called again it ends at once, unless the metadata in pyproject.toml, the constraints or the
-# project's place have changed. A set-up that was killed is repeated; a second caller waits.
+# Does nothing if the environment is up to date with pyproject.toml, the constraints and
+# the location of the project. A set-up that was killed is repeated; a second caller
+# waits for the first.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 venv=${root}/tools/venv
-marker=${venv}/.complete # written last: an environment without it is not used
+marker=${venv}/.complete # written last: an environment without it is incomplete
 
 fail() {
     echo "setup_env.sh: $*" 1>&2
     exit 1
 }
 
-wanted() { # what the environment depends on
+wanted() { # prints a checksum of what the environment depends on
     {
         echo "${root}"
         sed '/^\[tool\./,$d' "${root}/pyproject.toml" # the package's metadata
@@ -28,7 +29,7 @@ complete() {
     [ -x "${venv}/bin/python3" ] && [ "$(cat "${marker}" 2> /dev/null)" = "$(wanted)" ]
 }
 
-suits() { # if the program $1 is a Python that the pinned packages are made for, prints its path
+suits() { # prints the path of the Python $1 if the pinned packages support it
     "$1" -c '
 import sys
 sys.exit(print(sys.executable) if (3, 12) <= sys.version_info[:2] <= (3, 13) else 1)' 2> /dev/null
@@ -36,7 +37,7 @@ sys.exit(print(sys.executable) if (3, 12) <= sys.version_info[:2] <= (3, 13) els
 
 find_python() {
     local candidate
-    cd "${root}" # where .python-version tells pyenv which Python to run
+    cd "${root}" # pyenv reads .python-version here
     for candidate in ${1:-python3.12 python3 python3.13}; do
         if suits "${candidate}"; then
             return
@@ -48,10 +49,6 @@ find_python() {
         "or give --python PROGRAM"
 }
 
-lock() { # locks what file descriptor 9 is open on, as flock(2) with the operation $1
-    perl -e 'open(my $file, "<&=", 9) or exit 1; flock($file, $ARGV[0]) or exit 1' "$1"
-}
-
 build() {
     local python=$1 log=${root}/tools/venv/setup.log
     rm -rf "${venv}"
@@ -61,7 +58,7 @@ build() {
     if ! "${pip[@]}" install --progress-bar off -c "${root}/tools/constraints.txt" \
         -e "${root}[train,test]" > "${log}" 2>&1; then
         tail -n 20 "${log}" 1>&2
-        fail "pip failed (above: the end of its output); free disk space here:" \
+        fail "pip failed (end of its output above); free disk space:" \
             "$(df -Pk "${root}" | awk 'NR == 2 { printf "%.0f GB", $4 / 1e6 }')"
     fi
     wanted > "${marker}.part"
@@ -71,23 +68,23 @@ build() {
 python=
 while [ $# -gt 0 ]; do
     case "$1" in
-        --python) python=${2:?setup_env.sh: --python needs a program} && shift 2 ;;
-        -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0" && exit 0 ;;
+        --python) python=${2:?setup_env.sh: --python requires a program} && shift 2 ;;
+        -h | --help) sed -n '2,/^set /s/^# \{0,1\}//p' "$0" && exit 0 ;;
         *) fail "unknown option $1 (--help lists them)" ;;
     esac
 done
 
 complete && exit 0
-[ -w "${root}/tools" ] || fail "${root}/tools cannot be written to; is the disk full or read-only?"
+[ -w "${root}/tools" ] || fail "${root}/tools is not writable; is the disk full or read-only?"
 
-# The lock belongs to the open folder, so it goes with the processes that hold it.
+# The lock is on the open folder, so it ends with the processes that hold it.
 exec 9< "${root}/tools"
-if ! lock 6; then # exclusive, without waiting
+if ! flock --nonblock 9; then
     echo "setup_env.sh: another set-up is running; waiting for it" 1>&2
-    lock 2 || fail "cannot lock ${root}/tools; is it on a file system without locks?"
+    flock 9 || fail "cannot lock ${root}/tools; is it on a file system without locks?"
 fi
 complete && exit 0
 
 found=$(find_python "${python}")
-echo "setup_env.sh: making ${venv} with ${found} (once; about 2 minutes, 6 GB)" 1>&2
+echo "setup_env.sh: creating ${venv} with ${found} (once; about 2 minutes, 6 GB)" 1>&2
 build "${found}"
