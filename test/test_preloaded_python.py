@@ -1,4 +1,4 @@
-"""egs2/TEMPLATE/sv1/scripts/preloaded_python.py: its python3 does what a real one does."""
+"""egs2/TEMPLATE/sv1/scripts/preloaded_python.py: its python3 behaves like a real one."""
 
 import json
 import os
@@ -29,7 +29,7 @@ found["ours"] = any(name.startswith("espnet2_sv") for name in sys.modules)
 found["bytecode"] = sys.dont_write_bytecode
 found["descriptors"] = sorted(map(int, os.listdir("/proc/self/fd")))[:-1]
 print(json.dumps(found))
-print("told", file=sys.stderr)
+print("done", file=sys.stderr)
 """
 SPAWN = """
 import concurrent.futures, multiprocessing
@@ -55,7 +55,7 @@ CODE = {
 
 @pytest.fixture(scope="session")
 def python3():
-    """The preloaded python3: that of the running tests, or else a new one."""
+    """The preloaded python3 of this test run, or else a new one."""
     if "PRELOADED_PYTHON" in os.environ:
         yield f"{os.environ['PRELOADED_PYTHON']}/python3"
         return
@@ -77,7 +77,7 @@ def python3():
 
 @pytest.fixture
 def both(python3, tmp_path):
-    """What a command line gives with a real interpreter and with the preloaded one."""
+    """Run a command line with a real interpreter and with the preloaded one."""
 
     def run(*args, **options):
         options = {"cwd": tmp_path, "input": b"a\nb", "capture_output": True} | options
@@ -91,15 +91,15 @@ def both(python3, tmp_path):
     return run
 
 
-def less() -> None:
-    """Lower limits and priority, on one processor."""
+def restrict() -> None:
+    """Lower the limits and priority of this process; bind it to one processor."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (200, 300))
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     os.nice(3)
 
 
 def state(done: subprocess.CompletedProcess) -> dict:
-    assert done.stderr == b"told\n"
+    assert done.stderr == b"done\n"
     found = json.loads(done.stdout)
     found["env"].pop("PLAIN_PYTHON", None)
     return found
@@ -121,7 +121,7 @@ def test_a_program_finds_the_same_state(both, tmp_path, kind):
         "OMP_NUM_THREADS": "2",
         "PYTHONPATH": "/nowhere:/else",
     }
-    limits = {"umask": 0o27, "preexec_fn": less}
+    limits = {"umask": 0o27, "preexec_fn": restrict}
     plain, preloaded = both(*start, "--option", "a b", env=env, **limits)
     assert state(preloaded) == state(plain)
     assert state(plain)["files"] == [200, 300]
@@ -166,16 +166,16 @@ def test_a_program_ends_with_its_client(python3, tmp_path, number):
         time.sleep(0.02)
 
 
-def test_chance_is_new_in_every_process(python3):
+def test_random_numbers_differ_between_processes(python3):
     code = (
         "import random, numpy, torch\nprint(random.random(), numpy.random.rand(),"
         " torch.rand(1))"
     )
-    told = [
+    printed = [
         subprocess.run([python3, "-c", code], capture_output=True).stdout
         for _ in range(2)
     ]
-    for one, other in zip(*(line.split() for line in told), strict=True):
+    for one, other in zip(*(line.split() for line in printed), strict=True):
         assert one != other
 
 

@@ -155,7 +155,7 @@ def test_data_of_all_folds_are_made_checked_and_not_made_again(recipe, queen):
     before = {p: p.stat().st_mtime_ns for p in (recipe.folder / "data").rglob("*")}
     again = recipe.run(*call)
     assert again.returncode == 0, again.stdout
-    assert "data/about/characters: done before" in again.stdout
+    assert "data/about/characters is up to date" in again.stdout
     assert {
         p: p.stat().st_mtime_ns for p in (recipe.folder / "data").rglob("*")
     } == before

@@ -155,7 +155,7 @@ def test_training_with_other_settings_is_not_mixed_into_a_trained_model(finished
     seed = ("--sv_tag", "transfer", "--sv_args", "--seed 7")
     refused = finished.run(*TRANSFER, "--stage", "4", *seed)
     assert refused.returncode == 1
-    assert "was begun with other settings" in refused.stdout
+    assert "was started with other settings" in refused.stdout
     assert "--seed 7" in refused.stdout
     assert _times(finished) == before
 

@@ -15,54 +15,38 @@ train_cmd=run.pl nj=1 format_jobs=3 data_feats=dump
 CALL
 }
 
-@test "work is split over jobs, each with its share" {
-    run bash call.sh in_shares check echo looks
+@test "work is split into jobs, each with its part" {
+    run bash call.sh run_split check echo looks
     [ "$status" -eq 0 ]
     [ "$(cat dump/logs/check.*.log | grep -c '^looks --shard ./3$')" -eq 3 ]
 }
 
-@test "what a job finds wrong is shown, and stops" {
+@test "the problems that a job finds are shown, and are fatal" {
     cat > look.sh <<'LOOK'
 [ "$2" != 2/3 ] || { echo "wav.scp: utterance b: is empty"; echo "error: 1 problem(s)"; exit 1; }
 LOOK
-    run bash call.sh in_shares check bash look.sh
+    run bash call.sh run_split check bash look.sh
     [ "$status" -eq 1 ]
     [[ "$output" == *"wav.scp: utterance b: is empty"* ]]
     [[ "$output" == *"error: 1 problem(s)"* ]]
 }
 
-@test "the lists of a training configuration's augmentation are found" {
-    cat > train.yaml <<'YAML'
-# scp: comment.scp
-augment_conf:
-    noise:
-    -   {scp: data/noise.scp, snr: [0, 15]} # scp: other.scp
-    -   snr: [5, 15]
-        scp: data/music.scp
-    rir: {weight: 1.0, scp: data/rirs.scp}
-YAML
-    run bash call.sh augmentation_lists train.yaml
-    [ "$output" = "$(printf 'data/%s.scp\n' noise music rirs)" ]
-}
-
 @test "a training that was killed in an epoch is not mixed with other settings" {
     mkdir exp
-    echo "lr: 1" > conf.yaml
-    bash call.sh begin_training exp conf.yaml
+    bash call.sh begin_training exp "lr: 1"
     echo weights > exp/checkpoint.safe.pth # of the first epoch; the second was under way
-    echo "lr: 2" > conf.yaml
-    run bash call.sh begin_training exp conf.yaml
+    run bash call.sh begin_training exp "lr: 2"
     [ "$status" -eq 1 ]
-    [[ "$output" == *"exp was begun with other settings"* ]]
+    [[ "$output" == *"> lr: 2"* ]]
+    [[ "$output" == *"exp was started with other settings"* ]]
+    bash call.sh begin_training exp "lr: 1"
 }
 
-@test "a training that was killed in its first epoch can be begun with other settings" {
+@test "a training that was killed in its first epoch can be started with other settings" {
     mkdir exp
-    echo "lr: 1" > conf.yaml
-    bash call.sh begin_training exp conf.yaml
+    bash call.sh begin_training exp "lr: 1"
     : > exp/checkpoint.first_epoch
     echo half > exp/checkpoint.pth
-    echo "lr: 2" > conf.yaml
-    bash call.sh begin_training exp conf.yaml
-    [[ "$(cat exp/.settings)" == *"lr: 2"* ]]
+    bash call.sh begin_training exp "lr: 2"
+    [ "$(cat exp/.settings)" = "lr: 2" ]
 }

@@ -52,7 +52,7 @@ PROGRAM
 @test "a boolean takes true or false only" {
     run bash program.sh --flag yes
     [ "$status" -eq 1 ]
-    [[ "$output" == *"--flag is true or false, not 'yes'"* ]]
+    [[ "$output" == *"--flag must be true or false, not 'yes'"* ]]
 }
 
 @test "an option without a value and --name=value are errors" {

@@ -98,7 +98,7 @@ runs() {
     [ "$status" -eq 1 ]
     [ "${#lines[@]}" -eq 1 ]
     mkdir path
-    for program in bash perl cksum cat dirname; do ln -s "$(command -v "${program}")" path/; done
+    for program in bash flock cksum cat dirname; do ln -s "$(command -v "${program}")" path/; done
     PATH=${BATS_TEST_TMPDIR}/path run "${setup_env}"
     [ "$status" -eq 1 ]
     [ "${#lines[@]}" -eq 1 ]
@@ -107,7 +107,7 @@ runs() {
 
 @test "activation builds the environment on first use and puts python and python3 on PATH" {
     mkdir path
-    for program in bash perl cksum cat dirname df awk rm mv mkdir cp sed; do
+    for program in bash flock cksum cat dirname df awk rm mv mkdir cp sed; do
         ln -s "$(command -v "${program}")" path/
     done
     cp "${python}" path/python3.12
@@ -132,7 +132,7 @@ set -u
 . project/tools/activate_python.sh || echo "returned $?"
 USE
     mkdir path
-    for program in bash perl cksum cat dirname; do ln -s "$(command -v "${program}")" path/; done
+    for program in bash flock cksum cat dirname; do ln -s "$(command -v "${program}")" path/; done
     PATH=${BATS_TEST_TMPDIR}/path run bash use.sh
     [ "$status" -eq 0 ]
     [ "${lines[2]}" = "returned 1" ]

@@ -10,7 +10,7 @@ set -euo pipefail
 . "${template}/scripts/stage_functions.sh"
 "\$@"
 STAGE
-    cat > make.sh <<'MAKE' # one more line in made/count for each time it runs
+    cat > make.sh <<'MAKE' # adds a line to made/count per run
 set -eu
 mkdir -p made
 echo run >> made/count
@@ -28,16 +28,16 @@ runs() {
     wc -l < made/count
 }
 
-@test "what is done is not done again" {
+@test "an output that is up to date is not made again" {
     once
     [ "$status" -eq 0 ]
     once
     [ "$status" -eq 0 ]
-    [[ "$output" == *"done before"* ]]
+    [[ "$output" == *"is up to date"* ]]
     [ "$(runs)" -eq 1 ]
 }
 
-@test "a changed input, a lost output or a failure is no reason to skip" {
+@test "a changed input, a lost output or a failure is made good" {
     once
     echo 2 > input
     once
@@ -55,7 +55,7 @@ runs() {
     [ "$(runs)" -eq 5 ]
 }
 
-@test "other words are other work" {
+@test "other words are other keys" {
     once
     run bash stage.sh once made/output other input -- bash make.sh
     [ "$(runs)" -eq 2 ]
@@ -74,7 +74,7 @@ STAGE
 @test "a command that does not make its output is an error" {
     run bash stage.sh once missing -- true
     [ "$status" -eq 1 ]
-    [[ "$output" == *"has not made missing"* ]]
+    [[ "$output" == *"did not make missing"* ]]
 }
 
 @test "a failing job shows its own error line" {
@@ -91,7 +91,7 @@ STAGE
     [[ "$output" == *"unlucky 1"* ]]
 }
 
-@test "a folder that cannot be written to is told" {
+@test "a folder that cannot be written to is an error" {
     touch file
     run bash stage.sh require_writable file/exp --expdir
     [ "$status" -eq 1 ]
@@ -101,7 +101,7 @@ STAGE
     [ -z "$(ls -A new/exp)" ]
 }
 
-@test "of two runs that make one output, the second waits and finds it done" {
+@test "of two runs that make one output, the second waits and finds it up to date" {
     cat > make.sh <<'MAKE'
 set -eu
 mkdir -p made
@@ -118,16 +118,16 @@ MAKE
     touch go
     wait "${first}"
     wait "${second}"
-    grep -q "done before" second.log
+    grep -q "is up to date" second.log
     [ "$(runs)" -eq 1 ]
     [ ! -e made/.output.once.lock ]
 }
 
-@test "a command that removes the folder of its output, and with it the lock, is told" {
+@test "a command that removes the folder of its output, and with it the lock, fails" {
     printf 'rm -rf made; mkdir made; touch made/output\n' > remove.sh
     run bash stage.sh once made/output input -- bash remove.sh
     [ "$status" -eq 1 ]
-    [[ "$output" == *"has removed made/.output.once.lock"* ]]
+    [[ "$output" == *"deleted made/.output.once.lock"* ]]
 }
 
 @test "a run that is killed frees its output for the next" {
@@ -140,7 +140,7 @@ MAKE
     [ "$(runs)" -eq 2 ]
 }
 
-@test "what was made together is made again together" {
+@test "outputs made together are remade together" {
     printf 'touch a b; echo run >> count\n' > both.sh
     for missing in none b a; do
         rm -f "${missing}"
@@ -151,7 +151,7 @@ MAKE
     [ "$(wc -l < count)" -eq 3 ]
     run bash stage.sh once a --and b --and c input -- bash both.sh
     [ "$status" -eq 1 ]
-    [[ "$output" == *"has not made a b c"* ]]
+    [[ "$output" == *"did not make a b c"* ]]
 }
 
 @test "a command may lock its output itself" {
@@ -163,4 +163,42 @@ with open(".output.lock", "a") as lock: # as espnet2_sv/fileio.py names it
 PYTHON
     run bash stage.sh once output -- python3 lock.py
     [ "$status" -eq 0 ]
+}
+
+@test "a folder of work continues with the same keys and is emptied for others" {
+    begin() {
+        bash stage.sh once work/.begun "$1" -- begin_folder work
+    }
+    begin a
+    mkdir work/part && touch work/file
+    begin a
+    [ -e work/file ] && [ -e work/part ]
+    begin b
+    [ "$(ls work)" = "" ]
+}
+
+@test "a reader never sees half of a replaced file" {
+    echo old > target
+    echo new > source
+    exec 4< target
+    bash stage.sh replace_file source target
+    [ "$(cat <&4)" = old ]
+    [ "$(cat target)" = new ]
+    [ ! -e target.part ]
+}
+
+@test "a lock lasts as long as the processes that a killed run left behind" {
+    printf 'mkdir -p made; sleep 1000 & echo $! > made/pid; wait\n' > slow.sh
+    bash stage.sh once made/output input -- bash slow.sh > first.log 2>&1 3>&- &
+    first=$!
+    until [ -s made/pid ]; do sleep 0.05; done
+    kill -KILL "${first}"
+    printf 'touch made/output\n' > quick.sh
+    bash stage.sh once made/output input -- bash quick.sh > second.log 2>&1 3>&- &
+    second=$!
+    until grep -q "waiting for another run" second.log; do sleep 0.05; done
+    [ ! -e made/output ]
+    kill "$(cat made/pid)"
+    wait "${second}"
+    [ -e made/output ]
 }

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Where corpora lie on this machine; sourced by local/data.sh. A variable set in the environment
-# wins. "downloads" stands for a folder of the recipe, which local/data.sh may fill.
+# Locations of corpora on this machine; sourced by local/data.sh. Variables set in the environment
+# take precedence. "downloads" is a folder of the recipe that local/data.sh may fill.
 # shellcheck disable=SC2034
 
 # Folders of VoxCeleb: dev/wav and test/wav of VoxCeleb1, dev/aac (or dev/wav, converted) of
-# VoxCeleb2, with idXXXXX/VIDEO/00001.wav below; or the archives that are handed out, as they are:
+# VoxCeleb2, with idXXXXX/VIDEO/00001.wav below; or the archives as distributed:
 # vox1_dev_wav_parta?, vox1_test_wav.zip, vox2_dev_aac_parta?.
 VOXCELEB1=${VOXCELEB1:-downloads/voxceleb1}
 VOXCELEB2=${VOXCELEB2:-downloads/voxceleb2}
 # Folders of MUSAN (OpenSLR 17) and RIRS_NOISES (OpenSLR 28), or musan.tar.gz and rirs_noises.zip
 MUSAN=${MUSAN:-downloads/musan}
 RIRS=${RIRS:-downloads/RIRS_NOISES}
-# Folder of the Debian package that fotaq reads, which fetches it if it is not there
+# Folder of the Debian package that fotaq uses; downloaded there if missing
 FOTAQ=${FOTAQ:-downloads}

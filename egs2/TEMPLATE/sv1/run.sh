@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A pretrained ASR model becomes a speaker verifier; ./sv.sh --help lists all options.
+# Turns a pretrained ASR model into a speaker verifier; ./sv.sh --help lists all options.
 set -e
 set -u
 set -o pipefail

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes the folder of a new recipe.
+# Creates the folder of a new recipe.
 #
 #   egs2/TEMPLATE/sv1/setup.sh egs2/CORPUS/sv1
 #
-# Links the template's programs and copies what a recipe changes; then write local/data.sh and
-# set the names in run.sh. Works in this project's egs2/ and in an ESPnet checkout's.
+# Links the scripts of the template and copies the files that a recipe changes. Next, write
+# local/data.sh and set the names in run.sh. Works in egs2/ of this project and of ESPnet.
 set -e
 set -u
 set -o pipefail
@@ -17,7 +17,7 @@ fail() {
 if [ $# -ne 1 ] || [[ $1 == -* ]]; then
     sed -n '2,7s/^# \{0,1\}//p' "$0"
     [ "${1:-}" = --help ] && exit 0
-    fail "give the one folder to make"
+    fail "give one folder to create"
 fi
 
 dir=${1%/}
@@ -25,7 +25,7 @@ corpus=$(basename "$(dirname "${dir}")")
 [ ! -e "${dir}" ] || fail "${dir} exists; choose another name"
 egs=$(dirname "$(dirname "${dir}")")
 [ -f "${egs}/TEMPLATE/sv1/sv.sh" ] \
-    || fail "${egs}/TEMPLATE/sv1 does not exist; make recipes as egs2/CORPUS/sv1"
+    || fail "${egs}/TEMPLATE/sv1 does not exist; create recipes as egs2/CORPUS/sv1"
 
 mkdir -p "${dir}"
 cd "${dir}"
@@ -41,4 +41,4 @@ for name in cmd.sh conf local run.sh; do
     cp -r "../../TEMPLATE/sv1/${name}" .
 done
 
-echo "setup.sh: made ${dir} for ${corpus}; next: local/data.sh, conf/*.yaml and the names in run.sh"
+echo "setup.sh: created ${dir} for ${corpus}; next: edit local/data.sh, conf/*.yaml and run.sh"

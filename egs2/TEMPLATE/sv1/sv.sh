@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Speaker verification in ten stages; a recipe's run.sh calls this with its names.
-# Each stage can be killed and is finished by the same call; a finished one costs next to nothing.
+# Speaker verification in ten stages; called by a recipe's run.sh with the names of its data sets.
+# A stage that was killed is completed by the same call; a finished stage is skipped within seconds.
 set -e
 set -u
 set -o pipefail
@@ -16,62 +16,63 @@ SECONDS=0
 # General configuration
 stage=1               # Processes starts from the specified stage.
 stop_stage=10000      # Processes is stopped at the specified stage.
-skip_stages=          # Numbers of stages to be skipped, e.g. "1 3".
+skip_stages=          # Stages to skip, e.g. "1 3".
 skip_data_prep=false  # Skip data preparation (stages 1 to 3).
 skip_train=false      # Skip training (stages 4 and 5).
 skip_eval=false       # Skip embedding, scoring and metrics (stages 6 to 8).
 skip_packing=false    # Skip packing (stage 9).
 skip_upload_hf=true   # Skip uploading to a Hub repository (stage 10).
-ngpu=1                # The number of GPUs of a node ("0" uses CPU).
+ngpu=1                # The number of GPUs per node ("0" uses CPU).
 num_nodes=1           # The number of nodes.
-nj=32                 # The number of processes that check and convert audio, of each job.
-format_jobs=1         # The number of parallel jobs that check and convert audio.
-gpu_inference=false   # Whether to embed on GPUs.
-inference_nj=1        # The number of parallel jobs that embed on CPUs.
+nj=32                 # Processes per job that check and convert audio.
+format_jobs=1         # Parallel jobs that check and convert audio.
+gpu_inference=false   # Compute embeddings on GPUs.
+inference_nj=1        # Parallel jobs that compute embeddings on CPUs.
 dumpdir=dump          # Directory of formatted data.
 expdir=exp            # Directory of experiments.
-show_results=true     # Whether to print exp/RESULTS.md in the end.
-python=python3        # The Python that runs everything.
+show_results=true     # Print exp/RESULTS.md after stage 8.
+python=python3        # Python interpreter.
 
 # Data preparation related
-local_data_opts=      # Options given to local/data.sh.
+local_data_opts=      # Options passed to local/data.sh.
 fs=16k                # Sampling rate.
-audio_format=flac     # Format of audio that has to be converted: flac or wav.
+audio_format=flac     # Format of converted audio: flac or wav.
 format_args=          # Further arguments for formatting, e.g. "--convert_containers true".
-allow_pipes=false     # Whether wav.scp may hold commands ("cmd |"), which are run.
+allow_pipes=false     # Allow commands ("cmd |") in wav.scp and run them.
 
 # Pretrained ASR model related
 asr_model=            # Zoo or Hub tag, packed zip, unpacked folder or exp folder.
-local_asr_script=     # Without asr_model: a script that makes one, called with the zip to write.
+local_asr_script=     # Script that makes the ASR model if asr_model is not given; called with
+                      # the zip file to write.
 
 # Speaker model related
 sv_task=transfer      # scratch, transfer, adaptor or distill.
 sv_config=            # Training configuration (default: conf/train_sv_<sv_task>.yaml).
-sv_args=              # Further arguments for training, e.g. "--max_epoch 10".
+sv_args=              # Further training arguments, e.g. "--max_epoch 10".
 sv_tag=               # Name of the experiment (default: from sv_config and sv_args).
 sv_exp=               # Directory of the experiment (default: <expdir>/sv_<sv_tag>).
-lmft_config=          # Configuration of large-margin fine-tuning; empty: none.
-lmft_args=            # Further arguments for it.
+lmft_config=          # Configuration of large-margin fine-tuning (default: no fine-tuning).
+lmft_args=            # Further arguments for fine-tuning.
 noise_scp=            # wav.scp of noises for augmentation.
 rir_scp=              # wav.scp of room impulse responses for augmentation.
 
 # Evaluation related
 inference_args=       # Arguments for embedding, e.g. "--dtype bfloat16".
 inference_model=      # Weights (default: valid.eer.ave.pth, or else valid.eer.best.pth).
-score_norm=false      # Whether to normalise scores (AS-norm).
-cohort_set=           # Training speakers for it (default: train_set).
-top_n=300             # Size of its cohort: the most similar speakers.
-score_norm_args=      # Further arguments for it, e.g. "--ngpu 1".
-calibrate=false       # Whether to calibrate scores to log-likelihood ratios, by durations, too.
-calib_set=            # Set whose trials train it, or give a threshold (default: valid_set).
-results_layout=       # YAML file that says how exp/RESULTS.md is laid out, see sv_results --help.
-calibrate_args=       # Further arguments for it, e.g. "--p_target 0.05".
-asr_sets=             # For adaptors: sets with a file text, recognised before and after.
-asr_decode_config=conf/decode_asr.yaml # How: options of ESPnet's beam search.
+score_norm=false      # Normalise scores (AS-norm).
+cohort_set=           # Cohort of training speakers for AS-norm (default: train_set).
+top_n=300             # Cohort size: the most similar speakers.
+score_norm_args=      # Further arguments for AS-norm, e.g. "--ngpu 1".
+calibrate=false       # Calibrate scores to log-likelihood ratios; uses durations, too.
+calib_set=            # Set whose trials train calibration and the threshold (default: valid_set).
+results_layout=       # YAML file with the layout of exp/RESULTS.md, see sv_results --help.
+calibrate_args=       # Further arguments for calibration, e.g. "--p_target 0.05".
+asr_sets=             # Adaptors only: sets with a file text, recognised with and without adaptor.
+asr_decode_config=conf/decode_asr.yaml # Options of ESPnet's beam search for asr_sets.
 
-# [Task dependent] Names of the folders that local/data.sh makes in data/
+# [Task dependent] Folders in data/, made by local/data.sh
 train_set=            # Training set.
-valid_set=            # Validation set, with a file trials: training speakers held out.
+valid_set=            # Validation set with a file trials; speakers held out of training.
 test_sets=            # Test sets, each with a file trials, e.g. "test_a test_b".
 
 # Upload model related
@@ -85,7 +86,7 @@ $(describe_options "$0")"
 log "$0 $*"
 . utils/parse_options.sh
 
-[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+[ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 for _name in train_set valid_set test_sets; do
     [ -n "${!_name}" ] || die "--${_name} is required"
 done
@@ -97,10 +98,10 @@ esac
 sample_rate=${fs/%k/000} # e.g. 16k or 16000
 [[ ${sample_rate} =~ ^[1-9][0-9]*$ ]] || die "--fs ${fs}: write 16k or 16000"
 
-. ./path.sh || die "there is no Python environment (see above)"
-. ./cmd.sh || die "--cmd_backend in cmd.sh cannot be used (see above)"
+. ./path.sh || die "no Python environment (see above)"
+. ./cmd.sh || die "cmd_backend in cmd.sh is unusable (see above)"
 
-# Names that follow from the options
+# Names derived from the options
 data_feats=${dumpdir}/raw
 sv_config=${sv_config:-conf/train_sv_${sv_task}.yaml}
 cohort_set=${cohort_set:-${train_set}}
@@ -120,7 +121,6 @@ fi
 asr_dir=${expdir}/pretrained_$(basename "${asr_model:-none}" .zip | tr -c 'A-Za-z0-9_.\n-' _)
 asr_dir+=_$(echo "${asr_model}" | cksum | cut -d " " -f 1)
 
-# Which stages to skip
 "${skip_data_prep}" && skip_stages+=" 1 2 3"
 "${skip_train}" && skip_stages+=" 4 5"
 "${skip_eval}" && skip_stages+=" 6 7 8"
@@ -129,13 +129,13 @@ asr_dir+=_$(echo "${asr_model}" | cksum | cut -d " " -f 1)
 [ "${sv_task}" != scratch ] || skip_stages+=" 2"
 [ -n "${lmft_config}" ] || skip_stages+=" 5"
 
-runs() { # whether stage $1 is to be run
+runs() { # whether to run stage $1
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages} " != *" $1 "* ]]
 }
 
 if runs 1; then
     log "Stage 1: Data preparation: local/data.sh"
-    [ -x local/data.sh ] || die "local/data.sh is missing or cannot be executed"
+    [ -x local/data.sh ] || die "local/data.sh is missing or not executable"
     # shellcheck disable=SC2086
     local/data.sh ${local_data_opts}
 fi
@@ -167,12 +167,12 @@ if runs 3; then
     warn_of_training_speakers ${valid_set} ${test_sets}
 fi
 
-# From here on this experiment is this process's
+# One run at a time works on an experiment. The lock file is deleted at the end of a complete run
+# only: a killed run may leave processes that still hold the lock.
 if [ "${stop_stage}" -ge 4 ]; then
     mkdir -p "$(dirname "${sv_exp}")"
     exp_lock=$(dirname "${sv_exp}")/.$(basename "${sv_exp}").lock
     lock "${exp_lock}" "${sv_exp}"
-    trap 'rm -f "${exp_lock}"' EXIT
 fi
 
 train_files=("${data_feats}/${train_set}"/{wav.scp,spk2utt})
@@ -195,12 +195,12 @@ if runs 5; then
     log "Stage 5: Large-margin fine-tuning: ${sv_exp} -> ${sv_exp}_lmft"
     start=$(trained_weights "${sv_exp}")
     init=(--init_sv "${sv_exp}")
-    [ "${sv_task}" != adaptor ] || init+=(--asr "${asr_dir}") # which it reads
+    [ "${sv_task}" != adaptor ] || init+=(--asr "${asr_dir}") # frozen, not in ${sv_exp}
     train_once "${sv_exp}_lmft" "${lmft_config}" "${lmft_args}" "${start}" "${init[@]}"
 fi
 [ -z "${lmft_config}" ] || sv_exp+=_lmft
 
-# Where the results of stages 6 to 8 go: per set, and embeddings in trials/ and cohort/
+# Results of stages 6 to 8: a folder per set, and embeddings in trials/ and cohort/
 inference_dir=${sv_exp}/inference${inference_model:+_${inference_model%.pth}}
 trial_sets=$(echo "${test_sets} ${calib_set}" | tr ' ' '\n' | awk 'NF && !seen[$0]++')
 
@@ -213,14 +213,7 @@ if runs 6; then
         sources+=("${data_feats}/${dset}/wav.scp")
     done
     model=$(fingerprint "${weights}" "${sv_exp}/config.yaml" "${inference_args}")
-    if [ "$(cat "${inference_dir}/.model" 2> /dev/null)" != "${model}" ]; then
-        # all that another model has made; not while another run's table is being made of it
-        lock "${expdir}/.results.lock" "${expdir}/RESULTS.md"
-        rm -rf "${inference_dir}" "${sv_exp}/calibration.json" "${sv_exp}/threshold.json"
-        unlock "${expdir}/.results.lock"
-        mkdir -p "${inference_dir}"
-        echo "${model}" > "${inference_dir}/.model"
-    fi
+    once "${inference_dir}/.begun" "${model}" -- begin_inference
     outputs=("${inference_dir}/trials/xvector.scp" --and "${inference_dir}/model.json")
     if "${score_norm}"; then
         cohort=${data_feats}/${cohort_set}/wav.scp
@@ -238,7 +231,7 @@ if runs 6; then
     fi
 fi
 
-# Scores and metrics of a set lie in ${inference_dir}/SET/KIND: cosine, asnorm, both calibrated
+# Scores and metrics: ${inference_dir}/SET/KIND; KIND is cosine or asnorm, or these _calibrated
 kinds=cosine
 ! "${score_norm}" || kinds+=" asnorm"
 
@@ -268,7 +261,7 @@ if runs 8; then
     done
     choose_threshold
     describe_system
-    # the last one of several runs makes the table of all
+    # of concurrent runs, the last one writes the complete table
     lock "${expdir}/.results.lock" "${results}"
     write_results "${sv_exp}/RESULTS.md" "" "${inference_dir}" # packed with the model
     dirs=("${expdir}"/sv_*/inference*)
@@ -290,9 +283,10 @@ fi
 
 if runs 10; then
     log "Stage 10: Upload to the Hub: ${hf_repo}"
-    [ -n "${hf_repo}" ] || die "--hf_repo ORGANISATION/NAME is required for uploading"
+    [ -n "${hf_repo}" ] || die "--hf_repo ORGANISATION/NAME is required for the upload"
     require_file "${packed}" "run stage 9 first"
     ${python} -m espnet2_sv.bin.sv_upload --zip "${packed}" --repo "${hf_repo}"
 fi
 
+[ "${stop_stage}" -lt 4 ] || rm -f "${exp_lock}"
 log "Successfully finished. [elapsed=${SECONDS}s]"

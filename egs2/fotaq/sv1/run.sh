@@ -1,17 +1,16 @@
 #!/usr/bin/env bash
-# ASR pretraining, transfer, adaptor and distillation compared, with their controls, on the voices
-# of "Flight of the Amazon Queen": 3.2 hours of real acted speech of 30 characters, which Debian's
-# package gives to anyone in a minute (local/data.sh). In each of three folds the tested characters
-# are unseen by all that is trained, ASR models included. Needs a CPU and no GPU.
+# ASR pretraining, transfer, adaptor and distillation compared, with controls, on voices of the game
+# "Flight of the Amazon Queen": 3.2 hours of acted speech of 30 characters from a Debian package that
+# local/data.sh downloads. In each of three folds, the test characters are unseen in all training,
+# including that of the ASR models. Runs on a CPU.
 #
 #   ./run.sh --quick true                   one fold, one seed, less ASR training: 30 to 40 minutes
-#   ./run.sh                                all of it: hours, see RESULTS.md
+#   ./run.sh                                the full experiment: hours, see RESULTS.md
 #   ./run.sh --asr_model TAG_OR_ZIP         only an adaptor on that ASR model
 #
-# Stages: 1 data, 2 ASR models and, beside them, the speaker networks that start from none, 3 the
-# other speaker networks, 4 recognition, block probes and Resemblyzer, 5 results. A call that was
-# killed is finished by the same call; and pieces can be run one by one,
-# e.g. --stage 3 --stop_stage 3 --folds 2 --seeds "0" --only "scratch adaptor".
+# Stages: 1 data; 2 ASR models and the speaker networks that do not need one; 3 other speaker networks;
+# 4 recognition, block probes and Resemblyzer; 5 results. If killed, call it again to resume. To run
+# parts of it: --stage 3 --stop_stage 3 --folds 2 --seeds "0" --only "scratch adaptor".
 set -e
 set -u
 set -o pipefail
@@ -22,24 +21,24 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 SECONDS=0
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-stage=1
-stop_stage=5
-quick=false               # One fold, one seed, 8 of 42 epochs of ASR training; see the defaults.
-folds=                    # Default: "1 2 3"; with --quick "1".
-seeds=                    # Default: "0 1 2"; with --quick "0". The first one is chosen with.
-only=                     # Names in conf/systems.yaml (default: all; with --quick, see there).
-jobs=2                    # Trainings at the same time, of one thread each.
-expdir=                   # Default: exp; with --quick exp/quick.
-score_norm=               # Whether to do AS-norm, too. Default: true; with --quick false.
-half_trained=             # Whether a half-trained ASR model is packed and probed. Likewise.
-clips=                    # To recognise, of each set. Default: 400; with --quick 60.
-asr_model=                # An ASR model to attach adaptors to, instead of all the rest.
-asr_config=conf/train_asr.yaml
-asr_args=                 # Further arguments of ASR training.
-systems=conf/systems.yaml # What is trained and compared.
-sv_args=                  # Further arguments of every speaker training, e.g. "--max_epoch 2".
-local_data_opts=          # Options given to local/data.sh.
-resemblyzer=true          # Whether to test Resemblyzer, which is fetched from PyPI.
+stage=1                        # Processes starts from the specified stage.
+stop_stage=5                   # Processes is stopped at the specified stage.
+quick=false                    # One fold, one seed, 8 instead of 42 epochs of ASR training.
+folds=                         # Folds (default: "1 2 3"; with --quick "1").
+seeds=                         # Seeds (default: "0 1 2"; with --quick "0"). Choices use the first.
+only=                          # Names in conf/systems.yaml (default: all; --quick: see there).
+jobs=2                         # Parallel trainings, of one thread each.
+expdir=                        # Directory of experiments (default: exp; with --quick exp/quick).
+score_norm=                    # Normalise scores, too (default: true; with --quick false).
+half_trained=                  # Include a half-trained ASR model (default: the same).
+clips=                         # Clips to recognise per set (default: 400; with --quick 60).
+asr_model=                     # Only attach adaptors to this ASR model.
+asr_config=conf/train_asr.yaml # Configuration of ASR training.
+asr_args=                      # Further arguments for ASR training.
+systems=conf/systems.yaml      # Speaker networks to train and compare.
+sv_args=                       # Further arguments for speaker training, e.g. "--max_epoch 2".
+local_data_opts=               # Options passed to local/data.sh.
+resemblyzer=true               # Compare with Resemblyzer, which is installed from PyPI.
 # END OPTIONS
 
 help_message="$(sed -n '/^# ASR/,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p;}' run.sh)
@@ -48,9 +47,9 @@ $(describe_options run.sh)"
 
 log "$0 $*"
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
-. ./path.sh || die "there is no Python environment (see above)"
-# One heap of huge pages that is kept: a tenth less time for training on a CPU, where glibc is used
+[ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
+. ./path.sh || die "no Python environment (see above)"
+# A single persistent heap with huge pages makes training on a CPU 10 % faster (glibc only)
 heap=glibc.malloc
 export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${heap}.hugetlb=1:${heap}.arena_max=1:${heap}.mmap_threshold=2000000000:${heap}.trim_threshold=8000000000:${heap}.top_pad=500000000}
 
@@ -68,7 +67,7 @@ elif [ -z "${only}" ]; then
     only=$(local/systems.py names --systems "${systems}" --quick "${quick}")
 fi
 
-# in_parallel: runs the commands that are the lines of its input; the jobs share the cores evenly
+# in_parallel: runs the commands on stdin, one per line; the cores are divided evenly
 in_parallel() {
     local lines count threads
     mapfile -t lines
@@ -77,16 +76,16 @@ in_parallel() {
     [ "${count}" -lt "${jobs}" ] || count=${jobs}
     threads=$(($(nproc) / count))
     printf '%s\n' "${lines[@]}" | OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) \
-        xargs -P "${jobs}" -L 1 env || die "a job has failed (see above); call again to go on"
+        xargs -P "${jobs}" -L 1 env || die "a job has failed (see above); call again to resume"
 }
 
-# quoted WORD...: as in_parallel reads them; no blank at the end, which xargs takes for a longer line
+# quoted WORD...: quotes for in_parallel; no trailing blank, which joins lines in xargs
 quoted() {
     printf " '%s'" "$@"
 }
 
-# tell_asr_models KIND: a command for each fold that makes its ASR models of that kind
-tell_asr_models() {
+# asr_commands KIND: prints, per fold, the command that makes its ASR models of that kind
+asr_commands() {
     for fold in ${folds}; do
         quoted local/asr_models.sh --kind "$1" --fold "${fold}" --expdir "${expdir}" \
             --asr_config "${asr_config}" --asr_args "${asr_args}" --seeds "${seeds}" \
@@ -95,9 +94,9 @@ tell_asr_models() {
     done
 }
 
-# tell_systems KIND OPTION...: a command for each network of that kind that local/systems.py tells of
-# the folds, seed by seed; it runs the stages of sv.sh that are among the options
-tell_systems() {
+# system_commands KIND OPTION...: prints the commands that train the networks of that kind
+# (local/systems.py), sorted by seed; the options give the stages of sv.sh
+system_commands() {
     local command job
     command=$(quoted local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" \
         --norm_seed "${norm_seed}" "${@:2}")
@@ -127,25 +126,25 @@ if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
                 --stop_stage 2 "${fold}" 0 asr_given adaptor adaptor given
         done
     else
-        # networks beside the ASR models: two threads train so small a model hardly faster than one
-        tell_asr_models untrained | in_parallel
+        # side by side: a second thread hardly speeds up models this small
+        asr_commands untrained | in_parallel
         {
-            tell_asr_models trained
-            tell_systems early --stage 4
+            asr_commands trained
+            system_commands early --stage 4
         } | in_parallel
     fi
 fi
 
 if [ "${stage}" -le 3 ] && [ "${stop_stage}" -ge 3 ]; then
     log "Stage 3: Speaker networks: ${expdir}/foldF/sv_*"
-    tell_systems first --stage 4 | in_parallel
+    system_commands first --stage 4 | in_parallel
     for fold in ${folds}; do
         # shellcheck disable=SC2086
         local/systems.py choose --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
             --seeds ${seeds} --only ${only} --trials "dump/raw/fold${fold}_valid/trials"
     done
-    tell_systems chosen --stage 4 | in_parallel
-    tell_systems release --stage 8 --stop_stage 9 | in_parallel
+    system_commands chosen --stage 4 | in_parallel
+    system_commands release --stage 8 --stop_stage 9 | in_parallel
 fi
 
 if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; then
@@ -153,7 +152,7 @@ if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; t
     for fold in ${folds}; do
         dir=${expdir}/fold${fold} first=seed${seeds%% *}
         echo "local/recognise.sh --fold ${fold} --model ${dir}/sv_adaptor_${first}" \
-            "--clips ${clips}" # the longest
+            "--clips ${clips}" # takes longest
         echo "local/probe.sh --fold ${fold} --asr_random ${dir}/asr_random/${first}.zip" \
             "--half ${half_trained}"
         ! "${resemblyzer}" || echo "local/resemblyzer.sh --optional true --fold ${fold}" \

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# The embedded default: from an ASR Conformer to a speaker verifier (transfer), a speaker adaptor on
-# the same ASR model (adaptor), a student that it teaches (distill), and the transfer network from
-# random weights (scratch), on the AN4 speech that ESPnet's wheel carries.
+# The default recipe, on AN4 speech in the espnet package. Trains an ASR Conformer, then a speaker
+# verifier from it (transfer), a speaker adaptor on it (adaptor), a student distilled from it
+# (distill), and the transfer network from random weights (scratch).
 #
-# Eight utterances of five speakers prove the way, not the accuracy: the error rates of
-# exp/RESULTS.md say nothing about a model. Validation segments come from the training speakers,
-# because five speakers are too few to hold any out. Takes two to four minutes on two CPU cores.
+# A smoke test, not a benchmark: with eight utterances of five speakers, the error rates in
+# exp/RESULTS.md mean nothing. Validation segments are from training speakers, as there are too few
+# speakers to hold any out. Takes two to four minutes on two CPU cores.
 #
-#   ./run.sh                                  trains a small ASR Conformer to start from
-#   ./run.sh --asr_model TAG_OR_ZIP_OR_DIR    starts from that one
-#   tasks=transfer ./run.sh --stage 6         any option of sv.sh (./sv.sh --help), one variant
-#   preload=false ./run.sh                    an interpreter of its own for each process
+#   ./run.sh                                  start from a small ASR Conformer trained here
+#   ./run.sh --asr_model TAG_OR_ZIP_OR_DIR    start from a published one
+#   tasks=transfer ./run.sh --stage 6         one task, with options of sv.sh (./sv.sh --help)
+#   preload=false ./run.sh                    do not share one preloaded Python
 #
-# The variants are trained side by side, as many as there are processors (jobs=N: N at a time).
+# The tasks run side by side, one per processor (jobs=N: N at a time).
 set -e
 set -u
 set -o pipefail
@@ -24,10 +24,9 @@ SECONDS=0
 read -r -a tasks <<< "${tasks:-transfer scratch adaptor distill}" # transfer makes the ASR model
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
 
-# Importing torch and ESPnet takes longer than most of these processes work; done once, for this
-# machine's processes
+# Importing torch and ESPnet takes longer than most jobs here: do it once for all of them
 if "${preload:-true}" && [ "${cmd_backend:-local}" = local ]; then
-    . ./path.sh || die "there is no Python environment (see above)"
+    . ./path.sh || die "no Python environment (see above)"
     export preload=false
     exec python3 scripts/preloaded_python.py env "tasks=${tasks[*]}" "jobs=${jobs}" ./run.sh "$@"
 fi
@@ -51,12 +50,12 @@ run_task() {
         "${@:2}"
 }
 
-# run_labelled TASK OPTION...: each line that it tells says whose it is
+# run_labelled TASK OPTION...: run_task with the task in front of each output line
 run_labelled() {
     run_task "$@" --show_results false 2>&1 | sed -u "s/^/$1: /"
 }
 
-# side_by_side OPTION...: all tasks; where two need the same thing, one makes it and the other waits
+# side_by_side OPTION...: runs all tasks; what two tasks need is made by one while the other waits
 side_by_side() {
     local task failed
     failed=$(mktemp)
@@ -70,35 +69,36 @@ side_by_side() {
     if [ -s "${failed}" ]; then
         task=$(tr '\n' ' ' < "${failed}")
         rm "${failed}"
-        die "failed: ${task}(what each says last stands above)"
+        die "failed: ${task}(see the last lines of each above)"
     fi
     rm "${failed}"
 }
 
-# compare MODEL WAV WAV: what sv_verify says of two recordings
+# compare MODEL WAV WAV OUTPUT: writes the decision of sv_verify on two recordings
 compare() {
-    python3 -m espnet2_sv.bin.sv_verify --model "$1" --enroll "$2" --test "$3" > exp/comparison.json
+    python3 -m espnet2_sv.bin.sv_verify --model "$1" --enroll "$2" --test "$3" > "$4"
 }
 
-# show_use MODEL...: what a newcomer does next
+# show_use MODEL...: shows what to do next
 show_use() {
-    local model=$1 wavs=()
-    # two recordings of one speaker, by the first target trial
+    local model=$1 wavs=() answer
+    answer=$(dirname "${model}")/comparison.json
+    # two recordings of one speaker: the first target trial
     mapfile -t wavs < <(awk 'NR == FNR { file[$1] = $2; next }
         $3 == "target" { print file[$1]; print file[$2]; exit }' data/valid/{wav.scp,trials})
-    once exp/comparison.json "${model}" "${wavs[@]}" -- compare "${model}" "${wavs[@]}"
+    once "${answer}" "${model}" "${wavs[@]}" -- compare "${model}" "${wavs[@]}" "${answer}"
     cat << END
 
 Speaker models, packed for use anywhere and for the model zoo:
 $(printf '    %s\n' "$@")
-Two recordings of one speaker, compared with ${model}:
+Two recordings of one speaker, compared by ${model}:
     ${wavs[0]}
     ${wavs[1]}
-    $(cat exp/comparison.json)
-The same with recordings of yours:
+    $(cat "${answer}")
+To compare your own recordings:
     cd $(pwd -P) && . ./path.sh
     python3 -m espnet2_sv.bin.sv_verify --model ${model} --enroll A.wav --test B.wav
-Decisions and error rates mean nothing here: five seconds of three people were heard in training.
+Decisions and error rates mean nothing here: the training data are five seconds of three speakers.
 END
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes Kaldi data directories in data/, for a corpus whose place db.sh names:
+# Makes Kaldi data directories in data/ from a corpus whose location is set in db.sh:
 #   data/TRAIN   wav.scp, utt2spk, spk2utt
-#   data/VALID   the same and trials, of training speakers held out
+#   data/VALID   the same and trials; speakers held out of training
 #   data/TEST    the same and trials
 #   data/noise.scp and data/rirs.scp, for augmentation
-# A line of trials is 'enroll_utt test_utt target|nontarget'. Where several utterances enrol one
-# speaker, trials name models, and a file enroll_spk2utt has lines of 'model utt1 utt2 ...'.
+# A line of trials is 'enroll_utt test_utt target|nontarget'. If a speaker is enrolled with several
+# utterances, the first column is a model, and enroll_spk2utt has lines 'model utt1 utt2 ...'.
 set -e
 set -u
 set -o pipefail
@@ -14,8 +14,8 @@ set -o pipefail
 
 log "$0 $*"
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "no positional arguments are understood: $1"
+[ $# -eq 0 ] || die "unexpected argument: $1"
 . ./path.sh
 . ./db.sh
 
-die "local/data.sh is to be written for this corpus"
+die "write local/data.sh for this corpus"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# The functions of sv.sh that handle data sets; they use its options. Sourced by sv.sh.
+# Functions of sv.sh that handle data sets, which sources this file. They use its options.
 # shellcheck disable=SC2154  # options of sv.sh
 
-# needed_sets: the data sets that this call uses, each once
+# needed_sets: prints the data sets that this call uses, each once
 needed_sets() {
     {
         "${skip_train}" || printf '%s\n' "${train_set}" "${valid_set}"
@@ -12,7 +12,7 @@ needed_sets() {
     } | awk '!seen[$0]++'
 }
 
-# format_set NAME: checks data/NAME and makes it what training and embedding read
+# format_set NAME: checks data/NAME and converts it for training and embedding
 format_set() {
     local options=()
     [ "$1" != "${train_set}" ] || options+=(--train true)
@@ -22,15 +22,15 @@ format_set() {
     local command=("${python}" -m espnet2_sv.bin.sv_format_wav --data_dir "data/$1"
         --output_dir "${data_feats}/$1" --sample_rate "${sample_rate}"
         --audio_format "${audio_format}" --allow_pipes "${allow_pipes}" --nj "${nj}" ${format_args})
-    if [ "${format_jobs}" -gt 1 ]; then # each its share; the call below writes the tables
-        in_shares "format_$1" "${command[@]}"
+    if [ "${format_jobs}" -gt 1 ]; then # the call after it then only writes the tables
+        run_split "format_$1" "${command[@]}"
     fi
     run_job "${train_cmd} --num-threads ${nj}" "${data_feats}/logs/format_$1.log" "${command[@]}"
-    # what was odd and is used all the same: silence, other rates, several channels
+    # accepted, but worth a look: silence, other sampling rates, several channels
     sed -n 's/^.* WARNING: //p' "${data_feats}/logs/format_$1."*log | sort -u
 }
 
-# check_set NAME OPTION...: stops with a list of what is wrong with data/NAME
+# check_set NAME OPTION...: exits with a list of the problems in data/NAME
 check_set() {
     local command=("${python}" -m espnet2_sv.bin.sv_check_data "data/$1"
         --sample_rate "${sample_rate}" --allow_pipes "${allow_pipes}" --nj "${nj}")
@@ -39,11 +39,12 @@ check_set() {
         return
     fi
     "${command[@]}" "${@:2}" --check_audio none
-    in_shares "check_$1" "${command[@]}"
+    run_split "check_$1" "${command[@]}"
 }
 
-# in_shares NAME COMMAND...: runs it in format_jobs jobs, each with a --shard; shows what they tell
-in_shares() {
+# run_split NAME COMMAND...: splits the work into format_jobs jobs (--shard); if one fails, shows the
+# logs of all
+run_split() {
     local logs=${data_feats}/logs/$1
     rm -f "${logs}".*.log
     run_job "${train_cmd} --num-threads ${nj} JOB=1:${format_jobs}" "${logs}.JOB.log" \
@@ -52,7 +53,7 @@ in_shares() {
     return 1
 }
 
-# warn_of_training_speakers NAME...: says which sets share speakers with training
+# warn_of_training_speakers NAME...: warns about sets that share speakers with the training set
 warn_of_training_speakers() {
     local dset shared train=data/${train_set}/spk2utt
     for dset in "$@"; do
@@ -60,7 +61,7 @@ warn_of_training_speakers() {
             shared=$(awk 'NR == FNR { train[$1]; next } $1 in train' "${train}" \
                 "data/${dset}/spk2utt" | wc -l)
             [ "${shared}" -eq 0 ] \
-                || log "Warning: ${shared} speakers of ${dset} are training speakers: no fair test"
+                || log "Warning: ${dset} shares ${shared} speakers with ${train_set}: biased results"
         fi
     done
 }

@@ -1,9 +1,8 @@
-"""The python3 that preloaded_python.py puts on PATH: hands its command over and waits for it.
+"""The python3 that preloaded_python.py puts on PATH: runs its command line in the server.
 
-Started without site-packages, as `python3 -IS`, since it has to start in milliseconds.
-What the server cannot stand in for goes to the real interpreter: other options than
-    those below, variables
-that act when an interpreter or its libraries start, and PLAIN_PYTHON=1.
+Runs without site-packages, as `python3 -IS`, to start in milliseconds. The real
+interpreter takes over for options other than OPTIONS, for environment variables that
+act when an interpreter or its libraries start (AT_START), and with PLAIN_PYTHON=1.
 """
 
 import marshal
@@ -22,18 +21,18 @@ AT_START = (
     "PYTHONOPTIMIZE",
 )
 AT_START += ("PYTHONSAFEPATH", "LD_PRELOAD", "MALLOC_")
-# Start quickly by themselves; not to wait for a server that is still importing
+# Quick to start anyway: do not wait for them while the server is still importing
 LIGHT = (
     "espnet2.bin.tokenize_text",
     "espnet2_sv.bin.asr_resolve",
     "espnet2_sv.bin.sv_check_data",
 )
-LIGHT += ("espnet2_sv.bin.sv_format_wav",)
+LIGHT += ("espnet2_sv.bin.sv_format_wav", "scripts/read_config.py")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 def parse(args: list[str]) -> dict | None:
-    """Take a command line of Python apart: options, kind (c, m, file), target, further words."""
+    """Split a command line of Python into options, kind (c, m, file), target and arguments."""
     options = []
     while args and args[0] in OPTIONS:
         options.append(args.pop(0))
@@ -48,19 +47,19 @@ def parse(args: list[str]) -> dict | None:
 
 
 def open_descriptors() -> list[int]:
-    """What this process was started with: Python's own are not passed on."""
+    """The file descriptors inherited from the parent, without those that Python opened."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
             if os.get_inheritable(int(name)):
                 found.append(int(name))
-        except OSError:  # that of the listing
+        except OSError:  # the one of listdir itself
             pass
     return found
 
 
 def receive(server: socket, size: int) -> int | None:
-    """A whole number of so many bytes, or nothing where the server has gone."""
+    """Receive an integer of ``size`` bytes; None if the server has ended."""
     data = b""
     while len(data) < size:
         try:
@@ -74,7 +73,7 @@ def receive(server: socket, size: int) -> int | None:
 
 
 def main() -> None:
-    """Run the command line; end as it ends."""
+    """Run the command line, and exit with its status or signal."""
     words = sys.argv[1:]
     command = parse(list(words))
     if command is None or any(name.startswith(AT_START) for name in os.environ):
@@ -85,7 +84,7 @@ def main() -> None:
         os.execv(INTERPRETER, [INTERPRETER, *words])
     try:
         here = os.getcwd()
-    except OSError:  # it has been removed
+    except OSError:  # it has been deleted
         os.execv(INTERPRETER, [INTERPRETER, *words])
     descriptors = open_descriptors()
     umask = os.umask(0)
@@ -102,7 +101,7 @@ def main() -> None:
     server = socket(AF_UNIX, SOCK_STREAM)
     try:
         server.connect(os.path.join(folder, "socket"))
-    except OSError:  # the server has ended, or is another machine's
+    except OSError:  # the server has ended, or runs on another machine
         os.execv(INTERPRETER, [INTERPRETER, *words])
     rights = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
     server.sendmsg(
@@ -114,9 +113,9 @@ def main() -> None:
         signal.signal(number, lambda number, frame: os.kill(child, number))
     status = receive(server, 8) if child else None
     if status is None:
-        os.write(2, b"preloaded_python.py: the server has gone\n")
+        os.write(2, b"preloaded_python.py: the server has ended\n")
         os._exit(1)
-    if status < 0:  # ended by a signal
+    if status < 0:  # killed by a signal
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)

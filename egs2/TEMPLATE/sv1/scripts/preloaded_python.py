@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Runs a command with a python3 first on PATH that starts in a tenth of a second.
+"""Runs a command in which python3 starts in a tenth of a second.
 
     . ./path.sh && python3 scripts/preloaded_python.py COMMAND ARG...
 
-Importing torch and ESPnet takes 5 to 25 s of processor time, and the tests start some
-hundreds of Python processes. Here one process, the server, imports them once; `python3`
-and `python` are small programs (preloaded_client.py) that let it fork a child for each
-command line. The child takes over the client's open files, folder, environment, limits,
-priority and signals, so it looks like an interpreter that was started in place; it is
-ended when its client is. Nothing of this project is imported in advance: it is read
-    anew by every child. PLAIN_PYTHON=1 in the environment starts a real
-interpreter instead, for tests of what is imported or of memory. It is for one machine,
-and for processes that need no GPU or are the first to use one.
+Importing torch and ESPnet takes 5 to 25 s of CPU time, and recipes and tests start
+hundreds of Python processes. Here, one process, the server, imports them once. The
+`python3` and `python` on PATH are small programs (preloaded_client.py) for which the
+server forks a child per command line. The child takes over the client's open files,
+working directory, environment, limits, priority and signals, so it behaves like an
+interpreter started in place; it is killed if its client ends. Modules of this project
+are not preloaded: every child imports their current source. PLAIN_PYTHON=1 in the
+environment starts a real interpreter instead, for tests of imports or memory. Works on
+one machine, for processes that use no GPU or are the first to use one.
 """
 
 import atexit
@@ -62,9 +62,9 @@ MODULES = (
     "torchaudio",
     "yaml",
 )
-# One thread, or forking is unsafe: neither OpenMP nor pyarrow's allocator may start
-# another. CUDA must not be touched before forking, so whether there is a GPU is asked
-# of its driver's library.
+# Forking is safe with a single thread only: neither OpenMP nor pyarrow's allocator may
+# start another. CUDA must not be initialised before forking, so torch asks NVML whether
+# there is a GPU.
 SERVER = {
     "OMP_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
@@ -73,9 +73,7 @@ SERVER = {
 LIMITS = [
     getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")
 ]
-
-
-# What packages do at exit is the server's, and slow; but these a child needs too
+# Exit handlers of imported packages belong to the server and are slow; children need these
 AT_EXIT = (
     ("logging", "shutdown"),
     ("multiprocessing.util", "_exit_function"),
@@ -85,10 +83,10 @@ AT_EXIT = (
 
 
 def become(command: dict, received: list[int]) -> None:
-    """Take over what the client was started with."""
+    """Take over the environment that the client was started in."""
     die_with_parent(signal.SIGKILL)
-    os.setsid()  # ended together with what it starts
-    # The client's open files under their own numbers, and none of the server's
+    os.setsid()  # so that it is killed together with its children
+    # Open the client's files under their original numbers; close the server's
     above = max(command["descriptors"], default=2) + 1
     moved = [fcntl.fcntl(number, fcntl.F_DUPFD, above) for number in received]
     for name in os.listdir("/proc/self/fd"):
@@ -100,7 +98,9 @@ def become(command: dict, received: list[int]) -> None:
         os.close(number)
     os.chdir(command["cwd"])
     os.umask(command["umask"])
-    with contextlib.suppress(OSError, ValueError):  # not allowed to lift the server's
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # may not exceed the limits of the server
         os.sched_setaffinity(0, os.sched_getaffinity(command["pid"]))
         os.setpriority(
             os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, command["pid"])
@@ -111,7 +111,9 @@ def become(command: dict, received: list[int]) -> None:
     os.environ.update(command["env"])
     if threads := os.environ.get("OMP_NUM_THREADS"):
         sys.modules["torch"].set_num_threads(int(threads))
-    sys.modules["torch"].default_generator.seed()  # chance is not that of the server
+    sys.modules[
+        "torch"
+    ].default_generator.seed()  # not the random numbers of the server
     sys.modules["numpy"].random.seed()
     atexit._clear()
     for module, name in AT_EXIT:
@@ -134,7 +136,7 @@ def become(command: dict, received: list[int]) -> None:
 def text_stream(
     number: int, mode: str, buffering: int, errors: str, by_line: bool = False
 ):
-    """One of the three standard streams, or None where it is closed."""
+    """Open one of the three standard streams; None if it is closed."""
     try:
         raw = open(number, mode, buffering, closefd=False)  # noqa: SIM115
     except OSError:
@@ -149,7 +151,7 @@ def text_stream(
 
 
 def run_as_main(command: dict) -> None:
-    """Run code, a module or a file as Python does."""
+    """Run code, a module or a file as the interpreter does."""
     kind, target, safe = command["kind"], command["target"], "-P" in command["options"]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     main.__builtins__ = sys.modules["builtins"]
@@ -173,7 +175,7 @@ def run_as_main(command: dict) -> None:
 
 
 def child(command: dict, received: list[int]) -> None:
-    """Run the command and end the process, as Python ends."""
+    """Run the command and end the process as the interpreter does."""
     status = 1
     try:
         become(command, received)
@@ -201,7 +203,7 @@ def child(command: dict, received: list[int]) -> None:
 
 
 class Server:
-    """Forks a child for every client, and ends it when the client has gone."""
+    """Forks a child for every client, and kills it if the client ends first."""
 
     def __init__(self, listener: socket.socket):
         self.listener = listener
@@ -216,7 +218,7 @@ class Server:
         self.ready.register(self.wakeup, selectors.EVENT_READ, self.reap)
 
     def serve(self) -> None:
-        """Serve for as long as the process lives."""
+        """Serve until the process ends."""
         while True:
             for key, _ in self.ready.select():
                 key.data()
@@ -249,28 +251,30 @@ class Server:
             client.sendall(process.to_bytes(8, "little"))
 
     def end(self, process: int) -> None:
-        """End a child whose client has gone."""
+        """Kill the child of a client that has ended."""
         self.forget(process)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):  # before it leads a group
+        with contextlib.suppress(
+            ProcessLookupError
+        ):  # before it has a group of its own
             os.kill(process, signal.SIGKILL)
 
     def stop(self, *_) -> None:
-        """End all children, and this process."""
+        """Kill all children and end this process."""
         for process in list(self.clients):
             self.end(process)
         os._exit(0)
 
     def forget(self, process: int) -> socket.socket | None:
-        """The client of a child, which is no longer listened to."""
+        """Stop listening to the client of a child, and return the client."""
         client = self.clients.pop(process, None)
         if client:
             self.ready.unregister(client)
         return client
 
     def reap(self) -> None:
-        """Tell clients how their children ended."""
+        """Send clients the exit status of their children."""
         os.read(self.wakeup, 4096)
         with contextlib.suppress(ChildProcessError):
             while (found := os.waitpid(-1, os.WNOHANG))[0]:
@@ -283,20 +287,19 @@ class Server:
 
 
 def die_with_parent(number: int) -> None:
-    """Let the kernel send this process a signal when its parent has ended."""
+    """Make the kernel send this process a signal when its parent ends."""
     ctypes.CDLL(None).prctl(1, number)  # PR_SET_PDEATHSIG
 
 
 def serve(listener: socket.socket, ready: Path) -> None:
-    """Import everything once a client is there, then serve; who connects meanwhile waits."""
+    """Import MODULES when the first client connects, then serve; clients wait meanwhile."""
     die_with_parent(signal.SIGTERM)
     select.select([listener], [], [])
     path = sys.path[1:]  # without this file's folder
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
         for name in MODULES:
-            with contextlib.suppress(
-                ImportError
-            ):  # not installed: not needed, or told by its user
+            # not installed: not needed, or reported by the command that needs it
+            with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     sys.path[:] = path  # some packages add to it
     gc.collect()
@@ -315,36 +318,29 @@ def install(folder: Path) -> None:
         )
         (folder / name).chmod(0o755)
         if not os.access(folder / name, os.X_OK):
-            raise PermissionError(
-                f"{folder} is on a file system whose programs cannot be run"
-            )
+            raise PermissionError(f"{folder} is mounted noexec; set TMPDIR")
 
 
 def main(command: list[str]) -> int:
-    """Run the command with the server, and give its exit status."""
+    """Run the command with the server and return its exit status."""
     if not command:
         print(__doc__)
         return 1
     if importlib.util.find_spec("espnet2") is None:
         print(
-            f"preloaded_python.py: {sys.executable} has no espnet2: . ./path.sh",
+            f"preloaded_python.py: {sys.executable} has no espnet2: source path.sh first",
             file=sys.stderr,
         )
         return 1
-    if Path(
-        os.environ.get("PRELOADED_PYTHON", ""), "socket"
-    ).is_socket():  # there is a server
-        os.execvp(command[0], command)
+    if Path(os.environ.get("PRELOADED_PYTHON", ""), "socket").is_socket():
+        os.execvp(command[0], command)  # within a server already
     with tempfile.TemporaryDirectory(prefix="python-") as folder:
         try:
             install(Path(folder))
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(f"{folder}/socket")
         except OSError as e:
-            print(
-                f"preloaded_python.py: {e}; going on without it, slower",
-                file=sys.stderr,
-            )
+            print(f"preloaded_python.py: {e}; not preloading", file=sys.stderr)
             os.execvp(command[0], command)
         listener.listen(64)
         env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | SERVER
@@ -367,9 +363,8 @@ def main(command: list[str]) -> int:
         process = subprocess.Popen(command, env=env)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, frame: process.send_signal(number))
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # the terminal sends it to the command, too
+        # the terminal sends it to the command, too
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         status = process.wait()
         server.terminate()
         server.wait()

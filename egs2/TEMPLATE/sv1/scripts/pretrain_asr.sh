@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
-# Trains an ASR model with ESPnet's own commands and packs it as a model-zoo archive, for corpora
-# that are to start from their own speech. Its folder of training is beside the archive. A killed
-# training goes on with its last finished epoch. With --config_only true it ends before training, and
-# leaves the configuration that training will have in untrained/config.yaml beside the archive.
+# Trains an ASR model with ESPnet's own commands and packs it as a model-zoo archive, for recipes
+# that pretrain on their own corpus. Trains in the folder of the archive. If killed, it resumes from
+# the last complete epoch.
 #
 #   scripts/pretrain_asr.sh [options] ARCHIVE.zip
 set -e
@@ -12,13 +11,13 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-asr_config=conf/train_asr.yaml
-train_data=data/asr_train # wav.scp and text of training; all characters are taken from it
-valid_data=               # wav.scp and text that choose the epoch (default: train_data)
-model_file=valid.acc.best.pth # Which of the weights that training leaves are packed
-asr_args=                 # Further arguments of training, e.g. "--max_epoch 20 --seed 1"
-config_only=false         # Tokens, statistics and configuration; no training
-ngpu=0
+asr_config=conf/train_asr.yaml # Training configuration.
+train_data=data/asr_train      # Training set: wav.scp and text. Tokens: all characters in it.
+valid_data=                    # Validation set: wav.scp and text (default: train_data).
+model_file=valid.acc.best.pth  # Which of the trained weights to pack.
+asr_args=                      # Further training arguments, e.g. "--max_epoch 20 --seed 1".
+config_only=false              # Stop before training: write untrained/config.yaml only.
+ngpu=0                         # The number of GPUs ("0" uses CPU).
 # END OPTIONS
 
 help_message="Usage: $0 [options] ARCHIVE.zip
@@ -26,7 +25,7 @@ help_message="Usage: $0 [options] ARCHIVE.zip
 $(describe_options "$0")"
 
 . utils/parse_options.sh
-[ $# -eq 1 ] || die "give the archive to write, e.g. exp/asr_local/asr.zip"
+[ $# -eq 1 ] || die "give one archive to write, e.g. exp/asr_local/asr.zip (see --help)"
 archive=$1
 valid_data=${valid_data:-${train_data}}
 . ./path.sh
@@ -36,7 +35,7 @@ dir=$(dirname "${archive}")
 tokens=${dir}/tokens.txt
 statistics=${dir}/stats/train/feats_stats.npz
 for file in "${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text}; do
-    require_file "${file}" "the ASR model is trained on it"
+    require_file "${file}" "it is needed to train the ASR model"
 done
 inputs=("${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text})
 inputs+=("seed ${asr_args}")
@@ -49,7 +48,7 @@ tokenize() {
     mv "${tokens}.part" "${tokens}"
 }
 
-# asr_train OUTPUT_DIR ARGUMENT...: ESPnet's ASR training, also for collecting statistics
+# asr_train OUTPUT_DIR ARGUMENT...: ESPnet's ASR training command, also used for statistics
 asr_train() {
     local output=$1
     shift
@@ -75,17 +74,17 @@ asr_train_on_statistics() {
         --normalize global_mvn --normalize_conf "stats_file=${statistics}"
 }
 
-# train: from the start where the folder is of other settings, or its checkpoint was cut by a kill
+# is_whole FILE: whether a checkpoint, which is a zip file, was written to its end
+is_whole() {
+    python3 -c 'import sys, zipfile
+sys.exit(zipfile.ZipFile(sys.argv[1]).testzip() is not None)' "$1" 2> /dev/null
+}
+
+# train: resumes; starts over if the settings have changed or a kill has damaged the checkpoint
 train() {
-    local key
-    key=$(fingerprint "${inputs[@]}" "${tokens}" "${statistics}")
-    if [ "$(cat "${dir}/train/.key" 2> /dev/null)" != "${key}" ] || ! python3 -c \
-        'import sys, torch; torch.load(sys.argv[1], "cpu", weights_only=False)' \
-        "${dir}/train/checkpoint.pth" 2> /dev/null; then
-        mkdir -p "${dir}/train"
-        find "${dir}/train" -mindepth 1 -maxdepth 1 ! -name '.*' -exec rm -rf {} + # not once's lock
-        echo "${key}" > "${dir}/train/.key"
-    fi
+    once "${dir}/train/.begun" "${inputs[@]}" "${tokens}" "${statistics}" -- \
+        begin_folder "${dir}/train"
+    is_whole "${dir}/train/checkpoint.pth" || empty_folder "${dir}/train"
     asr_train_on_statistics "${dir}/train" --resume true
 }
 

@@ -1,21 +1,29 @@
 #!/usr/bin/env bash
-# The functions of sv.sh that make embeddings, scores and results; they use its options. Sourced
-# by sv.sh.
+# Functions of sv.sh that make embeddings, scores and results, which sources this file. They use its
+# options.
 # shellcheck disable=SC2154  # options of sv.sh
 
-# union_of_wav_scp FILE...: their utterances, each once; one name must not stand for two recordings
+# union_of_wav_scp FILE...: prints their utterances, each once; exits if one name has two recordings
 union_of_wav_scp() {
     awk 'FNR == 1 { set = FILENAME }
         !($1 in line) { line[$1] = $0; from[$1] = set; print; next }
         line[$1] != $0 {
-            print "error: utterance " $1 " is another recording in " set " than in " from[$1] \
+            print "error: utterance " $1 " is a different recording in " set " and " from[$1] \
                 ": rename one" > "/dev/stderr"
             exit 1
         }' "$@"
 }
 
-# embed SET...: one embedding for each utterance of the sets, in ${inference_dir}/trials, and of the
-# cohort, where scores are normalised, in cohort/; model.json tells of the model
+# begin_inference: deletes the results of another model; not while a table is being made of them
+begin_inference() {
+    lock "${expdir}/.results.lock" "${expdir}/RESULTS.md"
+    rm -f "${sv_exp}"/{calibration,threshold}.json
+    begin_folder "${inference_dir}"
+    unlock "${expdir}/.results.lock"
+}
+
+# embed SET...: computes an embedding of each utterance of the sets, in ${inference_dir}/trials, and,
+# with AS-norm, of the cohort, in cohort/; writes the model's size and cost to model.json
 embed() {
     local trials=${inference_dir}/trials cohort=${inference_dir}/cohort dirs=() jobs=${inference_nj}
     mkdir -p "${trials}"
@@ -26,7 +34,7 @@ embed() {
     fi
     # shellcheck disable=SC2046
     union_of_wav_scp $(printf "${data_feats}/%s/wav.scp " "$@") > "${trials}/wav.scp"
-    dirs+=("${trials}") # last: its scp says that all is there
+    dirs+=("${trials}") # last: its scp is the output of the stage
     # shellcheck disable=SC2206
     local command=("${python}" -m espnet2_sv.bin.sv_embed --model "${sv_exp}"
         --wav_scp "${dirs[@]/%//wav.scp}" --output_dir "${dirs[@]}"
@@ -38,7 +46,7 @@ embed() {
             --system "${inference_dir}/model.json" --ngpu "${ngpu}"
         return
     fi
-    if [ "${jobs}" -gt 1 ]; then # each its share; the call below puts them together
+    if [ "${jobs}" -gt 1 ]; then # the call after it then only joins the parts
         run_job "${decode_cmd} JOB=1:${jobs}" "${trials}/embed.JOB.log" "${command[@]}" \
             --shard "JOB/${jobs}"
     fi
@@ -46,11 +54,11 @@ embed() {
         --system "${inference_dir}/model.json"
 }
 
-# recognise_alone SET: its text by ESPnet's own command and the ASR model as it was
+# recognise_alone SET: recognition by ESPnet's own command and the ASR model without adaptor
 recognise_alone() {
     local dir=${inference_dir}/$1/asr_alone data=data/$1
-    require_file "${data}/text" "its wav.scp and text are what --asr_sets names"
-    require_file "${asr_decode_config}" "name ESPnet's decoding options with --asr_decode_config"
+    require_file "${data}/text" "--asr_sets needs it"
+    require_file "${asr_decode_config}" "give ESPnet's decoding options with --asr_decode_config"
     once "${dir}/1best_recog/text" "${asr_dir}/source.json" "${asr_decode_config}" \
         "${data}/wav.scp" -- \
         run_job "${decode_cmd}" "${dir}/decode.log" "${python}" -m espnet2.bin.asr_inference \
@@ -59,7 +67,7 @@ recognise_alone() {
         --data_path_and_name_and_type "${data}/wav.scp,speech,sound" --key_file "${data}/wav.scp"
 }
 
-# recognise_jointly SET MODEL: its text and embeddings from one pass of the same ASR model
+# recognise_jointly SET MODEL: text and embeddings from one pass of the ASR model with adaptor
 recognise_jointly() {
     local dir=${inference_dir}/$1/joint
     once "${dir}/text" "$2" "${asr_decode_config}" "data/$1/wav.scp" -- \
@@ -68,16 +76,16 @@ recognise_jointly() {
         --wav_scp "data/$1/wav.scp" --output_dir "${dir}"
 }
 
-# set_sides SET: puts the options that name a set's embeddings into the array sides
+# set_sides SET: sets the array sides to the options for the embeddings of both sides of a trial
 set_sides() {
     local vectors=${inference_dir}/trials/xvector.scp models=${data_feats}/$1/enroll_spk2utt
     sides=(--enroll_scp "${vectors}" --test_scp "${vectors}")
-    if [ -e "${models}" ]; then # the trials' first column names models of several utterances
+    if [ -e "${models}" ]; then # a model in the first column of trials has several utterances
         sides+=(--enroll_spk2utt "${models}")
     fi
 }
 
-# score SET: cosine scores
+# score SET: computes cosine scores
 score() {
     local dir=${inference_dir}/$1/cosine trials=${data_feats}/$1/trials sides
     set_sides "$1"
@@ -86,7 +94,7 @@ score() {
         --trials "${trials}" "${sides[@]}" --output "${dir}/scores"
 }
 
-# normalise_scores SET: AS-norm of the cosine scores; a speaker is not in the cohort of its own
+# normalise_scores SET: AS-norm of the cosine scores; a speaker is left out of its own cohort
 normalise_scores() {
     local cosine=${inference_dir}/$1/cosine/scores dir=${inference_dir}/$1/asnorm sides
     local cohort=${inference_dir}/cohort/xvector speakers=("${data_feats}/$1/utt2spk")
@@ -103,7 +111,7 @@ normalise_scores() {
         --output "${dir}/scores" ${score_norm_args}
 }
 
-# calibrate_scores KIND SET...: trains on the trials of calib_set, applies to the sets
+# calibrate_scores KIND SET...: trains calibration on calib_set and applies it to the sets
 calibrate_scores() {
     local kind=$1 dset durations=${inference_dir}/trials/utt2dur
     local train=${inference_dir}/${calib_set}/${kind}/scores
@@ -118,18 +126,17 @@ calibrate_scores() {
             --train_scores "${train}" --train_trials "${trials}" --utt2dur "${durations}" \
             --score_kind "${kind/asnorm/as_norm}" --scores "${from}/scores" \
             --output "${to}/scores" ${calibrate_args}
-        if [ "${kind}" = cosine ]; then # goes with the model, which gives cosines
-            cp "${to}/calibration.json" "${sv_exp}/calibration.json.part"
-            mv "${sv_exp}/calibration.json.part" "${sv_exp}/calibration.json"
+        if [ "${kind}" = cosine ]; then # packed with the model, whose scores are cosines
+            replace_file "${to}/calibration.json" "${sv_exp}/calibration.json"
         fi
     done
 }
 
-# measure SET KIND...: the metrics of each kind of scores
+# measure SET KIND...: computes the metrics of each kind of scores
 measure() {
     local dset=$1 trials=${data_feats}/$1/trials speakers=("${data_feats}/$1/utt2spk")
     local kind log=${inference_dir}/$1/metrics.log dirs=() files=() titles=() outputs=()
-    # speakers of the models that the trials' first column names
+    # speakers of the models in the first column of trials
     [ ! -e "${data_feats}/${dset}/enroll_utt2spk" ] \
         || speakers+=("${data_feats}/${dset}/enroll_utt2spk")
     for kind in "${@:2}"; do
@@ -145,25 +152,25 @@ measure() {
         --output_dir "${dirs[@]}" --title "${titles[@]}"
 }
 
-# choose_threshold: notes, beside the model, the cosine of equal error rates on calib_set's trials
+# choose_threshold: stores the threshold at the EER of calib_set, to be packed with the model
 choose_threshold() {
     local dir=${inference_dir}/threshold scores=${inference_dir}/${calib_set}/cosine/scores
-    local part=${sv_exp}/threshold.json.part trials=${data_feats}/${calib_set}/trials
+    local trials=${data_feats}/${calib_set}/trials threshold
     require_file "${scores}" "run stage 7 first"
     once "${dir}/metrics.json" "${scores}" "${trials}" -- \
         run_job "${train_cmd}" "${dir}/metrics.log" "${python}" -m espnet2_sv.bin.sv_metrics \
         --trials "${trials}" --scores "${scores}" --output_dir "${dir}" --bootstrap_samples 0 \
         --pictures false
-    sed -n 's/^ *"eer_threshold": *\([-0-9.e]*\),*$/{"cosine": \1}/p' \
-        "${dir}/metrics.json" > "${part}"
-    [ ! -s "${part}" ] || mv "${part}" "${sv_exp}/threshold.json"
+    threshold=$("${python}" scripts/read_config.py get "${dir}/metrics.json" eer_threshold)
+    echo "{\"cosine\": ${threshold}}" > "${dir}/threshold.json"
+    replace_file "${dir}/threshold.json" "${sv_exp}/threshold.json"
 }
 
-# describe_system: system.json, what the model holds and computes and how well it recognises, beside
-# all of its metrics.json
+# describe_system: puts system.json beside all metrics.json: the model's size and cost and, for
+# adaptors, the error rates of recognition
 describe_system() {
     local file texts=() dset model=${inference_dir}/model.json system=${inference_dir}/system.json
-    for dset in ${asr_sets}; do # the table has room for one
+    for dset in ${asr_sets}; do # the first one only: the table has one column
         file=${inference_dir}/${dset}
         if [ -e "${file}/joint/text" ] && [ "${#texts[@]}" -eq 0 ]; then
             texts=("data/${dset}/text" "${file}/asr_alone/1best_recog/text" "${file}/joint/text")
@@ -179,11 +186,11 @@ describe_system() {
             --text "${texts[0]}" --text_asr_alone "${texts[1]}" --text_joint "${texts[2]}"
     fi
     for file in "${inference_dir}"/*/*/metrics.json; do
-        cp "${system}" "$(dirname "${file}")"
+        replace_file "${system}" "$(dirname "${file}")/system.json"
     done
 }
 
-# write_results FILE LAYOUT INFERENCE_DIR...: tables of the metrics in these folders; the layout
+# write_results FILE LAYOUT INFERENCE_DIR...: writes tables of the metrics in these folders; LAYOUT
 # may be empty
 write_results() {
     local output=$1 layout=$2 dir dset kind file name entries=() systems=()

@@ -1,36 +1,43 @@
 #!/usr/bin/env bash
-# Functions that sv.sh and the scripts in local/ share. Source this.
+# Functions shared by sv.sh and the scripts in local/. Source this file.
 
 log() {
     local fname=${BASH_SOURCE[1]##*/}
     echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${fname}:${BASH_LINENO[0]}:${FUNCNAME[1]}) $*"
 }
 
-die() { # one line that says what is wrong and what to do
+die() { # exits with a one-line error message: what is wrong and what to do
     echo "${0##*/}: error: $*" 1>&2
     exit 1
 }
 
-# describe_options SCRIPT: for its --help, the lines between its marks BEGIN OPTIONS and END OPTIONS
+# describe_options SCRIPT: prints the lines between its marks BEGIN OPTIONS and END OPTIONS
 describe_options() {
-    echo "Options, with their defaults (--some_option VALUE):"
+    echo "Options and their defaults (--some_option VALUE):"
     sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$1"
 }
 
-# require_file FILE ADVICE: stops with the advice if the file is not there
+# require_file FILE ADVICE: exits with the advice if the file is missing or empty
 require_file() {
     [ -s "$1" ] || die "$1 is missing or empty: $2"
 }
 
-# require_writable DIR OPTION: makes the folder; stops if nothing can be written to it
+# require_writable DIR OPTION: creates the folder; exits if it is not writable
 require_writable() {
     if ! mkdir -p "$1" 2> /dev/null || ! { : > "$1/.probe.$$"; } 2> /dev/null; then
-        die "$2 $1: cannot be written to (full, read-only or not yours); choose another folder"
+        die "$2 $1: cannot be written to (disk full, read-only or no permission);" \
+            "choose another folder"
     fi
     rm -f "$1/.probe.$$"
 }
 
-# fingerprint WORD...: a line that changes with the words and the content of the files among them
+# replace_file FROM TO: copies FROM to TO; readers see the old or the new content, never half of it
+replace_file() {
+    cp "$1" "$2.part"
+    mv "$2.part" "$2"
+}
+
+# fingerprint WORD...: prints a checksum of the words and of the content of those that name files
 fingerprint() {
     local word
     for word in "$@"; do
@@ -38,55 +45,48 @@ fingerprint() {
         if [ -f "${word}" ]; then
             if [ "$(wc -c < "${word}")" -lt 2000000000 ]; then
                 cksum < "${word}"
-            else # size and time of change are quicker
-                perl -e 'print join(" ", (stat $ARGV[0])[7, 9]), "\n"' "${word}"
+            else # large files: size and modification time are faster
+                stat -L -c '%s %Y' "${word}"
             fi
         fi
     done | cksum
 }
 
-# lock FILE WHAT: waits until no other process holds the lock, and leaves it in lock_fd. It is held
-# until unlock, or the end of this process and all that it starts. FILE may stay behind, and means
-# nothing; WHAT is to be told while it waits.
+# lock FILE WHAT: waits for the exclusive lock on FILE and leaves its descriptor in lock_fd. The
+# lock lasts until unlock, or until this process and all of its children have ended. A FILE left
+# behind is harmless. WHAT is named in the message shown while waiting.
 lock() {
     local status
     mkdir -p "$(dirname "$1")"
     while :; do
         exec {lock_fd}>> "$1" || die "$1: cannot be written to"
         status=0
-        try_lock "${lock_fd}" 6 || status=$? # exclusive, without waiting
+        flock --nonblock "${lock_fd}" || status=$?
         if [ "${status}" -eq 1 ]; then
-            log "waiting for another run, which is making $2"
+            log "waiting for another run that is making $2"
             status=0
-            try_lock "${lock_fd}" 2 || status=$?
+            flock "${lock_fd}" || status=$?
         fi
-        # a file system without locks: as if alone
-        [ "${status}" -eq 0 ] || log "Warning: $1 cannot be locked: run one thing at a time in this folder"
-        # its last holder may have removed it
+        [ "${status}" -eq 0 ] ||
+            log "Warning: cannot lock $1: do not start a second run in this folder"
+        # the previous holder may have deleted the file: then the lock is on nothing
         [ ! "$1" -ef "/proc/self/fd/${lock_fd}" ] || return 0
         exec {lock_fd}>&-
     done
 }
 
-# try_lock FD OPERATION: as flock(2); status 1 if another holds the lock, 2 if there are no locks
-try_lock() {
-    perl -MErrno -e '
-        open(my $file, ">>&=", $ARGV[0]) or exit 2;
-        flock($file, $ARGV[1]) or exit($!{EWOULDBLOCK} ? 1 : 2)' "$@"
-}
-
-# unlock FILE: gives up the lock in lock_fd
+# unlock FILE: releases the lock in lock_fd
 unlock() {
     rm -f "$1"
     exec {lock_fd}>&-
 }
 
 # once OUTPUT [--and OUTPUT]... KEY... -- COMMAND...
-# Runs the command unless it has made OUTPUT (a file or folder) from the same keys before: words,
-# and files that count by their content. The note about it is the file .NAME.done beside OUTPUT.
-# A command that was killed or has failed is run again, and must know what to do with what it
-# finds. Of two runs that make one output, the second waits, and finds it done; the lock they share
-# is beside OUTPUT, so the command may empty that folder but not remove it.
+# Runs the command unless OUTPUT (a file or folder) is up to date: made from the same keys, which
+# are words, or files that count by their content. Their fingerprint is kept in .NAME.done beside
+# OUTPUT. A command that was killed or failed is run again and must cope with what it left behind.
+# If two runs need the same output, the second one waits. The lock lies beside OUTPUT, so the
+# command may empty that folder but must not delete it.
 once() {
     local output=$1 outputs=("$1") marker key status keys=() lock_file lock_fd
     shift
@@ -101,18 +101,18 @@ once() {
     shift
     marker=$(dirname "${output}")/.$(basename "${output}").done
     key=$(fingerprint "${keys[@]}")
-    if done_before; then
+    if is_up_to_date; then
         return 0
     fi
-    lock_file=${marker%.done}.once.lock # the command may lock .NAME.lock
+    lock_file=${marker%.done}.once.lock # not .NAME.lock, which the command may use
     lock "${lock_file}" "${output}"
     key=$(fingerprint "${keys[@]}")
-    if done_before; then # by another run, meanwhile
+    if is_up_to_date; then # another run has just made it
         unlock "${lock_file}"
         return 0
     fi
     rm -f "${marker}"
-    # in a subshell of its own right, not "... || exit", in which set -e would be off
+    # a subshell of its own, because "... || exit" would switch set -e off inside
     set +e
     (
         set -e
@@ -121,19 +121,19 @@ once() {
     status=$?
     set -e
     [ "${lock_file}" -ef "/proc/self/fd/${lock_fd}" ] ||
-        die "$1 has removed ${lock_file}: another run may have made ${output} at the same time"
+        die "$1 deleted ${lock_file}: another run may have made ${output} at the same time"
     if [ "${status}" -eq 0 ]; then
-        all_exist "${outputs[@]}" || die "$1 has not made ${outputs[*]}"
+        all_exist "${outputs[@]}" || die "$1 did not make ${outputs[*]}"
         echo "${key}" > "${marker}"
     fi
     unlock "${lock_file}"
     [ "${status}" -eq 0 ] || exit 1
 }
 
-# done_before: whether once's outputs were made from its key
-done_before() {
+# is_up_to_date: whether once's outputs exist and were made from its key
+is_up_to_date() {
     all_exist "${outputs[@]}" && [ "$(cat "${marker}" 2> /dev/null)" = "${key}" ] || return 1
-    log "${outputs[0]}: done before"
+    [[ ${output##*/} == .* ]] || log "${output} is up to date" # hidden: not worth a line
 }
 
 all_exist() {
@@ -143,9 +143,22 @@ all_exist() {
     done
 }
 
-# run_job "CMD OPTIONS" LOG COMMAND...: runs through a back end (run.pl, slurm.pl, ...); if the
-# command fails, shows its own error line or, where it has none, the end of the log. For an
-# array of jobs put JOB=1:n at the end of the options and JOB into LOG.
+# empty_folder DIR: deletes everything in it except hidden files, which include once's lock
+empty_folder() {
+    mkdir -p "$1"
+    find "$1" -mindepth 1 -maxdepth 1 ! -name '.*' -exec rm -rf {} +
+}
+
+# begin_folder DIR: empties it and makes DIR/.begun, for once: a folder of work that continues only
+# with the same keys
+begin_folder() {
+    empty_folder "$1"
+    touch "$1/.begun"
+}
+
+# run_job "CMD OPTIONS" LOG COMMAND...: runs the command through a back end (run.pl, slurm.pl, ...).
+# If it fails, shows its error message or, if there is none, the end of its log. For an array of
+# jobs, put JOB=1:n at the end of the options and JOB into LOG.
 run_job() {
     local cmd=$1 logfile=$2
     shift 2
@@ -156,13 +169,14 @@ run_job() {
     return 1
 }
 
-# show_failure LOG: the line that says what went wrong, or the last lines of the log
+# show_failure LOG: prints the error message in the log, or its last lines
 show_failure() {
-    local logs=() lines told='^([a-z_.]+: )?error: |SVError: '
+    # e.g. "sv_embed: error: a.wav: no such file" or "espnet2_sv.errors.SVError: ..."
+    local logs=() lines message='^([a-z_.]+: )?error: |SVError: '
     mapfile -t logs < <(compgen -G "${1//JOB/*}")
-    lines=$(cat "${logs[@]}" /dev/null | grep -aE "${told}" | tail -n 1 || true)
+    lines=$(cat "${logs[@]}" /dev/null | grep -aE "${message}" | tail -n 1 || true)
     if [ -z "${lines}" ]; then
         lines=$(cat "${logs[@]}" /dev/null | grep -av '^# ' | tail -n 15 || true)
     fi
-    echo "${lines:-no log has been written}" 1>&2
+    echo "${lines:-no log was written}" 1>&2
 }

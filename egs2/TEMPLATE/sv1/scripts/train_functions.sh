@@ -1,38 +1,29 @@
 #!/usr/bin/env bash
-# The functions of sv.sh's training stages; they use its options. Sourced by sv.sh.
+# Functions of the training stages of sv.sh, which sources this file. They use its options.
 # shellcheck disable=SC2154  # options of sv.sh
 
-# Settings that may change when a training goes on; changing any other would mix two models.
-may_change="max_epoch\|patience\|keep_nbest_models\|num_workers\|log_interval\|ngpu"
-
-# training_settings CONFIG WORD...: what decides a trained model, a setting a line
-training_settings() {
-    sed -e 's/#.*//' -e 's/ *$//' -e '/^$/d' -e "/^\(${may_change}\):/d" "$1"
-    printf '%s\n' "${@:2}" | sed -e "s/--\(${may_change}\)[ =][^ ]*//g"
-}
-
-# has_begun EXP: whether an epoch has ended; see espnet2_sv/train/checkpoint.py for the file names
+# has_begun EXP: whether an epoch has ended (file names: espnet2_sv/train/checkpoint.py)
 has_begun() {
     [ -e "$1/checkpoint.safe.pth" ] \
         || { [ -e "$1/checkpoint.pth" ] && [ ! -e "$1/checkpoint.first_epoch" ]; }
 }
 
-# begin_training EXP CONFIG WORD...: notes the settings; stops if EXP holds a model of others
+# begin_training EXP SETTINGS: records the settings; exits if EXP was started with others
 begin_training() {
-    mkdir -p "$1"
-    training_settings "${@:2}" > "$1/.settings.new"
-    if has_begun "$1" && ! cmp -s "$1/.settings" "$1/.settings.new"; then
-        diff "$1/.settings" "$1/.settings.new" | grep '^[<>]' | head -n 4 1>&2 || true
-        die "$1 was begun with other settings or data (see above): give --sv_tag NAME, or remove it"
+    local changes
+    if has_begun "$1" && ! changes=$(diff "$1/.settings" - <<< "$2" 2>&1); then
+        grep '^[<>]' <<< "${changes}" | head -n 4 1>&2 || true
+        die "$1 was started with other settings or data (see above): choose another" \
+            "--sv_tag, or delete it"
     fi
-    mv "$1/.settings.new" "$1/.settings"
+    echo "$2" > "$1/.settings"
 }
 
-# train EXP CONFIG ARGUMENTS INIT...: trains or goes on; INIT are arguments, too
+# train EXP CONFIG ARGUMENTS INIT...: starts or resumes a training; INIT are further arguments
 train() {
     local exp=$1 config=$2 arguments=$3 jobname=$1/train.log
     shift 3
-    [[ ${cuda_cmd} != *queue* ]] || jobname=$(basename "${exp}") # SGE's job names hold no "/"
+    [[ ${cuda_cmd} != *queue* ]] || jobname=$(basename "${exp}") # SGE: no "/" in job names
     log "training in ${exp}; log: ${exp}/train.log"
     # shellcheck disable=SC2086
     ${python} -m espnet2.bin.launch --cmd "${cuda_cmd} --name ${jobname}" \
@@ -47,30 +38,28 @@ train() {
         ${noise_scp:+--noise_scp "${noise_scp}"} ${rir_scp:+--rir_scp "${rir_scp}"} \
         "$@" ${arguments} > "${exp}/launch.log" 2>&1 && return
     show_failure "${exp}/train.log"
-    die "training failed; its log is ${exp}/train.log, that of its start ${exp}/launch.log"
+    die "training failed; logs: ${exp}/train.log and, of the launcher, ${exp}/launch.log"
 }
 
-# augmentation_lists CONFIG: the files that its augment_conf names, e.g. {scp: data/noise.scp, ...}
-augmentation_lists() {
-    sed -n -e 's/#.*//' -e 's/^.*[{ ]scp: *\([^ ,}]*\).*$/\1/p' "$1"
-}
-
-# train_once EXP CONFIG ARGUMENTS START INIT...: START is the file that decides what it starts from
+# train_once EXP CONFIG ARGUMENTS START INIT...: trains unless EXP is up to date. START is the file
+# that identifies the initial weights, or empty.
 train_once() {
-    local exp=$1 config=$2 arguments=$3 start=$4 file files lists
-    require_file "${config}" "name the training configuration with --sv_config or --lmft_config"
-    mapfile -t lists < <(augmentation_lists "${config}")
+    local exp=$1 config=$2 arguments=$3 start=$4 file files lists settings
+    require_file "${config}" "give the training configuration with --sv_config or --lmft_config"
+    mapfile -t lists < <(${python} scripts/read_config.py augmentation_lists "${config}")
     files=("${train_files[@]}" ${lists[@]+"${lists[@]}"})
     for file in "${files[@]}"; do
         require_file "${file}" "run stages 1 to 3 first, or correct the option that names it"
     done
-    begin_training "${exp}" "${config}" "task ${sv_task}" "arguments ${arguments}" "${@:5}" \
-        "files $(fingerprint "${files[@]}")" "start $(fingerprint "${start}")"
-    once "${exp}/latest.pth" "${config}" "${arguments}" "$(cat "${exp}/.settings")" -- \
+    settings=$(${python} scripts/read_config.py training_settings "${config}" \
+        "task ${sv_task}" "arguments ${arguments}" "${@:5}" \
+        "files $(fingerprint "${files[@]}")" "start $(fingerprint "${start}")")
+    once "${exp}/.settings" "${settings}" -- begin_training "${exp}" "${settings}"
+    once "${exp}/latest.pth" "${config}" "${arguments}" "${settings}" -- \
         train "${exp}" "${config}" "${arguments}" "${@:5}"
 }
 
-# trained_weights EXP: the weights of a trained model that later stages use
+# trained_weights EXP: prints the weights of a trained model that later stages use
 trained_weights() {
     local name
     for name in ${inference_model:-valid.eer.ave.pth valid.eer.best.pth latest.pth}; do

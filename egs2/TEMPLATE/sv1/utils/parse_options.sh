@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Sets variables from the command line: `--some-option value` sets ${some_option}.
 #
-# Usage: give every option its default in a variable, put the text of --help into
-# ${help_message}, then
+# Usage: set a variable to the default of each option and ${help_message} to the text of --help,
+# then
 #   . utils/parse_options.sh
-# What remains in "$@" are the positional arguments. As Kaldi's script of this name does:
-# an option without a variable is an error; one whose default is true or false takes nothing
-# else; `--config FILE` is sourced first, so that the other options win over it.
+# This leaves the positional arguments in "$@". As in Kaldi's script of this name, an option without
+# a variable is an error, and so is a value other than true or false if the default is one of these;
+# `--config FILE` is sourced first, so that the other options override it.
 
 _parse_options_fail() {
     echo "$0: $*" 1>&2
@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
             break
             ;;
         --*=*)
-            _parse_options_fail "options are written '--name value', not '$1'"
+            _parse_options_fail "write '--name value', not '$1'"
             ;;
         --*)
             _name=${1#--}
@@ -47,7 +47,7 @@ while [ $# -gt 0 ]; do
             fi
             [ $# -ge 2 ] || _parse_options_fail "option $1 needs a value"
             if [[ ${!_name} =~ ^(true|false)$ ]] && [[ ! $2 =~ ^(true|false)$ ]]; then
-                _parse_options_fail "option $1 is true or false, not '$2'"
+                _parse_options_fail "option $1 must be true or false, not '$2'"
             fi
             printf -v "${_name}" '%s' "$2"
             shift 2

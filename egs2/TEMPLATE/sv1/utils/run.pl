@@ -1,15 +1,15 @@
 #!/usr/bin/env perl
-# Runs a command, or an array of jobs in parallel, on this machine, each with a log file.
+# Runs a command, or an array of jobs in parallel, on this machine, with a log file per job.
 #
 #   run.pl [options] LOG COMMAND ARG...
-#   run.pl [options] JOB=1:4 LOG.JOB COMMAND ARG...      JOB becomes 1 ... 4
+#   run.pl [options] JOB=1:4 LOG.JOB COMMAND ARG...      JOB is replaced by 1 ... 4
 #
-# The interface is that of Kaldi's run.pl, queue.pl and slurm.pl, so that one recipe runs here
-# and on a cluster. --max-jobs-run N limits the jobs that run at a time (default: the number of
-# processors or, with --gpu G, what the machine's GPUs allow); options meant for a cluster
-# (--mem, --gpu, --num-threads, --time, --name, --config ...) are accepted, each with one value.
+# Same interface as Kaldi's run.pl, queue.pl and slurm.pl, so that one recipe runs here and on a
+# cluster. --max-jobs-run N limits the number of concurrent jobs (default: the number of processors
+# or, with --gpu G, the number of GPUs divided by G). Options meant for a cluster (--mem,
+# --num-threads, --time, --name, --config ...) are accepted and ignored, each with one value.
 # An argument that is a shell operator (| > >> < 2>&1 && || ;) acts as one; any other argument
-# reaches the command as it is. Exit status: 0 if every job's is 0, else 1.
+# is passed to the command unchanged. Exit status: 0 if all jobs succeed, else 1.
 use strict;
 use warnings;
 
@@ -17,7 +17,7 @@ my ($max_jobs, $gpus, $name, $first, $last) = (0, 0, undef, 1, 1);
 while (@ARGV) {
     if ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {    # e.g. JOB=1:4 or JOB=3
         ($name, $first, $last) = ($1, $2, defined $3 ? $3 : $2);
-        fail("'$ARGV[0]': job numbers start at 1 and do not fall")
+        fail("'$ARGV[0]': job numbers start at 1 and must not decrease")
             if $first < 1 || $last < $first;
         shift @ARGV;
     } elsif ($ARGV[0] =~ /^-/) {
@@ -37,12 +37,12 @@ while (@ARGV) {
 }
 fail("usage: run.pl [options] [JOB=1:n] LOG COMMAND ARG...") if @ARGV < 2;
 my ($log, @command) = @ARGV;
-fail("the jobs $first..$last would all write to $log: put $name into its name")
+fail("jobs $first..$last would all write to $log: put $name into its name")
     if defined $name && $first != $last && $log !~ /$name/;
 $max_jobs ||= default_parallel($gpus);
 
 my (%running, %failed);
-for my $signal (qw(INT TERM HUP)) {    # a cancelled run takes its jobs along
+for my $signal (qw(INT TERM HUP)) {    # stopping this process stops its jobs
     $SIG{$signal} = sub { kill TERM => keys %running; die "run.pl: stopped by SIG$signal\n"; };
 }
 for my $job ($first .. $last) {
@@ -99,7 +99,7 @@ sub start {    # returns the process id
     fail("cannot start another process: $!") if !defined $pid;
     return $pid if $pid;
 
-    # the job's own process: runs the command, then closes the log with its status
+    # in the child: run the command, then write its status to the log
     my $shell;
     for my $signal (qw(INT TERM HUP)) {
         $SIG{$signal} = sub { kill TERM => $shell if $shell; };

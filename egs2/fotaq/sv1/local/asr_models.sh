@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a fold's ASR models: exp/foldF/asr_random/seedS.zip, before any training; asr/asr.zip, trained
-# on the fold's training characters; asr_half/asr.zip, in the middle of that training.
+# Makes the ASR models of a fold in exp/foldF: asr_random/seedS.zip, untrained; asr/asr.zip, trained
+# on the training characters of the fold; asr_half/asr.zip, halfway through that training.
 set -e
 set -u
 set -o pipefail
@@ -8,13 +8,13 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fold=1
-kind=all                      # untrained, trained (all it takes but the untrained ones) or all.
-half=true                     # Whether the half-trained one is wanted.
-seeds="0 1 2"                 # Of the untrained ones.
-expdir=exp
-asr_config=conf/train_asr.yaml
-asr_args=                     # Further arguments of training.
+fold=1                         # 1, 2 or 3.
+kind=all                       # untrained, trained (including half-trained) or all.
+half=true                      # Make the half-trained model.
+seeds="0 1 2"                  # Seeds of the untrained models.
+expdir=exp                     # Directory of experiments.
+asr_config=conf/train_asr.yaml # Training configuration.
+asr_args=                      # Further training arguments.
 # END OPTIONS
 
 help_message="Usage: $0 [options]
@@ -22,7 +22,7 @@ help_message="Usage: $0 [options]
 $(describe_options "$0")"
 
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+[ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 . ./path.sh
 . ./cmd.sh
 
@@ -51,7 +51,7 @@ pack_random() {
     rm "${weights}"
 }
 
-# unpack MODEL: for the trainings that start from it, several of which run at once
+# unpack MODEL: unpacks it for the trainings that start from it, which run in parallel
 unpack() {
     ./sv.sh --stage 2 --stop_stage 2 --expdir "${dir}" --asr_model "$1" --ngpu 0 \
         --train_set "fold${fold}_train" --valid_set "fold${fold}_valid" --test_sets "fold${fold}_test"
@@ -71,9 +71,9 @@ if [ "${kind}" != untrained ]; then
     models+=("${dir}/asr/asr.zip")
     pretrain
     if "${half}"; then
-        # keep_nbest_models of the configuration is as large as max_epoch, so that this one is there
+        # exists because keep_nbest_models of the configuration is as large as max_epoch
         config=${dir}/asr/train/config.yaml
-        epochs=$(sed -n 's/^max_epoch: //p' "${config}")
+        epochs=$(python3 scripts/read_config.py get "${config}" max_epoch)
         weights=${dir}/asr/train/$(((epochs + 1) / 2))epoch.pth
         require_file "${weights}" "keep_nbest_models of ${asr_config} must keep all epochs"
         models+=("${dir}/asr_half/asr.zip")

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# How well each block of a fold's ASR encoder tells test characters apart without any training, and
-# the same of that encoder half-trained and untrained: sv_layer_probe's reports in
-# <expdir>/foldF/probe/{asr,asr_half,asr_random}. local/plot_probes.py draws all folds.
+# Verification accuracy of each block of a fold's ASR encoder without speaker training, and of the
+# half-trained and untrained encoder: reports of sv_layer_probe in
+# <expdir>/foldF/probe/{asr,asr_half,asr_random}. local/plot_probes.py plots all folds.
 set -e
 set -u
 set -o pipefail
@@ -9,14 +9,14 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fold=1              # 1, 2 or 3
-asr=                # The ASR model (<expdir>/foldF/asr/asr.zip).
-half=true           # Whether to probe the half-trained one, too.
-asr_half=           # The half-trained one (<expdir>/foldF/asr_half/asr.zip).
-asr_random=         # The untrained one (<expdir>/foldF/asr_random/seed0.zip).
+fold=1              # 1, 2 or 3.
+asr=                # Trained model (default: <expdir>/foldF/asr/asr.zip).
+half=true           # Probe the half-trained model, too.
+asr_half=           # Half-trained model (default: <expdir>/foldF/asr_half/asr.zip).
+asr_random=         # Untrained model (default: <expdir>/foldF/asr_random/seed0.zip).
 expdir=exp          # Directory of experiments.
 dumpdir=dump        # Directory of formatted data.
-bootstrap_samples=0 # Resamplings of speakers for each fold's own intervals; 0: none.
+bootstrap_samples=0 # Bootstrap samples for confidence intervals per fold; 0: none.
 # END OPTIONS
 
 help_message="Usage: $0 --fold F [options]
@@ -25,7 +25,7 @@ $(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+[ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 . ./path.sh
 . ./cmd.sh
 
@@ -48,7 +48,7 @@ done
 log "Block probes of fold ${fold}: ${dir}/probe"
 for kind in "${kinds[@]}"; do
     to=${dir}/probe/${kind}
-    # the training characters' statistics standardise those of the test characters
+    # embeddings are standardised with statistics of the training characters
     once "${to}/layer_probe.json" "${!kind}" "${test_set}"/{wav.scp,trials,utt2spk} \
         "${train_set}/wav.scp" "${bootstrap_samples}" -- \
         run_job "${decode_cmd}" "${to}.log" python3 -m espnet2_sv.bin.sv_layer_probe \

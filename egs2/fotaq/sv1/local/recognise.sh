@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Recognition with a fold's ASR model alone and with a speaker adaptor beside it, which must not
-# change it. Character and word error rates of training characters' clips (asr_test_seen) and of
-# test characters' (asr_test_unseen), in <expdir>/foldF/recognition/recognition.json:
-#   greedy   the best token of each frame, on both sets
-#   beam     ESPnet's beam search with the ASR model's decoder, which takes long
+# Recognition by a fold's ASR model with and without a speaker adaptor, which must not change it.
+# Writes character and word error rates on clips of training characters (asr_test_seen) and of test
+# characters (asr_test_unseen) to <expdir>/foldF/recognition/recognition.json:
+#   greedy   best token of each frame, on both sets
+#   beam     ESPnet's beam search with the decoder of the ASR model; slow
 set -e
 set -u
 set -o pipefail
@@ -12,14 +12,14 @@ set -o pipefail
 . scripts/train_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fold=1                   # 1, 2 or 3
-model=                   # Folder of the adaptor's training (<expdir>/foldF/sv_adaptor_seed0).
-asr=                     # The ASR model that it reads (<expdir>/foldF/asr/asr.zip).
+fold=1                   # 1, 2 or 3.
+model=                   # Folder of the adaptor (default: <expdir>/foldF/sv_adaptor_seed0).
+asr=                     # Its ASR model (default: <expdir>/foldF/asr/asr.zip).
 expdir=exp               # Directory of experiments.
-clips=400                # Of each set, at most: some of all characters.
-beam_sets=asr_test_seen  # Sets for beam search.
-beam_size=3              # Width of beam search.
-ctc_weight=0.5           # Share of CTC in its scores.
+clips=400                # Clips per set, at most; from all characters.
+beam_sets=asr_test_seen  # Sets decoded with beam search.
+beam_size=3              # Beam size.
+ctc_weight=0.5           # Weight of CTC scores in beam search.
 # END OPTIONS
 
 help_message="Usage: $0 --fold F --model SV_EXP [options]
@@ -28,7 +28,7 @@ $(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+[ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 . ./path.sh
 . ./cmd.sh
 
@@ -40,19 +40,16 @@ weights=$(trained_weights "${model}")
 dir=${expdir}/fold${fold}/recognition
 beam=(--beam_size "${beam_size}" --ctc_weight "${ctc_weight}" --maxlenratio 1.0)
 
-# choose_clips SET: the set's wav.scp and text, or as many lines as are wanted from all over it
+# choose_clips SET: writes wav.scp and text of ${clips} clips, spread evenly over the set
 choose_clips() {
     local from=data/fold${fold}_$1 to=${dir}/$1 name
-    mkdir -p "${to}"
     awk -v most="${clips}" -v all="$(wc -l < "${from}/wav.scp")" \
         'all <= most || int(NR * most / all) > int((NR - 1) * most / all)' \
         "${from}/wav.scp" > "${to}/wav.scp"
-    awk 'NR == FNR { chosen[$1]; next } $1 in chosen' "${to}/wav.scp" "${from}/text" \
-        > "${to}/text.part"
-    mv "${to}/text.part" "${to}/text"
+    awk 'NR == FNR { chosen[$1]; next } $1 in chosen' "${to}/wav.scp" "${from}/text" > "${to}/text"
 }
 
-# alone_greedy SET, alone_beam SET, joint SET DECODE OPTION...: a text each
+# alone_greedy SET, alone_beam SET, joint SET DECODE OPTION...: write a text each
 alone_greedy() {
     run_job "${decode_cmd}" "${dir}/$1/greedy/alone.log" python3 local/greedy_asr.py \
         --asr "${dir}/asr" --wav_scp "${dir}/$1/wav.scp" --output "${dir}/$1/greedy/alone/text"
@@ -67,7 +64,7 @@ alone_beam() {
     mv "${dir}/$1/beam/alone/1best_recog/text" "${dir}/$1/beam/alone/text"
 }
 
-joint() { # batches of one clip, as on the other side: sums are then rounded alike
+joint() { # batches of one clip, like the other side: rounding is then the same
     run_job "${decode_cmd}" "${dir}/$1/$2/joint.log" python3 -m espnet2_sv.bin.sv_joint \
         --model "${model}" --asr "${dir}/asr" --decode "$2" "${@:3}" --batch_seconds 0.01 \
         --wav_scp "${dir}/$1/wav.scp" --output_dir "${dir}/$1/$2/joint"
@@ -80,7 +77,8 @@ once "${dir}/asr" "${asr}" -- \
 compared=()
 for dset in asr_test_seen asr_test_unseen; do
     require_file "data/fold${fold}_${dset}/text" "local/data.sh makes it"
-    choose_clips "${dset}"
+    once "${dir}/${dset}/text" "${clips}" "data/fold${fold}_${dset}"/{wav.scp,text} -- \
+        choose_clips "${dset}"
     for decode in greedy beam; do
         [ "${decode}" = greedy ] || [[ " ${beam_sets} " == *" ${dset} "* ]] || continue
         options=()

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Resemblyzer's pretrained encoder on a fold's trials: a system to compare with, which has been
-# trained on thousands of speakers. It comes from PyPI and is put into downloads/, not into the
-# Python environment. What it makes is laid out like a speaker model's folder inference/:
+# Scores the trials of a fold with Resemblyzer's pretrained encoder, a baseline trained on thousands
+# of speakers. It is installed from PyPI into downloads/, not into the Python environment. The output
+# has the layout of a speaker model's folder inference/:
 #   <expdir>/foldF/resemblyzer/{foldF_test,foldF_test4}/{cosine,asnorm}/scores, system.json
 set -e
 set -u
@@ -11,12 +11,12 @@ set -o pipefail
 . scripts/score_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fold=1          # 1, 2 or 3
+fold=1          # 1, 2 or 3.
 expdir=exp      # Directory of experiments.
 dumpdir=dump    # Directory of formatted data.
-score_norm=true # Whether to do AS-norm, too.
-top_n=200       # Size of AS-norm's cohort: the most similar training utterances.
-optional=false  # Where PyPI gives no Resemblyzer, say so and end as if all were well.
+score_norm=true # Normalise scores, too (AS-norm).
+top_n=200       # Cohort size: the most similar training utterances.
+optional=false  # If Resemblyzer cannot be installed, warn and exit successfully.
 # END OPTIONS
 
 help_message="Usage: $0 --fold F [options]
@@ -25,26 +25,25 @@ $(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
+[ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 . ./path.sh
 . ./cmd.sh
 
-# The names by which the functions of scripts/score_functions.sh know them
+# Variables used by scripts/score_functions.sh
 python=python3
 data_feats=${dumpdir}/raw
 inference_dir=${expdir}/fold${fold}/resemblyzer
 cohort_set=fold${fold}_train
 test_sets="fold${fold}_test fold${fold}_test4"
-score_norm_args="--cohort_by utterance" # 14 training voices would be no cohort
+score_norm_args="--cohort_by utterance" # there are only 14 training voices
 
-# Without their dependencies: those that are used, librosa and scipy, are here; and in place of
-# webrtcvad, which has to be compiled, the same module already compiled.
+# Installed without dependencies: librosa and scipy are here already, and the wheels replace webrtcvad,
+# which would have to be compiled.
 packages="resemblyzer==0.1.4 webrtcvad-wheels==2.0.14.post1"
 installed="${packages} for $(python3 -V)"
 site=downloads/resemblyzer/$(echo "${installed}" | tr ' =' '_')
 
-# install: gets the packages, as may another fold's call at the same time; says what to do where
-# it cannot
+# install: installs the packages; other folds may do so at the same time
 install() {
     local part=downloads/resemblyzer/.part.$$ reason
     require_writable downloads/resemblyzer "the recipe's folder"
@@ -53,16 +52,21 @@ install() {
         > "${part}.log" 2>&1; then
         reason="pip cannot install ${packages} ($(tail -n 1 "${part}.log"))"
         rm -rf "${part}" "${part}.log"
-        "${optional}" || die "${reason}; check the network, or go on without: --optional true"
-        log "Warning: ${reason}; there will be no row for Resemblyzer"
+        "${optional}" || die "${reason}; check the network, or skip it with --optional true"
+        log "Warning: ${reason}; the results will not include Resemblyzer"
         exit 0
     fi
-    mv -T "${part}" "${site}" 2> /dev/null || true # fails where another call was quicker
+    mv -T "${part}" "${site}" 2> /dev/null || true # fails if another fold was faster
     rm -rf "${part}" "${part}.log"
-    require_file "${site}/resemblyzer/pretrained.pt" "Resemblyzer's weights belong there"
+    require_file "${site}/resemblyzer/pretrained.pt" "it holds Resemblyzer's weights; delete ${site} and try again"
 }
 
-# embed NAME WAV_SCP ARGUMENT...: embeddings in ${inference_dir}/NAME
+# list_utterances: writes the wav.scp of all test sets
+list_utterances() {
+    union_of_wav_scp "${sources[@]:0:2}" > "${inference_dir}/trials/wav.scp"
+}
+
+# embed NAME WAV_SCP ARGUMENT...: writes embeddings to ${inference_dir}/NAME
 embed() {
     local dir=${inference_dir}/$1
     run_job "${decode_cmd}" "${dir}/embed.log" \
@@ -78,8 +82,7 @@ done
 [ -d "${site}" ] || install
 
 log "Resemblyzer on fold ${fold}: ${inference_dir}"
-mkdir -p "${inference_dir}/trials"
-union_of_wav_scp "${sources[@]:0:2}" > "${inference_dir}/trials/wav.scp"
+once "${inference_dir}/trials/wav.scp" "${sources[@]:0:2}" -- list_utterances
 once "${inference_dir}/trials/xvector.scp" "${installed}" "${inference_dir}/trials/wav.scp" \
     local/embed_resemblyzer.py -- \
     embed trials "${inference_dir}/trials/wav.scp" --system "${inference_dir}/system.json"

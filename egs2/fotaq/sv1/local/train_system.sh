@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains and scores one speaker network of conf/systems.yaml in one fold, by the stages of sv.sh.
+# Trains and scores one speaker network of conf/systems.yaml in one fold with sv.sh.
 #
 #   local/train_system.sh [--expdir D] FOLD SEED NAME TASK CONFIG ASR [ARGUMENT]...
 set -e
@@ -8,14 +8,20 @@ set -o pipefail
 
 . scripts/stage_functions.sh
 
-expdir=exp
-asr_model=  # what ASR "given" means
-norm_seed=  # AS-norm takes as long as half a short training: only of this seed
-stage=2
-stop_stage=7
+# BEGIN OPTIONS (--help prints what is between these marks)
+expdir=exp   # Directory of experiments.
+asr_model=   # The ASR model if ASR is "given".
+norm_seed=   # Normalise scores (AS-norm) of this seed only; takes half as long as a training.
+stage=2      # First stage of sv.sh.
+stop_stage=7 # Last stage of sv.sh.
+# END OPTIONS
+
+help_message="Usage: $0 [options] FOLD SEED NAME TASK CONFIG ASR [ARGUMENT]...
+
+$(describe_options "$0")"
 
 . utils/parse_options.sh
-[ $# -ge 6 ] || die "give fold, seed, name, task, configuration and kind of ASR model"
+[ $# -ge 6 ] || die "give FOLD SEED NAME TASK CONFIG ASR (see --help)"
 fold=$1 seed=$2 name=$3 task=$4 config=$5 asr=$6
 shift 6
 
@@ -42,7 +48,7 @@ start=${SECONDS}
     --score_norm "${norm}" --top_n 200 --score_norm_args "--cohort_by utterance" \
     --results_layout "" > "${log}" 2>&1 || {
     tail -n 2 "${log}" 1>&2
-    echo "train_system.sh: error: fold ${fold}, ${name}, seed ${seed} failed; its log is ${log}" 1>&2
-    exit 255 # xargs then starts no other
+    echo "train_system.sh: error: fold ${fold}, ${name}, seed ${seed} failed; log: ${log}" 1>&2
+    exit 255 # xargs then stops starting jobs
 }
 echo "$(date '+%Y-%m-%dT%H:%M:%S') fold ${fold}, seed ${seed}: ${name} ($((SECONDS - start)) s)"

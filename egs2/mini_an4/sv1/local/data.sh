@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes data/ from the AN4 speech inside the installed espnet: the sets train, valid and test of
+# Makes data/ from the AN4 speech in the installed espnet package: train, valid and test with
 # segments of 0.7 s, noise.scp and rirs.scp for augmentation, asr_train for the ASR model.
 set -e
 set -u
@@ -7,11 +7,17 @@ set -o pipefail
 
 . scripts/stage_functions.sh
 
-an4_tar= # downloads.tar.gz of ESPnet's mini_an4 (default: the installed one)
+# BEGIN OPTIONS (--help prints what is between these marks)
+an4_tar= # downloads.tar.gz of ESPnet's mini_an4 (default: the installed one).
+# END OPTIONS
+
+help_message="Usage: $0 [options]
+
+$(describe_options "$0")"
 
 log "$0 $*"
 . utils/parse_options.sh
-[ $# -eq 0 ] || die "no positional arguments are understood: $1"
+[ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 . ./path.sh
 
 if [ -z "${an4_tar}" ]; then
@@ -20,7 +26,7 @@ from importlib.util import find_spec
 print(find_spec("egs3").submodule_search_locations[0])' 2> /dev/null || true)
     an4_tar+=/mini_an4/esp2_asr/downloads.tar.gz
 fi
-require_file "${an4_tar}" "it comes with espnet; or name another with --local_data_opts '--an4_tar F'"
+require_file "${an4_tar}" "it is part of espnet; or give one with --local_data_opts '--an4_tar F'"
 require_writable downloads "the recipe's folder"
 require_writable data "the recipe's folder"
 
