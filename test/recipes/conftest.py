@@ -1,6 +1,6 @@
-"""Recipes run in a copy of the project, so that they neither need nor touch anyone's exp/.
+"""Recipes run in a copy of the project, so that they neither use nor change its exp/.
 
-No limit here is one of speed: what hangs is ended by the limit of the test.
+No test depends on the speed of the machine; pytest's timeout ends tests that hang.
 """
 
 import os
@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-MADE = ("data", "dump", "exp", "downloads")  # by recipes
+GENERATED = ("data", "dump", "exp", "downloads")  # folders that recipes create
 NOT_COPIED = shutil.ignore_patterns(
     ".*_cache", "__pycache__", "venv", "*.egg-info", ".git", ".hypothesis"
 )
@@ -27,7 +28,7 @@ class Recipe:
         self.env = os.environ | {"HOME": str(folder / "home")}
 
     def run(self, *command: str, **env: str) -> subprocess.CompletedProcess:
-        """Run to the end, with further variables; what it prints is in ``stdout``."""
+        """Run a command with further variables; ``stdout`` is all that it prints."""
         return subprocess.run(
             command,
             cwd=self.folder,
@@ -39,8 +40,8 @@ class Recipe:
             check=False,
         )
 
-    def kill_when(self, there: str, *command: str) -> None:
-        """Start a command and kill all its processes once a file or folder is there."""
+    def kill_when(self, path: str, *command: str) -> None:
+        """Start a command and kill all its processes once a file or folder exists."""
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -50,20 +51,42 @@ class Recipe:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        while not any(self.folder.glob(there)):
-            assert process.poll() is None, f"ended before {there} was there"
+        while not any(self.folder.glob(path)):
+            assert process.poll() is None, f"ended before {path} existed"
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def run_with_kills(self, paths: list[str], *command: str) -> str:
+        """Kill a command when each of the paths exists, then run it to the end.
+
+        Returns:
+            What the last run prints; it must succeed.
+        """
+        for path in paths:
+            self.kill_when(path, *command)
+        done = self.run(*command)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def update_config(self, name: str, changes: dict) -> None:
+        """Change settings of a YAML file; mappings are merged one level deep."""
+        config = self.folder / name
+        settings = yaml.safe_load(config.read_text())
+        for key, value in changes.items():
+            if isinstance(value, dict):
+                value = settings.get(key, {}) | value
+            settings[key] = value
+        config.write_text(yaml.safe_dump(settings))
+
     def read(self, name: str) -> str:
-        """The text of a file in the recipe's folder."""
+        """Return the text of a file in the recipe's folder."""
         return (self.folder / name).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def copied_recipe(tmp_path_factory):
-    """Return a function from a recipe's name to the recipe in a fresh copy of the project."""
+    """Return a function that puts a named recipe into a fresh copy of the project."""
 
     def copy(name: str) -> Recipe:
         project = tmp_path_factory.mktemp("project") / "espnet2_sv"
@@ -78,5 +101,5 @@ def copied_recipe(tmp_path_factory):
 def _ignored(folder: str, names: list[str]) -> set[str]:
     in_recipe = Path(folder).relative_to(ROOT).parts[:1] == ("egs2",)
     return NOT_COPIED(folder, names) | (
-        {n for n in names if n in MADE} if in_recipe else set()
+        {n for n in names if n in GENERATED} if in_recipe else set()
     )

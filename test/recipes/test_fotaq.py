@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
@@ -66,10 +65,8 @@ def queen(queen_archive, tmp_path_factory):
 def recipe(copied_recipe):
     """A fresh copy of the recipe, with a narrow network; its apt-get is not connected."""
     recipe = copied_recipe("fotaq/sv1")
-    config = recipe.folder / "conf/train_asr.yaml"
-    settings = yaml.safe_load(config.read_text())
-    settings["encoder_conf"] |= {"output_size": 32, "linear_units": 64}
-    config.write_text(yaml.safe_dump(settings))
+    small = {"output_size": 32, "linear_units": 64}
+    recipe.update_config("conf/train_asr.yaml", {"encoder_conf": small})
     set_apt_get(recipe, "echo 'E: Unable to fetch' 1>&2; exit 100")
     return recipe
 
@@ -164,14 +161,8 @@ def test_data_of_all_folds_are_made_checked_and_not_made_again(recipe, queen):
 def test_the_package_is_fetched_once_and_a_kill_is_made_good(recipe, package, queen):
     set_apt_get(recipe, f'echo "$@" >> "$HOME/calls"; cp {package} .')
     call = ("local/data.sh", *SMALL.split())
-    for moment in (
-        "downloads/*.deb",
-        "data/clips/BOB/*.flac",
-        "data/fold2_train/wav.scp",
-    ):
-        recipe.kill_when(moment, *call)
-    done = recipe.run(*call)
-    assert done.returncode == 0, done.stdout
+    moments = ["downloads/*.deb", "data/clips/BOB/*.flac", "data/fold2_train/wav.scp"]
+    recipe.run_with_kills(moments, *call)
     assert recipe.read("home/calls") == f"download {PACKAGE}\n"
     assert (recipe.folder / "downloads/queen.1c").read_bytes() == queen.read_bytes()
     assert {p.name for p in (recipe.folder / "downloads").iterdir()} == {
@@ -221,11 +212,10 @@ def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(
 ):
     (recipe.folder / "few.yaml").write_text(FEW)
     call = ("./run.sh", *SHORT, "--local_data_opts", f"{SMALL} --fotaq {queen}")
-    recipe.kill_when("exp/fold1/sv_fast_seed0/checkpoint.pth", *call)
-    done = recipe.run(*call)
-    assert done.returncode == 0, done.stdout
+    moments = ["exp/fold1/sv_fast_seed0/checkpoint.pth"]
+    printed = recipe.run_with_kills(moments, *call)
     told = re.search(
-        "transfer is (slow|fast) .validation: slow (.*) %, fast (.*) %", done.stdout
+        "transfer is (slow|fast) .validation: slow (.*) %, fast (.*) %", printed
     )
     chosen = os.readlink(recipe.folder / "exp/fold1/sv_transfer_seed0")
     assert chosen == f"sv_{told[1]}_seed0"

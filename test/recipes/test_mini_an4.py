@@ -1,4 +1,4 @@
-"""The embedded default recipe, from one command to RESULTS.md and a packed model."""
+"""The default recipe, from one command to RESULTS.md and a packed model."""
 
 import argparse
 import json
@@ -46,7 +46,7 @@ def finished(copied_recipe):
     return recipe
 
 
-def test_all_variants_are_in_the_results(finished):
+def test_all_tasks_are_in_the_results(finished):
     results = finished.read("exp/RESULTS.md")
     for task in TASKS:
         for kind in ("cosine", "asnorm"):
@@ -93,9 +93,7 @@ def test_packed_model_gives_the_recipe_s_embedding_elsewhere(finished, tmp_path)
     )
 
 
-def test_a_student_comes_to_say_what_the_teacher_says_of_held_out_clips(
-    finished, monkeypatch
-):
+def test_a_student_approaches_its_teacher_on_held_out_clips(finished, monkeypatch):
     keep_all = ("--sv_args", f"--keep_nbest_models {EPOCHS}")
     only_training = ("--stage", "4", "--stop_stage", "4")
     done = finished.run(
@@ -107,8 +105,8 @@ def test_a_student_comes_to_say_what_the_teacher_says_of_held_out_clips(
     model = SVDistillTask.build_model(
         argparse.Namespace(**config | {"resume": False})
     ).eval()
-    # Segments of training speakers that only the teacher has heard; speakers that
-    # neither has.
+    # valid: segments of training speakers that the teacher was trained on, but not the
+    # student; test: speakers that neither was trained on
     for name in ("valid", "test"):
         first, last = (
             _divergence(
@@ -121,15 +119,15 @@ def test_a_student_comes_to_say_what_the_teacher_says_of_held_out_clips(
 
 
 def test_second_call_starts_no_job(finished):
-    before = _times(finished)  # those of logs, too, which every job writes
+    before = _times(finished)  # includes logs, which every job writes
     again = finished.run("./run.sh")
     assert again.returncode == 0, again.stdout
     assert _times(finished) == before
 
 
-def test_it_ends_with_what_a_newcomer_does_next(finished):
-    told = finished.run("./run.sh").stdout
-    end = told[told.index("Speaker models") :].splitlines()
+def test_it_ends_with_a_command_to_try(finished):
+    printed = finished.run("./run.sh").stdout
+    end = printed[printed.index("Speaker models") :].splitlines()
     models = [f"exp/sv_{task}/sv_{task}.zip" for task in TASKS]
     assert [line.strip() for line in end[1:5]] == models
     answer = json.loads(next(line for line in end if line.strip().startswith("{")))
@@ -140,7 +138,7 @@ def test_it_ends_with_what_a_newcomer_does_next(finished):
     command = command.replace("A.wav", end[6].strip()).replace("B.wav", end[7].strip())
     again = finished.run("bash", "-c", f"{folder}\n{command} 2> /dev/null")
     assert json.loads(again.stdout) == answer
-    assert "mean nothing" in told
+    assert "mean nothing" in printed
 
 
 def test_large_margin_fine_tuning_has_its_own_results(finished):
@@ -178,7 +176,7 @@ def test_training_with_other_settings_is_not_mixed_into_a_trained_model(finished
         (["--skip_upload_hf", "false", "--stage", "10"], "--hf_repo"),
     ],
 )
-def test_mistakes_are_told_in_one_line(finished, options, message):
+def test_mistakes_are_one_line(finished, options, message):
     (finished.folder / "data/corrupt.zip").write_bytes(b"PK not a zip")
     wrong = finished.folder / "data/wrong"
     if not wrong.exists():
@@ -188,11 +186,11 @@ def test_mistakes_are_told_in_one_line(finished, options, message):
     refused = finished.run(*TRANSFER, *options)
     assert refused.returncode == 1, refused.stdout
     assert "Traceback" not in refused.stdout
-    assert any(message in line for line in _told(refused)), refused.stdout
+    assert any(message in line for line in _messages(refused)), refused.stdout
 
 
 def _divergence(model, weights: str, wav_scp: str) -> dict[str, float]:
-    """KL(teacher || student) per frame of whole recordings, and the share of frames that agree."""
+    """KL(teacher || student) per frame, in nats, and the fraction of frames that agree."""
     model.load_state_dict(torch.load(weights, weights_only=True))
     sums = []
     with open(wav_scp) as recordings, torch.no_grad():
@@ -208,15 +206,15 @@ def _divergence(model, weights: str, wav_scp: str) -> dict[str, float]:
     return {"kl": loss / weight, "agreement": agreeing / frames}
 
 
-def _told(process) -> list[str]:
-    """What a command says, less the line that repeats its arguments."""
+def _messages(process) -> list[str]:
+    """The lines that a command prints, except the one that repeats its arguments."""
     return [
         line for line in process.stdout.splitlines() if "./sv.sh --sv_task" not in line
     ]
 
 
 def _times(recipe) -> dict[str, float]:
-    """When the results were written."""
+    """The modification times of the results."""
     patterns = (
         "data/**/*",
         "dump/**/*",

@@ -1,10 +1,9 @@
-"""mini_an4 run twice at a time, by plain processes, and after kills: the same comes out."""
+"""mini_an4 run twice at the same time, without preloading, and after kills: same results."""
 
 import concurrent.futures
 import zipfile
 
 import pytest
-import yaml
 
 pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
@@ -13,18 +12,18 @@ TRANSFER = ("env", "tasks=transfer", "./run.sh")
 
 @pytest.fixture(scope="module")
 def twice(copied_recipe):
-    """The recipe after two runs of two ways at a time, with an ASR model of six steps."""
+    """The recipe after two concurrent runs of two tasks, with an ASR model of six steps."""
     recipe = copied_recipe("mini_an4/sv1")
     _shorten_asr_training(recipe)
     call = ("env", "tasks=transfer scratch", "./run.sh")
     with concurrent.futures.ThreadPoolExecutor() as pool:
         runs = [pool.submit(recipe.run, *call) for _ in range(2)]
-    recipe.told = [run.result() for run in runs]
+    recipe.runs = [run.result() for run in runs]
     return recipe
 
 
-def test_two_runs_at_a_time_in_one_folder_leave_one_whole_result(twice):
-    for run in twice.told:
+def test_two_concurrent_runs_in_one_folder_leave_one_complete_result(twice):
+    for run in twice.runs:
         assert run.returncode == 0, run.stdout
     page = twice.read("exp/RESULTS.md")
     for task in ("transfer", "scratch"):
@@ -37,7 +36,7 @@ def test_two_runs_at_a_time_in_one_folder_leave_one_whole_result(twice):
     assert not left
 
 
-def test_a_whole_run_by_plain_processes_gives_the_same(copied_recipe, twice):
+def test_a_run_without_preloading_gives_the_same(copied_recipe, twice):
     recipe = copied_recipe("mini_an4/sv1")
     _shorten_asr_training(recipe)
     done = recipe.run(*TRANSFER, preload="false", PLAIN_PYTHON="1")
@@ -64,10 +63,7 @@ def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(
         f"{sv}/inference/test/metrics.log",  # 8: metrics
         f"{sv}/pack.log",  # 9: packing
     ]
-    for moment in moments:
-        recipe.kill_when(moment, *TRANSFER)
-    done = recipe.run(*TRANSFER)
-    assert done.returncode == 0, done.stdout
+    recipe.run_with_kills(moments, *TRANSFER)
     assert "resumed" in recipe.read(f"{sv}/train.log")
     assert "sv_transfer/test/cosine" in recipe.read("exp/RESULTS.md")
     assert zipfile.ZipFile(recipe.folder / sv / "sv_transfer.zip").testzip() is None
@@ -77,14 +73,12 @@ def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(
 
 
 def _shorten_asr_training(recipe) -> None:
-    """Where the ASR model need not have learned anything."""
-    config = recipe.folder / "conf/train_asr.yaml"
     short = {"max_epoch": 2, "num_iters_per_epoch": 3}
-    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | short))
+    recipe.update_config("conf/train_asr.yaml", short)
 
 
 def _scores(recipe, task: str) -> dict[str, float]:
-    """The scores of the test set, which all stages before have a part in."""
+    """The scores of the test set, which depend on all earlier stages."""
     lines = recipe.read(
         f"exp/sv_{task}/inference/test/asnorm_calibrated/scores"
     ).splitlines()

@@ -1,4 +1,4 @@
-"""The VoxCeleb recipe on generated trees of the official layouts; its configs, made small."""
+"""The VoxCeleb recipe on generated corpora in the official layouts, with small networks."""
 
 import json
 import zipfile
@@ -39,14 +39,14 @@ LMFT = ("--lmft_config", "conf/train_sv_lmft.yaml", "--lmft_args", LMFT_SHORT)
 
 @pytest.fixture(scope="module")
 def archives(voxceleb_tree, tmp_path_factory):
-    """The corpora as they are handed out: m4a in parts of an archive, and so on."""
+    """The corpora as distributed: m4a in parts of an archive, and so on."""
     root = tmp_path_factory.mktemp("corpora") / "t"
     return voxceleb_tree.make_tree(root, SPEAKERS, archives=True, trials=120)
 
 
 @pytest.fixture(scope="module")
 def voxceleb(copied_recipe):
-    """Return a function from a tree to a copy of the recipe that finds it."""
+    """Return a function that copies the recipe and sets the locations of a tree."""
 
     def copy(tree):
         recipe = copied_recipe("voxceleb/sv1")
@@ -64,7 +64,7 @@ def voxceleb(copied_recipe):
 def command(
     recipe, task: str, asr, *options: str, sets=("voxceleb1_o",)
 ) -> tuple[str, ...]:
-    """The call of run.sh for one way of training, small."""
+    """The call of run.sh that trains a small network with one task."""
     name = CONFIG.get(task, task)
     call = ("./run.sh", "--sv_task", task, "--sv_config", f"conf/train_sv_{name}.yaml")
     call += ("--sv_tag", name, "--sv_args", SMALL[task], "--test_sets", " ".join(sets))
@@ -82,7 +82,7 @@ def command(
 
 @pytest.fixture(scope="module")
 def finished(voxceleb, archives, zoo):
-    """The recipe after an uninterrupted run of each way; the tests add to it."""
+    """The recipe after an uninterrupted run of each task; tests add to it."""
     recipe = voxceleb(archives)
     asr = zoo.asr("ctc")
     calls = [command(recipe, "transfer", asr, *LMFT), command(recipe, "adaptor", asr)]
@@ -97,7 +97,7 @@ def finished(voxceleb, archives, zoo):
 
 
 def rows(page: str) -> dict[str, list[list[str]]]:
-    """Cells of RESULTS.md's rows by their first; a row is in one table or in both."""
+    """Cells of RESULTS.md by the first in the row; a row is in one or both tables."""
     found: dict[str, list[list[str]]] = {}
     for line in page.splitlines():
         if line.startswith("| "):
@@ -106,12 +106,12 @@ def rows(page: str) -> dict[str, list[list[str]]]:
     return found
 
 
-def test_every_way_fills_its_cells_and_is_packed(finished):
+def test_every_task_fills_its_cells_and_is_packed(finished):
     found = rows(finished.read("exp/RESULTS.md"))
     cosine, tuned = found["transfer, 18 x 512"]
-    assert not any(cosine[:11])  # that is the row of a run without fine-tuning
+    assert not any(cosine[:11])  # the row of a run without fine-tuning
     assert all(tuned[:3])
-    assert not any(tuned[3:9])  # O only was asked for
+    assert not any(tuned[3:9])  # only O was requested
     assert tuned[11].startswith("0.43 / 0.66 / 1.35")
     for system, sets in (
         ("adaptor, 18 x 512", 1),
@@ -158,10 +158,7 @@ def test_a_run_that_is_killed_in_every_stage_ends_with_the_same_result(
         f"{tuned}/inference/voxceleb1_o/metrics.log",  # 8: metrics
         f"{tuned}/pack.log",  # 9: packing
     ]
-    for moment in moments:
-        recipe.kill_when(moment, *call)
-    done = recipe.run(*call)
-    assert done.returncode == 0, done.stdout
+    recipe.run_with_kills(moments, *call)
     assert "resumed" in recipe.read(f"{before}/train.log")
     assert (
         zipfile.ZipFile(recipe.folder / tuned / "sv_transfer_lmft.zip").testzip()
@@ -186,7 +183,7 @@ def scores(path: Path) -> dict[tuple[str, str], float]:
     return {(enroll, test): float(score) for enroll, test, score in lines}
 
 
-def test_what_is_wrong_with_a_tree_is_named(voxceleb_tree, voxceleb, tmp_path, zoo):
+def test_problems_of_a_corpus_are_named(voxceleb_tree, voxceleb, tmp_path, zoo):
     tree = voxceleb_tree.make_tree(tmp_path / "t", 30, damage=True, trials=40)
     bad = {kind: utterance for utterance, kind in tree.bad.items()}
     recipe = voxceleb(tree)
