@@ -17,7 +17,7 @@ from espnet2_sv.train.options import check_schedules
 CONF = Path(__file__).parents[2] / "egs2" / "voxceleb" / "sv1" / "conf"
 # train_sv_distill_ecapa.yaml
 NAME = re.compile(r"train_sv_(?P<task>[a-z]+)\w*\.yaml")
-SIZE = re.compile(r"(?P<count>[\d,]+) parameters in use")
+SIZE = re.compile(r"(?P<count>[\d,]+) parameters")
 CONFIGS = sorted(CONF.glob("train_sv_*.yaml"))
 BUILT = [
     path
