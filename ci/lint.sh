@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/activate_python.sh
 
-ours() { # finds files of the project by name, excluding those created by recipes and set-up
+ours() { # finds files by name, except those created by recipes and set-up
     find . \( -path './.git' -o -path './tools/venv*' -o -path './egs2/*/*/downloads' \
         -o -path './egs2/*/*/data' -o -path './egs2/*/*/dump' -o -path './egs2/*/*/exp' \) \
         -prune -o -type f \( "$@" \) -print0

@@ -4,8 +4,8 @@
 . tools/activate_python.sh
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
-# run_pytest ARGUMENT...: runs pytest on all cores, at most 8. Its processes are forked from one that
-# has already imported torch and ESPnet.
+# run_pytest ARGUMENT...: runs pytest on all cores, at most 8. Its processes are forked
+# from one that has already imported torch and ESPnet.
 run_pytest() {
     local jobs
     jobs=$(getconf _NPROCESSORS_ONLN)

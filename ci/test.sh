@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all checks: lint, shell tests, Python unit tests, whole recipes. Stops at the first part that
-# fails; ends with the duration of each part and the slowest tests.
+# Runs all checks: lint, shell tests, Python unit tests, whole recipes. Stops at the
+# first part that fails; ends with the duration of each part and the slowest tests.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

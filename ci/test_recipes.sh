@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs whole recipes in copies of the project, which takes minutes. Arguments go to pytest.
+# Runs whole recipes in copies of the project; slow. Arguments go to pytest.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/pytest.sh

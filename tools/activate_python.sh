@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Source this to activate a Python environment with espnet2_sv.
 #
-# It is the first of: (1) the active environment, if it has espnet2 and espnet2_sv; (2) the
-# environment of the ESPnet checkout that contains this project, or of ${MAIN_ROOT}; (3) tools/venv,
-# created on first use. The copy of espnet2_sv next to tools/ takes precedence over an installed one.
+# It is the first of: (1) the active environment, if it has espnet2 and espnet2_sv; (2)
+# the environment of the ESPnet checkout that contains this project, or of ${MAIN_ROOT};
+# (3) tools/venv, created on first use. The copy of espnet2_sv next to tools/ takes
+# precedence over an installed one.
 
 _sv_root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 
-# Whether the program $1 is a Python >= 3.12 with the packages $2..., not counting the working
-# directory (-P). Does not import them, so this takes less than 0.1 s.
+# Whether the program $1 is a Python >= 3.12 with the packages $2..., not counting the
+# working directory (-P). Does not import them, so this takes less than 0.1 s.
 _sv_finds() {
     "$1" -P -c '
 import sys
@@ -59,7 +60,7 @@ _sv_state() { # prints what an activation depends on
 _sv_activate() {
     local active
     active=$(command -v python3 || true)
-    [ "${ESPNET2_SV_ACTIVATED:-}" != "$(_sv_state)" ] || return 0 # already active in the calling script
+    [ "${ESPNET2_SV_ACTIVATED:-}" != "$(_sv_state)" ] || return 0 # already active
     ESPNET_ROOT=$(_sv_espnet_root)
     export ESPNET_ROOT
     if [ "${active}" != "${_sv_root}/tools/venv/bin/python3" ] \

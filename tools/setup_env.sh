@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Creates the Python environment of the project, tools/venv, with the tested package versions.
+# Creates the Python environment of the project, tools/venv, with the tested package
+# versions.
 #
 #   tools/setup_env.sh [--python PROGRAM]
 #

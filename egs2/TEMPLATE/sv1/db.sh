@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Locations of corpora on this machine; sourced by local/data.sh. Variables set in the environment
-# take precedence. "downloads" is a folder of the recipe that local/data.sh may fill.
+# Locations of corpora on this machine; sourced by local/data.sh. Variables set in the
+# environment take precedence. "downloads" is a folder of the recipe that local/data.sh
+# may fill.
 # shellcheck disable=SC2034
 
 # Folders of VoxCeleb: dev/wav and test/wav of VoxCeleb1, dev/aac (or dev/wav, converted) of

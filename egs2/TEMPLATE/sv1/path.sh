@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Puts Python and the scripts of utils/ on PATH. Source this in the folder of a recipe, three levels
-# below this project or an ESPnet checkout; both have tools/activate_python.sh.
+# Puts Python and the scripts of utils/ on PATH. Source this in the folder of a recipe,
+# three levels below this project or an ESPnet checkout; both have
+# tools/activate_python.sh.
 _root=$(cd ../../.. && pwd -P)
 
 # shellcheck disable=SC1091
@@ -13,7 +14,8 @@ if [ -d "${_root}/espnet2" ]; then
     fi
 fi
 
-# run.pl, queue.pl, slurm.pl ...: from the ESPnet checkout if there is one, else from the recipe
+# run.pl, queue.pl, slurm.pl ...: from the ESPnet checkout if there is one, else from
+# the recipe
 for _utils in "${ESPNET_ROOT:-}/tools/kaldi/egs/wsj/s5/utils" \
     "${ESPNET_ROOT:-}/egs2/TEMPLATE/asr1/utils" "${PWD}/utils"; do
     if [ -x "${_utils}/run.pl" ]; then

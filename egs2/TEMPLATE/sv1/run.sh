@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Turns a pretrained ASR model into a speaker verifier; ./sv.sh --help lists all options.
+# Turns a pretrained ASR model into a speaker verifier. All options: ./sv.sh --help
 set -e
 set -u
 set -o pipefail

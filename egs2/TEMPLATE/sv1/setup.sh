@@ -3,8 +3,9 @@
 #
 #   egs2/TEMPLATE/sv1/setup.sh egs2/CORPUS/sv1
 #
-# Links the scripts of the template and copies the files that a recipe changes. Next, write
-# local/data.sh and set the names in run.sh. Works in egs2/ of this project and of ESPnet.
+# Links the scripts of the template and copies the files that a recipe changes. Next,
+# write local/data.sh and set the names in run.sh. Works in egs2/ of this project and of
+# ESPnet.
 set -e
 set -u
 set -o pipefail
@@ -15,7 +16,7 @@ fail() {
 }
 
 if [ $# -ne 1 ] || [[ $1 == -* ]]; then
-    sed -n '2,7s/^# \{0,1\}//p' "$0"
+    sed -n '2,/^set /s/^# \{0,1\}//p' "$0"
     [ "${1:-}" = --help ] && exit 0
     fail "give one folder to create"
 fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Speaker verification in ten stages; called by a recipe's run.sh with the names of its data sets.
-# A stage that was killed is completed by the same call; a finished stage is skipped within seconds.
+# Speaker verification in ten stages; called by a recipe's run.sh with the names of its
+# data sets. A stage that was killed is completed by the same call; a finished stage is
+# skipped within seconds.
 set -e
 set -u
 set -o pipefail
@@ -37,13 +38,13 @@ python=python3        # Python interpreter.
 local_data_opts=      # Options passed to local/data.sh.
 fs=16k                # Sampling rate.
 audio_format=flac     # Format of converted audio: flac or wav.
-format_args=          # Further arguments for formatting, e.g. "--convert_containers true".
+format_args=          # Further arguments, e.g. "--convert_containers true".
 allow_pipes=false     # Allow commands ("cmd |") in wav.scp and run them.
 
 # Pretrained ASR model related
 asr_model=            # Zoo or Hub tag, packed zip, unpacked folder or exp folder.
-local_asr_script=     # Script that makes the ASR model if asr_model is not given; called with
-                      # the zip file to write.
+local_asr_script=     # Script that makes the ASR model if asr_model is empty; called
+                      # with the zip file to write.
 
 # Speaker model related
 sv_task=transfer      # scratch, transfer, adaptor or distill.
@@ -51,29 +52,29 @@ sv_config=            # Training configuration (default: conf/train_sv_<sv_task>
 sv_args=              # Further training arguments, e.g. "--max_epoch 10".
 sv_tag=               # Name of the experiment (default: from sv_config and sv_args).
 sv_exp=               # Directory of the experiment (default: <expdir>/sv_<sv_tag>).
-lmft_config=          # Configuration of large-margin fine-tuning (default: no fine-tuning).
+lmft_config=          # Configuration of large-margin fine-tuning (default: none).
 lmft_args=            # Further arguments for fine-tuning.
 noise_scp=            # wav.scp of noises for augmentation.
 rir_scp=              # wav.scp of room impulse responses for augmentation.
 
 # Evaluation related
 inference_args=       # Arguments for embedding, e.g. "--dtype bfloat16".
-inference_model=      # Weights (default: valid.eer.ave.pth, or else valid.eer.best.pth).
+inference_model=      # Weights (default: valid.eer.ave.pth or valid.eer.best.pth).
 score_norm=false      # Normalise scores (AS-norm).
 cohort_set=           # Cohort of training speakers for AS-norm (default: train_set).
 top_n=300             # Cohort size: the most similar speakers.
 score_norm_args=      # Further arguments for AS-norm, e.g. "--ngpu 1".
 calibrate=false       # Calibrate scores to log-likelihood ratios; uses durations, too.
-calib_set=            # Set whose trials train calibration and the threshold (default: valid_set).
-results_layout=       # YAML file with the layout of exp/RESULTS.md, see sv_results --help.
+calib_set=            # Set for calibration and threshold (default: valid_set).
+results_layout=       # YAML layout of exp/RESULTS.md, see sv_results --help.
 calibrate_args=       # Further arguments for calibration, e.g. "--p_target 0.05".
-asr_sets=             # Adaptors only: sets with a file text, recognised with and without adaptor.
+asr_sets=             # Adaptors only: sets with text, to recognise with and without.
 asr_decode_config=conf/decode_asr.yaml # Options of ESPnet's beam search for asr_sets.
 
 # [Task dependent] Folders in data/, made by local/data.sh
 train_set=            # Training set.
-valid_set=            # Validation set with a file trials; speakers held out of training.
-test_sets=            # Test sets, each with a file trials, e.g. "test_a test_b".
+valid_set=            # Validation set with trials; speakers held out of training.
+test_sets=            # Test sets with trials, e.g. "test_a test_b".
 
 # Upload model related
 hf_repo=              # ORGANISATION/NAME
@@ -130,7 +131,8 @@ asr_dir+=_$(echo "${asr_model}" | cksum | cut -d " " -f 1)
 [ -n "${lmft_config}" ] || skip_stages+=" 5"
 
 runs() { # whether to run stage $1
-    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] && [[ " ${skip_stages} " != *" $1 "* ]]
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] &&
+        [[ " ${skip_stages} " != *" $1 "* ]]
 }
 
 if runs 1; then
@@ -159,7 +161,8 @@ if runs 3; then
         if [[ " ${valid_set} ${calib_set} ${test_sets} " == *" ${dset} "* ]]; then
             require_file "data/${dset}/trials" "lines of 'enroll_utt test_utt target|nontarget'"
         fi
-        once "${data_feats}/${dset}/wav.scp" "${sample_rate}" "${audio_format}" "${format_args}" \
+        once "${data_feats}/${dset}/wav.scp" "${sample_rate}" "${audio_format}" \
+            "${format_args}" \
             data/"${dset}"/{wav.scp,utt2spk,spk2utt,trials,enroll_spk2utt} -- \
             format_set "${dset}"
     done
@@ -167,8 +170,8 @@ if runs 3; then
     warn_of_training_speakers ${valid_set} ${test_sets}
 fi
 
-# One run at a time works on an experiment. The lock file is deleted at the end of a complete run
-# only: a killed run may leave processes that still hold the lock.
+# One run at a time works on an experiment. The lock file is deleted at the end of a
+# complete run only: a killed run may leave processes that still hold the lock.
 if [ "${stop_stage}" -ge 4 ]; then
     mkdir -p "$(dirname "${sv_exp}")"
     exp_lock=$(dirname "${sv_exp}")/.$(basename "${sv_exp}").lock
@@ -231,7 +234,8 @@ if runs 6; then
     fi
 fi
 
-# Scores and metrics: ${inference_dir}/SET/KIND; KIND is cosine or asnorm, or these _calibrated
+# Scores and metrics: ${inference_dir}/SET/KIND; KIND is cosine or asnorm, or these
+# _calibrated
 kinds=cosine
 ! "${score_norm}" || kinds+=" asnorm"
 
@@ -265,7 +269,8 @@ if runs 8; then
     lock "${expdir}/.results.lock" "${results}"
     write_results "${sv_exp}/RESULTS.md" "" "${inference_dir}" # packed with the model
     dirs=("${expdir}"/sv_*/inference*)
-    [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}") # --sv_exp
+    # --sv_exp may be elsewhere
+    [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}")
     write_results "${results}" "${results_layout}" "${dirs[@]}"
     ! "${show_results}" || cat "${results}"
     unlock "${expdir}/.results.lock"
@@ -277,7 +282,8 @@ if runs 9; then
     weights=$(trained_weights "${sv_exp}")
     once "${packed}" "${weights}" \
         "${sv_exp}"/{config.yaml,RESULTS.md,calibration.json,threshold.json} -- \
-        run_job "${train_cmd}" "${sv_exp}/pack.log" ${python} -m espnet2_sv.bin.sv_pack \
+        run_job "${train_cmd}" "${sv_exp}/pack.log" ${python} \
+        -m espnet2_sv.bin.sv_pack \
         --exp "${sv_exp}" --outpath "${packed}" --model_file "${weights}"
 fi
 

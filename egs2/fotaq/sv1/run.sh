@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# ASR pretraining, transfer, adaptor and distillation compared, with controls, on voices of the game
-# "Flight of the Amazon Queen": 3.2 hours of acted speech of 30 characters from a Debian package that
-# local/data.sh downloads. In each of three folds, the test characters are unseen in all training,
-# including that of the ASR models. Runs on a CPU.
+# ASR pretraining, transfer, adaptor and distillation compared, with controls, on voices
+# of the game "Flight of the Amazon Queen": 3.2 hours of acted speech of 30 characters
+# from a Debian package that local/data.sh downloads. In each of three folds, the test
+# characters are unseen in all training, including that of the ASR models. Runs on a
+# CPU.
 #
-#   ./run.sh --quick true                   one fold, one seed, less ASR training: 30 to 40 minutes
+#   ./run.sh --quick true                   one fold, one seed: 30 to 40 minutes
 #   ./run.sh                                the full experiment: hours, see RESULTS.md
 #   ./run.sh --asr_model TAG_OR_ZIP         only an adaptor on that ASR model
 #
-# Stages: 1 data; 2 ASR models and the speaker networks that do not need one; 3 other speaker networks;
-# 4 recognition, block probes and Resemblyzer; 5 results. If killed, call it again to resume. To run
-# parts of it: --stage 3 --stop_stage 3 --folds 2 --seeds "0" --only "scratch adaptor".
+# Stages: 1 data; 2 ASR models and the speaker networks that do not need one; 3 other
+# speaker networks; 4 recognition, block probes and Resemblyzer; 5 results. If killed,
+# call it again to resume. To run parts of it: --stage 3 --stop_stage 3 --folds 2
+# --seeds "0" --only "scratch adaptor".
 set -e
 set -u
 set -o pipefail
@@ -23,25 +25,25 @@ SECONDS=0
 # BEGIN OPTIONS (--help prints what is between these marks)
 stage=1                        # Processes starts from the specified stage.
 stop_stage=5                   # Processes is stopped at the specified stage.
-quick=false                    # One fold, one seed, 8 instead of 42 epochs of ASR training.
-folds=                         # Folds (default: "1 2 3"; with --quick "1").
-seeds=                         # Seeds (default: "0 1 2"; with --quick "0"). Choices use the first.
-only=                          # Names in conf/systems.yaml (default: all; --quick: see there).
+quick=false                    # One fold, one seed, 8 epochs of ASR training.
+folds=                         # Default: "1 2 3"; with --quick "1".
+seeds=                         # Default: "0 1 2"; with --quick "0".
+only=                          # Names in conf/systems.yaml (default: all).
 jobs=2                         # Parallel trainings, of one thread each.
-expdir=                        # Directory of experiments (default: exp; with --quick exp/quick).
-score_norm=                    # Normalise scores, too (default: true; with --quick false).
-half_trained=                  # Include a half-trained ASR model (default: the same).
-clips=                         # Clips to recognise per set (default: 400; with --quick 60).
+expdir=                        # Default: exp; with --quick exp/quick.
+score_norm=                    # AS-norm. Default: true; with --quick false.
+half_trained=                  # A half-trained ASR model. Default: the same.
+clips=                         # To recognise. Default: 400; with --quick 60.
 asr_model=                     # Only attach adaptors to this ASR model.
 asr_config=conf/train_asr.yaml # Configuration of ASR training.
 asr_args=                      # Further arguments for ASR training.
 systems=conf/systems.yaml      # Speaker networks to train and compare.
-sv_args=                       # Further arguments for speaker training, e.g. "--max_epoch 2".
+sv_args=                       # Further arguments, e.g. "--max_epoch 2".
 local_data_opts=               # Options passed to local/data.sh.
 resemblyzer=true               # Compare with Resemblyzer, which is installed from PyPI.
 # END OPTIONS
 
-help_message="$(sed -n '/^# ASR/,/^set -e/{/^set -e/d;s/^# \{0,1\}//;p;}' run.sh)
+help_message="$(sed -n '2,/^set /s/^# \{0,1\}//p' run.sh)
 
 $(describe_options run.sh)"
 
@@ -49,17 +51,21 @@ log "$0 $*"
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 . ./path.sh || die "no Python environment (see above)"
-# A single persistent heap with huge pages makes training on a CPU 10 % faster (glibc only)
+# A persistent heap with huge pages makes training on a CPU 10 % faster (glibc only)
 heap=glibc.malloc
-export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${heap}.hugetlb=1:${heap}.arena_max=1:${heap}.mmap_threshold=2000000000:${heap}.trim_threshold=8000000000:${heap}.top_pad=500000000}
+tunables=${heap}.hugetlb=1:${heap}.arena_max=1:${heap}.mmap_threshold=2000000000
+tunables+=:${heap}.trim_threshold=8000000000:${heap}.top_pad=500000000
+export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${tunables}}
 
 if "${quick}"; then
     folds=${folds:-1} seeds=${seeds:-0} expdir=${expdir:-exp/quick}
-    score_norm=${score_norm:-false} half_trained=${half_trained:-false} clips=${clips:-60}
+    score_norm=${score_norm:-false} half_trained=${half_trained:-false}
+    clips=${clips:-60}
     asr_args=${asr_args:---max_epoch 8 --scheduler_conf total_steps=800}
 fi
 folds=${folds:-1 2 3} seeds=${seeds:-0 1 2} expdir=${expdir:-exp}
-score_norm=${score_norm:-true} half_trained=${half_trained:-true} clips=${clips:-400} norm_seed=
+score_norm=${score_norm:-true} half_trained=${half_trained:-true} clips=${clips:-400}
+norm_seed=
 ! "${score_norm}" || norm_seed=${seeds%% *}
 if [ -n "${asr_model}" ]; then
     only=adaptor_given
@@ -76,7 +82,8 @@ in_parallel() {
     [ "${count}" -lt "${jobs}" ] || count=${jobs}
     threads=$(($(nproc) / count))
     printf '%s\n' "${lines[@]}" | OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) \
-        xargs -P "${jobs}" -L 1 env || die "a job has failed (see above); call again to resume"
+        xargs -P "${jobs}" -L 1 env || die \
+        "a job has failed (see above); call again to resume"
 }
 
 # quoted WORD...: quotes for in_parallel; no trailing blank, which joins lines in xargs
@@ -84,7 +91,8 @@ quoted() {
     printf " '%s'" "$@"
 }
 
-# asr_commands KIND: prints, per fold, the command that makes its ASR models of that kind
+# asr_commands KIND: prints, per fold, the command that makes its ASR models of that
+# kind
 asr_commands() {
     for fold in ${folds}; do
         quoted local/asr_models.sh --kind "$1" --fold "${fold}" --expdir "${expdir}" \
@@ -94,15 +102,16 @@ asr_commands() {
     done
 }
 
-# system_commands KIND OPTION...: prints the commands that train the networks of that kind
-# (local/systems.py), sorted by seed; the options give the stages of sv.sh
+# system_commands KIND OPTION...: prints the commands that train the networks of that
+# kind (local/systems.py), sorted by seed; the options give the stages of sv.sh
 system_commands() {
     local command job
     command=$(quoted local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" \
         --norm_seed "${norm_seed}" "${@:2}")
     # shellcheck disable=SC2086
     for fold in ${folds}; do
-        local/systems.py jobs --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
+        local/systems.py jobs --systems "${systems}" --expdir "${expdir}" \
+            --fold "${fold}" \
             --seeds ${seeds} --only ${only} --kind "$1"
     done | sort -s -k 2,2n | while read -r job; do
         echo "${command} ${job}${sv_args:+ ${sv_args}}"
@@ -112,9 +121,11 @@ system_commands() {
 if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ]; then
     log "Stage 1: Data"
     for fold in ${folds}; do
-        ./sv.sh --stop_stage 3 --expdir "${expdir}/fold${fold}" --sv_task scratch --nj 2 \
+        ./sv.sh --stop_stage 3 --expdir "${expdir}/fold${fold}" --sv_task scratch \
+            --nj 2 \
             --train_set "fold${fold}_train" --valid_set "fold${fold}_valid" \
-            --test_sets "fold${fold}_test fold${fold}_test4" --local_data_opts "${local_data_opts}"
+            --test_sets "fold${fold}_test fold${fold}_test4" \
+            --local_data_opts "${local_data_opts}"
     done
 fi
 
@@ -122,7 +133,8 @@ if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
     log "Stage 2: ASR models: ${expdir}/foldF/asr"
     if [ -n "${asr_model}" ]; then
         for fold in ${folds}; do
-            local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" --stage 2 \
+            local/train_system.sh --expdir "${expdir}" --asr_model "${asr_model}" \
+                --stage 2 \
                 --stop_stage 2 "${fold}" 0 asr_given adaptor adaptor given
         done
     else
@@ -140,7 +152,8 @@ if [ "${stage}" -le 3 ] && [ "${stop_stage}" -ge 3 ]; then
     system_commands first --stage 4 | in_parallel
     for fold in ${folds}; do
         # shellcheck disable=SC2086
-        local/systems.py choose --systems "${systems}" --expdir "${expdir}" --fold "${fold}" \
+        local/systems.py choose --systems "${systems}" --expdir "${expdir}" \
+            --fold "${fold}" \
             --seeds ${seeds} --only ${only} --trials "dump/raw/fold${fold}_valid/trials"
     done
     system_commands chosen --stage 4 | in_parallel
@@ -155,7 +168,8 @@ if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; t
             "--clips ${clips}" # takes longest
         echo "local/probe.sh --fold ${fold} --asr_random ${dir}/asr_random/${first}.zip" \
             "--half ${half_trained}"
-        ! "${resemblyzer}" || echo "local/resemblyzer.sh --optional true --fold ${fold}" \
+        ! "${resemblyzer}" || echo \
+            "local/resemblyzer.sh --optional true --fold ${fold}" \
             "--score_norm ${score_norm}"
     done | sed "s|\$| --expdir ${expdir}|" | in_parallel
 fi
@@ -171,7 +185,8 @@ if [ "${stage}" -le 5 ] && [ "${stop_stage}" -ge 5 ]; then
             --output "${expdir}/results/probes.png"
     fi
     # shellcheck disable=SC2086
-    local/results.py --systems "${systems}" --expdir "${expdir}" --folds ${folds} --seeds ${seeds} \
+    local/results.py --systems "${systems}" --expdir "${expdir}" --folds ${folds} \
+        --seeds ${seeds} \
         --only ${only} --score_norm "${score_norm}"
 fi
 

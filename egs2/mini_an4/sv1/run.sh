@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# The default recipe, on AN4 speech in the espnet package. Trains an ASR Conformer, then a speaker
-# verifier from it (transfer), a speaker adaptor on it (adaptor), a student distilled from it
-# (distill), and the transfer network from random weights (scratch).
+# The default recipe, on AN4 speech in the espnet package. Trains an ASR Conformer, then
+# a speaker verifier from it (transfer), a speaker adaptor on it (adaptor), a student
+# distilled from it (distill), and the transfer network from random weights (scratch).
 #
-# A smoke test, not a benchmark: with eight utterances of five speakers, the error rates in
-# exp/RESULTS.md mean nothing. Validation segments are from training speakers, as there are too few
-# speakers to hold any out. Takes two to four minutes on two CPU cores.
+# A smoke test, not a benchmark: with eight utterances of five speakers, the error rates
+# in exp/RESULTS.md mean nothing. Validation segments are from training speakers, as
+# there are too few speakers to hold any out. Takes two to four minutes on two CPU
+# cores.
 #
-#   ./run.sh                                  start from a small ASR Conformer trained here
+#   ./run.sh                                  train a small ASR Conformer to start from
 #   ./run.sh --asr_model TAG_OR_ZIP_OR_DIR    start from a published one
-#   tasks=transfer ./run.sh --stage 6         one task, with options of sv.sh (./sv.sh --help)
+#   tasks=transfer ./run.sh --stage 6         one task, options of sv.sh (./sv.sh --help)
 #   preload=false ./run.sh                    do not share one preloaded Python
 #
 # The tasks run side by side, one per processor (jobs=N: N at a time).
@@ -21,14 +22,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 . scripts/stage_functions.sh
 
 SECONDS=0
-read -r -a tasks <<< "${tasks:-transfer scratch adaptor distill}" # transfer makes the ASR model
+# transfer first: it makes the ASR model
+read -r -a tasks <<< "${tasks:-transfer scratch adaptor distill}"
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
 
-# Importing torch and ESPnet takes longer than most jobs here: do it once for all of them
+# Importing torch and ESPnet takes longer than most jobs here: do it once for all of
+# them
 if "${preload:-true}" && [ "${cmd_backend:-local}" = local ]; then
     . ./path.sh || die "no Python environment (see above)"
     export preload=false
-    exec python3 scripts/preloaded_python.py env "tasks=${tasks[*]}" "jobs=${jobs}" ./run.sh "$@"
+    exec python3 scripts/preloaded_python.py \
+        env "tasks=${tasks[*]}" "jobs=${jobs}" ./run.sh "$@"
 fi
 
 # run_task TASK OPTION...
@@ -55,7 +59,8 @@ run_labelled() {
     run_task "$@" --show_results false 2>&1 | sed -u "s/^/$1: /"
 }
 
-# side_by_side OPTION...: runs all tasks; what two tasks need is made by one while the other waits
+# side_by_side OPTION...: runs all tasks; what two tasks need is made by one while the
+# other waits
 side_by_side() {
     local task failed
     failed=$(mktemp)
@@ -98,7 +103,7 @@ Two recordings of one speaker, compared by ${model}:
 To compare your own recordings:
     cd $(pwd -P) && . ./path.sh
     python3 -m espnet2_sv.bin.sv_verify --model ${model} --enroll A.wav --test B.wav
-Decisions and error rates mean nothing here: the training data are five seconds of three speakers.
+Decisions and error rates mean nothing here: training used five seconds of three speakers.
 END
 }
 

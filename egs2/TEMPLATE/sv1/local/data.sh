@@ -4,8 +4,9 @@
 #   data/VALID   the same and trials; speakers held out of training
 #   data/TEST    the same and trials
 #   data/noise.scp and data/rirs.scp, for augmentation
-# A line of trials is 'enroll_utt test_utt target|nontarget'. If a speaker is enrolled with several
-# utterances, the first column is a model, and enroll_spk2utt has lines 'model utt1 utt2 ...'.
+# A line of trials is 'enroll_utt test_utt target|nontarget'. If a speaker is enrolled
+# with several utterances, the first column is a model, and enroll_spk2utt has lines
+# 'model utt1 utt2 ...'.
 set -e
 set -u
 set -o pipefail

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Functions of sv.sh that handle data sets, which sources this file. They use its options.
+# Functions for data sets, sourced by sv.sh. They use its options.
 # shellcheck disable=SC2154  # options of sv.sh
 
 # needed_sets: prints the data sets that this call uses, each once
@@ -21,11 +21,13 @@ format_set() {
     # shellcheck disable=SC2206
     local command=("${python}" -m espnet2_sv.bin.sv_format_wav --data_dir "data/$1"
         --output_dir "${data_feats}/$1" --sample_rate "${sample_rate}"
-        --audio_format "${audio_format}" --allow_pipes "${allow_pipes}" --nj "${nj}" ${format_args})
+        --audio_format "${audio_format}" --allow_pipes "${allow_pipes}" --nj "${nj}"
+        ${format_args})
     if [ "${format_jobs}" -gt 1 ]; then # the call after it then only writes the tables
         run_split "format_$1" "${command[@]}"
     fi
-    run_job "${train_cmd} --num-threads ${nj}" "${data_feats}/logs/format_$1.log" "${command[@]}"
+    run_job "${train_cmd} --num-threads ${nj}" "${data_feats}/logs/format_$1.log" \
+        "${command[@]}"
     # accepted, but worth a look: silence, other sampling rates, several channels
     sed -n 's/^.* WARNING: //p' "${data_feats}/logs/format_$1."*log | sort -u
 }
@@ -42,8 +44,8 @@ check_set() {
     run_split "check_$1" "${command[@]}"
 }
 
-# run_split NAME COMMAND...: splits the work into format_jobs jobs (--shard); if one fails, shows the
-# logs of all
+# run_split NAME COMMAND...: splits the work into format_jobs jobs (--shard); if one
+# fails, shows the logs of all
 run_split() {
     local logs=${data_feats}/logs/$1
     rm -f "${logs}".*.log
@@ -53,7 +55,8 @@ run_split() {
     return 1
 }
 
-# warn_of_training_speakers NAME...: warns about sets that share speakers with the training set
+# warn_of_training_speakers NAME...: warns about sets that share speakers with the
+# training set
 warn_of_training_speakers() {
     local dset shared train=data/${train_set}/spk2utt
     for dset in "$@"; do
@@ -61,7 +64,8 @@ warn_of_training_speakers() {
             shared=$(awk 'NR == FNR { train[$1]; next } $1 in train' "${train}" \
                 "data/${dset}/spk2utt" | wc -l)
             [ "${shared}" -eq 0 ] \
-                || log "Warning: ${dset} shares ${shared} speakers with ${train_set}: biased results"
+                || log \
+                "Warning: ${dset} shares ${shared} speakers with training: biased results"
         fi
     done
 }

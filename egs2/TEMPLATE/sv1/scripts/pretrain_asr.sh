@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Trains an ASR model with ESPnet's own commands and packs it as a model-zoo archive, for recipes
-# that pretrain on their own corpus. Trains in the folder of the archive. If killed, it resumes from
-# the last complete epoch.
+# Trains an ASR model with ESPnet's own commands and packs it as a model-zoo archive,
+# for recipes that pretrain on their own corpus. Trains in the folder of the archive. If
+# killed, it resumes from the last complete epoch.
 #
 #   scripts/pretrain_asr.sh [options] ARCHIVE.zip
 set -e
@@ -12,10 +12,10 @@ set -o pipefail
 
 # BEGIN OPTIONS (--help prints what is between these marks)
 asr_config=conf/train_asr.yaml # Training configuration.
-train_data=data/asr_train      # Training set: wav.scp and text. Tokens: all characters in it.
+train_data=data/asr_train      # Training set: wav.scp and text; gives the tokens.
 valid_data=                    # Validation set: wav.scp and text (default: train_data).
 model_file=valid.acc.best.pth  # Which of the trained weights to pack.
-asr_args=                      # Further training arguments, e.g. "--max_epoch 20 --seed 1".
+asr_args=                      # Further training arguments, e.g. "--max_epoch 20".
 config_only=false              # Stop before training: write untrained/config.yaml only.
 ngpu=0                         # The number of GPUs ("0" uses CPU).
 # END OPTIONS
@@ -34,10 +34,10 @@ valid_data=${valid_data:-${train_data}}
 dir=$(dirname "${archive}")
 tokens=${dir}/tokens.txt
 statistics=${dir}/stats/train/feats_stats.npz
-for file in "${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text}; do
+inputs=("${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text})
+for file in "${inputs[@]}"; do
     require_file "${file}" "it is needed to train the ASR model"
 done
-inputs=("${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text})
 inputs+=("seed ${asr_args}")
 
 tokenize() {
@@ -48,23 +48,26 @@ tokenize() {
     mv "${tokens}.part" "${tokens}"
 }
 
-# asr_train OUTPUT_DIR ARGUMENT...: ESPnet's ASR training command, also used for statistics
+# asr_train OUTPUT_DIR ARGUMENT...: ESPnet's ASR training, also used for statistics
 asr_train() {
     local output=$1
     shift
     # shellcheck disable=SC2086
     run_job "${cuda_cmd} --gpu ${ngpu}" "${output}.log" \
-        python3 -m espnet2.bin.asr_train --config "${asr_config}" --output_dir "${output}" \
+        python3 -m espnet2.bin.asr_train --config "${asr_config}" \
+        --output_dir "${output}" \
         --ngpu "${ngpu}" --token_type char --token_list "${tokens}" \
         --train_data_path_and_name_and_type "${train_data}/wav.scp,speech,sound" \
         --train_data_path_and_name_and_type "${train_data}/text,text,text" \
         --valid_data_path_and_name_and_type "${valid_data}/wav.scp,speech,sound" \
-        --valid_data_path_and_name_and_type "${valid_data}/text,text,text" "$@" ${asr_args}
+        --valid_data_path_and_name_and_type "${valid_data}/text,text,text" \
+        "$@" ${asr_args}
 }
 
 collect_statistics() {
     asr_train "${dir}/stats" --collect_stats true \
-        --train_shape_file "${train_data}/wav.scp" --valid_shape_file "${valid_data}/wav.scp"
+        --train_shape_file "${train_data}/wav.scp" \
+        --valid_shape_file "${valid_data}/wav.scp"
 }
 
 # asr_train_on_statistics OUTPUT_DIR ARGUMENT...
@@ -80,7 +83,8 @@ is_whole() {
 sys.exit(zipfile.ZipFile(sys.argv[1]).testzip() is not None)' "$1" 2> /dev/null
 }
 
-# train: resumes; starts over if the settings have changed or a kill has damaged the checkpoint
+# train: resumes; starts over if the settings have changed or a kill has damaged the
+# checkpoint
 train() {
     once "${dir}/train/.begun" "${inputs[@]}" "${tokens}" "${statistics}" -- \
         begin_folder "${dir}/train"

@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# Functions of sv.sh that make embeddings, scores and results, which sources this file. They use its
-# options.
+# Functions for embeddings, scores and results, sourced by sv.sh. They use its options.
 # shellcheck disable=SC2154  # options of sv.sh
 
-# union_of_wav_scp FILE...: prints their utterances, each once; exits if one name has two recordings
+# union_of_wav_scp FILE...: prints their utterances, each once; exits if one name has
+# two recordings
 union_of_wav_scp() {
     awk 'FNR == 1 { set = FILENAME }
         !($1 in line) { line[$1] = $0; from[$1] = set; print; next }
         line[$1] != $0 {
-            print "error: utterance " $1 " is a different recording in " set " and " from[$1] \
+            print "error: utterance " $1 " is a different recording in " set \
+                " and " from[$1] \
                 ": rename one" > "/dev/stderr"
             exit 1
         }' "$@"
 }
 
-# begin_inference: deletes the results of another model; not while a table is being made of them
+# begin_inference: deletes the results of another model; not while a table is being made
+# of them
 begin_inference() {
     lock "${expdir}/.results.lock" "${expdir}/RESULTS.md"
     rm -f "${sv_exp}"/{calibration,threshold}.json
@@ -22,10 +24,12 @@ begin_inference() {
     unlock "${expdir}/.results.lock"
 }
 
-# embed SET...: computes an embedding of each utterance of the sets, in ${inference_dir}/trials, and,
-# with AS-norm, of the cohort, in cohort/; writes the model's size and cost to model.json
+# embed SET...: computes an embedding of each utterance of the sets, in
+# ${inference_dir}/trials, and, with AS-norm, of the cohort, in cohort/; writes the
+# model's size and cost to model.json
 embed() {
-    local trials=${inference_dir}/trials cohort=${inference_dir}/cohort dirs=() jobs=${inference_nj}
+    local trials=${inference_dir}/trials cohort=${inference_dir}/cohort dirs=()
+    local jobs=${inference_nj}
     mkdir -p "${trials}"
     if "${score_norm}"; then
         mkdir -p "${cohort}"
@@ -47,40 +51,49 @@ embed() {
         return
     fi
     if [ "${jobs}" -gt 1 ]; then # the call after it then only joins the parts
-        run_job "${decode_cmd} JOB=1:${jobs}" "${trials}/embed.JOB.log" "${command[@]}" \
+        run_job "${decode_cmd} JOB=1:${jobs}" "${trials}/embed.JOB.log" \
+            "${command[@]}" \
             --shard "JOB/${jobs}"
     fi
     run_job "${decode_cmd}" "${trials}/embed.log" "${command[@]}" \
         --system "${inference_dir}/model.json"
 }
 
-# recognise_alone SET: recognition by ESPnet's own command and the ASR model without adaptor
+# recognise_alone SET: recognition by ESPnet's own command and the ASR model without
+# adaptor
 recognise_alone() {
     local dir=${inference_dir}/$1/asr_alone data=data/$1
     require_file "${data}/text" "--asr_sets needs it"
     require_file "${asr_decode_config}" "give ESPnet's decoding options with --asr_decode_config"
     once "${dir}/1best_recog/text" "${asr_dir}/source.json" "${asr_decode_config}" \
         "${data}/wav.scp" -- \
-        run_job "${decode_cmd}" "${dir}/decode.log" "${python}" -m espnet2.bin.asr_inference \
+        run_job "${decode_cmd}" "${dir}/decode.log" "${python}" \
+        -m espnet2.bin.asr_inference \
         --config "${asr_decode_config}" --ngpu 0 --output_dir "${dir}" \
-        --asr_train_config "${asr_dir}/config.yaml" --asr_model_file "${asr_dir}/model.pth" \
-        --data_path_and_name_and_type "${data}/wav.scp,speech,sound" --key_file "${data}/wav.scp"
+        --asr_train_config "${asr_dir}/config.yaml" \
+        --asr_model_file "${asr_dir}/model.pth" \
+        --data_path_and_name_and_type "${data}/wav.scp,speech,sound" \
+        --key_file "${data}/wav.scp"
 }
 
-# recognise_jointly SET MODEL: text and embeddings from one pass of the ASR model with adaptor
+# recognise_jointly SET MODEL: text and embeddings from one pass of the ASR model with
+# adaptor
 recognise_jointly() {
     local dir=${inference_dir}/$1/joint
     once "${dir}/text" "$2" "${asr_decode_config}" "data/$1/wav.scp" -- \
-        run_job "${decode_cmd}" "${dir}/decode.log" "${python}" -m espnet2_sv.bin.sv_joint \
+        run_job "${decode_cmd}" "${dir}/decode.log" "${python}" \
+        -m espnet2_sv.bin.sv_joint \
         --model "${sv_exp}" --decode beam --decode_config "${asr_decode_config}" \
         --wav_scp "data/$1/wav.scp" --output_dir "${dir}"
 }
 
-# set_sides SET: sets the array sides to the options for the embeddings of both sides of a trial
+# set_sides SET: sets the array sides to the options for the embeddings of both sides of
+# a trial
 set_sides() {
-    local vectors=${inference_dir}/trials/xvector.scp models=${data_feats}/$1/enroll_spk2utt
+    local vectors=${inference_dir}/trials/xvector.scp
+    local models=${data_feats}/$1/enroll_spk2utt
     sides=(--enroll_scp "${vectors}" --test_scp "${vectors}")
-    if [ -e "${models}" ]; then # a model in the first column of trials has several utterances
+    if [ -e "${models}" ]; then # models, of several utterances each, are enrolled
         sides+=(--enroll_spk2utt "${models}")
     fi
 }
@@ -89,44 +102,55 @@ set_sides() {
 score() {
     local dir=${inference_dir}/$1/cosine trials=${data_feats}/$1/trials sides
     set_sides "$1"
-    once "${dir}/scores" "${inference_dir}/trials/xvector.ark" "${trials}" "${sides[@]}" -- \
-        run_job "${train_cmd}" "${dir}/score.log" "${python}" -m espnet2_sv.bin.sv_score \
+    once "${dir}/scores" "${inference_dir}/trials/xvector.ark" "${trials}" \
+        "${sides[@]}" -- \
+        run_job "${train_cmd}" "${dir}/score.log" "${python}" \
+        -m espnet2_sv.bin.sv_score \
         --trials "${trials}" "${sides[@]}" --output "${dir}/scores"
 }
 
-# normalise_scores SET: AS-norm of the cosine scores; a speaker is left out of its own cohort
+# normalise_scores SET: AS-norm of the cosine scores; a speaker is left out of its own
+# cohort
 normalise_scores() {
     local cosine=${inference_dir}/$1/cosine/scores dir=${inference_dir}/$1/asnorm sides
     local cohort=${inference_dir}/cohort/xvector speakers=("${data_feats}/$1/utt2spk")
-    [ ! -e "${data_feats}/$1/enroll_utt2spk" ] || speakers+=("${data_feats}/$1/enroll_utt2spk")
+    [ ! -e "${data_feats}/$1/enroll_utt2spk" ] \
+        || speakers+=("${data_feats}/$1/enroll_utt2spk")
     require_file "${cohort}.scp" "run stage 6 first with --score_norm true"
     set_sides "$1"
     # shellcheck disable=SC2086
-    once "${dir}/scores" "${cosine}" "${cohort}.ark" "${inference_dir}/trials/xvector.ark" \
+    once "${dir}/scores" "${cosine}" "${cohort}.ark" \
+        "${inference_dir}/trials/xvector.ark" \
         "${sides[@]}" "${speakers[@]}" "${data_feats}/${cohort_set}/utt2spk" "${top_n}" \
         "${score_norm_args}" -- \
-        run_job "${train_cmd}" "${dir}/score.log" "${python}" -m espnet2_sv.bin.sv_score_norm \
-        --scores "${cosine}" "${sides[@]}" --utt2spk "${speakers[@]}" --cohort_scp "${cohort}.scp" \
+        run_job "${train_cmd}" "${dir}/score.log" "${python}" \
+        -m espnet2_sv.bin.sv_score_norm \
+        --scores "${cosine}" "${sides[@]}" --utt2spk "${speakers[@]}" \
+        --cohort_scp "${cohort}.scp" \
         --cohort_utt2spk "${data_feats}/${cohort_set}/utt2spk" --top_n "${top_n}" \
         --output "${dir}/scores" ${score_norm_args}
 }
 
-# calibrate_scores KIND SET...: trains calibration on calib_set and applies it to the sets
+# calibrate_scores KIND SET...: trains calibration on calib_set and applies it to the
+# sets
 calibrate_scores() {
     local kind=$1 dset durations=${inference_dir}/trials/utt2dur
     local train=${inference_dir}/${calib_set}/${kind}/scores
     local trials=${data_feats}/${calib_set}/trials
     shift
     for dset in "$@"; do
-        local from=${inference_dir}/${dset}/${kind} to=${inference_dir}/${dset}/${kind}_calibrated
+        local from=${inference_dir}/${dset}/${kind}
+        local to=${from}_calibrated
         # shellcheck disable=SC2086
         once "${to}/scores" "${from}/scores" "${train}" "${trials}" "${durations}" \
             "${calibrate_args}" -- \
-            run_job "${train_cmd}" "${to}/score.log" "${python}" -m espnet2_sv.bin.sv_calibrate \
-            --train_scores "${train}" --train_trials "${trials}" --utt2dur "${durations}" \
+            run_job "${train_cmd}" "${to}/score.log" "${python}" \
+            -m espnet2_sv.bin.sv_calibrate \
+            --train_scores "${train}" --train_trials "${trials}" \
+            --utt2dur "${durations}" \
             --score_kind "${kind/asnorm/as_norm}" --scores "${from}/scores" \
             --output "${to}/scores" ${calibrate_args}
-        if [ "${kind}" = cosine ]; then # packed with the model, whose scores are cosines
+        if [ "${kind}" = cosine ]; then # packed with the model
             replace_file "${to}/calibration.json" "${sv_exp}/calibration.json"
         fi
     done
@@ -152,28 +176,34 @@ measure() {
         --output_dir "${dirs[@]}" --title "${titles[@]}"
 }
 
-# choose_threshold: stores the threshold at the EER of calib_set, to be packed with the model
+# choose_threshold: stores the threshold at the EER of calib_set, to be packed with the
+# model
 choose_threshold() {
-    local dir=${inference_dir}/threshold scores=${inference_dir}/${calib_set}/cosine/scores
-    local trials=${data_feats}/${calib_set}/trials threshold
+    local dir=${inference_dir}/threshold threshold
+    local scores=${inference_dir}/${calib_set}/cosine/scores
+    local trials=${data_feats}/${calib_set}/trials
     require_file "${scores}" "run stage 7 first"
     once "${dir}/metrics.json" "${scores}" "${trials}" -- \
-        run_job "${train_cmd}" "${dir}/metrics.log" "${python}" -m espnet2_sv.bin.sv_metrics \
-        --trials "${trials}" --scores "${scores}" --output_dir "${dir}" --bootstrap_samples 0 \
+        run_job "${train_cmd}" "${dir}/metrics.log" "${python}" \
+        -m espnet2_sv.bin.sv_metrics \
+        --trials "${trials}" --scores "${scores}" --output_dir "${dir}" \
+        --bootstrap_samples 0 \
         --pictures false
     threshold=$("${python}" scripts/read_config.py get "${dir}/metrics.json" eer_threshold)
     echo "{\"cosine\": ${threshold}}" > "${dir}/threshold.json"
     replace_file "${dir}/threshold.json" "${sv_exp}/threshold.json"
 }
 
-# describe_system: puts system.json beside all metrics.json: the model's size and cost and, for
-# adaptors, the error rates of recognition
+# describe_system: puts system.json beside all metrics.json: the model's size and cost
+# and, for adaptors, the error rates of recognition
 describe_system() {
-    local file texts=() dset model=${inference_dir}/model.json system=${inference_dir}/system.json
+    local file texts=() dset
+    local model=${inference_dir}/model.json system=${inference_dir}/system.json
     for dset in ${asr_sets}; do # the first one only: the table has one column
         file=${inference_dir}/${dset}
         if [ -e "${file}/joint/text" ] && [ "${#texts[@]}" -eq 0 ]; then
-            texts=("data/${dset}/text" "${file}/asr_alone/1best_recog/text" "${file}/joint/text")
+            texts=("data/${dset}/text" "${file}/asr_alone/1best_recog/text"
+                "${file}/joint/text")
         fi
     done
     require_file "${model}" "run stage 6 first"
@@ -183,15 +213,16 @@ describe_system() {
         once "${system}" "${model}" "${texts[@]}" -- \
             run_job "${train_cmd}" "${inference_dir}/describe.log" \
             "${python}" -m espnet2_sv.bin.sv_describe --system "${model}" --output "${system}" \
-            --text "${texts[0]}" --text_asr_alone "${texts[1]}" --text_joint "${texts[2]}"
+            --text "${texts[0]}" --text_asr_alone "${texts[1]}" \
+            --text_joint "${texts[2]}"
     fi
     for file in "${inference_dir}"/*/*/metrics.json; do
         replace_file "${system}" "$(dirname "${file}")/system.json"
     done
 }
 
-# write_results FILE LAYOUT INFERENCE_DIR...: writes tables of the metrics in these folders; LAYOUT
-# may be empty
+# write_results FILE LAYOUT INFERENCE_DIR...: writes tables of the metrics in these
+# folders; LAYOUT may be empty
 write_results() {
     local output=$1 layout=$2 dir dset kind file name entries=() systems=()
     shift 2
@@ -209,5 +240,6 @@ write_results() {
     done
     once "${output}" "${layout}" "${entries[@]}" "${entries[@]#*=}" "${systems[@]}" -- \
         "${python}" -m espnet2_sv.bin.sv_results --outpath "${output}" \
-        ${layout:+--layout "${layout}"} --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
+        ${layout:+--layout "${layout}"} \
+        --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
 }

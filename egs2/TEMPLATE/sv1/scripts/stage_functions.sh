@@ -11,7 +11,7 @@ die() { # exits with a one-line error message: what is wrong and what to do
     exit 1
 }
 
-# describe_options SCRIPT: prints the lines between its marks BEGIN OPTIONS and END OPTIONS
+# describe_options SCRIPT: prints the lines between BEGIN OPTIONS and END OPTIONS
 describe_options() {
     echo "Options and their defaults (--some_option VALUE):"
     sed -n '/^# BEGIN OPTIONS/,/^# END OPTIONS/{/^# \(BEGIN\|END\) /d;s/^/    /;p;}' "$1"
@@ -31,13 +31,15 @@ require_writable() {
     rm -f "$1/.probe.$$"
 }
 
-# replace_file FROM TO: copies FROM to TO; readers see the old or the new content, never half of it
+# replace_file FROM TO: copies FROM to TO; readers see the old or the new content, never
+# half of it
 replace_file() {
     cp "$1" "$2.part"
     mv "$2.part" "$2"
 }
 
-# fingerprint WORD...: prints a checksum of the words and of the content of those that name files
+# fingerprint WORD...: prints a checksum of the words and of the content of those that
+# name files
 fingerprint() {
     local word
     for word in "$@"; do
@@ -52,9 +54,10 @@ fingerprint() {
     done | cksum
 }
 
-# lock FILE WHAT: waits for the exclusive lock on FILE and leaves its descriptor in lock_fd. The
-# lock lasts until unlock, or until this process and all of its children have ended. A FILE left
-# behind is harmless. WHAT is named in the message shown while waiting.
+# lock FILE WHAT: waits for the exclusive lock on FILE and leaves its descriptor in
+# lock_fd. The lock lasts until unlock, or until this process and all of its children
+# have ended. A FILE left behind is harmless. WHAT is named in the message shown while
+# waiting.
 lock() {
     local status
     mkdir -p "$(dirname "$1")"
@@ -82,11 +85,12 @@ unlock() {
 }
 
 # once OUTPUT [--and OUTPUT]... KEY... -- COMMAND...
-# Runs the command unless OUTPUT (a file or folder) is up to date: made from the same keys, which
-# are words, or files that count by their content. Their fingerprint is kept in .NAME.done beside
-# OUTPUT. A command that was killed or failed is run again and must cope with what it left behind.
-# If two runs need the same output, the second one waits. The lock lies beside OUTPUT, so the
-# command may empty that folder but must not delete it.
+# Runs the command unless OUTPUT (a file or folder) is up to date: made from the same
+# keys, which are words, or files that count by their content. Their fingerprint is kept
+# in .NAME.done beside OUTPUT. A command that was killed or failed is run again and must
+# cope with what it left behind. If two runs need the same output, the second one waits.
+# The lock lies beside OUTPUT, so the command may empty that folder but must not delete
+# it.
 once() {
     local output=$1 outputs=("$1") marker key status keys=() lock_file lock_fd
     shift
@@ -132,8 +136,9 @@ once() {
 
 # is_up_to_date: whether once's outputs exist and were made from its key
 is_up_to_date() {
-    all_exist "${outputs[@]}" && [ "$(cat "${marker}" 2> /dev/null)" = "${key}" ] || return 1
-    [[ ${output##*/} == .* ]] || log "${output} is up to date" # hidden: not worth a line
+    all_exist "${outputs[@]}" || return 1
+    [ "$(cat "${marker}" 2> /dev/null)" = "${key}" ] || return 1
+    [[ ${output##*/} == .* ]] || log "${output} is up to date" # hidden: no message
 }
 
 all_exist() {
@@ -143,22 +148,22 @@ all_exist() {
     done
 }
 
-# empty_folder DIR: deletes everything in it except hidden files, which include once's lock
+# empty_folder DIR: deletes everything but hidden files, which include once's lock
 empty_folder() {
     mkdir -p "$1"
     find "$1" -mindepth 1 -maxdepth 1 ! -name '.*' -exec rm -rf {} +
 }
 
-# begin_folder DIR: empties it and makes DIR/.begun, for once: a folder of work that continues only
-# with the same keys
+# begin_folder DIR: empties it and makes DIR/.begun, for once: a folder of work that
+# continues only with the same keys
 begin_folder() {
     empty_folder "$1"
     touch "$1/.begun"
 }
 
-# run_job "CMD OPTIONS" LOG COMMAND...: runs the command through a back end (run.pl, slurm.pl, ...).
-# If it fails, shows its error message or, if there is none, the end of its log. For an array of
-# jobs, put JOB=1:n at the end of the options and JOB into LOG.
+# run_job "CMD OPTIONS" LOG COMMAND...: runs the command through a back end (run.pl,
+# slurm.pl, ...). If it fails, shows its error message or, if there is none, the end of
+# its log. For an array of jobs, put JOB=1:n at the end of the options and JOB into LOG.
 run_job() {
     local cmd=$1 logfile=$2
     shift 2

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Functions of the training stages of sv.sh, which sources this file. They use its options.
+# Functions for training, sourced by sv.sh. They use its options.
 # shellcheck disable=SC2154  # options of sv.sh
 
 # has_begun EXP: whether an epoch has ended (file names: espnet2_sv/train/checkpoint.py)
@@ -8,7 +8,8 @@ has_begun() {
         || { [ -e "$1/checkpoint.pth" ] && [ ! -e "$1/checkpoint.first_epoch" ]; }
 }
 
-# begin_training EXP SETTINGS: records the settings; exits if EXP was started with others
+# begin_training EXP SETTINGS: records the settings; exits if EXP was started with
+# others
 begin_training() {
     local changes
     if has_begun "$1" && ! changes=$(diff "$1/.settings" - <<< "$2" 2>&1); then
@@ -19,11 +20,13 @@ begin_training() {
     echo "$2" > "$1/.settings"
 }
 
-# train EXP CONFIG ARGUMENTS INIT...: starts or resumes a training; INIT are further arguments
+# train EXP CONFIG ARGUMENTS INIT...: starts or resumes a training; INIT are further
+# arguments
 train() {
     local exp=$1 config=$2 arguments=$3 jobname=$1/train.log
     shift 3
-    [[ ${cuda_cmd} != *queue* ]] || jobname=$(basename "${exp}") # SGE: no "/" in job names
+    # SGE does not allow "/" in job names
+    [[ ${cuda_cmd} != *queue* ]] || jobname=$(basename "${exp}")
     log "training in ${exp}; log: ${exp}/train.log"
     # shellcheck disable=SC2086
     ${python} -m espnet2.bin.launch --cmd "${cuda_cmd} --name ${jobname}" \
@@ -31,8 +34,10 @@ train() {
         --init_file_prefix "${exp}/.dist_init_" --multiprocessing_distributed true -- \
         ${python} -m "espnet2_sv.bin.${train_module}" --config "${config}" \
         --output_dir "${exp}" --resume true --sample_rate "${sample_rate}" \
-        --train_data_path_and_name_and_type "${data_feats}/${train_set}/wav.scp,speech,sound" \
-        --valid_data_path_and_name_and_type "${data_feats}/${valid_set}/wav.scp,speech,sound" \
+        --train_data_path_and_name_and_type \
+        "${data_feats}/${train_set}/wav.scp,speech,sound" \
+        --valid_data_path_and_name_and_type \
+        "${data_feats}/${valid_set}/wav.scp,speech,sound" \
         --spk2utt "${data_feats}/${train_set}/spk2utt" \
         --valid_trials "${data_feats}/${valid_set}/trials" \
         ${noise_scp:+--noise_scp "${noise_scp}"} ${rir_scp:+--rir_scp "${rir_scp}"} \
@@ -41,8 +46,8 @@ train() {
     die "training failed; logs: ${exp}/train.log and, of the launcher, ${exp}/launch.log"
 }
 
-# train_once EXP CONFIG ARGUMENTS START INIT...: trains unless EXP is up to date. START is the file
-# that identifies the initial weights, or empty.
+# train_once EXP CONFIG ARGUMENTS START INIT...: trains unless EXP is up to date. START
+# is the file that identifies the initial weights, or empty.
 train_once() {
     local exp=$1 config=$2 arguments=$3 start=$4 file files lists settings
     require_file "${config}" "give the training configuration with --sv_config or --lmft_config"

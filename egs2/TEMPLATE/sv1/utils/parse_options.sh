@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Sets variables from the command line: `--some-option value` sets ${some_option}.
 #
-# Usage: set a variable to the default of each option and ${help_message} to the text of --help,
-# then
+# Usage: set a variable to the default of each option and ${help_message} to the text of
+# --help, then
 #   . utils/parse_options.sh
-# This leaves the positional arguments in "$@". As in Kaldi's script of this name, an option without
-# a variable is an error, and so is a value other than true or false if the default is one of these;
-# `--config FILE` is sourced first, so that the other options override it.
+# This leaves the positional arguments in "$@". As in Kaldi's script of this name, an
+# option without a variable is an error, and so is a value other than true or false if
+# the default is one of these; `--config FILE` is sourced first, so that the other
+# options override it.
 
 _parse_options_fail() {
     echo "$0: $*" 1>&2

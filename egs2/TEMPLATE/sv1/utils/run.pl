@@ -1,15 +1,16 @@
 #!/usr/bin/env perl
-# Runs a command, or an array of jobs in parallel, on this machine, with a log file per job.
+# Runs a command, or an array of jobs in parallel, on this machine. Each has a log file.
 #
 #   run.pl [options] LOG COMMAND ARG...
 #   run.pl [options] JOB=1:4 LOG.JOB COMMAND ARG...      JOB is replaced by 1 ... 4
 #
-# Same interface as Kaldi's run.pl, queue.pl and slurm.pl, so that one recipe runs here and on a
-# cluster. --max-jobs-run N limits the number of concurrent jobs (default: the number of processors
-# or, with --gpu G, the number of GPUs divided by G). Options meant for a cluster (--mem,
-# --num-threads, --time, --name, --config ...) are accepted and ignored, each with one value.
-# An argument that is a shell operator (| > >> < 2>&1 && || ;) acts as one; any other argument
-# is passed to the command unchanged. Exit status: 0 if all jobs succeed, else 1.
+# Same interface as Kaldi's run.pl, queue.pl and slurm.pl, so that one recipe runs here
+# and on a cluster. --max-jobs-run N limits the number of concurrent jobs (default: the
+# number of processors or, with --gpu G, the number of GPUs divided by G). Options meant
+# for a cluster (--mem, --num-threads, --time, --name, --config ...) are accepted and
+# ignored, each with one value. An argument that is a shell operator (| > >> < 2>&1 &&
+# || ;) acts as one; any other argument is passed to the command unchanged. Exit status:
+# 0 if all jobs succeed, else 1.
 use strict;
 use warnings;
 

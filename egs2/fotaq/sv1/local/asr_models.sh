@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes the ASR models of a fold in exp/foldF: asr_random/seedS.zip, untrained; asr/asr.zip, trained
-# on the training characters of the fold; asr_half/asr.zip, halfway through that training.
+# Makes the ASR models of a fold in exp/foldF: asr_random/seedS.zip, untrained;
+# asr/asr.zip, trained on the training characters of the fold; asr_half/asr.zip, halfway
+# through that training.
 set -e
 set -u
 set -o pipefail
@@ -30,7 +31,8 @@ dir=${expdir}/fold${fold}
 
 pretrain() {
     scripts/pretrain_asr.sh --asr_config "${asr_config}" --asr_args "${asr_args}" \
-        --train_data "data/fold${fold}_asr_train" --valid_data "data/fold${fold}_asr_dev" \
+        --train_data "data/fold${fold}_asr_train" \
+        --valid_data "data/fold${fold}_asr_dev" \
         --model_file valid.cer_ctc.best.pth "$@" "${dir}/asr/asr.zip"
 }
 
@@ -54,7 +56,8 @@ pack_random() {
 # unpack MODEL: unpacks it for the trainings that start from it, which run in parallel
 unpack() {
     ./sv.sh --stage 2 --stop_stage 2 --expdir "${dir}" --asr_model "$1" --ngpu 0 \
-        --train_set "fold${fold}_train" --valid_set "fold${fold}_valid" --test_sets "fold${fold}_test"
+        --train_set "fold${fold}_train" --valid_set "fold${fold}_valid" \
+        --test_sets "fold${fold}_test"
     touch "$1.unpacked"
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Verification accuracy of each block of a fold's ASR encoder without speaker training, and of the
-# half-trained and untrained encoder: reports of sv_layer_probe in
+# Verification accuracy of each block of a fold's ASR encoder without speaker training,
+# and of the half-trained and untrained encoder: reports of sv_layer_probe in
 # <expdir>/foldF/probe/{asr,asr_half,asr_random}. local/plot_probes.py plots all folds.
 set -e
 set -u
@@ -54,6 +54,7 @@ for kind in "${kinds[@]}"; do
         run_job "${decode_cmd}" "${to}.log" python3 -m espnet2_sv.bin.sv_layer_probe \
         --asr "${!kind}" --wav_scp "${test_set}/wav.scp" --trials "${test_set}/trials" \
         --utt2spk "${test_set}/utt2spk" --norm_wav_scp "${train_set}/wav.scp" \
-        --bootstrap_samples "${bootstrap_samples}" --title "Fold ${fold}: blocks of ${kind}" \
+        --bootstrap_samples "${bootstrap_samples}" \
+        --title "Fold ${fold}: blocks of ${kind}" \
         --output_dir "${to}"
 done

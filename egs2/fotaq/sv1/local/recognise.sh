@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Recognition by a fold's ASR model with and without a speaker adaptor, which must not change it.
-# Writes character and word error rates on clips of training characters (asr_test_seen) and of test
-# characters (asr_test_unseen) to <expdir>/foldF/recognition/recognition.json:
+# Recognition by a fold's ASR model with and without a speaker adaptor, which must not
+# change it. Writes character and word error rates on clips of training characters
+# (asr_test_seen) and of test characters (asr_test_unseen) to
+# <expdir>/foldF/recognition/recognition.json:
 #   greedy   best token of each frame, on both sets
 #   beam     ESPnet's beam search with the decoder of the ASR model; slow
 set -e
@@ -13,7 +14,7 @@ set -o pipefail
 
 # BEGIN OPTIONS (--help prints what is between these marks)
 fold=1                   # 1, 2 or 3.
-model=                   # Folder of the adaptor (default: <expdir>/foldF/sv_adaptor_seed0).
+model=                   # Adaptor (default: <expdir>/foldF/sv_adaptor_seed0).
 asr=                     # Its ASR model (default: <expdir>/foldF/asr/asr.zip).
 expdir=exp               # Directory of experiments.
 clips=400                # Clips per set, at most; from all characters.
@@ -40,7 +41,8 @@ weights=$(trained_weights "${model}")
 dir=${expdir}/fold${fold}/recognition
 beam=(--beam_size "${beam_size}" --ctc_weight "${ctc_weight}" --maxlenratio 1.0)
 
-# choose_clips SET: writes wav.scp and text of ${clips} clips, spread evenly over the set
+# choose_clips SET: writes wav.scp and text of ${clips} clips, spread evenly over the
+# set
 choose_clips() {
     local from=data/fold${fold}_$1 to=${dir}/$1 name
     awk -v most="${clips}" -v all="$(wc -l < "${from}/wav.scp")" \
@@ -52,21 +54,26 @@ choose_clips() {
 # alone_greedy SET, alone_beam SET, joint SET DECODE OPTION...: write a text each
 alone_greedy() {
     run_job "${decode_cmd}" "${dir}/$1/greedy/alone.log" python3 local/greedy_asr.py \
-        --asr "${dir}/asr" --wav_scp "${dir}/$1/wav.scp" --output "${dir}/$1/greedy/alone/text"
+        --asr "${dir}/asr" --wav_scp "${dir}/$1/wav.scp" \
+        --output "${dir}/$1/greedy/alone/text"
 }
 
 alone_beam() {
-    run_job "${decode_cmd}" "${dir}/$1/beam/alone.log" python3 -m espnet2.bin.asr_inference \
+    run_job "${decode_cmd}" "${dir}/$1/beam/alone.log" python3 \
+        -m espnet2.bin.asr_inference \
         --ngpu 0 --output_dir "${dir}/$1/beam/alone" "${beam[@]}" \
-        --asr_train_config "${dir}/asr/config.yaml" --asr_model_file "${dir}/asr/model.pth" \
+        --asr_train_config "${dir}/asr/config.yaml" \
+        --asr_model_file "${dir}/asr/model.pth" \
         --data_path_and_name_and_type "${dir}/$1/wav.scp,speech,sound" \
         --key_file "${dir}/$1/wav.scp"
     mv "${dir}/$1/beam/alone/1best_recog/text" "${dir}/$1/beam/alone/text"
 }
 
 joint() { # batches of one clip, like the other side: rounding is then the same
-    run_job "${decode_cmd}" "${dir}/$1/$2/joint.log" python3 -m espnet2_sv.bin.sv_joint \
-        --model "${model}" --asr "${dir}/asr" --decode "$2" "${@:3}" --batch_seconds 0.01 \
+    run_job "${decode_cmd}" "${dir}/$1/$2/joint.log" python3 \
+        -m espnet2_sv.bin.sv_joint \
+        --model "${model}" --asr "${dir}/asr" --decode "$2" "${@:3}" \
+        --batch_seconds 0.01 \
         --wav_scp "${dir}/$1/wav.scp" --output_dir "${dir}/$1/$2/joint"
 }
 
@@ -86,7 +93,8 @@ for dset in asr_test_seen asr_test_unseen; do
         texts=("${dir}/${dset}/text" "${dir}/${dset}/${decode}"/{alone,joint}/text)
         once "${texts[1]}" "${asr}" "${dir}/${dset}/wav.scp" "${options[*]-}" -- \
             "alone_${decode}" "${dset}"
-        once "${texts[2]}" "${asr}" "${weights}" "${dir}/${dset}/wav.scp" "${options[*]-}" -- \
+        once "${texts[2]}" "${asr}" "${weights}" "${dir}/${dset}/wav.scp" \
+            "${options[*]-}" -- \
             joint "${dset}" "${decode}" ${options[@]+"${options[@]}"}
         compared+=(--compare "${dset}" "${decode}" "${texts[@]}")
     done

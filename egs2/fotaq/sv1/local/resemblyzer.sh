@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Scores the trials of a fold with Resemblyzer's pretrained encoder, a baseline trained on thousands
-# of speakers. It is installed from PyPI into downloads/, not into the Python environment. The output
-# has the layout of a speaker model's folder inference/:
+# Scores the trials of a fold with Resemblyzer's pretrained encoder, a baseline trained
+# on thousands of speakers. It is installed from PyPI into downloads/, not into the
+# Python environment. The output has the layout of a speaker model's folder inference/:
 #   <expdir>/foldF/resemblyzer/{foldF_test,foldF_test4}/{cosine,asnorm}/scores, system.json
 set -e
 set -u
@@ -37,8 +37,8 @@ cohort_set=fold${fold}_train
 test_sets="fold${fold}_test fold${fold}_test4"
 score_norm_args="--cohort_by utterance" # there are only 14 training voices
 
-# Installed without dependencies: librosa and scipy are here already, and the wheels replace webrtcvad,
-# which would have to be compiled.
+# Installed without dependencies: librosa and scipy are here already, and the wheels
+# replace webrtcvad, which would have to be compiled.
 packages="resemblyzer==0.1.4 webrtcvad-wheels==2.0.14.post1"
 installed="${packages} for $(python3 -V)"
 site=downloads/resemblyzer/$(echo "${installed}" | tr ' =' '_')
@@ -48,7 +48,8 @@ install() {
     local part=downloads/resemblyzer/.part.$$ reason
     require_writable downloads/resemblyzer "the recipe's folder"
     # shellcheck disable=SC2086
-    if ! python3 -m pip install --retries 1 --timeout 30 --no-deps --target "${part}" ${packages} \
+    if ! python3 -m pip install --retries 1 --timeout 30 --no-deps \
+        --target "${part}" ${packages} \
         > "${part}.log" 2>&1; then
         reason="pip cannot install ${packages} ($(tail -n 1 "${part}.log"))"
         rm -rf "${part}" "${part}.log"
@@ -83,10 +84,13 @@ done
 
 log "Resemblyzer on fold ${fold}: ${inference_dir}"
 once "${inference_dir}/trials/wav.scp" "${sources[@]:0:2}" -- list_utterances
-once "${inference_dir}/trials/xvector.scp" "${installed}" "${inference_dir}/trials/wav.scp" \
+once "${inference_dir}/trials/xvector.scp" "${installed}" \
+    "${inference_dir}/trials/wav.scp" \
     local/embed_resemblyzer.py -- \
-    embed trials "${inference_dir}/trials/wav.scp" --system "${inference_dir}/system.json"
-! "${score_norm}" || once "${inference_dir}/cohort/xvector.scp" "${installed}" "${sources[2]}" \
+    embed trials "${inference_dir}/trials/wav.scp" \
+    --system "${inference_dir}/system.json"
+! "${score_norm}" || once "${inference_dir}/cohort/xvector.scp" "${installed}" \
+    "${sources[2]}" \
     local/embed_resemblyzer.py -- \
     embed cohort "${sources[2]}"
 for dset in ${test_sets}; do

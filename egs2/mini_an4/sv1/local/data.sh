@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Makes data/ from the AN4 speech in the installed espnet package: train, valid and test with
-# segments of 0.7 s, noise.scp and rirs.scp for augmentation, asr_train for the ASR model.
+# Makes data/ from the AN4 speech in the installed espnet package: train, valid and test
+# with segments of 0.7 s, noise.scp and rirs.scp for augmentation, asr_train for the ASR
+# model.
 set -e
 set -u
 set -o pipefail
