@@ -64,7 +64,7 @@ PROGRAM
     [[ "$output" == *"'--name=x'"* ]]
 }
 
-@test "--help prints the message as it is and ends" {
+@test "--help prints the message unchanged and exits" {
     run bash program.sh --help
     [ "$status" -eq 0 ]
     [ "$output" = "Usage: 100% help" ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# tools/setup_env.sh and tools/activate_python.sh, with a stand-in for Python and pip
+# tools/setup_env.sh and tools/activate_python.sh, with a fake Python and pip
 
 setup() {
     root=$(cd "${BATS_TEST_DIRNAME}/../.." && pwd -P)
@@ -31,7 +31,7 @@ runs() {
     wc -l < pip_runs
 }
 
-@test "set-up is done once, and again when the versions or the place change" {
+@test "set-up is done once, and again when the versions or the location change" {
     run "${setup_env}" --python "${python}"
     [ "$status" -eq 0 ]
     [ "${#lines[@]}" -eq 1 ]
@@ -92,7 +92,7 @@ runs() {
     [ "$(runs)" -eq 2 ]
 }
 
-@test "without Python 3.12 one line says how to get it" {
+@test "without Python 3.12 one line shows how to get it" {
     touch old
     run "${setup_env}" --python "${python}"
     [ "$status" -eq 1 ]
@@ -125,7 +125,7 @@ USE
     [ "${lines[3]}" = "${BATS_TEST_TMPDIR}/project" ]
 }
 
-@test "activation that fails says so and returns an error" {
+@test "failed activation prints a message and returns an error" {
     touch old
     cat > use.sh <<'USE'
 set -u
@@ -139,10 +139,10 @@ USE
     [ "${#lines[@]}" -eq 3 ]
 }
 
-@test "in an ESPnet checkout its Python serves, if it is of use" {
+@test "in an ESPnet checkout its Python is used if it is suitable" {
     mkdir -p espnet/espnet2 espnet/tools espnet/bin path
     mv project espnet/project
-    mkdir project # for the stand-in
+    mkdir project # for the fake Python
     for program in bash cat dirname; do ln -s "$(command -v "${program}")" path/; done
     cp "${python}" espnet/bin/python3
     # like conda's, it uses unset variables and failing commands

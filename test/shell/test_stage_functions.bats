@@ -37,7 +37,7 @@ runs() {
     [ "$(runs)" -eq 1 ]
 }
 
-@test "a changed input, a lost output or a failure is made good" {
+@test "a changed input, a missing output or a failure means another run" {
     once
     echo 2 > input
     once

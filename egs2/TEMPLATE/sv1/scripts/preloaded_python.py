@@ -255,9 +255,8 @@ class Server:
         self.forget(process)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
-        with contextlib.suppress(
-            ProcessLookupError
-        ):  # before it has a group of its own
+        # it may not have a process group of its own yet
+        with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
 
     def stop(self, *_) -> None:

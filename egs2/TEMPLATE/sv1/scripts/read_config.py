@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-# Changing any other setting of a training under way would mix two models
+# Changing any other setting when a training is resumed would mix two models
 RESUMABLE = (
     "max_epoch",
     "patience",
@@ -51,10 +51,10 @@ def get(path: str, key: str) -> Iterator[str]:
 def augmentation_lists(path: str) -> Iterator[str]:
     """The ``scp`` files of augment_conf, e.g. ``{noise: [{scp: F}], rir: {scp: F}}``."""
     conf = load(path).get("augment_conf") or {}
-    for ways in conf.values():
-        for way in ways if isinstance(ways, list) else [ways]:
-            if isinstance(way, dict) and way.get("scp"):
-                yield way["scp"]
+    for entries in conf.values():
+        for entry in entries if isinstance(entries, list) else [entries]:
+            if isinstance(entry, dict) and entry.get("scp"):
+                yield entry["scp"]
 
 
 def training_settings(path: str, *words: str) -> Iterator[str]:

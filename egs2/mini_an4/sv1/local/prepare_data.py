@@ -3,11 +3,10 @@
 
     prepare_data.py DOWNLOADS DATA
 
-Eight recordings of five speakers give hardly a trial, so they are cut into segments,
-all of one length, so that durations tell nothing about the speaker. Test speakers are
-not in training. Validation segments are of training speakers: there are too few
-    speakers to hold any out, so the
-validation EER here is no estimate of anything.
+Eight recordings of five speakers make hardly any trials, so they are cut into segments,
+all of the same length so that duration does not depend on the speaker. Test speakers
+are not in training. Validation segments are from training speakers because there are
+too few speakers to hold any out, so the validation EER is not an estimate of anything.
 """
 
 import argparse
@@ -24,11 +23,11 @@ TRANSCRIPT = re.compile(r"(?:<s> )?(?P<text>.*?)(?: </s>)? \((?P<name>.+)\)")
 
 
 def cut(recording: Path, outdir: Path) -> list[tuple[str, str, str]]:
-    """Write a recording's segments as wav files; what remains at its end is not used.
+    """Write segments of a recording as wav files; the remainder is not used.
 
     Args:
         recording: ``.../SPEAKER/NAME-SPEAKER-b.sph``.
-        outdir: Where the segments go.
+        outdir: Folder for the segments.
 
     Returns:
         A (speaker, utterance, file) for each segment.
@@ -54,7 +53,7 @@ def write_lines(path: Path, lines: list[str]) -> None:
 
 
 def write_set(folder: Path, segments: list[tuple[str, str, str]], trials: bool) -> None:
-    """Write wav.scp, utt2spk, spk2utt and, where wanted, all pairs as trials."""
+    """Write wav.scp, utt2spk, spk2utt and, optionally, all pairs as trials."""
     segments = sorted(segments)
     write_lines(
         folder / "wav.scp", [f"{utterance} {path}" for _, utterance, path in segments]
@@ -84,7 +83,7 @@ def write_set(folder: Path, segments: list[tuple[str, str, str]], trials: bool) 
 
 
 def write_asr_set(folder: Path, an4: Path, recordings: list[Path]) -> None:
-    """Write wav.scp and text of the whole recordings that have a transcript."""
+    """Write wav.scp and text of all recordings with a transcript, uncut."""
     lines = (
         (an4 / "etc/an4_train.transcription").read_text(encoding="utf-8").splitlines()
     )
