@@ -53,7 +53,7 @@ find_first() {
 
 # fetch_package: puts Debian's package into downloads/
 fetch_package() {
-    local part=downloads/.fetch deb
+    local part=downloads/.fetch deb name
     command -v apt-get > /dev/null || die "there is no apt-get to fetch ${package}; ${own_file}"
     rm -rf "${part}" && mkdir "${part}"
     log "Fetching ${package} (35 MB): ${part}.log"
@@ -62,8 +62,10 @@ fetch_package() {
             "run apt-get update and check the network, ${own_file}"
     deb=$(find_first "${part}/*.deb")
     require_file "${deb:-${part}/${package}.deb}" "apt-get has fetched nothing, see ${part}.log"
-    mv "${deb}" downloads/
+    name=$(basename "${deb}")
+    mv "${deb}" "${part}.part"
     rm -r "${part}"
+    mv "${part}.part" "downloads/${name}" # last: it means that nothing is left to do
 }
 
 # unpack_package DEB: takes queen.1c out of it
