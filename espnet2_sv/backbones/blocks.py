@@ -1,4 +1,4 @@
-"""The front end, normalisation and encoder of an ASR model, read block by block."""
+"""Frontend, normalisation and encoder of an ASR model with all block outputs."""
 
 import contextlib
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
 from espnet2_sv.backbones.features import FeatureBackbone
 from espnet2_sv.errors import SVError
 
-# ESPnet's encoders that are a stack of blocks, by the name that --encoder gives them
+# ESPnet encoders that are a stack of blocks, by their --encoder name
 BLOCK_ENCODERS = {
     "conformer": ConformerEncoder,
     "e_branchformer": EBranchformerEncoder,
@@ -41,7 +41,7 @@ BLOCK_ENCODERS = {
     "transformer": TransformerEncoder,
     "multiconv_conformer": MultiConvConformerEncoder,
 }
-# frames in per frame out, by the name of ESPnet's subsampling class
+# Input frames per output frame, by the name of ESPnet's subsampling class
 _SUBSAMPLING = {
     "Conv1dSubsampling2": 2,
     "Conv1dSubsampling3": 3,
@@ -50,36 +50,37 @@ _SUBSAMPLING = {
     "Conv2dSubsampling6": 6,
     "Conv2dSubsampling8": 8,
 }
-_READS_PADDING = (
+# Layers without a padding mask
+_PADDING_SENSITIVE_LAYERS = (
     LegacyRelPositionMultiHeadedAttention,
     ConvolutionalPositionalEmbedding,
     MultiLayeredConv1d,
     Conv1dLinear,
 )
-_LONGEST_SUBSAMPLING_INPUT = (
-    64  # frames; above what any subsampling needs for one output frame
-)
+# Frames; no subsampling needs as many for one output frame
+_MAX_MINIMUM_FRAMES = 64
 
 
 def subsampling(encoder: AbsEncoder) -> int:
-    """Feature frames per frame of an ESPnet encoder."""
+    """Feature frames per output frame of an ESPnet encoder."""
     return _SUBSAMPLING.get(type(encoder.embed).__name__, 1)
 
 
 class BlockBackbone(FeatureBackbone):
-    """From audio to the output of every encoder block.
+    """Audio to the outputs of all encoder blocks.
 
-    The front end and normalisation always run in float32. An utterance's outputs do not
-    depend on what it is batched with, unless :attr:`padding_sensitive` says so: then
-    only utterances of equal length may share a batch.
+    Frontend and normalisation always run in float32. The outputs of an utterance do not
+    depend on what it is batched with, except for encoders that are
+    :attr:`padding_sensitive`: batch only utterances of equal length for those.
 
     Args:
         frontend: ESPnet's ``DefaultFrontend``.
         normalize: Feature normalisation, or None.
-        encoder: An ESPnet encoder with a stack of blocks in ``encoders``; dropping
-            whole blocks at random is switched off in it, because every block is read.
-        specaug: Augmentation of the features, used in training only.
-        ctc: The CTC layer that a self-conditioned encoder feeds back.
+        encoder: ESPnet encoder with a stack of blocks in ``encoders``. Layer drop is
+            disabled in it, because the head needs every block's output.
+        specaug: SpecAugment or similar, applied in training only.
+        ctc: CTC layer of an encoder with self-conditioned CTC (Nozaki & Komatsu 2021);
+            ignored for other encoders.
     """
 
     def __init__(
@@ -95,27 +96,27 @@ class BlockBackbone(FeatureBackbone):
         for module in (encoder, encoder.encoders):
             if hasattr(module, "layer_drop_rate"):
                 module.layer_drop_rate = 0.0
-        if hasattr(encoder, "after_norm") and not self._reads_final_norm:
+        if hasattr(encoder, "after_norm") and not self._uses_final_norm:
             encoder.after_norm.requires_grad_(False)
-        self.note_trainable()
+        self.record_trainable()
 
     @property
     def _conditioned(self) -> bool:
         return bool(getattr(self.encoder, "interctc_use_conditioning", False))
 
     @property
-    def _reads_final_norm(self) -> bool:
-        """Whether a block's output depends on the norm that follows the last block."""
+    def _uses_final_norm(self) -> bool:
+        """Whether block outputs depend on the LayerNorm after the last block."""
         return self._conditioned and not isinstance(self.encoder, EBranchformerEncoder)
 
     @property
     def num_blocks(self) -> int:
-        """L, the number of blocks."""
+        """L, number of blocks."""
         return len(self.encoder.encoders)
 
     @property
     def block_dim(self) -> int:
-        """D, the width of a block's output."""
+        """D, dimension of a block output."""
         return self.encoder.output_size()
 
     @property
@@ -125,54 +126,50 @@ class BlockBackbone(FeatureBackbone):
 
     @property
     def padding_sensitive(self) -> bool:
-        """Whether outputs depend on padding, so that only equal lengths may share a batch.
+        """Whether outputs depend on padding; if so, batch only equal lengths.
 
-        So it is with ESPnet's legacy relative positions, and where a convolution over
-        time takes the place of positions or of a feed-forward layer.
+        True for ESPnet's legacy relative positions, and for encoders that use a
+        convolution over time as position encoding or feed-forward layer.
         """
-        return any(isinstance(m, _READS_PADDING) for m in self.encoder.modules())
+        modules = self.encoder.modules()
+        return any(isinstance(m, _PADDING_SENSITIVE_LAYERS) for m in modules)
 
     @property
     def minimum_frames(self) -> int:
-        """The fewest feature frames that give one encoder frame."""
-        sizes = range(1, _LONGEST_SUBSAMPLING_INPUT)
+        """Feature frames needed for one encoder frame."""
+        sizes = range(1, _MAX_MINIMUM_FRAMES)
         return next(n for n in sizes if not check_short_utt(self.encoder.embed, n)[0])
 
     def parameter_groups(self) -> list[tuple[int, list[torch.nn.Parameter]]]:
-        """Trainable parameters by depth, for learning rates that decay with depth.
+        """Trainable parameters by depth, for layer-wise learning rate decay.
 
         Returns:
-            ``(depth, parameters)``: depth 0 is everything below the first block, 1 to L
-                the
-            blocks. What a self-conditioned encoder feeds back belongs to the block
-            before it.
+            ``(depth, parameters)`` pairs. Depth 0 is everything below the first block,
+            depths 1 to L are the blocks. The CTC feedback of a self-conditioned encoder
+            has the depth of the first block that it follows.
         """
         groups: dict[int, list] = {depth: [] for depth in range(self.num_blocks + 1)}
         for name, parameter in self.named_parameters():
             if name in self._trainable:
                 groups[self._depth(name)].append(parameter)
-        return [
-            (depth, parameters) for depth, parameters in groups.items() if parameters
-        ]
+        return [(depth, group) for depth, group in groups.items() if group]
 
     def _depth(self, name: str) -> int:
-        if name.startswith(
-            "encoder.encoders."
-        ):  # e.g. encoder.encoders.3.conv_module.norm.weight
+        # e.g. encoder.encoders.3.conv_module.norm.weight has depth 4
+        if name.startswith("encoder.encoders."):
             return int(name.split(".")[2]) + 1
-        if name.startswith(
-            ("encoder.conditioning_layer.", "encoder.after_norm.", "ctc.")
-        ):
+        feedback = ("encoder.conditioning_layer.", "encoder.after_norm.", "ctc.")
+        if name.startswith(feedback):
             return min(self.encoder.interctc_layer_idx)
         return 0
 
     def forward(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Run the encoder and read every block.
+        """Run the encoder and return every block's output.
 
         Args:
-            speech: Audio (B, S), zero-padded.
+            speech: Zero-padded audio (B, S).
             speech_lengths: Valid samples (B,).
 
         Returns:
@@ -188,37 +185,59 @@ class BlockBackbone(FeatureBackbone):
     def blocks(
         self, feats: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Features (B, T', F) to the L block outputs, each (B, T, D), and their lengths (B,)."""
-        with read_blocks(self.encoder) as outputs:
+        """Encode features and return every block's output.
+
+        Args:
+            feats: Normalised features (B, T', F).
+            lengths: Valid feature frames (B,).
+
+        Returns:
+            L block outputs, each (B, T, D), and their valid frames (B,).
+
+        Raises:
+            SVError: An utterance is too short for one encoder frame.
+        """
+        with record_block_outputs(self.encoder) as outputs:
             _, lengths = self.encode(feats, lengths)
         return outputs, lengths
 
     def encode(
         self, feats: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features (B, T', F) to what the CTC layer reads, (B, T, D), and its lengths (B,)."""
+        """Encode features and return the encoder's output, the input of the CTC layer.
+
+        Args:
+            feats: Normalised features (B, T', F).
+            lengths: Valid feature frames (B,).
+
+        Returns:
+            Encoder output (B, T, D) and its valid frames (B,).
+
+        Raises:
+            SVError: An utterance is too short for one encoder frame.
+        """
         options = {"ctc": self.ctc} if self._conditioned else {}
         try:
             hidden, lengths, *_ = self.encoder(feats, lengths, **options)
         except TooShortUttError as e:
             raise SVError(
                 f"an utterance of {e.actual_size} feature frames is too short: this"
-                f" model needs {e.limit}"
+                f" model needs at least {e.limit}"
             ) from e
-        # with intermediate CTC layers (hidden, [(block, hidden), ...])
+        # With intermediate CTC layers: (hidden, [(block, hidden), ...])
         return (hidden[0] if isinstance(hidden, tuple) else hidden), lengths
 
 
 @contextlib.contextmanager
-def read_blocks(encoder: AbsEncoder) -> Iterator[list[torch.Tensor]]:
-    """Collect block outputs while the context is open; nothing stays attached to the encoder."""
+def record_block_outputs(encoder: AbsEncoder) -> Iterator[list[torch.Tensor]]:
+    """Record block outputs (B, T, D) with forward hooks while the context is open."""
     outputs: list[torch.Tensor] = []
 
-    def read(module, args, output):
-        hidden = output[0]  # with relative positions (hidden, positions)
+    def record(module, args, output):
+        hidden = output[0]  # with relative positions: (hidden, positions)
         outputs.append(hidden[0] if isinstance(hidden, tuple) else hidden)
 
-    handles = [block.register_forward_hook(read) for block in encoder.encoders]
+    handles = [block.register_forward_hook(record) for block in encoder.encoders]
     try:
         yield outputs
     finally:
@@ -228,11 +247,11 @@ def read_blocks(encoder: AbsEncoder) -> Iterator[list[torch.Tensor]]:
 
 @dataclass
 class EncoderPass:
-    """What one call of an encoder left behind.
+    """Outputs of one forward pass of an encoder.
 
     Attributes:
         blocks: L block outputs, each (B, T, D).
-        lengths: Their valid frames (B,).
+        lengths: Valid frames (B,); None before the forward pass.
     """
 
     blocks: list[torch.Tensor] = field(default_factory=list)
@@ -241,39 +260,42 @@ class EncoderPass:
 
 @contextlib.contextmanager
 def capture_blocks(backbone: BlockBackbone) -> Iterator[EncoderPass]:
-    """Collect the block outputs of the encoder call that is made while the context is open.
+    """Capture the block outputs of one forward pass that ESPnet's own code runs.
 
-    The call is ESPnet's own, for example within ``Speech2Text``; nothing that it
-    computes changes, with one exception: in a padded batch the front end sees the end
-        of a shorter utterance as it
-    sees that of one that stands alone, see :meth:`BlockBackbone.pad_ends`.
+    Meant for calls such as ``Speech2Text``. They compute what they would without the
+    context, except that in a padded batch the end of a shorter utterance is treated as
+    in a batch of one, see :meth:`BlockBackbone.reflect_ends`.
 
     Args:
-        backbone: The ASR model's own modules, as :meth:`AsrBundle.backbone` gives them.
+        backbone: Backbone that shares the ASR model's modules, from
+            ``AsrBundle.backbone()``.
+
+    Yields:
+        The encoder pass, filled in by the forward pass.
 
     Raises:
         SVError: An utterance is too short for the encoder.
     """
     captured = EncoderPass()
 
-    def pad(frontend, args):
+    def reflect(frontend, args):
         speech, lengths = args
-        return backbone.pad_ends(speech, lengths), lengths
+        return backbone.reflect_ends(speech, lengths), lengths
 
     def trim(frontend, args, output):
         feats, lengths = output
         return feats[:, : int(lengths.max())], lengths
 
-    def note_lengths(encoder, args, output):
+    def record_lengths(encoder, args, output):
         captured.lengths = output[1]
 
     handles = [
-        backbone.frontend.register_forward_pre_hook(pad),
+        backbone.frontend.register_forward_pre_hook(reflect),
         backbone.frontend.register_forward_hook(trim),
-        backbone.encoder.register_forward_hook(note_lengths),
+        backbone.encoder.register_forward_hook(record_lengths),
     ]
     try:
-        with read_blocks(backbone.encoder) as captured.blocks:
+        with record_block_outputs(backbone.encoder) as captured.blocks:
             yield captured
     finally:
         for handle in handles:

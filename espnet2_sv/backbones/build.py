@@ -1,4 +1,4 @@
-"""Building a backbone with random weights from plain settings."""
+"""Build a backbone with random weights from a plain config."""
 
 import argparse
 import copy
@@ -13,14 +13,14 @@ from espnet2.layers.utterance_mvn import UtteranceMVN
 from typeguard import TypeCheckError
 
 from espnet2_sv.backbones.blocks import BLOCK_ENCODERS, BlockBackbone
+from espnet2_sv.backbones.features import StoredMVN
 from espnet2_sv.backbones.frame_encoders import FRAME_ENCODERS, FrameBackbone
 from espnet2_sv.backbones.frozen import FrozenBackbone
-from espnet2_sv.backbones.mvn import StoredMVN
 from espnet2_sv.errors import SVError
 
 Backbone = BlockBackbone | FrameBackbone | FrozenBackbone
 
-# What settings may name
+# Classes by their names in a config
 FRONTENDS = {"default": DefaultFrontend}
 NORMALIZATIONS = {"utterance_mvn": UtteranceMVN, "stored_mvn": StoredMVN}
 ENCODERS = BLOCK_ENCODERS | FRAME_ENCODERS
@@ -33,16 +33,17 @@ def build_backbone(
     """Build a backbone with random weights.
 
     Args:
-        settings: What :func:`~espnet2_sv.asr.supported.backbone_settings` returns, or
-            the same keys chosen by hand; other keys are ignored.
-        specaug: Augmentation of the features in training.
+        settings: ``encoder``, ``encoder_conf`` and optionally ``frontend``,
+            ``frontend_conf``, ``normalize``, ``normalize_conf`` and
+            ``conditioning_vocab``; other keys are ignored.
+        specaug: SpecAugment or similar, applied in training only.
 
     Returns:
-        A :class:`BlockBackbone`, or a :class:`FrameBackbone` for an encoder of
-        ESPnet's speaker models.
+        A :class:`FrameBackbone` for the encoders of ESPnet's speaker models, otherwise
+        a :class:`BlockBackbone`.
 
     Raises:
-        SVError: A name or an option is unknown.
+        SVError: A name is unknown or an option is invalid.
     """
     conf = copy.deepcopy(settings if isinstance(settings, dict) else vars(settings))
     frontend_class = _class(conf, "frontend", FRONTENDS, default="default")
@@ -58,12 +59,10 @@ def build_backbone(
         )
     except (TypeError, ValueError, AssertionError, TypeCheckError) as e:
         reason = str(e).splitlines()[0] if str(e) else "an option is out of range"
-        raise SVError(
-            f"the encoder cannot be built from these settings: {reason}"
-        ) from e
+        raise SVError(f"cannot build the encoder from this config: {reason}") from e
     if conf["encoder"] in FRAME_ENCODERS:
         return FrameBackbone(frontend, normalize, encoder, specaug=specaug)
-    ctc = _conditioning(encoder, conf.get("conditioning_vocab"))
+    ctc = _add_conditioning(encoder, conf.get("conditioning_vocab"))
     return BlockBackbone(frontend, normalize, encoder, specaug=specaug, ctc=ctc)
 
 
@@ -76,13 +75,13 @@ def _class(
     return classes[name]
 
 
-def _conditioning(encoder: AbsEncoder, vocab: int | None) -> CTC | None:
-    """Give a self-conditioned encoder the layer that reads CTC posteriors back."""
+def _add_conditioning(encoder: AbsEncoder, vocab: int | None) -> CTC | None:
+    """Add the CTC feedback layer to a self-conditioned encoder and return its CTC."""
     if not getattr(encoder, "interctc_use_conditioning", False):
         return None
     if vocab is None:
         raise SVError(
-            "a self-conditioned encoder needs conditioning_vocab, its vocabulary size"
+            "a self-conditioned encoder needs conditioning_vocab, the vocabulary size"
         )
     encoder.conditioning_layer = torch.nn.Linear(vocab, encoder.output_size())
     return CTC(odim=vocab, encoder_output_size=encoder.output_size())

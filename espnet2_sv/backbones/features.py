@@ -1,8 +1,10 @@
-"""From audio to normalised features: the part that all speech networks here have in common."""
+"""Audio to normalised log-mel features: the part that all backbones share."""
 
 from typing import TYPE_CHECKING
 
 import torch
+from espnet2.layers.abs_normalize import AbsNormalize
+from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask
 
 from espnet2_sv.errors import SVError
 
@@ -10,35 +12,85 @@ if TYPE_CHECKING:
     from espnet2.asr.encoder.abs_encoder import AbsEncoder
     from espnet2.asr.frontend.default import DefaultFrontend
     from espnet2.asr.specaug.abs_specaug import AbsSpecAug
-    from espnet2.layers.abs_normalize import AbsNormalize
 
 
 def sample_rate(frontend: "DefaultFrontend") -> int:
-    """Sampling rate of the audio that a ``DefaultFrontend`` expects, in Hz."""
+    """Sampling rate in Hz that an ESPnet ``DefaultFrontend`` expects."""
     return int(frontend.logmel.mel_options["sr"])
 
 
-class FeatureBackbone(torch.nn.Module):
-    """A network that reads log-mel features of audio; what reads them is up to the subclass.
+class StoredMVN(AbsNormalize):
+    """Global mean and variance normalisation that needs no statistics file.
 
-    The front end and normalisation always run in float32.
+    Equivalent to ESPnet's ``GlobalMVN`` and has the same buffers, ``mean`` and ``std``,
+    but is initialised to the identity: a checkpoint provides the statistics. The input
+    is not modified in place.
+
+    Args:
+        dim: Feature dimension F.
+        norm_means: Subtract the mean.
+        norm_vars: Divide by the standard deviation.
+    """
+
+    def __init__(self, dim: int, norm_means: bool = True, norm_vars: bool = True):
+        super().__init__()
+        self.norm_means = norm_means
+        self.norm_vars = norm_vars
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("std", torch.ones(dim))
+
+    def extra_repr(self) -> str:
+        """Return the settings that ``print`` shows."""
+        return (
+            f"dim={len(self.mean)}, norm_means={self.norm_means},"
+            f" norm_vars={self.norm_vars}"
+        )
+
+    def forward(
+        self, x: torch.Tensor, ilens: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalise features.
+
+        Args:
+            x: Features (B, T, F).
+            ilens: Valid frames (B,); all T if omitted.
+
+        Returns:
+            Normalised features (B, T, F), zero in padded frames, and the lengths (B,).
+        """
+        if ilens is None:
+            ilens = torch.full(
+                (x.size(0),), x.size(1), dtype=torch.long, device=x.device
+            )
+        if self.norm_means:
+            x = x - self.mean.to(x.dtype)
+        x = x.masked_fill(make_pad_mask(ilens, x, 1), 0.0)
+        if self.norm_vars:
+            x = x / self.std.to(x.dtype)
+        return x, ilens
+
+
+class FeatureBackbone(torch.nn.Module):
+    """Base class of the backbones: frontend, normalisation and an encoder.
+
+    Subclasses define ``forward``. Frontend and normalisation always run in float32.
 
     Args:
         frontend: ESPnet's ``DefaultFrontend``.
         normalize: Feature normalisation, or None.
-        encoder: What reads the features.
-        specaug: Augmentation of the features, used in training only.
+        encoder: Network on top of the features.
+        specaug: SpecAugment or similar, applied in training only.
     """
 
     frontend: "DefaultFrontend"
-    normalize: "AbsNormalize | None"
+    normalize: AbsNormalize | None
     encoder: "AbsEncoder"
     specaug: "AbsSpecAug | None"
 
     def __init__(
         self,
         frontend: "DefaultFrontend",
-        normalize: "AbsNormalize | None",
+        normalize: AbsNormalize | None,
         encoder: "AbsEncoder",
         specaug: "AbsSpecAug | None" = None,
     ):
@@ -48,77 +100,89 @@ class FeatureBackbone(torch.nn.Module):
         self.normalize = normalize
         self.encoder = encoder
         self.frozen = False
-        self._wanted_mode = self.training
+        self._requested_mode = self.training
         self._trainable: set[str] = set()
-        self.note_trainable()
+        self.record_trainable()
 
-    def note_trainable(self) -> None:
-        """Note which parameters get gradients whenever this network is not frozen."""
+    def record_trainable(self) -> None:
+        """Remember which parameters are trainable when the backbone is not frozen."""
         self._trainable = {
             name for name, p in self.named_parameters() if p.requires_grad
         }
 
     @property
     def sample_rate(self) -> int:
-        """Sampling rate of the audio, in Hz."""
+        """Sampling rate in Hz."""
         return sample_rate(self.frontend)
 
     @property
     def subsampling(self) -> int:
-        """Feature frames per frame of the outputs."""
+        """Feature frames per output frame."""
         return 1
 
     @property
     def minimum_frames(self) -> int:
-        """The fewest feature frames that give a frame of output."""
+        """Feature frames needed for one output frame."""
         return 1
 
     @property
     def hop_length(self) -> int:
-        """Samples from one feature frame to the next."""
+        """Frame shift of the features in samples."""
         return self.frontend.hop_length
 
     @property
     def frame_rate_hz(self) -> float:
-        """Frames of the outputs per second."""
+        """Output frames per second."""
         return self.sample_rate / (self.hop_length * self.subsampling)
 
     @property
     def minimum_samples(self) -> int:
-        """The shortest audio that gives one frame of output, in samples."""
+        """Samples needed for one output frame."""
         between = (self.minimum_frames - 1) * self.hop_length
         if not self.frontend.stft.center:
             return self.frontend.stft.n_fft + between
-        return max(between, self._reflected + 1)
+        return max(between, self._reflection_pad + 1)
 
     @property
-    def _reflected(self) -> int:
-        """Samples mirrored at either end of the audio, so that frames are centred."""
+    def _reflection_pad(self) -> int:
+        """Samples that a centred STFT mirrors at either end of the audio."""
         return self.frontend.stft.n_fft // 2 if self.frontend.stft.center else 0
 
     def set_frozen(self, frozen: bool) -> None:
-        """Freeze or unfreeze.
+        """Freeze or unfreeze the whole backbone.
 
-        Frozen means evaluation mode whatever ``train()`` says (BatchNorm statistics
-        rest, dropout is off), no gradients, and a forward pass that builds no graph.
+        A frozen backbone stays in eval mode even after ``train()`` (BatchNorm
+        statistics are fixed, dropout is off), has no gradients, and its forward pass
+        builds no autograd graph.
         """
         self.frozen = frozen
         for name, parameter in self.named_parameters():
             if name in self._trainable:
                 parameter.requires_grad_(not frozen)
-        self.train(self._wanted_mode)
+        self.train(self._requested_mode)
 
     def train(self, mode: bool = True) -> "FeatureBackbone":
-        """Set training mode; while frozen, the mode is only noted for later."""
-        self._wanted_mode = mode
+        """Set training mode; while frozen, it takes effect on unfreezing."""
+        self._requested_mode = mode
         return super().train(mode and not self.frozen)
 
     def features(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Audio (B, S) to normalised features (B, T', F) and their lengths (B,), in float32."""
+        """Compute normalised features in float32.
+
+        Args:
+            speech: Zero-padded audio (B, S).
+            speech_lengths: Valid samples (B,).
+
+        Returns:
+            Features (B, T', F) and their valid frames (B,).
+
+        Raises:
+            SVError: An utterance is shorter than :attr:`minimum_samples`.
+        """
         with torch.autocast(speech.device.type, enabled=False):
-            speech = self.pad_ends(speech.float(), speech_lengths)
+            speech = self.reflect_ends(speech.float(), speech_lengths)
             feats, lengths = self.frontend(speech, speech_lengths)
             feats = feats[:, : int(lengths.max())]
             if self.specaug is not None and self.training:
@@ -127,26 +191,36 @@ class FeatureBackbone(torch.nn.Module):
                 feats, lengths = self.normalize(feats, lengths)
         return feats, lengths
 
-    def pad_ends(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Continue every utterance as the front end continues one that stands alone.
+    def reflect_ends(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Apply the STFT's reflection padding at the end of each utterance.
 
-        The front end mirrors the end of the *batch*. A shorter utterance would see its
-        zero padding in the last frames instead, and its embedding would change with its
-        neighbours.
+        The frontend reflects only the end of the padded *batch*. The last frames of a
+        shorter utterance would contain zeros instead of the reflection, so that its
+        embedding would depend on what it is batched with.
+
+        Args:
+            speech: Zero-padded audio (B, S).
+            lengths: Valid samples (B,).
+
+        Returns:
+            Audio (B, S'), where S' has room for the reflection if lengths differ.
+
+        Raises:
+            SVError: An utterance is shorter than :attr:`minimum_samples`.
         """
         shortest, longest = int(lengths.min()), int(lengths.max())
         if shortest < self.minimum_samples:
             raise SVError(
-                f"an utterance of {shortest} samples is too short: this model needs"
-                f" {self.minimum_samples}"
+                f"an utterance of {shortest} samples is too short: this model needs at"
+                f" least {self.minimum_samples}"
                 f" ({self.minimum_samples / self.sample_rate:.3f} s)"
             )
         speech = speech[:, :longest]
-        if shortest == longest or self._reflected == 0:
+        if shortest == longest or self._reflection_pad == 0:
             return speech
         end = lengths.unsqueeze(1).to(speech.device) - 1
-        step = torch.arange(1, self._reflected + 1, device=speech.device)
-        mirrored = speech.gather(1, end - step)
-        return torch.nn.functional.pad(speech, (0, self._reflected)).scatter(
-            1, end + step, mirrored
+        step = torch.arange(1, self._reflection_pad + 1, device=speech.device)
+        reflected = speech.gather(1, end - step)
+        return torch.nn.functional.pad(speech, (0, self._reflection_pad)).scatter(
+            1, end + step, reflected
         )

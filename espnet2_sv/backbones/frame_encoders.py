@@ -1,4 +1,4 @@
-"""ESPnet's own speaker encoders as backbones: one stream of frames."""
+"""The encoders of ESPnet's speaker models as backbones with a single block."""
 
 import contextlib
 
@@ -15,16 +15,16 @@ FRAME_ENCODERS = {
     "resnet": ResNetEncoder,
     "ska_tdnn": SkaTdnnEncoder,
 }
-# Feature frames per frame: the product of the encoder's strides over time. With their
-# padding, every convolution gives ceil(frames / stride).
+# Feature frames per output frame: the product of the encoder's strides over time. All
+# convolutions are padded, so each outputs ceil(frames / stride) frames.
 _SUBSAMPLING = {EcapaTdnnEncoder: 1, ResNetEncoder: 8, SkaTdnnEncoder: 2}
 
 
 class FrameBackbone(FeatureBackbone):
-    """From audio to the frames of ECAPA-TDNN, ResNet or SKA-TDNN, which count as one block.
+    """Audio to the frames of ECAPA-TDNN, ResNet or SKA-TDNN, as a single block.
 
-    These encoders average over the whole batch's length, so only utterances of equal
-    length may share a batch.
+    These encoders average over all frames including padding, so a batch may only hold
+    utterances of equal length.
     """
 
     num_blocks = 1
@@ -32,16 +32,16 @@ class FrameBackbone(FeatureBackbone):
 
     @property
     def block_dim(self) -> int:
-        """C, the channels of a frame."""
+        """C, channels of a frame."""
         return self.encoder.output_size()
 
     @property
     def subsampling(self) -> int:
-        """Feature frames per frame."""
+        """Feature frames per output frame."""
         return _SUBSAMPLING[type(self.encoder)]
 
     def parameter_groups(self) -> list[tuple[int, list[torch.nn.Parameter]]]:
-        """Trainable parameters, all of depth 1."""
+        """Trainable parameters, all with depth 1."""
         return [
             (1, [p for name, p in self.named_parameters() if name in self._trainable])
         ]
@@ -53,18 +53,18 @@ class FrameBackbone(FeatureBackbone):
 
         Args:
             speech: Audio (B, S).
-            speech_lengths: Valid samples (B,), all the same.
+            speech_lengths: Valid samples (B,), all equal.
 
         Returns:
-            One stream (B, T, C), and its valid frames (B,).
+            A list with the one output (B, T, C), and its valid frames (B,).
 
         Raises:
-            SVError: Lengths that differ.
+            SVError: The lengths differ, or the utterances are too short.
         """
         if int(speech_lengths.min()) < int(speech_lengths.max()):
             raise SVError(
-                f"{type(self.encoder).__name__} reads padding: batch utterances of"
-                " equal length"
+                f"{type(self.encoder).__name__} is padding-sensitive: batch utterances"
+                " of equal length"
             )
         with torch.no_grad() if self.frozen else contextlib.nullcontext():
             feats, lengths = self.features(speech, speech_lengths)

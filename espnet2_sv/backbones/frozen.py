@@ -1,4 +1,4 @@
-"""Holding an ASR model that is used and never changed."""
+"""Frozen ASR models that training neither changes nor saves."""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from espnet2_sv.errors import SVError
 
 
 class FrozenModuleRef[M: torch.nn.Module](torch.nn.Module):
-    """A module that others do not see: it runs in evaluation mode, without a graph.
+    """Reference to a frozen module that is not registered as a submodule.
 
-    It is held outside of the module tree: ``train()``, optimizers, checkpoints and
-    DistributedDataParallel do not reach it; it only follows ``to(device)``.
+    ``train()``, optimizers, checkpoints and DistributedDataParallel do not see the
+    frozen module; only ``to(device)`` and the like are passed on to it.
 
     Args:
-        module: What is held; its parameters get no gradients.
+        module: Module to freeze; it is put into eval mode and gets no gradients.
     """
 
     def __init__(self, module: M):
@@ -26,18 +26,18 @@ class FrozenModuleRef[M: torch.nn.Module](torch.nn.Module):
 
     @property
     def frozen_module(self) -> M:
-        """The module itself."""
+        """The frozen module."""
         return self._frozen[0]
 
     @contextlib.contextmanager
     def inference_context(self, device: torch.device) -> Iterator[None]:
-        """Compute without a graph; in training on a GPU that can, in bfloat16."""
-        half = (
+        """Disable gradients; in training on a GPU, use bfloat16 where supported."""
+        bf16 = (
             self.training and device.type == "cuda" and torch.cuda.is_bf16_supported()
         )
         with (
             torch.no_grad(),
-            torch.autocast("cuda", dtype=torch.bfloat16, enabled=half),
+            torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16),
         ):
             yield
 
@@ -47,16 +47,14 @@ class FrozenModuleRef[M: torch.nn.Module](torch.nn.Module):
 
 
 class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
-    """Read the blocks of an ASR model that stays exactly as it is.
+    """Backbone of a speaker adaptor: the blocks of a frozen ASR model (Cai & Li 2024).
 
-    Its front end always runs in float32.
-
-    What a checkpoint does hold is the hash of the ASR weights that it belongs to;
-    loading it beside other weights is an error.
+    Its frontend always runs in float32. A checkpoint contains only the hash of the ASR
+    weights, and loading it with a different ASR model raises :class:`SVError`.
 
     Args:
-        backbone: The ASR model's backbone.
-        weights_sha256: Hash of the ASR model's weights, in hexadecimal.
+        backbone: Backbone of the ASR model.
+        weights_sha256: SHA-256 of the ASR model's weights, in hexadecimal.
     """
 
     def __init__(self, backbone: BlockBackbone, weights_sha256: str):
@@ -67,12 +65,12 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
 
     @property
     def num_blocks(self) -> int:
-        """L, the number of blocks."""
+        """L, number of blocks."""
         return self.frozen_module.num_blocks
 
     @property
     def block_dim(self) -> int:
-        """D, the dimension of a block's output."""
+        """D, dimension of a block output."""
         return self.frozen_module.block_dim
 
     @property
@@ -92,13 +90,24 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
 
     @property
     def frontend(self) -> DefaultFrontend:
-        """The ASR model's front end."""
+        """The ASR model's frontend."""
         return self.frozen_module.frontend
 
     def forward(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Return the L block outputs, each (B, T, D), and their lengths (B,); no gradients."""
+        """Run the ASR encoder without gradients.
+
+        Args:
+            speech: Zero-padded audio (B, S).
+            speech_lengths: Valid samples (B,).
+
+        Returns:
+            L block outputs, each (B, T, D), and their valid frames (B,).
+
+        Raises:
+            SVError: An utterance is too short for one encoder frame.
+        """
         with self.inference_context(speech.device):
             blocks, lengths = self.frozen_module(speech, speech_lengths)
         if not torch.is_autocast_enabled(speech.device.type):
@@ -106,32 +115,32 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
         return blocks, lengths
 
     def set_frozen(self, frozen: bool) -> None:
-        """Do nothing: it is always frozen."""
+        """Do nothing: this backbone is always frozen."""
 
     def parameter_groups(self) -> list:
-        """Return no parameters to train."""
+        """Return an empty list: nothing is trainable."""
         return []
 
     def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
-        theirs = state_dict.get(f"{prefix}asr_sha256")
-        if theirs is not None and not torch.equal(theirs.cpu(), self.asr_sha256.cpu()):
+        saved = state_dict.get(f"{prefix}asr_sha256")
+        if saved is not None and not torch.equal(saved.cpu(), self.asr_sha256.cpu()):
             raise SVError(
-                f"this adaptor was trained on the ASR weights {decode_sha256(theirs)},"
+                f"this adaptor was trained on the ASR weights {decode_sha256(saved)},"
                 f" not on {decode_sha256(self.asr_sha256)}; give the ASR model that it"
-                " belongs to"
+                " was trained on"
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
 
 def encode_sha256(digest: str) -> torch.Tensor:
-    """Turn a hexadecimal hash into a tensor (32,).
+    """Convert a hexadecimal hash to a tensor (32,).
 
-    Its values are floats, so that ESPnet's averaging of checkpoints leaves them as they
-    are.
+    The values are floats, because ESPnet's checkpoint averaging sums integers instead
+    of averaging them.
     """
     return torch.tensor(list(bytes.fromhex(digest)), dtype=torch.float32)
 
 
 def decode_sha256(tensor: torch.Tensor) -> str:
-    """Turn the tensor of :func:`encode_sha256` back into a hexadecimal hash."""
+    """Convert the tensor of :func:`encode_sha256` back to a hexadecimal hash."""
     return bytes(int(v) for v in tensor.tolist()).hex()

@@ -1,4 +1,4 @@
-"""Frames of two networks, at different rates, brought to common moments in time."""
+"""Time alignment of student and teacher frames with different frame rates."""
 
 import math
 from dataclasses import dataclass
@@ -7,21 +7,19 @@ import torch
 
 from espnet2_sv.errors import SVError
 
-# Subsampling without padding loses up to two frames at the end of an utterance.
-MAX_DIFFERENCE = 2.0  # frames of the slower network
+# Subsampling without padding drops up to two frames at the end of an utterance.
+MAX_DIFFERENCE = 2.0  # frames at the lower rate
 MODES = ("pool", "interpolate")
-_ROUNDING = 1.0e-6  # frames
+_TOLERANCE = 1.0e-6  # frames
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How the frames of a student and of its teacher become T frames that stand side by side.
+    """Linear maps that bring student and teacher frames to T common frames.
 
     Attributes:
-        student: Weights (T, T_student) of the student's frames; None: they stay as they
-            are.
-        teacher: Weights (T, T_teacher) of the teacher's frames; None: they stay as they
-            are.
+        student: Weights (T, T_student) for the student's frames; None: unchanged.
+        teacher: Weights (T, T_teacher) for the teacher's frames; None: unchanged.
         lengths: Valid common frames (B,).
     """
 
@@ -37,28 +35,30 @@ def align(
     teacher_lengths: torch.Tensor,
     mode: str = "pool",
 ) -> Alignment:
-    """Align frames in time: frame t of a network at r Hz stands for t / r to (t + 1) / r seconds.
+    """Align the frames of student and teacher in time.
+
+    Frame t at a rate of r Hz covers t / r to (t + 1) / r seconds.
 
     Args:
-        student_rate: Frames per second of the student.
-        teacher_rate: Frames per second of the teacher.
+        student_rate: Frame rate of the student in Hz.
+        teacher_rate: Frame rate of the teacher in Hz.
         student_lengths: Valid frames (B,) of the student.
         teacher_lengths: Valid frames (B,) of the teacher.
-        mode: ``pool``: the faster network's frames are averaged, each by its share of
-            the slower one's frame. ``interpolate``: the teacher's are interpolated
-            linearly at the middles of the student's. At equal rates, frames stay as
-            they are.
+        mode: ``pool`` averages the frames at the higher rate within each frame at the
+            lower rate, weighted by overlap. ``interpolate`` interpolates the teacher's
+            frames linearly at the centres of the student's. Frames at equal rates
+            remain unchanged.
 
     Returns:
-        The alignment. Frames at an utterance's end that only one of both has are not
-        valid, and no valid one depends on padding.
+        The alignment. Frames at the end of an utterance that only student or teacher
+        has are invalid. Valid frames do not depend on padding.
 
     Raises:
-        SVError: Unknown mode, or an utterance whose durations differ by more than two
-            frames of the slower network.
+        SVError: The mode is unknown, or the durations of an utterance differ by more
+            than two frames at the lower rate.
     """
     if mode not in MODES:
-        raise SVError(f"alignment {mode!r} is unknown; choose {' or '.join(MODES)}")
+        raise SVError(f"unknown alignment {mode!r}; choose {' or '.join(MODES)}")
     check_durations(student_rate, teacher_rate, student_lengths, teacher_lengths)
     if math.isclose(student_rate, teacher_rate, rel_tol=1e-6):
         return Alignment(None, None, torch.minimum(student_lengths, teacher_lengths))
@@ -76,9 +76,15 @@ def align(
 def resample(
     frames: torch.Tensor, weights: torch.Tensor | None, length: int
 ) -> torch.Tensor:
-    """Apply an alignment's weights to frames (B, T', D) and return the first T = length of them.
+    """Apply alignment weights and return the first T = ``length`` aligned frames.
 
-    ``length`` is at most the number of frames that the alignment has.
+    Args:
+        frames: Frames (B, T', D).
+        weights: Alignment weights (>= T, >= T'), or None to keep the frames.
+        length: T, at most the number of aligned frames.
+
+    Returns:
+        Aligned frames (B, T, D).
     """
     if weights is None:
         return frames[:, :length]
@@ -91,34 +97,41 @@ def check_durations(
     student_lengths: torch.Tensor,
     teacher_lengths: torch.Tensor,
 ) -> None:
-    """Refuse utterances that are not of the same duration for student and teacher."""
-    slower = min(student_rate, teacher_rate)
-    seconds = (
-        student_lengths.double() / student_rate,
-        teacher_lengths.double() / teacher_rate,
-    )
-    difference = (seconds[0] - seconds[1]).abs() * slower
-    if bool((difference > MAX_DIFFERENCE + _ROUNDING).any()):
+    """Check that utterances have the same duration for student and teacher.
+
+    Raises:
+        SVError: See :func:`align`.
+    """
+    student_seconds = student_lengths.double() / student_rate
+    teacher_seconds = teacher_lengths.double() / teacher_rate
+    difference = (student_seconds - teacher_seconds).abs()
+    difference *= min(student_rate, teacher_rate)
+    if bool((difference > MAX_DIFFERENCE + _TOLERANCE).any()):
         worst = int(difference.argmax())
         raise SVError(
-            f"utterance {worst} of the batch lasts {float(seconds[0][worst]):.2f} s for"
-            f" the student and {float(seconds[1][worst]):.2f} s for the teacher, more"
-            f" than {MAX_DIFFERENCE:g} frames apart: their frame rates"
-            f" ({student_rate:g} and {teacher_rate:g} Hz) or their audio do not agree"
+            f"utterance {worst} of the batch has {float(student_seconds[worst]):.2f} s"
+            f" for the student and {float(teacher_seconds[worst]):.2f} s for the"
+            f" teacher, a difference of more than {MAX_DIFFERENCE:g} frames: check"
+            f" their frame rates ({student_rate:g} and {teacher_rate:g} Hz) and audio"
         )
 
 
 def pooling(
     fast: float, slow: float, lengths: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (T, T_fast) that average frames at ``fast`` Hz into frames at ``slow`` Hz.
+    """Compute weights that average frames at ``fast`` Hz within frames at ``slow`` Hz.
+
+    Args:
+        fast: Frame rate of the input in Hz.
+        slow: Frame rate of the output in Hz, below ``fast``.
+        lengths: Valid input frames (B,).
 
     Returns:
-        Weights whose rows sum to 1, and the numbers (B,) of slow frames that
-        ``lengths`` (B,) fast ones fill.
+        Weights (T_slow, T_fast) whose rows sum to 1, and the output frames (B,) that
+        the valid input frames cover completely.
     """
     ratio = fast / slow
-    filled = torch.floor(lengths.double() / ratio + _ROUNDING).long()
+    filled = torch.floor(lengths.double() / ratio + _TOLERANCE).long()
     longest, device = int(lengths.max()), lengths.device
     start = (
         torch.arange(int(filled.max()), dtype=torch.float64, device=device)[:, None]
@@ -126,30 +139,35 @@ def pooling(
     )
     frame = torch.arange(longest, dtype=torch.float64, device=device)[None]
     overlap = torch.minimum(start + ratio, frame + 1) - torch.maximum(start, frame)
-    return _without_rounding(overlap / ratio), filled
+    return _remove_rounding_errors(overlap / ratio), filled
 
 
 def interpolation(
-    wanted: float, given: float, lengths: torch.Tensor
+    output_rate: float, input_rate: float, lengths: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (T, T_given) that interpolate frames at ``given`` Hz at ``wanted`` Hz.
+    """Compute weights that interpolate frames linearly at another frame rate.
+
+    Args:
+        output_rate: Frame rate of the output in Hz.
+        input_rate: Frame rate of the input in Hz.
+        lengths: Valid input frames (B,).
 
     Returns:
-        Weights whose rows sum to 1, and the numbers (B,) of wanted frames whose middles
-        are not behind the middle of the last of ``lengths`` (B,) given ones.
+        Weights (T_output, T_input) whose rows sum to 1, and the output frames (B,)
+        whose centres do not lie beyond the centre of the last valid input frame.
     """
-    ratio = given / wanted
-    covered = torch.floor((lengths.double() - 0.5) / ratio + 0.5 + _ROUNDING).long()
+    ratio = input_rate / output_rate
+    covered = torch.floor((lengths.double() - 0.5) / ratio + 0.5 + _TOLERANCE).long()
     longest, device = int(lengths.max()), lengths.device
-    middle = (
+    centre = (
         torch.arange(int(covered.max()), dtype=torch.float64, device=device)[:, None]
         + 0.5
     )
     frame = torch.arange(longest, dtype=torch.float64, device=device)[None]
-    place = (middle * ratio - 0.5).clamp(min=0.0, max=longest - 1)
-    return _without_rounding(1.0 - (place - frame).abs()), covered
+    position = (centre * ratio - 0.5).clamp(min=0.0, max=longest - 1)
+    return _remove_rounding_errors(1.0 - (position - frame).abs()), covered
 
 
-def _without_rounding(weights: torch.Tensor) -> torch.Tensor:
-    """Weights in float32; frames that only rounding makes overlap, padding among them, get none."""
-    return weights.masked_fill(weights < _ROUNDING, 0.0).float()
+def _remove_rounding_errors(weights: torch.Tensor) -> torch.Tensor:
+    """Zero weights that are only rounding errors, so that padding has no influence."""
+    return weights.masked_fill(weights < _TOLERANCE, 0.0).float()

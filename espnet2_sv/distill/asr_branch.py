@@ -1,4 +1,4 @@
-"""The branch of a speaker network that learns to recognise speech."""
+"""The ASR branch of a student, which predicts the teacher's CTC posteriors."""
 
 import torch
 
@@ -7,25 +7,24 @@ from espnet2_sv.heads.mfa import LAYER_NORM_EPS
 
 
 class AsrBranch(torch.nn.Module):
-    """From a student's frames to the logits of the teacher's classes (Cai & Li 2024).
+    """ASR branch of a student: frames to CTC logits (Cai & Li 2024).
 
-    Projection to the branch's dimension where that is another one -> N Conformer blocks
-    -> LayerNorm -> Linear. The last two are what ESPnet's encoders end with and their
-    CTC layer.
+    Linear projection, if the branch's dimension differs from D -> N Conformer blocks ->
+    LayerNorm -> Linear. The last two correspond to the final LayerNorm of an ESPnet
+    encoder and its CTC layer.
 
     Args:
         input_dim: D, dimension of the student's frames.
-        vocab: V, classes of the teacher.
+        vocab: V, vocabulary size of the teacher.
         num_blocks: N, 0 allowed.
-        dim: Dimension of the blocks; that of the frames if not given.
+        dim: H, dimension of the blocks; D by default.
         heads: Attention heads of the blocks.
-        linear_units: Hidden units of their feed-forward layers; four times the
-            dimension if not given.
-        kernel: Frames seen by their depthwise convolution.
-        dropout_rate: Dropout in them.
+        linear_units: Hidden units of their feed-forward layers; 4 H by default.
+        kernel: Kernel size of their depthwise convolution, in frames.
+        dropout_rate: Their dropout rate.
 
     Raises:
-        ValueError: A dimension that the heads cannot share.
+        ValueError: H is not divisible by ``heads``.
     """
 
     def __init__(
@@ -43,7 +42,7 @@ class AsrBranch(torch.nn.Module):
         dim = dim or input_dim
         if num_blocks and dim % heads:
             raise ValueError(
-                f"the branch's dimension {dim} cannot be shared by {heads} heads"
+                f"the branch's dimension {dim} is not divisible by {heads} heads"
             )
         same = dim == input_dim
         self.project = torch.nn.Identity() if same else torch.nn.Linear(input_dim, dim)
@@ -54,9 +53,16 @@ class AsrBranch(torch.nn.Module):
         self.output = torch.nn.Linear(dim, vocab)
 
     def forward(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Return what :attr:`output` reads, (B, T, dim), of frames (B, T, D), lengths (B,).
+        """Compute the input of :attr:`output`, the last layer.
 
-        The logits are left to the loss, which never needs those of all frames at once.
+        The loss applies the last layer itself, chunk by chunk, to save memory.
+
+        Args:
+            frames: The student's frames (B, T, D).
+            lengths: Valid frames (B,).
+
+        Returns:
+            Hidden frames (B, T, H).
         """
         hidden = self.project(frames)
         return self.norm([hidden, *self.blocks(hidden, lengths)][-1])

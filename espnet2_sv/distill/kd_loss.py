@@ -1,4 +1,4 @@
-"""Kullback-Leibler divergence of a student's frames from its teacher's."""
+"""The distillation loss (frame-level KL divergence) and the schedule of its weight."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from espnet2_sv.distill.alignment import resample
 from espnet2_sv.errors import SVError
 from espnet2_sv.heads.pooling import valid_mask
 
-# Logits that are in memory at a time: 32 MiB in float32, a few times that with what is
-# made of them, whatever the batch.
-LOGITS_AT_ONCE = 2**23
-_TINY = 1.0e-30  # floor of a probability before its logarithm
+# Logits per chunk of the batch: 32 MiB in float32, a few times that with intermediate
+# results, whatever the batch size
+CHUNK_LOGITS = 2**23
+_MIN_PROBABILITY = 1.0e-30  # keeps logarithms finite
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What the teacher says of frames, softened by the temperature.
+    """The teacher's posteriors, softened by the temperature.
 
     Attributes:
-        probs: (B, T, V), or (B, T, K + 1) of the K likeliest classes and of all others
-            together.
-        classes: Which classes (B, T, K) these are; None: all V.
+        probs: Probabilities (B, T, V) of all classes, or (B, T, K + 1) of the top K
+            classes followed by the total of all others.
+        classes: The top K classes (B, T, K); None if ``probs`` has all V.
         blank: Probability (B, T) of the blank.
-        best: The likeliest class (B, T).
+        best: The most likely class (B, T).
     """
 
     probs: torch.Tensor
@@ -36,14 +36,14 @@ class Targets:
 
 @dataclass
 class FrameSums:
-    """Sums over the valid frames of a batch.
+    """Sums over the valid frames of a batch, all of shape ().
 
     Attributes:
-        loss: Weighted divergences times the squared temperature; carries the gradient.
-        weight: Weights.
-        frames: Frames.
-        agreeing: Frames whose likeliest class is the same for both.
-        blank: Frames whose likeliest class is the teacher's blank.
+        loss: Weighted KL divergences times the squared temperature, with gradient.
+        weight: Sum of the frame weights.
+        frames: Number of frames.
+        agreeing: Frames on which student and teacher have the same most likely class.
+        blank: Frames on which the teacher's most likely class is the blank.
     """
 
     loss: torch.Tensor
@@ -54,21 +54,20 @@ class FrameSums:
 
 
 class DistillationLoss(torch.nn.Module):
-    """KL(teacher || student) of CTC posteriors, frame by frame, in float32.
+    """Frame-level KL(teacher || student) of CTC posteriors (Cai & Li 2024), in float32.
 
-    It has no parameters. Logits are made, used and dropped for a few utterances at a
-    time, and made again for the gradient.
+    It has no parameters. To bound memory, logits are computed for a chunk of the batch
+    at a time and recomputed in the backward pass.
 
     Args:
-        temperature: T; the divergence of softened posteriors is multiplied by T
-            squared, so that gradients keep their size (Hinton et al. 2015, section
-            2.1).
-        top_k: Distinguish the teacher's K likeliest classes of a frame only and pool
-            the rest into one class, for vocabularies of thousands.
-        blank: The blank's class.
-        blank_threshold: A frame whose blank is likelier than this, by the teacher,
-            counts ``blank_weight``.
-        blank_weight: 1 treats all frames alike, 0 leaves such frames out.
+        temperature: T, which divides the logits. The KL divergence is multiplied by T
+            squared to keep the scale of its gradients (Hinton et al. 2015, section 2).
+        top_k: K; distinguish only the teacher's top K classes of a frame and merge all
+            others into one class. None: use all classes.
+        blank: Index of the blank.
+        blank_threshold: Frames to which the teacher gives a blank probability above
+            this threshold have the weight ``blank_weight``.
+        blank_weight: 1 weights all frames equally, 0 ignores blank frames.
 
     Raises:
         SVError: A value is out of range.
@@ -87,11 +86,12 @@ class DistillationLoss(torch.nn.Module):
             raise SVError(f"kd_conf: temperature {temperature} must be positive")
         if top_k is not None and top_k < 1:
             raise SVError(
-                f"kd_conf: top_k {top_k} must be 1 or more, or null for all classes"
+                f"kd_conf: top_k {top_k} must be at least 1, or null for all classes"
             )
         if not blank_weight >= 0 or not 0 <= blank_threshold <= 1:
             raise SVError(
-                "kd_conf: blank_weight must be 0 or more, blank_threshold 0 to 1"
+                "kd_conf: blank_weight must be at least 0, and blank_threshold between"
+                " 0 and 1"
             )
         self.temperature = temperature
         self.top_k = top_k
@@ -103,16 +103,15 @@ class DistillationLoss(torch.nn.Module):
     def targets(
         self, log_probs: torch.Tensor, weights: torch.Tensor | None, length: int
     ) -> Targets:
-        """Make targets of the teacher's softened log posteriors.
+        """Compute targets from the teacher's softened log posteriors.
 
         Args:
-            log_probs: (B, T', V), log-softmax of the logits divided by the temperature.
-            weights: Weights (T, T') of the alignment that bring its frames to the
-                common ones.
-            length: How many of these are wanted.
+            log_probs: Log-softmax (B, T', V) of the logits divided by the temperature.
+            weights: Alignment weights (T, T') of the teacher's frames, or None.
+            length: Number of aligned frames to return.
         """
         probs = resample(log_probs.float().exp(), weights, length)
-        # a copy: a view would keep all of the probabilities
+        # Cloned, because a view would keep all probabilities in memory
         blank, best = probs[..., self.blank].clone(), probs.argmax(dim=-1)
         if self.top_k is None or self.top_k >= probs.size(-1):
             return Targets(probs, None, blank, best)
@@ -121,16 +120,18 @@ class DistillationLoss(torch.nn.Module):
         return Targets(torch.cat([top, rest], dim=-1), classes, blank, best)
 
     def divergence(self, logits: torch.Tensor, targets: Targets) -> torch.Tensor:
-        """KL(teacher || student) of each frame, (B, T), of the student's logits (B, T, V)."""
+        """Return KL(teacher || student) (B, T) for the student's logits (B, T, V)."""
         logits = logits.float() / self.temperature
-        theirs, total = targets.probs, logits.logsumexp(dim=-1, keepdim=True)
+        total = logits.logsumexp(dim=-1, keepdim=True)
         if targets.classes is None:
-            ours = logits - total
+            student = logits - total
         else:
             others = logits.scatter(-1, targets.classes, float("-inf"))
             rest = others.logsumexp(dim=-1, keepdim=True)
-            ours = torch.cat([logits.gather(-1, targets.classes), rest], dim=-1) - total
-        return (theirs * (theirs.clamp(min=_TINY).log() - ours)).sum(dim=-1)
+            top = logits.gather(-1, targets.classes)
+            student = torch.cat([top, rest], dim=-1) - total
+        teacher = targets.probs.clamp(min=_MIN_PROBABILITY).log()
+        return (targets.probs * (teacher - student)).sum(dim=-1)
 
     def forward(
         self,
@@ -139,21 +140,20 @@ class DistillationLoss(torch.nn.Module):
         targets: Callable[[slice], Targets],
         lengths: torch.Tensor,
     ) -> FrameSums:
-        """Sum the divergence over all valid frames.
+        """Sum the KL divergence over all valid frames.
 
         Args:
-            frames: The student's common frames (B, T, D), before its output layer.
-            output: Its output layer, D to V.
-            targets: Returns the targets of some utterances' T common frames.
-            lengths: Valid frames (B,) that both have.
+            frames: The student's aligned frames (B, T, D), before its output layer.
+            output: The student's output layer, D to V.
+            targets: Function that returns the targets of a slice of the batch.
+            lengths: Valid aligned frames (B,).
         """
-        at_once = max(
-            1, LOGITS_AT_ONCE // (max(1, frames.size(1)) * output.out_features)
-        )
-        parts = []
-        for start in range(0, len(frames), at_once):
-            rows = slice(start, start + at_once)
-            parts.append(
+        logits_per_utterance = max(1, frames.size(1)) * output.out_features
+        chunk = max(1, CHUNK_LOGITS // logits_per_utterance)
+        sums = []
+        for start in range(0, len(frames), chunk):
+            rows = slice(start, start + chunk)
+            sums.append(
                 checkpoint(
                     self._sums,
                     frames[rows],
@@ -165,7 +165,7 @@ class DistillationLoss(torch.nn.Module):
                 )
             )
         return FrameSums(
-            *(torch.stack(column).sum() for column in zip(*parts, strict=True))
+            *(torch.stack(column).sum() for column in zip(*sums, strict=True))
         )
 
     def _sums(
@@ -179,11 +179,53 @@ class DistillationLoss(torch.nn.Module):
             blank = (targets.blank > self.blank_threshold).float()
             weight = valid * (1.0 + (self.blank_weight - 1.0) * blank)
             divergence = self.divergence(logits, targets) * self.temperature**2
-            agrees = (logits.argmax(dim=-1) == targets.best).float()
+            agreeing = (logits.argmax(dim=-1) == targets.best).float()
             return (
                 (weight * divergence).sum(),
                 weight.sum(),
                 valid.sum(),
-                (valid * agrees).sum(),
+                (valid * agreeing).sum(),
                 (valid * (targets.best == self.blank)).sum(),
             )
+
+
+@dataclass(frozen=True)
+class KDSchedule:
+    """Weight lambda of the distillation loss, by epoch.
+
+    Linear warm-up, then constant, then an optional linear decay. In epochs with weight
+    0, neither the teacher nor the ASR branch runs.
+
+    Attributes:
+        value: Lambda after the warm-up.
+        warmup_epochs: Epochs of the warm-up; 0 for none.
+        decay_from: Last epoch, counted from 1, before the decay; None for no decay.
+        decay_epochs: Epochs of the decay.
+        final: Lambda after the decay.
+
+    Raises:
+        SVError: A value is negative, or ``decay_epochs`` is 0.
+    """
+
+    value: float = 1.0
+    warmup_epochs: int = 0
+    decay_from: int | None = None
+    decay_epochs: int = 1
+    final: float = 0.0
+
+    def __post_init__(self):
+        """Validate the settings."""
+        if min(self.value, self.final, self.warmup_epochs) < 0 or self.decay_epochs < 1:
+            raise SVError(
+                f"kd_schedule: {self}: value, warmup_epochs and final must not be"
+                " negative, decay_epochs must be at least 1"
+            )
+
+    def __call__(self, epoch: int) -> float:
+        """Return lambda for an epoch, counted from 1."""
+        if epoch < self.warmup_epochs:
+            return self.value * epoch / self.warmup_epochs
+        if self.decay_from is None or epoch <= self.decay_from:
+            return self.value
+        progress = min(1.0, (epoch - self.decay_from) / self.decay_epochs)
+        return self.value + progress * (self.final - self.value)

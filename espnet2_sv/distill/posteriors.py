@@ -1,8 +1,9 @@
-"""A teacher's posteriors of whole utterances, kept on disk.
+"""Precomputed teacher posteriors of whole utterances.
 
-The folder holds ``posteriors.ark`` and ``posteriors.scp``, Kaldi float matrices (T, 2K
-+ 1) of a frame's K likeliest classes, their probabilities and that of all others
-together, and ``teacher.json``, which says whose and of what they are.
+A directory contains ``posteriors.ark`` and ``posteriors.scp``, Kaldi float matrices (T,
+2K + 1) with the top K classes of each frame, their probabilities and the total
+probability of all other classes, and ``teacher.json``, which records the teacher, the
+utterances and the settings.
 """
 
 import json
@@ -26,17 +27,17 @@ SCP, ARK, TEACHER = "posteriors.scp", "posteriors.ark", "teacher.json"
 
 @dataclass(frozen=True)
 class PosteriorInfo:
-    """Whose posteriors these are, and of what.
+    """Contents of ``teacher.json``.
 
     Attributes:
-        weights_sha256: The teacher's weights.
-        wav_scp_sha256: The list of utterances.
-        temperature: Softens the posteriors.
-        top_k: K.
-        vocab: Classes of the teacher.
-        blank: The blank among them.
-        sample_rate: Hz.
-        shift: Samples from one frame to the next.
+        weights_sha256: Hash of the teacher's weights.
+        wav_scp_sha256: Hash of the wav.scp.
+        temperature: Temperature of the softmax.
+        top_k: K, number of classes stored per frame.
+        vocab: Vocabulary size of the teacher.
+        blank: Index of the blank.
+        sample_rate: Sampling rate in Hz.
+        shift: Frame shift in samples.
     """
 
     weights_sha256: str
@@ -54,13 +55,13 @@ class PosteriorInfo:
 
 
 class PosteriorTable:
-    """Looks up a teacher's posteriors of crops.
+    """Reader of the posteriors of crops.
 
     Args:
-        folder: What ``sv_teacher_posteriors`` made.
+        folder: Output directory of ``sv_teacher_posteriors``.
 
     Raises:
-        SVError: It is incomplete.
+        SVError: The directory is incomplete.
     """
 
     def __init__(self, folder: str | Path):
@@ -72,47 +73,52 @@ class PosteriorTable:
             )
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise SVError(
-                f"{folder}: no finished posteriors; run sv_teacher_posteriors"
+                f"{folder}: no complete posteriors; run sv_teacher_posteriors"
             ) from e
         self.table = KaldiTable.read(folder / SCP)
 
     @property
     def shift(self) -> int:
-        """Samples from one frame to the next."""
+        """Frame shift in samples."""
         return self.info.shift
 
     def crop(self, utterance: str, start: int, length: int) -> dict[str, np.ndarray]:
         """Return the posteriors of a crop.
 
-        Frame t of an utterance stands for samples t x shift to (t + 1) x shift. Frames
-        of the crop that the utterance has not, at its end or where a short one is
-        repeated, are zero and not counted in ``kd_lengths``.
+        Frame t of an utterance covers samples t * shift to (t + 1) * shift. Frames past
+        the end of the utterance, where a crop repeats a short one, are zero and not
+        counted in ``kd_lengths``.
 
         Args:
-            utterance: Its name.
-            start: Where the crop begins, a multiple of :attr:`shift` samples.
-            length: Samples of the crop.
+            utterance: Utterance ID.
+            start: First sample of the crop, a multiple of :attr:`shift`.
+            length: Length of the crop in samples.
 
         Returns:
-            ``kd_classes`` (T, K) int64, ``kd_probs`` (T, K + 1) float32, ``kd_lengths``
-            () int64, with T = length // shift.
+            ``kd_classes`` (T, K) int64, ``kd_probs`` (T, K + 1) float32 and
+            ``kd_lengths`` () int64, with T = length // shift.
 
         Raises:
-            SVError: There are none of this utterance.
+            SVError: The directory has no posteriors of this utterance.
         """
         index = int(self.table.find(np.array([utterance.encode()]))[0])
         if index < 0:
             raise SVError(
-                f"{self.table.name}: has no posteriors; run sv_teacher_posteriors again"
+                f"{self.table.name}: has no posteriors of {utterance}; run"
+                " sv_teacher_posteriors again"
             )
-        k, first, wanted = self.info.top_k, start // self.shift, length // self.shift
-        found = kaldiio.load_mat(self.table.value(index))[first : first + wanted]
-        frames = np.zeros((wanted, 2 * k + 1), np.float32)
-        frames[: len(found)] = found
+        k, first, num_frames = (
+            self.info.top_k,
+            start // self.shift,
+            length // self.shift,
+        )
+        stored = kaldiio.load_mat(self.table.value(index))[first : first + num_frames]
+        frames = np.zeros((num_frames, 2 * k + 1), np.float32)
+        frames[: len(stored)] = stored
         return {
             "kd_classes": frames[:, :k].astype(np.int64),
             "kd_probs": frames[:, k:].copy(),
-            "kd_lengths": np.array(len(found), np.int64),
+            "kd_lengths": np.array(len(stored), np.int64),
         }
 
 
@@ -120,7 +126,7 @@ class CachedTeacher(torch.nn.Module):
     """Teacher backed by precomputed posteriors, which come with the batches.
 
     Args:
-        info: Whose posteriors these are.
+        info: Contents of the posteriors' ``teacher.json``.
     """
 
     def __init__(self, info: PosteriorInfo):
@@ -131,21 +137,30 @@ class CachedTeacher(torch.nn.Module):
         self.frame_rate_hz = info.sample_rate / info.shift
 
     def targets(self, probs: torch.Tensor, classes: torch.Tensor) -> Targets:
-        """Targets of probabilities (B, T, K + 1) and classes (B, T, K), likeliest first.
+        """Return the targets of precomputed posteriors.
 
-        A blank that is not among the likeliest classes counts as impossible.
+        A blank that is not among the top K classes gets probability 0.
+
+        Args:
+            probs: Probabilities (B, T, K + 1) of the top K classes in descending order,
+                and the total of all others.
+            classes: The top K classes (B, T, K).
         """
         is_blank = classes == self.blank
         blank = (probs[..., :-1] * is_blank).sum(dim=-1)
         return Targets(probs, classes, blank, classes[..., 0])
 
 
-def describe(
+def posterior_info(
     teacher: Teacher, wavs: KaldiTable, loss: DistillationLoss
 ) -> PosteriorInfo:
-    """Say what the posteriors that a training needs would be of."""
+    """Return the ``teacher.json`` of a teacher, a wav.scp and a loss.
+
+    Raises:
+        SVError: The loss has no ``top_k``.
+    """
     if loss.top_k is None:
-        raise SVError("kd_conf: posteriors on disk need a top_k, e.g. 32")
+        raise SVError("kd_conf: precomputed posteriors need a top_k, e.g. 32")
     backbone = teacher.frozen_module.backbone
     return PosteriorInfo(
         weights_sha256=teacher.weights_sha256,
@@ -165,30 +180,30 @@ def write_posteriors(
     output_dir: str | Path,
     loss: DistillationLoss,
 ) -> int:
-    """Write the posteriors of each utterance, heard as a whole and without augmentation.
+    """Write the posteriors of all utterances, each whole and without augmentation.
 
     Args:
-        teacher: The ASR model.
-        wav_scp: The training's audio.
-        output_dir: The folder to make, see :mod:`espnet2_sv.distill.posteriors`.
-        loss: Its temperature and top_k say what is kept.
+        teacher: The ASR teacher.
+        wav_scp: Kaldi wav.scp of the training set.
+        output_dir: Directory to create, see :mod:`espnet2_sv.distill.posteriors`.
+        loss: Loss with the temperature and top_k to use.
 
     Returns:
         The number of utterances.
 
     Raises:
-        SVError: An utterance cannot be read or is too short; nothing is left then.
+        SVError: An utterance cannot be read or is too short; no output is left behind.
     """
     wavs = KaldiTable.of(wav_scp, "wav.scp")
-    info = describe(teacher, wavs, loss)
-    short = DistillationLoss(loss.temperature, info.top_k, info.blank)
+    info = posterior_info(teacher, wavs, loss)
+    top_k_loss = DistillationLoss(loss.temperature, info.top_k, info.blank)
     device = next(teacher.frozen_module.parameters()).device
     with fresh_folder(output_dir) as part, open(part / ARK, "wb") as ark:
         lines = []
         for utt, value in wavs.items():
             try:
                 speech = read_audio(value, info.sample_rate)
-                frames = top_posteriors(teacher, speech, short, device)
+                frames = top_posteriors(teacher, speech, top_k_loss, device)
             except SVError as e:
                 raise SVError(f"utterance {utt}: {e}") from e
             ark.write(utt.encode() + b" ")
@@ -196,14 +211,24 @@ def write_posteriors(
             kaldiio.matio.write_array(ark, frames)
         (part / SCP).write_text("".join(lines), encoding="utf-8")
         info.save(part)
-    logging.info(f"{output_dir}: posteriors of {len(wavs)} utterances")
+    logging.info(f"Wrote the posteriors of {len(wavs)} utterances to {output_dir}")
     return len(wavs)
 
 
 def top_posteriors(
     teacher: Teacher, speech: np.ndarray, loss: DistillationLoss, device: torch.device
 ) -> np.ndarray:
-    """Return the frames (T, 2K + 1) of one utterance (S,), as they are kept."""
+    """Compute the stored frames of one utterance.
+
+    Args:
+        teacher: The ASR teacher.
+        speech: Audio (S,).
+        loss: Loss with the temperature and top_k to use.
+        device: Device of the teacher.
+
+    Returns:
+        Top K classes, their probabilities and the total of all others (T, 2K + 1).
+    """
     audio = torch.from_numpy(speech)[None].to(device)
     hidden, lengths = teacher.encode(audio, torch.tensor([len(speech)], device=device))
     log_probs = teacher.log_probs(hidden, loss.temperature)
@@ -215,14 +240,14 @@ def top_posteriors(
 def matching_posteriors(
     folder: str | Path, teacher: Teacher, wav_scp: str | Path, loss: DistillationLoss
 ) -> PosteriorTable:
-    """Open the posteriors of a training.
+    """Open precomputed posteriors and check that they match the training.
 
     Raises:
-        SVError: They are another teacher's, of other utterances or settings.
+        SVError: They come from another teacher, other utterances or other settings.
     """
     table = PosteriorTable(folder)
-    wanted = describe(teacher, KaldiTable.of(wav_scp, "wav.scp"), loss)
-    for name, value in vars(wanted).items():
+    expected = posterior_info(teacher, KaldiTable.of(wav_scp, "wav.scp"), loss)
+    for name, value in vars(expected).items():
         found = getattr(table.info, name)
         if found != value:
             raise SVError(

@@ -1,4 +1,4 @@
-"""Block outputs to an embedding."""
+"""Heads: block outputs to a speaker embedding."""
 
 from espnet2_sv.heads.adaptor import SpeakerAdaptor
 from espnet2_sv.heads.mfa import MFAHead

@@ -1,4 +1,4 @@
-"""The speaker adaptor: a small network that reads a frozen ASR encoder's blocks."""
+"""The speaker adaptor: a small network on the block outputs of a frozen ASR encoder."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,12 @@ from espnet2_sv.heads.mfa import EmbeddingProjection
 
 
 class LayerAdaptor(torch.nn.Sequential):
-    """Linear -> ReLU -> Linear on the frames of one block.
+    """Linear -> ReLU -> Linear on the output of one block.
 
     Args:
-        block_dim: D, dimension of the block's output.
-        adaptor_dim: H, dimension of the result.
-        layer_norm: Normalise the block's output first (the published sizes are
-            without).
+        block_dim: D, dimension of the block output.
+        adaptor_dim: H, output dimension.
+        layer_norm: Apply LayerNorm first; the published adaptor has none.
     """
 
     def __init__(self, block_dim: int, adaptor_dim: int, layer_norm: bool = False):
@@ -28,29 +27,29 @@ class LayerAdaptor(torch.nn.Sequential):
 
 
 class SpeakerAdaptor(torch.nn.Module):
-    """Turn an ASR encoder's block outputs into a speaker embedding (Cai & Li 2024).
+    """Speaker embedding from the block outputs of an ASR encoder (Cai & Li 2024).
 
-    A layer adaptor reads each block; K lightweight Conformer blocks follow the last one
-    in series; all L + K streams are concatenated, normalised, pooled and projected.
-    With 18 blocks of 512 this has 4,921,728 parameters.
+    Each block output goes through a layer adaptor; the last layer adaptor is followed
+    by K lightweight Conformer blocks in series. All L + K outputs are concatenated,
+    normalised, pooled and projected. For 18 blocks of dimension 512 this has 4,921,728
+    parameters.
 
     Args:
-        num_blocks: Blocks of the encoder.
-        block_dim: D, dimension of a block's output.
-        adaptor_dim: H, dimension of every stream.
-        num_light_blocks: K.
+        num_blocks: L, blocks of the encoder.
+        block_dim: D, dimension of a block output.
+        adaptor_dim: H, dimension of the layer adaptors and lightweight blocks.
+        num_light_blocks: K, lightweight Conformer blocks.
         embed_dim: E, dimension of the embedding.
-        attention_channels: Channels of the pooling's attention.
+        attention_channels: Hidden channels of the pooling's attention.
         heads: Attention heads of the lightweight blocks.
         linear_units: Hidden units of their feed-forward layers.
-        kernel: Frames seen by their depthwise convolution.
-        dropout_rate: Dropout of what each part of a lightweight block adds.
-        layer_norm: Normalise each block's output before its layer adaptor.
-        read_blocks: Which blocks are read, counted from 1; all if not given.
+        kernel: Kernel size of their depthwise convolution, in frames.
+        dropout_rate: Dropout on the residual branches of the lightweight blocks.
+        layer_norm: Apply LayerNorm before each layer adaptor.
+        read_blocks: Blocks to use, counted from 1; all by default.
 
     Raises:
-        ValueError: ``read_blocks`` is empty, repeats itself or names a block that is
-            not there.
+        ValueError: ``read_blocks`` is empty, has duplicates or a number beyond L.
     """
 
     def __init__(
@@ -91,46 +90,49 @@ class SpeakerAdaptor(torch.nn.Module):
             linear_units,
             kernel,
             dropout_rate,
-            # drawing these takes a tenth of a block's time on a CPU
+            # Sampling this mask would take 10 % of a block's time on a CPU.
             hidden_dropout_rate=0.0,
         )
-        streams = len(self.read_blocks) + num_light_blocks
+        num_outputs = len(self.read_blocks) + num_light_blocks
         self.projection = EmbeddingProjection(
-            streams * adaptor_dim, embed_dim, attention_channels
+            num_outputs * adaptor_dim, embed_dim, attention_channels
         )
 
     def forward(
         self, blocks: Sequence[torch.Tensor], lengths: torch.Tensor
     ) -> torch.Tensor:
-        """Embed an utterance.
+        """Compute embeddings.
 
         Args:
-            blocks: All block outputs of the encoder, each (B, T, D).
+            blocks: All L block outputs of the encoder, each (B, T, D).
             lengths: Valid frames (B,) of the block outputs.
 
         Returns:
             Embeddings (B, E), not length-normalised.
+
+        Raises:
+            ValueError: The number of block outputs is not L.
         """
         return self.projection(self.streams(blocks, lengths), lengths)
 
     def streams(
         self, blocks: Sequence[torch.Tensor], lengths: torch.Tensor
     ) -> list[torch.Tensor]:
-        """Return what is concatenated and pooled: a stream for each block read, then K more.
+        """Return the outputs of the layer adaptors and of the lightweight blocks.
 
         Args:
-            blocks: As of :meth:`forward`.
-            lengths: As of :meth:`forward`.
+            blocks: See :meth:`forward`.
+            lengths: See :meth:`forward`.
 
         Returns:
-            Streams, each (B, T, H).
+            One (B, T, H) for each block used, then K of the lightweight blocks.
         """
         if len(blocks) != self.num_blocks:
             raise ValueError(
                 f"expected {self.num_blocks} block outputs, got {len(blocks)}"
             )
-        streams = [
+        adapted = [
             adaptor(blocks[i - 1])
             for i, adaptor in zip(self.read_blocks, self.layer_adaptors, strict=True)
         ]
-        return [*streams, *self.light(streams[-1], lengths)]
+        return [*adapted, *self.light(adapted[-1], lengths)]

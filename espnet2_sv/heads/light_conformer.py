@@ -1,4 +1,4 @@
-"""A narrow Conformer block for the speaker adaptor."""
+"""Lightweight Conformer blocks of the speaker adaptor and the ASR branch."""
 
 import torch
 from espnet2.legacy.nets.pytorch_backend.conformer.convolution import ConvolutionModule
@@ -24,9 +24,10 @@ def conformer_block(
     dropout_rate: float,
     hidden_dropout_rate: float,
 ) -> EncoderLayer:
-    """Build one macaron Conformer block with relative positions; 401,280 parameters at 128-d.
+    """Build a macaron Conformer block with relative positions (Gulati et al. 2020).
 
-    As in ESPnet's encoders by default, attention weights are not dropped.
+    It has 401,280 parameters at dimension 128. As in ESPnet's default encoders, there
+    is no dropout on attention weights.
     """
 
     def feed_forward():
@@ -45,17 +46,17 @@ def conformer_block(
 
 
 class LightConformer(torch.nn.Module):
-    """K Conformer blocks in series, every block's output returned.
+    """K Conformer blocks in series; returns the output of every block.
 
     Args:
-        num_blocks: K.
-        dim: Dimension of the frames.
+        num_blocks: K, 0 allowed.
+        dim: D, dimension of the frames.
         heads: Attention heads.
         linear_units: Hidden units of the feed-forward layers.
-        kernel: Frames that the depthwise convolution sees.
-        dropout_rate: Dropout of what each part of a block adds.
-        hidden_dropout_rate: Dropout of the hidden units of the feed-forward layers; as
-            ``dropout_rate`` if not given.
+        kernel: Kernel size of the depthwise convolution, in frames.
+        dropout_rate: Dropout on the residual branches.
+        hidden_dropout_rate: Dropout on the hidden units of the feed-forward layers;
+            ``dropout_rate`` by default.
     """
 
     def __init__(
@@ -77,7 +78,15 @@ class LightConformer(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> list[torch.Tensor]:
-        """Return the K block outputs, each (B, T, D), of x (B, T, D) with lengths (B,)."""
+        """Run the blocks.
+
+        Args:
+            x: Frames (B, T, D).
+            lengths: Valid frames (B,).
+
+        Returns:
+            K block outputs, each (B, T, D).
+        """
         if not self.blocks:
             return []
         mask = valid_mask(lengths, x.size(1))[:, None]

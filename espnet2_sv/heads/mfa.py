@@ -1,4 +1,4 @@
-"""The multi-scale feature aggregation head of MFA-Conformer."""
+"""The multi-scale feature aggregation (MFA) head of MFA-Conformer."""
 
 from collections.abc import Sequence
 
@@ -6,20 +6,17 @@ import torch
 
 from espnet2_sv.heads.pooling import AttentiveStatisticsPooling
 
-# The epsilon of ESPnet's own LayerNorm, so that the head equals stock
-# MfaConformerEncoder.
+# As in ESPnet's LayerNorm, so that the head is equivalent to its MfaConformerEncoder
 LAYER_NORM_EPS = 1.0e-12
 
 
 class EmbeddingProjection(torch.nn.Module):
-    """From frame streams (B, T, C) to an embedding (B, E).
-
-    LayerNorm -> attentive statistics pooling -> BatchNorm -> Linear.
+    """Concatenate -> LayerNorm -> attentive statistics pooling -> BatchNorm -> Linear.
 
     Args:
-        channels: C, channels of all streams together.
-        embed_dim: E.
-        attention_channels: Channels of the pooling's attention.
+        channels: C, total channels of the inputs.
+        embed_dim: E, dimension of the embedding.
+        attention_channels: Hidden channels of the pooling's attention.
     """
 
     def __init__(
@@ -34,22 +31,30 @@ class EmbeddingProjection(torch.nn.Module):
     def forward(
         self, streams: Sequence[torch.Tensor], lengths: torch.Tensor
     ) -> torch.Tensor:
-        """Map streams, each (B, T, C_i) with valid lengths (B,), to embeddings (B, E)."""
+        """Compute embeddings.
+
+        Args:
+            streams: Frame-level inputs, each (B, T, C_i), with C = sum of all C_i.
+            lengths: Valid frames (B,).
+
+        Returns:
+            Embeddings (B, E).
+        """
         frames = self.layer_norm(torch.cat(list(streams), dim=-1))
         return self.linear(self.batch_norm(self.pooling(frames, lengths)))
 
 
 class MFAHead(torch.nn.Module):
-    """Multi-scale feature aggregation: every block's output makes the embedding.
+    """Multi-scale feature aggregation: an embedding from the outputs of all blocks.
 
-    Zhang et al., "MFA-Conformer" (Interspeech 2022); the dimensions are those of Cai &
-    Li (2024): 18 blocks of 512 give 9,502,336 parameters.
+    Zhang et al., "MFA-Conformer" (Interspeech 2022), with the dimensions of Cai & Li
+    (2024): 9,502,336 parameters for 18 blocks of dimension 512.
 
     Args:
         num_blocks: L, blocks of the backbone.
-        block_dim: D, dimension of a block's output.
+        block_dim: D, dimension of a block output.
         embed_dim: E, dimension of the embedding.
-        attention_channels: Channels of the pooling's attention.
+        attention_channels: Hidden channels of the pooling's attention.
     """
 
     def __init__(
@@ -69,7 +74,7 @@ class MFAHead(torch.nn.Module):
     def forward(
         self, blocks: Sequence[torch.Tensor], lengths: torch.Tensor
     ) -> torch.Tensor:
-        """Embed an utterance.
+        """Compute embeddings.
 
         Args:
             blocks: L block outputs, each (B, T, D).
@@ -78,6 +83,9 @@ class MFAHead(torch.nn.Module):
 
         Returns:
             Embeddings (B, E), not length-normalised.
+
+        Raises:
+            ValueError: The number of block outputs is not L.
         """
         if len(blocks) != self.num_blocks:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Heads of ESPnet's own speaker models: a pooling and a projector."""
+"""The heads of ESPnet's speaker models: a pooling and a projector."""
 
 from collections.abc import Sequence
 
@@ -23,17 +23,17 @@ PROJECTORS = {
 
 
 class PooledHead(torch.nn.Module):
-    """Pool the last block's frames over time and project to an embedding.
+    """Pool the last block's output over time and project it to an embedding.
 
     Args:
         num_blocks: L, blocks of the backbone.
-        block_dim: D, dimension of a block's output.
+        block_dim: D, dimension of a block output.
         embed_dim: E, dimension of the embedding.
         pooling: One of :data:`POOLINGS`.
         projector: One of :data:`PROJECTORS`; ``rawnet3`` is BatchNorm and Linear.
 
     Raises:
-        ValueError: A name is unknown.
+        ValueError: The pooling or the projector is unknown.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class PooledHead(torch.nn.Module):
         super().__init__()
         if pooling not in POOLINGS or projector not in PROJECTORS:
             raise ValueError(
-                f"pooling {pooling!r} or projector {projector!r} is unknown; choose of "
-                f"{', '.join(POOLINGS)} and of {', '.join(PROJECTORS)}"
+                f"unknown pooling {pooling!r} or projector {projector!r}; choose from"
+                f" {', '.join(POOLINGS)} and {', '.join(PROJECTORS)}"
             )
         self.num_blocks = num_blocks
         self.embed_dim = embed_dim
@@ -58,7 +58,7 @@ class PooledHead(torch.nn.Module):
     def forward(
         self, blocks: Sequence[torch.Tensor], lengths: torch.Tensor
     ) -> torch.Tensor:
-        """Embed an utterance.
+        """Compute embeddings.
 
         Args:
             blocks: L block outputs, each (B, T, D).
@@ -68,8 +68,7 @@ class PooledHead(torch.nn.Module):
             Embeddings (B, E), not length-normalised.
         """
         frames = blocks[-1].transpose(1, 2)
-        # Where nothing is padded, as ESPnet's models do it, to the last digit.
-        whole = int(lengths.min()) == frames.size(2)
-        return self.projector(
-            self.pooling(frames, feat_lengths=None if whole else lengths)
-        )
+        # Without padding, pool without lengths to be bit-identical to ESPnet.
+        unpadded = int(lengths.min()) == frames.size(2)
+        pooled = self.pooling(frames, feat_lengths=None if unpadded else lengths)
+        return self.projector(pooled)

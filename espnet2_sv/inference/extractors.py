@@ -8,8 +8,7 @@ import torch
 
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.inference.waveforms import EmbeddingResult, WaveformEmbedder
-from espnet2_sv.models.build_adaptor import load_adaptor
-from espnet2_sv.models.load import check_device, load_speaker_model
+from espnet2_sv.models.load import check_device, load_adaptor, load_speaker_model
 from espnet2_sv.zoo.files import file_sha256
 from espnet2_sv.zoo.source import SpeakerSource
 

@@ -1,7 +1,8 @@
-"""Building a speaker network from training arguments, with random or trained weights.
+"""Build a speaker model from training arguments, with random or pretrained weights.
 
-Functions that start from a trained model return what they took from it beside the
-network, for the configuration of the new run: that is all it takes to build it again.
+The ``init_from_*`` functions also return the arguments that they took over from the
+pretrained model. Recorded in the config.yaml of the new run, these are sufficient to
+rebuild the model.
 """
 
 import argparse
@@ -23,9 +24,9 @@ from espnet2_sv.models.class_centres import keep_class_centres
 from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.zoo.checkpoint import load_state_dict, load_strictly
-from espnet2_sv.zoo.files import find_model_files
+from espnet2_sv.zoo.files import ModelFiles, find_model_files
 
-# What a configuration says of the network that embeds, but for the loss
+# Config keys of the backbone
 BACKBONE_KEYS = (
     "frontend",
     "frontend_conf",
@@ -35,8 +36,9 @@ BACKBONE_KEYS = (
     "encoder_conf",
     "conditioning_vocab",
 )
+# Config keys of the whole model except the loss
 ARCHITECTURE_KEYS = (*BACKBONE_KEYS, "head", "head_conf", "sample_rate")
-# Settings of an encoder that change its training only, never what its weights compute
+# Encoder options that affect training only, not inference
 REGULARISATION_KEYS = (
     "dropout_rate",
     "positional_dropout_rate",
@@ -47,17 +49,18 @@ REGULARISATION_KEYS = (
 
 
 def build_network(args: argparse.Namespace) -> SpeakerModel:
-    """Build backbone, head and loss as the arguments say, with random weights.
+    """Build backbone, head and loss with random weights.
 
     Args:
-        args: Training arguments, or the contents of a trained model's configuration.
+        args: Training arguments, or the config.yaml of a trained model.
 
     Raises:
-        SVError: A name or an option is unknown, or they do not fit together.
+        SVError: A name is unknown, an option is invalid, or options are incompatible.
     """
     if args.spk_num is None:
         raise SVError(
-            "spk_num is not set: it comes from --spk2utt, or from a trained config.yaml"
+            "spk_num is not set: it comes from --spk2utt or a trained model's"
+            " config.yaml"
         )
     specaug = None
     if args.specaug:
@@ -69,10 +72,19 @@ def build_network(args: argparse.Namespace) -> SpeakerModel:
 def assemble(
     args: argparse.Namespace, backbone: Backbone, heads: ClassChoices
 ) -> SpeakerModel:
-    """Put head and loss on a backbone, as the arguments say."""
+    """Combine a backbone with the head and the loss of the training arguments.
+
+    Args:
+        args: Training arguments.
+        backbone: The backbone.
+        heads: The available heads.
+
+    Raises:
+        SVError: The sampling rate, ``head_conf`` or ``loss_conf`` is invalid.
+    """
     if backbone.sample_rate != args.sample_rate:
         raise SVError(
-            f"--sample_rate {args.sample_rate}: the network's front end expects"
+            f"--sample_rate {args.sample_rate}: the model's frontend expects"
             f" {backbone.sample_rate} Hz"
         )
     try:
@@ -92,51 +104,71 @@ def assemble(
     return model
 
 
-def start_from_speaker_model(
+def init_from_speaker_model(
     args: argparse.Namespace,
 ) -> tuple[SpeakerModel, dict[str, Any]]:
-    """Build the network of ``--init_sv`` with its weights; the loss is this run's.
+    """Build the model of ``--init_sv`` with its weights and the loss of this run.
+
+    Args:
+        args: Training arguments.
 
     Returns:
-        (model, arguments that the configuration of this run has to record).
+        The model, and the arguments to record in this run's config.yaml.
 
     Raises:
-        SVError: The source is not a speaker model, or does not fit this training.
+        SVError: The source is not a speaker model, or does not match this training.
     """
     files = find_model_files(args.init_sv, "sv")
     changes = {key: files.settings.get(key) for key in ARCHITECTURE_KEYS}
     changes |= {"init_sv": None, "init_sv_source": str(args.init_sv)}
     source, args = args.init_sv, with_changes(args, changes)
     model = build_network(args)
-    state = without_branch(load_state_dict(files.weights))
-    state = keep_class_centres(state, files, args)
-    load_strictly(model, state, files.weights)
-    logging.info(f"Started from the speaker model {source} ({files.weights})")
+    load_initial_weights(model, files, args)
+    logging.info(f"Initialised from the speaker model {source} ({files.weights})")
     return model, changes
 
 
-def start_from_asr(
-    args: argparse.Namespace, source: str
-) -> tuple[SpeakerModel, dict[str, Any]]:
-    """Build the network around an ASR model's encoder and copy its weights.
+def load_initial_weights(
+    model: SpeakerModel, files: ModelFiles, args: argparse.Namespace
+) -> None:
+    """Load a trained model's weights for fine-tuning, with the classes of this run.
 
     Args:
-        args: Training arguments; ``asr_num_blocks`` keeps the first blocks only.
+        model: Model of the same architecture, changed in place.
+        files: The trained model.
+        args: Training arguments of this run.
+
+    Raises:
+        SVError: The weights or the classes do not match.
+    """
+    state = without_branch(load_state_dict(files.weights))
+    load_strictly(model, keep_class_centres(state, files, args), files.weights)
+
+
+def init_from_asr(
+    args: argparse.Namespace, source: str
+) -> tuple[SpeakerModel, dict[str, Any]]:
+    """Build a model with the encoder of an ASR model and its weights.
+
+    Args:
+        args: Training arguments; ``asr_num_blocks`` limits the encoder to its first
+            blocks.
         source: The ASR model, from any source.
 
     Returns:
-        (model, arguments that the configuration of this run has to record).
+        The model, and the arguments to record in this run's config.yaml.
 
     Raises:
-        SVError: The ASR model cannot serve, or ``encoder_conf`` contradicts it.
+        SVError: The ASR model is not supported, or ``encoder_conf`` sets an option that
+            the pretrained encoder determines.
     """
     bundle = load_asr_bundle(source)
     overrides = dict(args.encoder_conf)
-    foreign = sorted(set(overrides) - set(REGULARISATION_KEYS))
-    if foreign:
+    fixed = sorted(set(overrides) - set(REGULARISATION_KEYS))
+    if fixed:
         raise SVError(
-            f"encoder_conf {', '.join(foreign)}: the pretrained encoder decides this;"
-            f" only {', '.join(REGULARISATION_KEYS)} can be set"
+            f"encoder_conf {', '.join(fixed)}: fixed by the pretrained encoder; only"
+            f" {', '.join(REGULARISATION_KEYS)} can be set"
         )
     changes = backbone_settings(bundle.args, num_blocks=args.asr_num_blocks)
     changes["encoder_conf"] = {**changes["encoder_conf"], **overrides}
@@ -154,5 +186,5 @@ def start_from_asr(
 def with_changes(
     args: argparse.Namespace, changes: dict[str, Any]
 ) -> argparse.Namespace:
-    """Return a copy of arguments in which some are replaced."""
+    """Return a deep copy of the arguments with some of them replaced."""
     return argparse.Namespace(**copy.deepcopy(vars(args) | changes))

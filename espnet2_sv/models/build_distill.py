@@ -1,4 +1,4 @@
-"""Building what distillation adds to a student: ASR branch, teacher and loss."""
+"""Add an ASR branch, a teacher and a distillation loss to a student."""
 
 import argparse
 import logging
@@ -8,9 +8,8 @@ import torch
 
 from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.distill.asr_branch import AsrBranch
-from espnet2_sv.distill.kd_loss import DistillationLoss
+from espnet2_sv.distill.kd_loss import DistillationLoss, KDSchedule
 from espnet2_sv.distill.posteriors import CachedTeacher, matching_posteriors
-from espnet2_sv.distill.schedule import KDSchedule
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.distill_model import DistillModel
@@ -24,23 +23,24 @@ def add_teacher(
     wav_scp: str | None,
     asr_init: dict[str, Any] | None,
 ) -> DistillModel:
-    """Put ASR branch, teacher and distillation loss on a student.
+    """Build the distillation model of a student and an ASR teacher.
 
     Args:
         student: The speaker model.
-        bundle: The ASR model that teaches.
+        bundle: The ASR teacher.
         args: Training arguments.
-        wav_scp: The training utterances; needed where posteriors come from disk.
-        asr_init: What the student's encoder started from, as its configuration records
-            it; None for random weights.
+        wav_scp: Kaldi wav.scp of the training set; only needed for precomputed
+            posteriors.
+        asr_init: The ``asr_init`` entry of the student's config, which records the
+            ASR model that its encoder was initialised from; None for random weights.
 
     Raises:
-        SVError: The ASR model cannot teach, or an option does not fit.
+        SVError: The ASR model cannot be the teacher, or an option is invalid.
     """
     if getattr(student.backbone.specaug, "time_warp", None) is not None:
         raise SVError(
-            "specaug_conf: apply_time_warp (ESPnet's default) shifts the student's"
-            " frames against the teacher's; set it to false"
+            "specaug_conf: apply_time_warp (ESPnet's default) misaligns the student's"
+            " and the teacher's frames; set it to false"
         )
     teacher = Teacher(bundle)
     branch_conf, kd_conf = dict(args.branch_conf), dict(args.kd_conf)
@@ -53,8 +53,8 @@ def add_teacher(
     except (TypeError, ValueError) as e:
         raise SVError(f"branch_conf, kd_conf or kd_schedule: {e}") from e
     same_encoder = (asr_init or {}).get("weights_sha256") == teacher.weights_sha256
-    if same_encoder and reads_final_frames(student, args, layer):
-        logging.info("The branch starts as the CTC layer of the teacher")
+    if same_encoder and branch_replaces_ctc(student, args, layer):
+        logging.info("Initialised the ASR branch with the teacher's CTC layer")
         teacher.copy_ctc(branch.norm, branch.output)
     source: Teacher | CachedTeacher = teacher
     if args.teacher_posteriors:
@@ -63,8 +63,9 @@ def add_teacher(
     model = DistillModel(student, branch, source, kd_loss, schedule, layer, alignment)
     network = model.backbone, model.head
     logging.info(
-        f"Student: {count_parameters(*network):,} parameters; with the ASR branch,"
-        f" which only training needs, {count_parameters(*network, branch):,}"
+        f"Student: {count_parameters(*network):,} parameters;"
+        f" {count_parameters(*network, branch):,} with the ASR branch, which only"
+        " training needs"
     )
     return model
 
@@ -75,23 +76,24 @@ def cached_teacher(
     kd_loss: DistillationLoss,
     wav_scp: str,
 ) -> CachedTeacher:
-    """Replace the teacher by its posteriors on disk.
+    """Replace the teacher by its precomputed posteriors.
 
     Raises:
-        SVError: They do not belong to this training.
+        SVError: The posteriors do not match this training.
     """
     if args.teacher_input != "clean":
         raise SVError(
-            "--teacher_posteriors: are of clean audio; give --teacher_input clean"
+            "--teacher_posteriors: computed from clean audio; give --teacher_input"
+            " clean"
         )
     posteriors = matching_posteriors(args.teacher_posteriors, teacher, wav_scp, kd_loss)
     return CachedTeacher(posteriors.info)
 
 
-def reads_final_frames(
+def branch_replaces_ctc(
     student: SpeakerModel, args: argparse.Namespace, layer: int | None
 ) -> bool:
-    """Whether the branch reads what an ASR encoder's own CTC layer would read."""
+    """Whether the branch has the same input and layers as the encoder's CTC layer."""
     return (
         args.asr_num_blocks is None
         and layer in (None, student.backbone.num_blocks)
@@ -102,5 +104,5 @@ def reads_final_frames(
 
 
 def count_parameters(*modules: torch.nn.Module) -> int:
-    """Count the parameters of modules."""
+    """Count the parameters of some modules."""
     return sum(p.numel() for module in modules for p in module.parameters())

@@ -1,4 +1,4 @@
-"""The parts that a speaker model can be built from, by their names in a training config."""
+"""The components of a speaker model, by their names in a training config."""
 
 import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
@@ -43,7 +43,7 @@ head_choices = ClassChoices(
     type_check=torch.nn.Module,
     default="mfa",
 )
-# As in espnet2.tasks.spk, whose import would take seconds
+# As in espnet2.tasks.spk, which takes seconds to import
 loss_choices = ClassChoices(
     "loss",
     {

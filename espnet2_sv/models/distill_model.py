@@ -1,4 +1,4 @@
-"""A speaker model that also learns to recognise speech from a teacher."""
+"""The distillation model: a speaker model with an ASR branch and an ASR teacher."""
 
 from collections.abc import Callable
 
@@ -11,36 +11,35 @@ from espnet2_sv.distill.kd_loss import DistillationLoss, FrameSums, Targets
 from espnet2_sv.distill.posteriors import CachedTeacher
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.models.speaker_model import SpeakerModel, full_lengths
 
-# What is in a checkpoint beside the speaker model.
-BRANCH_PREFIX = "branch."
-LEAST_WEIGHT = 1.0e-6  # of a batch whose frames are all left out: its loss is 0
+BRANCH_PREFIX = "branch."  # of the ASR branch's parameters in a checkpoint
+_MIN_WEIGHT = 1.0e-6  # avoids 0 / 0 if all frames of a batch have weight 0
 
 
 class DistillModel(SpeakerModel):
-    """Speaker loss + lambda x KL(teacher || student) per valid frame (Cai & Li 2024).
+    """Speaker loss + lambda * KL(teacher || student) per valid frame (Cai & Li 2024).
 
-    The speaker model's modules are those of ``student`` and keep their names, so that a
-    checkpoint without what starts with :data:`BRANCH_PREFIX` is the student's. The
-    teacher is in none.
+    The student's modules keep their names, so that a checkpoint without the parameters
+    that start with :data:`BRANCH_PREFIX` is a checkpoint of the student. Checkpoints do
+    not contain the teacher.
 
     Args:
         student: The speaker model.
-        branch: Its ASR branch, with the teacher's classes.
-        teacher: The ASR model; frozen. Or its stand-in where batches bring its
-            posteriors.
-        kd_loss: The divergence.
-        schedule: Lambda of an epoch, counted from 1. Where it is 0, neither teacher nor
-            branch runs and training is the plain student's, number by number.
-        layer: The block whose frames the branch reads, counted from 1; the last if not
-            given.
-        alignment: How frames of different rates are brought together, see
+        branch: ASR branch with the teacher's vocabulary.
+        teacher: Frozen ASR teacher, or its precomputed posteriors.
+        kd_loss: The distillation loss.
+        schedule: Maps an epoch, counted from 1, to lambda. In epochs with lambda 0,
+            neither teacher nor branch runs, and training is identical to that of the
+            student alone.
+        layer: Block, counted from 1, whose output is the input of the branch; the last
+            by default.
+        alignment: Alignment mode for different frame rates, see
             :func:`espnet2_sv.distill.alignment.align`.
 
     Raises:
-        SVError: There is no such block, or student and teacher want other sampling
-            rates.
+        SVError: The layer does not exist, or the sampling rates of student and teacher
+            differ.
     """
 
     def __init__(
@@ -66,17 +65,21 @@ class DistillModel(SpeakerModel):
             )
         if self.backbone.sample_rate != teacher.sample_rate:
             raise SVError(
-                f"the ASR teacher hears {teacher.sample_rate} Hz, the student "
-                f"{self.backbone.sample_rate} Hz; give both the same"
+                f"the ASR teacher expects {teacher.sample_rate} Hz but the student"
+                f" {self.backbone.sample_rate} Hz; choose the same sampling rate"
             )
         self.kd_lambda = schedule(1)
 
     def set_epoch(self, epoch: int, freeze_encoder_epochs: int) -> None:
-        """Set lambda for an epoch (from 1), and freeze the backbone in the first ones."""
+        """Set lambda and freeze or unfreeze the backbone for an epoch.
+
+        Args:
+            epoch: Number of the epoch, counted from 1.
+            freeze_encoder_epochs: Number of initial epochs with a frozen backbone.
+        """
         super().set_epoch(epoch, freeze_encoder_epochs)
         self.kd_lambda = self.schedule(epoch)
-        # DistributedDataParallel would wait for the gradients of a branch that does not
-        # run.
+        # DistributedDataParallel waits for the gradients of all trainable parameters.
         self.branch.requires_grad_(self.kd_lambda > 0)
 
     def forward(
@@ -91,39 +94,38 @@ class DistillModel(SpeakerModel):
         kd_lengths: torch.Tensor | None = None,
         **kwargs,
     ):
-        """Compute both losses.
+        """Compute the total loss, or embeddings like ESPnet's speaker model.
 
         Args:
-            speech: Waveforms (B, S).
-            speech_lengths: Valid samples (B,); all of S if not given.
+            speech: Audio (B, S).
+            speech_lengths: Valid samples (B,); S by default.
             spk_labels: Speaker classes (B, 1) or (B,).
             extract_embd: Return embeddings (B, E) instead of the loss.
-            speech_clean: What the teacher hears (B, S), the same crops; ``speech`` if
-                not given.
-            kd_classes: The teacher's likeliest classes (B, T, K), where they come from
-                disk.
-            kd_probs: Their probabilities and that of all others together (B, T, K + 1).
-            kd_lengths: Valid frames (B,) of both.
-            kwargs: Entries of ESPnet's batches that are not used, such as ``utt_id``.
+            speech_clean: Input of the teacher (B, S), the same crops before
+                augmentation; ``speech`` by default.
+            kd_classes: The teacher's precomputed top K classes (B, T, K).
+            kd_probs: Their probabilities and the total of all others (B, T, K + 1).
+            kd_lengths: Valid frames (B,) of ``kd_classes`` and ``kd_probs``.
+            kwargs: Unused entries of ESPnet's batches, such as ``utt_id``.
 
         Returns:
-            (loss, stats, weight) as ESPnet's trainer expects. The stats are the loss,
-            speaker accuracy, lambda, both losses before they are weighed (``loss_spk``,
-            ``loss_kd``), and, as shares of the valid frames, those where student and
-            teacher agree in the likeliest class (``kd_agreement``) and those where that
-            is the teacher's blank (``kd_teacher_blank``).
+            (loss, stats, weight) as ESPnet's trainer expects. The stats are the total
+            loss, the speaker accuracy ``acc``, the unweighted losses ``loss_spk`` and
+            ``loss_kd``, ``kd_lambda``, and two fractions of the valid frames: those on
+            which student and teacher have the same most likely class
+            (``kd_agreement``), and those on which the teacher's is the blank
+            (``kd_teacher_blank``).
+
+        Raises:
+            SVError: An utterance is too short, or student and teacher cannot be
+                aligned.
         """
         if extract_embd or self.kd_lambda == 0:
             return super().forward(
                 speech, speech_lengths, spk_labels, extract_embd, **kwargs
             )
         if speech_lengths is None:
-            speech_lengths = torch.full(
-                (speech.size(0),),
-                speech.size(1),
-                dtype=torch.long,
-                device=speech.device,
-            )
+            speech_lengths = full_lengths(speech)
         assert spk_labels is not None, "the loss needs speaker classes"
         blocks, lengths = self.backbone(speech, speech_lengths)
         speaker_loss, accuracy = self.classify(
@@ -136,9 +138,9 @@ class DistillModel(SpeakerModel):
                 frames, lengths, kd_probs, kd_classes, kd_lengths
             )
         else:
-            heard = speech if speech_clean is None else speech_clean
-            sums = self.distill(frames, lengths, heard, speech_lengths)
-        kd_loss = sums.loss / mean_over_processes(sums.weight).clamp(min=LEAST_WEIGHT)
+            teacher_input = speech if speech_clean is None else speech_clean
+            sums = self.distill(frames, lengths, teacher_input, speech_lengths)
+        kd_loss = sums.loss / mean_over_processes(sums.weight).clamp(min=_MIN_WEIGHT)
         loss = speaker_loss + self.kd_lambda * kd_loss
         stats = {
             "loss": loss.detach(),
@@ -158,17 +160,16 @@ class DistillModel(SpeakerModel):
         speech: torch.Tensor,
         speech_lengths: torch.Tensor,
     ) -> FrameSums:
-        """Compare the branch with the teacher.
+        """Compare the branch's posteriors with those of the running teacher.
 
         Args:
             frames: The student's frames (B, T, D).
-            lengths: Their valid numbers (B,).
-            speech: What the teacher hears (B, S).
+            lengths: Their valid frames (B,).
+            speech: Input of the teacher (B, S).
             speech_lengths: Valid samples (B,).
 
         Raises:
-            SVError: Student and teacher do not agree about the duration of an
-                utterance.
+            SVError: The duration of an utterance differs between student and teacher.
         """
         teacher = self.teacher
         assert isinstance(teacher, Teacher)
@@ -192,15 +193,15 @@ class DistillModel(SpeakerModel):
         classes: torch.Tensor,
         valid: torch.Tensor,
     ) -> FrameSums:
-        """Compare the branch with posteriors from disk.
+        """Compare the branch's posteriors with precomputed ones.
 
         Args:
             frames: The student's frames (B, T, D).
-            lengths: Their valid numbers (B,).
-            probs: The teacher's probabilities (B, T', K + 1) of its frames in the same
+            lengths: Their valid frames (B,).
+            probs: Probabilities (B, T', K + 1) of the teacher's frames in the same
                 crops.
-            classes: Their classes (B, T', K).
-            valid: How many of the T' frames (B,) the utterances have.
+            classes: Their top K classes (B, T', K).
+            valid: Valid teacher frames (B,).
 
         Raises:
             SVError: The teacher's frames would have to be pooled or interpolated.
@@ -210,9 +211,9 @@ class DistillModel(SpeakerModel):
         alignment = self.align(lengths, torch.full_like(lengths, probs.size(1)))
         if alignment.teacher is not None:
             raise SVError(
-                "posteriors from disk stay at the teacher's"
-                f" {teacher.frame_rate_hz:g} Hz: the student needs that rate or a"
-                " higher one, and kd_conf alignment pool"
+                "precomputed posteriors stay at the teacher's"
+                f" {teacher.frame_rate_hz:g} Hz: the student needs at least that frame"
+                " rate, and kd_conf alignment pool"
             )
         common = int(alignment.lengths.max())
         frames = resample(frames, alignment.student, common)
@@ -225,16 +226,17 @@ class DistillModel(SpeakerModel):
         )
 
     def align(self, lengths: torch.Tensor, teacher_lengths: torch.Tensor) -> Alignment:
-        """Align the student's frames with the teacher's, of lengths (B,) each."""
+        """Align student and teacher frames, given their valid frames (B,) each."""
         rates = self.backbone.frame_rate_hz, self.teacher.frame_rate_hz
         return align(*rates, lengths, teacher_lengths, self.alignment)
 
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
-    """Average a tensor over the processes that train together.
+    """Average a tensor over all processes of distributed training, without gradient.
 
-    As every process divides by the same number, the mean of their losses is that of one
-    process with all of the batch, however the frames that count are shared out.
+    All processes then divide by the same normaliser, so that the mean of their losses
+    equals the loss of a single process with the whole batch, however the valid frames
+    are distributed.
     """
     if not torch.distributed.is_initialized():
         return value
@@ -244,7 +246,7 @@ def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
 
 
 def without_branch(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the speaker model's part of a checkpoint; one that has no branch is left as it is."""
+    """Return a checkpoint without the parameters of the ASR branch."""
     return {
         name: tensor
         for name, tensor in state.items()

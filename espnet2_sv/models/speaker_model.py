@@ -1,4 +1,4 @@
-"""The one model shape of this project: backbone -> head -> loss."""
+"""The speaker model: backbone -> head -> loss."""
 
 import torch
 from espnet2.spk.loss.abs_loss import AbsLoss
@@ -13,13 +13,13 @@ Head = MFAHead | PooledHead | SpeakerAdaptor
 
 
 class SpeakerModel(AbsESPnetModel):
-    """A speaker embedding network trained to classify speakers.
+    """Speaker embedding model, trained to classify speakers.
 
     Args:
-        backbone: Speech to the outputs of L blocks.
+        backbone: Audio to the outputs of L blocks.
         head: Block outputs to an embedding, e.g. :class:`espnet2_sv.heads.mfa.MFAHead`.
         loss: Classification loss of ESPnet's speaker task, called as ``loss(embedding,
-            label)``; None in a model that is only used.
+            label)``; None for inference only.
     """
 
     def __init__(self, backbone: Backbone, head: Head, loss: AbsLoss | None):
@@ -29,15 +29,18 @@ class SpeakerModel(AbsESPnetModel):
         self.loss = loss
 
     def embed(self, speech: torch.Tensor, speech_lengths: torch.Tensor) -> torch.Tensor:
-        """Embed utterances.
+        """Compute embeddings.
 
         Args:
-            speech: Zero-padded waveforms (B, S) at ``backbone.sample_rate``.
+            speech: Zero-padded audio (B, S) at ``backbone.sample_rate`` Hz.
             speech_lengths: Valid samples (B,).
 
         Returns:
-            Embeddings (B, E), not length-normalised: their magnitude is a measure of
-            quality.
+            Embeddings (B, E) in float32, not length-normalised: their norm is a quality
+            measure.
+
+        Raises:
+            SVError: An utterance is too short.
         """
         blocks, lengths = self.backbone(speech, speech_lengths)
         return self.head(blocks, lengths).float()
@@ -50,25 +53,20 @@ class SpeakerModel(AbsESPnetModel):
         extract_embd: bool = False,
         **kwargs,
     ):
-        """Compute the training loss, or embeddings as ESPnet's own speaker model does.
+        """Compute the training loss, or embeddings like ESPnet's speaker model.
 
         Args:
-            speech: Waveforms (B, S).
-            speech_lengths: Valid samples (B,); all of S if not given.
+            speech: Audio (B, S).
+            speech_lengths: Valid samples (B,); S by default.
             spk_labels: Speaker classes (B, 1) or (B,).
             extract_embd: Return embeddings (B, E) instead of the loss.
-            kwargs: Entries of ESPnet's batches that are not used, such as ``utt_id``.
+            kwargs: Unused entries of ESPnet's batches, such as ``utt_id``.
 
         Returns:
             (loss, stats, weight) as ESPnet's trainer expects.
         """
         if speech_lengths is None:
-            speech_lengths = torch.full(
-                (speech.size(0),),
-                speech.size(1),
-                dtype=torch.long,
-                device=speech.device,
-            )
+            speech_lengths = full_lengths(speech)
         embedding = self.embed(speech, speech_lengths)
         if extract_embd:
             return embedding
@@ -80,7 +78,15 @@ class SpeakerModel(AbsESPnetModel):
     def classify(
         self, embedding: torch.Tensor, spk_labels: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the loss and accuracy, both (), of embeddings (B, E) and classes (B, 1)."""
+        """Compute the classification loss in float32.
+
+        Args:
+            embedding: Embeddings (B, E).
+            spk_labels: Speaker classes (B, 1) or (B,).
+
+        Returns:
+            Loss and accuracy (0 to 1), both of shape ().
+        """
         assert self.loss is not None, "the model has no classification loss"
         # Angles between embeddings and class centres need single precision.
         with torch.autocast(embedding.device.type, enabled=False):
@@ -90,10 +96,20 @@ class SpeakerModel(AbsESPnetModel):
     def collect_feats(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor, **kwargs
     ):
-        """Return the features before normalisation, for ESPnet's ``--collect_stats``."""
+        """Return unnormalised features (B, T, F) for ESPnet's ``--collect_stats``."""
         feats, lengths = self.backbone.frontend(speech, speech_lengths)
         return {"feats": feats, "feats_lengths": lengths}
 
     def set_epoch(self, epoch: int, freeze_encoder_epochs: int) -> None:
-        """Freeze the backbone in the first epochs (counted from 1), train it afterwards."""
+        """Freeze or unfreeze the backbone for an epoch.
+
+        Args:
+            epoch: Number of the epoch, counted from 1.
+            freeze_encoder_epochs: Number of initial epochs with a frozen backbone.
+        """
         self.backbone.set_frozen(epoch <= freeze_encoder_epochs)
+
+
+def full_lengths(speech: torch.Tensor) -> torch.Tensor:
+    """Return the lengths (B,) of audio (B, S) without padding."""
+    return speech.new_full(speech.shape[:1], speech.size(1), dtype=torch.long)

@@ -1,4 +1,4 @@
-"""ESPnet task classes, one for each value of ``sv_task`` in a training config."""
+"""ESPnet task classes, one per value of ``sv_task`` in a training config."""
 
 import importlib
 
@@ -14,12 +14,12 @@ _CLASSES = {
 
 
 def get_task(name: str):
-    """Return the task class of a ``sv_task`` value such as ``"transfer"``.
+    """Return the task class of an ``sv_task`` value such as ``"transfer"``.
 
     Raises:
-        SVError: There is no such task.
+        SVError: The name is unknown.
     """
     if name not in SV_TASKS:
-        raise SVError(f"sv_task {name!r} is unknown; known are {', '.join(SV_TASKS)}")
+        raise SVError(f"unknown sv_task {name!r}; choose from {', '.join(SV_TASKS)}")
     module, attribute = _CLASSES[name]
     return getattr(importlib.import_module(module), attribute)

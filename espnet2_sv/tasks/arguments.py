@@ -6,12 +6,13 @@ from espnet2.torch_utils.initialize import INITIALIZATIONS
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import int_or_none, str_or_none
 
-# AAM-softmax as in Cai & Li; ESPnet's own default is scale 15, margin 0.3.
+# AAM-softmax as in Cai & Li (2024), margin in radians; ESPnet's default is scale 15,
+# margin 0.3
 DEFAULT_LOSS_CONF = {"scale": 32, "margin": 0.2}
 
 
 def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
-    """Add the options of speaker training to ESPnet's."""
+    """Add the options for speaker training to ESPnet's parser."""
     data = parser.add_argument_group("Speaker data")
     data.add_argument(
         "--spk2utt", type=str, default="", help="Kaldi spk2utt of the training set"
@@ -21,8 +22,8 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
         type=str,
         default="",
         help=(
-            "Trials of held-out speakers: 'enroll_utt test_utt target|nontarget' per"
-            " line"
+            "Validation trials of held-out speakers, lines of 'enroll_utt test_utt"
+            " target|nontarget'"
         ),
     )
     data.add_argument(
@@ -37,12 +38,15 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
         nargs="+",
         default=[1.0],
         help=(
-            "Play every utterance at each of these speeds, e.g. 0.9 1.0 1.1; each speed"
-            " of a speaker is a class of its own, and an epoch goes through all"
+            "Speed perturbation factors, e.g. 0.9 1.0 1.1. Each speed of a speaker is a"
+            " separate class, and an epoch contains every utterance at all speeds"
         ),
     )
     data.add_argument(
-        "--noise_scp", type=str_or_none, default=None, help="wav.scp of noises"
+        "--noise_scp",
+        type=str_or_none,
+        default=None,
+        help="wav.scp of noise recordings",
     )
     data.add_argument(
         "--rir_scp",
@@ -59,24 +63,33 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
 
     model = parser.add_argument_group("Speaker model")
     model.add_argument(
-        "--init", type=str_or_none, default=None, choices=[*INITIALIZATIONS, None]
+        "--init",
+        type=str_or_none,
+        default=None,
+        choices=[*INITIALIZATIONS, None],
+        help="Initialisation of the random weights",
     )
     model.add_argument(
-        "--spk_num", type=int_or_none, default=None, help="Set from --spk2utt"
+        "--spk_num",
+        type=int_or_none,
+        default=None,
+        help="Number of classes; set from --spk2utt and the speeds",
     )
     model.add_argument(
         "--conditioning_vocab",
         type=int_or_none,
         default=None,
-        help="Vocabulary of a self-conditioned CTC encoder; set from the ASR model",
+        help=(
+            "Vocabulary size of a self-conditioned CTC encoder; set from the ASR model"
+        ),
     )
     model.add_argument(
         "--init_sv",
         type=str_or_none,
         default=None,
         help=(
-            "Start from this trained speaker model (exp directory, zip or tag) and take"
-            " over its architecture, e.g. for large-margin fine-tuning"
+            "Initialise from a trained speaker model (exp directory, zip or tag),"
+            " including its architecture, e.g. for large-margin fine-tuning"
         ),
     )
     for choices in class_choices:
@@ -87,10 +100,7 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
         "--freeze_encoder_epochs",
         type=int,
         default=0,
-        help=(
-            "Keep the encoder frozen (evaluation mode, no gradients) in the first N"
-            " epochs"
-        ),
+        help="Freeze the encoder (eval mode, no gradients) in the first N epochs",
     )
     train.add_argument(
         "--encoder_lr_factor",
@@ -102,9 +112,9 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
         "--layer_decay",
         type=float,
         default=1.0,
-        help="Factor on the learning rate from an encoder block to the one below it",
+        help="Learning rate of an encoder block relative to that of the block above",
     )
-    # Chosen by held-out speakers, not by the loss on training speakers.
+    # Select checkpoints by the EER on held-out speakers.
     parser.set_defaults(
         loss_conf=dict(DEFAULT_LOSS_CONF),
         best_model_criterion=[("valid", "eer", "min")],

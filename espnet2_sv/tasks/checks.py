@@ -1,4 +1,4 @@
-"""Errors that are cheap to find before any process, model or GPU is started."""
+"""Checks of training options and data, made before any process or model is started."""
 
 import argparse
 
@@ -12,17 +12,17 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import require_writable
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.tasks.previous_run import check_previous_run
-from espnet2_sv.train.options import check_schedules
+from espnet2_sv.train.lr_schedule import CosineSchedule
+from espnet2_sv.train.margin_schedule import MarginSchedule
 
-# Schedulers of ESPnet and torch that overwrite the rates of all parameter groups with
-# one.
-ONE_RATE_SCHEDULERS = (
+# Schedulers of ESPnet and PyTorch that set one learning rate for all parameter groups
+SINGLE_RATE_SCHEDULERS = (
     "cosineannealingwarmuprestarts",
     "exponentialdecaywarmup",
     "cycliclr",
     "onecyclelr",
 )
-MIN_BATCH_PER_PROCESS = 2  # batch normalisation needs two examples
+MIN_BATCH_PER_PROCESS = 2  # BatchNorm needs two utterances
 
 
 def wav_scp(args: argparse.Namespace, mode: str) -> str:
@@ -35,10 +35,13 @@ def wav_scp(args: argparse.Namespace, mode: str) -> str:
 
 
 def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
-    """Check options and files of a training run and return its classes.
+    """Check the options and files of a training run.
+
+    Returns:
+        The classes of the run: every speaker at every speed.
 
     Raises:
-        SVError: One line that names what is wrong.
+        SVError: An option or a file is invalid.
     """
     for option in ("spk2utt", "valid_trials"):
         if not getattr(args, option):
@@ -51,31 +54,26 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
     world_size = number_of_processes(args)
     if args.batch_size < MIN_BATCH_PER_PROCESS * world_size:
         raise SVError(
-            f"--batch_size {args.batch_size} on {world_size} process(es): batch"
-            f" normalisation needs at least {MIN_BATCH_PER_PROCESS} utterances in each"
+            f"--batch_size {args.batch_size} with {world_size} process(es): BatchNorm"
+            f" needs at least {MIN_BATCH_PER_PROCESS} utterances per process"
         )
     if args.batch_size % world_size:
         raise SVError(
-            f"--batch_size {args.batch_size} cannot be shared evenly by {world_size}"
-            " processes"
+            f"--batch_size {args.batch_size} is not divisible by the number of"
+            f" processes, {world_size}"
         )
-    if args.scheduler in ONE_RATE_SCHEDULERS and (
-        args.encoder_lr_factor,
-        args.layer_decay,
-    ) != (
-        1,
-        1,
-    ):
+    several_rates = args.encoder_lr_factor != 1 or args.layer_decay != 1
+    if several_rates and args.scheduler in SINGLE_RATE_SCHEDULERS:
         raise SVError(
-            f"scheduler {args.scheduler} gives all parameters one learning rate: set "
-            "encoder_lr_factor and layer_decay to 1, or take lr_schedule instead"
+            f"scheduler {args.scheduler} sets one learning rate for all parameters: set"
+            " encoder_lr_factor and layer_decay to 1, or use lr_schedule instead"
         )
     require_writable(args.output_dir)
     train_utterances = len(KaldiTable.read(wav_scp(args, "train")))
     speakers = SpeakerLabels.from_spk2utt(args.spk2utt)
     if len(speakers) < 2:
         raise SVError(
-            f"{args.spk2utt}: one speaker only; a classifier needs at least two"
+            f"{args.spk2utt}: only one speaker; a classifier needs at least two"
         )
     if not train_utterances:
         raise SVError(f"{wav_scp(args, 'train')}: is empty")
@@ -89,10 +87,14 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
 
 
 def number_of_processes(args: argparse.Namespace) -> int:
-    """Return how many processes will share a batch (see ``AbsTask.main``).
+    """Return the number of distributed training processes (see ``AbsTask.main``).
 
-    Launchers tell it by options (``espnet2.bin.launch``), by the environment
-    (``torchrun``) or by Slurm's and MPI's own means.
+    It is given by options (``espnet2.bin.launch``), by the environment (``torchrun``),
+    by Slurm or by MPI.
+
+    Raises:
+        SVError: The options are inconsistent, or the launcher did not start this
+            process.
     """
     if args.ngpu > 1 and not args.multiprocessing_distributed:
         raise SVError(f"--ngpu {args.ngpu} needs --multiprocessing_distributed true")
@@ -101,12 +103,17 @@ def number_of_processes(args: argparse.Namespace) -> int:
         if args.multiprocessing_distributed:
             return max(args.ngpu, 1) * get_num_nodes(world_size, launcher)
         return get_world_size(world_size, launcher)
-    except RuntimeError as e:  # not started by the launcher that is named
+    except RuntimeError as e:  # not started by this launcher
         raise SVError(f"--dist_launcher {launcher}: {e}") from e
 
 
 def check_validation(args: argparse.Namespace) -> None:
-    """Check that the validation trials have both classes and all their utterances."""
+    """Check the validation trials.
+
+    Raises:
+        SVError: An utterance is not in the wav.scp, or there are no target or no
+            nontarget trials.
+    """
     path = wav_scp(args, "valid")
     utterances = read_two_column(path)
     trials = read_trials(args.valid_trials)
@@ -117,3 +124,21 @@ def check_validation(args: argparse.Namespace) -> None:
             )
     if len({bool(label) for label in trials.labels}) < 2:
         raise SVError(f"{args.valid_trials}: needs both target and nontarget trials")
+
+
+def check_schedules(args: argparse.Namespace) -> None:
+    """Check the learning rate schedule and the margin schedule.
+
+    Raises:
+        SVError: A schedule is invalid, or there are two learning rate schedules.
+    """
+    try:
+        CosineSchedule(**args.lr_schedule)
+        MarginSchedule(**args.margin_schedule)
+    except TypeError as e:
+        raise SVError(f"lr_schedule or margin_schedule: {e}") from e
+    if args.lr_schedule and args.scheduler:
+        raise SVError(
+            f"lr_schedule replaces the scheduler {args.scheduler}: give only one of"
+            " them"
+        )

@@ -1,4 +1,4 @@
-"""Knowledge distillation: any student learns speakers while it imitates an ASR teacher."""
+"""Train a speaker model with knowledge distillation from an ASR teacher."""
 
 import argparse
 import logging
@@ -20,33 +20,33 @@ FROM_TEACHER = "teacher"  # value of --init_asr
 
 
 class SVDistillTask(SVTask):
-    """Train a speaker network of any architecture with an ASR model as its teacher.
+    """Train a speaker model of any architecture with an ASR teacher (Cai & Li 2024).
 
-    The teacher is needed in training only, and in no checkpoint. Checkpoints hold the
-    ASR branch, so that training can be resumed; a model that is loaded or packed has
-    none.
+    Only training needs the teacher, and no checkpoint contains it. Checkpoints contain
+    the ASR branch, so that training can be resumed; it is dropped when the model is
+    packed or loaded for inference.
     """
 
     sv_task = "distill"
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the options of distillation."""
+        """Add the options for distillation."""
         super().add_task_arguments(parser)
         group = parser.add_argument_group("Distillation")
         group.add_argument(
             "--asr",
             type=str_or_none,
             default=None,
-            help="The ASR teacher (asr_resolve's)",
+            help="ASR teacher, prepared by asr_resolve",
         )
         group.add_argument(
             "--init_asr",
             type=str_or_none,
             default=None,
             help=(
-                "Start the student from this ASR model's encoder, as transfer does;"
-                " 'teacher': from that of --asr"
+                "Initialise the student from the encoder of this ASR model, as in"
+                " transfer; 'teacher' is the ASR model of --asr"
             ),
         )
         add_encoder_arguments(group)
@@ -55,9 +55,9 @@ class SVDistillTask(SVTask):
             action=NestedDictAction,
             default={},
             help=(
-                "layer: the block that the branch reads (default: the last), and"
-                " num_blocks, dim, heads, linear_units, kernel, dropout_rate of the"
-                " branch's own blocks"
+                "layer: block whose output is the input of the branch (default: the"
+                " last); num_blocks, dim, heads, linear_units, kernel, dropout_rate of"
+                " the branch itself"
             ),
         )
         group.add_argument(
@@ -65,7 +65,7 @@ class SVDistillTask(SVTask):
             action=NestedDictAction,
             default={},
             help=(
-                "temperature, top_k, blank_threshold, blank_weight, alignment (pool,"
+                "temperature, top_k, blank_threshold, blank_weight, alignment (pool or"
                 " interpolate)"
             ),
         )
@@ -74,30 +74,30 @@ class SVDistillTask(SVTask):
             action=NestedDictAction,
             default={},
             help=(
-                "Factor of the distillation loss: value, warmup_epochs, decay_from,"
-                " decay_epochs, final"
+                "Weight of the distillation loss by epoch: value, warmup_epochs,"
+                " decay_from, decay_epochs, final"
             ),
         )
         group.add_argument(
             "--teacher_input",
             default="clean",
             choices=["clean", "augmented"],
-            help="Whether the teacher hears the crop before or after augmentation",
+            help="Input of the teacher: the crop before or after augmentation",
         )
         group.add_argument(
             "--teacher_posteriors",
             type=str_or_none,
             default=None,
             help=(
-                "What sv_teacher_posteriors made of the training audio: the teacher"
-                " then does not run in training (--teacher_input clean, kd_conf with"
-                " top_k, alignment pool)"
+                "Output of sv_teacher_posteriors for the training audio, used instead"
+                " of running the teacher; requires --teacher_input clean and kd_conf"
+                " with top_k and alignment pool"
             ),
         )
 
     @classmethod
     def crop_options(cls, args: argparse.Namespace) -> dict:
-        """Ask for what the teacher hears, or for what it has said."""
+        """Request clean crops or precomputed posteriors for the teacher."""
         if not args.asr:  # fine-tuning
             return {}
         if args.teacher_posteriors:
@@ -106,13 +106,13 @@ class SVDistillTask(SVTask):
 
     @classmethod
     def build(cls, args: argparse.Namespace) -> Built:
-        """Build student, branch and teacher; without ``--asr`` the student alone."""
+        """Build student, branch and teacher; without ``--asr`` only the student."""
         if not args.asr and not args.init_sv:
-            raise SVError("give --asr, the pretrained ASR model that teaches")
+            raise SVError("give --asr, the pretrained ASR teacher")
         student, changes = cls.build_student(args)
         if not args.asr:  # fine-tuning
             return student, changes
-        # The student's random numbers are those of a training without a teacher.
+        # Keep the student's random state the same as in training without a teacher.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(args.seed)
             bundle = load_asr_bundle(args.asr)

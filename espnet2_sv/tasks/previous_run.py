@@ -1,4 +1,4 @@
-"""What the run that is being resumed was trained with."""
+"""Checks of a resumed run against its previous settings."""
 
 import argparse
 from pathlib import Path
@@ -12,7 +12,7 @@ from espnet2_sv.zoo.checkpoint import load_config
 
 
 def settings_of_previous_run(args: argparse.Namespace) -> dict[str, Any] | None:
-    """Return the configuration of the run that is being resumed, if there is one."""
+    """Return the config.yaml of the run to resume, or None if there is no such run."""
     folder = Path(args.output_dir or "")
     config = folder / "config.yaml"
     if not (args.resume and config.exists() and has_checkpoint(folder)):
@@ -21,16 +21,16 @@ def settings_of_previous_run(args: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def check_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
-    """Refuse to resume with other classes or another network.
+    """Check that a resumed run has the same classes and the same model as before.
 
-    This comes before config.yaml is written again.
+    To be called before config.yaml is overwritten.
 
     Args:
         args: Training arguments.
         labels: Class of each speaker at each speed in this run.
 
     Raises:
-        SVError: One line that names what differs.
+        SVError: The classes or the model differ.
     """
     saved = Path(args.output_dir) / LABELS_FILE
     if args.resume and saved.exists():
@@ -40,9 +40,9 @@ def check_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
         return
     keys = ["head", "head_conf", "loss", "loss_conf"]
     keys += [key for key in ("branch_conf",) if hasattr(args, key)]
-    # the ASR model that the encoder comes from; in distillation --asr is the teacher
+    # Source of the encoder; in distillation, --asr is the teacher
     asr = args.init_asr if hasattr(args, "init_asr") else getattr(args, "asr", None)
-    if not (asr or args.init_sv):  # else they decide what the encoder is
+    if not (asr or args.init_sv):  # which would determine the encoder
         keys += [key for key in BACKBONE_KEYS if key != "conditioning_vocab"]
     for key in keys:
         if previous.get(key) != getattr(args, key):
@@ -55,18 +55,25 @@ def check_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
 def encoder_of_previous_run(
     args: argparse.Namespace, source: str
 ) -> dict[str, Any] | None:
-    """Return what a run that is being resumed took from the ASR model ``source``.
+    """Return the arguments that a resumed run took over from an ASR model.
+
+    Args:
+        args: Training arguments.
+        source: The ASR model.
+
+    Returns:
+        Backbone config and ``asr_init``; None if no run is resumed.
 
     Raises:
-        SVError: The run was started from another ASR model.
+        SVError: The run was initialised from another ASR model.
     """
     previous = settings_of_previous_run(args)
     if previous is None:
         return None
-    started_from = (previous.get("asr_init") or {}).get("source")
-    if started_from != str(source):
+    old_source = (previous.get("asr_init") or {}).get("source")
+    if old_source != str(source):
         raise SVError(
-            f"{args.output_dir}: was started from the ASR model {started_from}, not"
+            f"{args.output_dir}: was initialised from the ASR model {old_source}, not"
             f" {source}; choose another --output_dir"
         )
     return {key: previous.get(key) for key in (*BACKBONE_KEYS, "asr_init")}
@@ -75,19 +82,20 @@ def encoder_of_previous_run(
 def check_teacher_of_previous_run(
     args: argparse.Namespace, weights_sha256: str
 ) -> None:
-    """Refuse to resume with another ASR teacher.
+    """Check that a resumed run has the same ASR teacher as before.
 
     Args:
         args: Training arguments.
         weights_sha256: Hash of the teacher's weights.
 
     Raises:
-        SVError: The run was trained with other weights.
+        SVError: The run was trained with another teacher.
     """
     previous = settings_of_previous_run(args) or {}
-    before = (previous.get("asr_teacher") or {}).get("weights_sha256")
-    if before not in (None, weights_sha256):
+    old_sha256 = (previous.get("asr_teacher") or {}).get("weights_sha256")
+    if old_sha256 not in (None, weights_sha256):
         raise SVError(
-            f"{args.output_dir}: had another ASR teacher, with the weights {before},"
-            f" not {weights_sha256} ({args.asr}); choose another --output_dir"
+            f"{args.output_dir}: had another ASR teacher, with the weights"
+            f" {old_sha256}, not {weights_sha256} ({args.asr}); choose another"
+            " --output_dir"
         )

@@ -1,4 +1,4 @@
-"""The speaker verification task, trained from scratch."""
+"""Train a speaker model from scratch; base class of the other speaker tasks."""
 
 import argparse
 import copy
@@ -14,7 +14,7 @@ from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels, Speeds
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.build import build_network, start_from_speaker_model
+from espnet2_sv.models.build import build_network, init_from_speaker_model
 from espnet2_sv.models.choices import ALL_CHOICES
 from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.models.speaker_model import SpeakerModel
@@ -25,14 +25,15 @@ from espnet2_sv.train.param_groups import parameter_groups
 from espnet2_sv.train.trainer import SVTrainer
 from espnet2_sv.zoo.source import SV_TASKS, SpeakerSource
 
+# A model and the arguments to record in config.yaml
 Built = tuple[SpeakerModel, dict[str, Any]]
 
 
 class SVTask(AbsTask):
-    """Train a speaker embedding network with any block encoder from random weights.
+    """Train a speaker model with any supported encoder from random weights.
 
-    Data, batches and validation are the project's own; options, schedulers, logging,
-    distributed start and checkpoints are ESPnet's.
+    Data loading, batching and validation are specific to this project; options,
+    schedulers, logging, distributed launch and checkpoints are ESPnet's.
     """
 
     sv_task = "scratch"
@@ -41,7 +42,7 @@ class SVTask(AbsTask):
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the options of speaker training."""
+        """Add the options for speaker training."""
         parser.add_argument_group("Task").add_argument(
             "--sv_task",
             default=cls.sv_task,
@@ -54,10 +55,10 @@ class SVTask(AbsTask):
     def main(
         cls, args: argparse.Namespace | None = None, cmd: Sequence[str] | None = None
     ):
-        """Train as the command line says.
+        """Train, with the options of ``args`` or of the command line ``cmd``.
 
         Raises:
-            SVError: Bad options or data, found before any process is started.
+            SVError: An option or a data file is invalid.
         """
         if args is None:
             args = cls.get_parser().parse_args(cmd)
@@ -69,26 +70,30 @@ class SVTask(AbsTask):
         if not args.print_config and args.output_dir is not None:
             args.spk_num = len(check_training_arguments(args))
         if args.ngpu == 0:
-            args.dist_backend = "gloo"  # NCCL knows GPUs only
+            args.dist_backend = "gloo"  # NCCL supports only GPUs
         super().main(args=args)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace):
-        """Train in one process of the group."""
+        """Train in one process.
+
+        Raises:
+            SVError: The distributed rendezvous failed.
+        """
         try:
             super().main_worker(args)
         except torch.distributed.DistError as e:
             raise SVError(
-                "distributed rendezvous failed on port"
-                f" {args.dist_master_port} of {args.dist_master_addr}:"
-                f" {str(e).splitlines()[0]}; choose another port"
+                f"distributed rendezvous failed on port {args.dist_master_port} of"
+                f" {args.dist_master_addr}: {str(e).splitlines()[0]}; choose another"
+                " port"
             ) from e
 
     # Model
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> SpeakerModel:
-        """Build the model, and complete the arguments that config.yaml records."""
+        """Build the model and complete the arguments that config.yaml records."""
         model, changes = cls.build(args)
         vars(args).update(
             changes,
@@ -99,14 +104,14 @@ class SVTask(AbsTask):
 
     @classmethod
     def build(cls, args: argparse.Namespace) -> Built:
-        """Build the model; in training, start it from ``--init_sv`` where given.
+        """Build the model, initialised from ``--init_sv`` if given.
 
         Returns:
-            The model, and the arguments that describe it where they differ from
-            ``args``, such as those taken from a pretrained model.
+            The model, and the arguments to replace in ``args``, such as those taken
+            over from a pretrained model.
         """
         if getattr(args, "init_sv", None):
-            return start_from_speaker_model(args)
+            return init_from_speaker_model(args)
         return build_network(args), {}
 
     @classmethod
@@ -117,17 +122,20 @@ class SVTask(AbsTask):
         device: str = "cpu",
         asr: str | Path | None = None,
     ) -> tuple[SpeakerModel, argparse.Namespace]:
-        """Load a trained model, strictly and in eval mode.
+        """Load a trained model in eval mode.
 
         Args:
             config_file: Its config.yaml; by default the one beside ``model_file``.
             model_file: Its weights.
-            device: Where it goes.
-            asr: The ASR model that an adaptor reads, if it is not where training had
-                it.
+            device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+            asr: ASR model of an adaptor, if it has moved since training.
+
+        Returns:
+            The model and its training arguments.
 
         Raises:
-            SVError: A file is missing or damaged, or the weights do not fit.
+            SVError: The files are not a speaker model, the weights do not match the
+                config, or the device does not exist.
         """
         if model_file is None:
             raise SVError("model_file: give the weights of the trained model")
@@ -137,7 +145,7 @@ class SVTask(AbsTask):
 
     @classmethod
     def build_optimizers(cls, args: argparse.Namespace, model: SpeakerModel):
-        """Build one optimizer with learning rates by depth."""
+        """Build one optimizer with layer-wise learning rates."""
         optim_class = optim_classes[args.optim]
         groups = parameter_groups(
             model,
@@ -150,40 +158,38 @@ class SVTask(AbsTask):
 
     @staticmethod
     def default_lr(optim_class) -> float:
-        """Return the learning rate that an optimizer class uses if none is given."""
+        """Return the default learning rate of an optimizer class."""
         return optim_class([torch.nn.Parameter(torch.zeros(1))]).defaults["lr"]
 
     # Data
 
     @classmethod
     def required_data_names(cls, train: bool = True, inference: bool = False):
-        """Name the data that a batch must have."""
+        """Return the required entries of a batch."""
         return ("speech", "spk_labels") if train else ("speech",)
 
     @classmethod
     def optional_data_names(cls, train: bool = True, inference: bool = False):
-        """Name the data that a batch may have."""
+        """Return the optional entries of a batch."""
         return ()
 
     @classmethod
     def build_collate_fn(cls, args: argparse.Namespace, train: bool):
-        """Return ESPnet's collation, for its streaming iterators."""
+        """Return ESPnet's collate function, for its streaming iterators."""
         return CommonCollateFn()
 
     @classmethod
     def build_preprocess_fn(cls, args: argparse.Namespace, train: bool):
-        """Return None: cropping and augmentation happen while reading."""
+        """Return None: the dataset crops and augments."""
         return None
 
     @classmethod
     def build_iter_factory(cls, args, distributed_option, mode: str, kwargs=None):
-        """Build the iterator of training crops or of full-length validation utterances."""
+        """Build the iterator over training crops or whole validation utterances."""
         rank, world_size = 0, 1
         if distributed_option.distributed:
-            rank, world_size = (
-                distributed_option.dist_rank,
-                distributed_option.dist_world_size,
-            )
+            rank = distributed_option.dist_rank
+            world_size = distributed_option.dist_world_size
         shared = {
             "sample_rate": args.sample_rate,
             "num_workers": args.num_workers,
@@ -220,12 +226,12 @@ class SVTask(AbsTask):
 
     @classmethod
     def crop_options(cls, args: argparse.Namespace) -> dict:
-        """Return what a task wants of training crops beyond speech and speaker."""
+        """Return further options of the training set, for tasks that need them."""
         return {}
 
 
 def augmentation(args: argparse.Namespace) -> dict:
-    """Complete ``--augment_conf`` with the lists of ``--noise_scp`` and ``--rir_scp``."""
+    """Return ``--augment_conf`` with ``--noise_scp`` and ``--rir_scp`` as defaults."""
     conf = copy.deepcopy(args.augment_conf)
     if args.noise_scp:
         conf["noise"] = [
@@ -237,8 +243,8 @@ def augmentation(args: argparse.Namespace) -> dict:
 
 
 def utt2spk(spk2utt: str) -> str | dict[str, str]:
-    """Return the utt2spk file beside a spk2utt file, or its contents where there is none."""
-    neighbour = Path(spk2utt).with_name("utt2spk")
-    if neighbour.exists():
-        return str(neighbour)
+    """Return the utt2spk beside a spk2utt, or compute it if there is no such file."""
+    path = Path(spk2utt).with_name("utt2spk")
+    if path.exists():
+        return str(path)
     return {u: s for s, utterances in read_spk2utt(spk2utt).items() for u in utterances}

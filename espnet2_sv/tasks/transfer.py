@@ -1,35 +1,35 @@
-"""Speaker verification that starts from a pretrained ASR encoder."""
+"""Train a speaker model initialised from a pretrained ASR encoder."""
 
 import argparse
 
 from espnet2.utils.types import int_or_none, str_or_none
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.build import build_network, start_from_asr, with_changes
+from espnet2_sv.models.build import build_network, init_from_asr, with_changes
 from espnet2_sv.tasks.previous_run import encoder_of_previous_run
 from espnet2_sv.tasks.sv import Built, SVTask
 
 
 class SVTransferTask(SVTask):
-    """Initialise the speaker network with an ASR encoder, then train it on speakers.
+    """Transfer learning from ASR to speaker verification (Cai & Li 2024).
 
-    Front end, normalisation and encoder are the ASR checkpoint's own. They are written
-    to config.yaml, so that neither resuming nor loading a trained model needs the ASR
-    files.
+    Frontend, normalisation and encoder are those of the ASR model. Their settings are
+    recorded in config.yaml, so that the ASR model is not needed to resume training or
+    to load a trained model.
     """
 
     sv_task = "transfer"
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the options of transfer learning."""
+        """Add the options for transfer learning."""
         super().add_task_arguments(parser)
         group = parser.add_argument_group("Transfer")
         group.add_argument(
             "--asr",
             type=str_or_none,
             default=None,
-            help="Pretrained ASR model, as prepared by asr_resolve",
+            help="Pretrained ASR model, prepared by asr_resolve",
         )
         add_encoder_arguments(group)
         parser.set_defaults(freeze_encoder_epochs=3, encoder_lr_factor=0.1)
@@ -42,29 +42,28 @@ class SVTransferTask(SVTask):
         if args.asr:
             model, changes = build_from_asr(args, args.asr)
             return model, changes | {"asr": None}
-        started = ("asr_init", "init_sv", "init_sv_source")
-        if not any(getattr(args, key, None) for key in started):
-            raise SVError("give --asr, the pretrained ASR model to start from")
+        initialised = ("asr_init", "init_sv", "init_sv_source")
+        if not any(getattr(args, key, None) for key in initialised):
+            raise SVError("give --asr, the pretrained ASR model")
         return super().build(args)
 
 
 def add_encoder_arguments(group) -> None:
-    """Add the options that choose what is taken from an ASR model."""
+    """Add the options for initialising an encoder from an ASR model."""
     group.add_argument(
         "--asr_num_blocks",
         type=int_or_none,
         default=None,
-        help="Use only the first N blocks of its encoder",
+        help="Use only the first N blocks of the ASR model's encoder",
     )
 
 
 def build_from_asr(args: argparse.Namespace, source: str) -> Built:
-    """Build the network around an ASR model's encoder.
+    """Build a model with the encoder of an ASR model.
 
-    A run that is being resumed does not need the ASR model: its config says what was
-    taken.
+    A resumed run does not need the ASR model: its config.yaml records the encoder.
     """
     previous = encoder_of_previous_run(args, source)
     if previous is not None:
         return build_network(with_changes(args, previous)), previous
-    return start_from_asr(args, source)
+    return init_from_asr(args, source)

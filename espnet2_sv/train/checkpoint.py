@@ -1,13 +1,11 @@
-"""Keep a checkpoint that is never half-written.
+"""Keep a complete checkpoint at all times.
 
-ESPnet's trainer overwrites ``checkpoint.pth`` in place, then writes the epoch's model
-and moves its links: a process killed in between leaves files that disagree or cannot be
-    read. Here the
-checkpoint of the last epoch that ended well is set aside under another name while the
-next epoch runs, and put back when a run starts: a kill costs the epoch under way,
-    nothing more. In the first
-epoch there is none yet; a file says so, because what such an epoch leaves may be
-half-written, too.
+ESPnet's trainer overwrites ``checkpoint.pth`` in place, and then writes the epoch's
+model and updates its links. A process killed in between leaves files that are
+incomplete or inconsistent. Here, the checkpoint of the last completed epoch is renamed
+while the next epoch runs, and renamed back when a run starts, so that at most the
+current epoch is lost. During the first epoch, a marker file stands in for the
+checkpoint, because whatever that epoch leaves behind may be incomplete, too.
 """
 
 import os
@@ -15,11 +13,11 @@ from pathlib import Path
 
 CHECKPOINT = "checkpoint.pth"
 SAFE_CHECKPOINT = "checkpoint.safe.pth"
-FIRST_EPOCH = "checkpoint.first_epoch"  # is there while no epoch has ended well
+FIRST_EPOCH = "checkpoint.first_epoch"  # exists until the first epoch is complete
 
 
 def stash(output_dir: Path) -> None:
-    """Protect the finished epoch's checkpoint while the next epoch runs."""
+    """Rename the checkpoint of the completed epoch before the next epoch starts."""
     if (output_dir / CHECKPOINT).exists():
         os.replace(output_dir / CHECKPOINT, output_dir / SAFE_CHECKPOINT)
         (output_dir / FIRST_EPOCH).unlink(missing_ok=True)
@@ -28,7 +26,7 @@ def stash(output_dir: Path) -> None:
 
 
 def restore(output_dir: Path) -> None:
-    """Make the checkpoint of the last epoch that ended well the one to resume from."""
+    """Restore the checkpoint of the last completed epoch, to resume from it."""
     if (output_dir / SAFE_CHECKPOINT).exists():
         os.replace(output_dir / SAFE_CHECKPOINT, output_dir / CHECKPOINT)
     elif (output_dir / FIRST_EPOCH).exists():
@@ -37,13 +35,13 @@ def restore(output_dir: Path) -> None:
 
 
 def discard(output_dir: Path) -> None:
-    """Drop the protected copy once the whole run has ended well."""
+    """Remove the renamed checkpoint when the whole run is complete."""
     (output_dir / SAFE_CHECKPOINT).unlink(missing_ok=True)
     (output_dir / FIRST_EPOCH).unlink(missing_ok=True)
 
 
 def has_checkpoint(output_dir: str | os.PathLike) -> bool:
-    """Tell whether a run in ``output_dir`` can be resumed."""
+    """Whether there is a run to resume in ``output_dir``."""
     folder = Path(output_dir)
     if (folder / SAFE_CHECKPOINT).exists():
         return True

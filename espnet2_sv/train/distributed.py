@@ -1,4 +1,4 @@
-"""Small helpers around torch's distributed data parallelism."""
+"""Helpers for PyTorch's distributed data parallelism."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -12,22 +12,28 @@ if TYPE_CHECKING:
 
 
 def unwrap(model: torch.nn.Module) -> "SpeakerModel":
-    """Return the model inside a (Distributed)DataParallel wrapper, or the model itself."""
+    """Return the model inside a (Distributed)DataParallel wrapper, if there is one."""
     return cast("SpeakerModel", getattr(model, "module", model))
 
 
-def trainable(model: torch.nn.Module) -> frozenset[int]:
-    """Identify the parameters that receive gradients now."""
+def trainable_ids(model: torch.nn.Module) -> frozenset[int]:
+    """Return the ids of the parameters that currently require gradients."""
     return frozenset(id(p) for p in model.parameters() if p.requires_grad)
 
 
 def rewrap(model: DistributedDataParallel, options) -> DistributedDataParallel:
-    """Wrap the same module anew, so that gradients of unfrozen parameters are synchronised.
+    """Wrap a module again to synchronise gradients of parameters unfrozen since.
 
-    DistributedDataParallel decides at construction which parameters it reduces: one
-        that was
-    frozen then would silently drift apart between the processes. The outer wrapper's
-    hooks stay silent, since its forward is not called.
+    DistributedDataParallel chooses the parameters to reduce at construction. Those that
+    were frozen then would silently diverge between processes. The hooks of the old
+    wrapper do nothing, because its forward is not called.
+
+    Args:
+        model: The old wrapper.
+        options: Trainer options.
+
+    Returns:
+        A new wrapper of the same module.
     """
     wrapped = DistributedDataParallel(
         model.module,
@@ -41,20 +47,20 @@ def rewrap(model: DistributedDataParallel, options) -> DistributedDataParallel:
     return wrapped
 
 
-def gather_dicts(mine: dict, distributed: bool) -> dict:
-    """Merge one dictionary per process into the union on every process (gloo and NCCL)."""
+def gather_dicts(local: dict, distributed: bool) -> dict:
+    """Return the union of the dictionaries of all processes, on every process."""
     if not distributed:
-        return mine
+        return local
     gathered: list[dict] = [{} for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(gathered, mine)
+    torch.distributed.all_gather_object(gathered, local)
     return {k: v for part in gathered for k, v in part.items()}
 
 
-CONVERTED = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
+BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d)
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sum a tensor over processes; its gradient is the sum of theirs."""
+    """Sum of a tensor over all processes; gradients are summed as well."""
 
     @staticmethod
     def forward(ctx, tensor):
@@ -70,10 +76,10 @@ class _SumOverProcesses(torch.autograd.Function):
 
 
 class ReducedBatchNorm(_BatchNorm):
-    """Batch normalisation (N, C) or (N, C, ...) with the statistics of all processes together.
+    """BatchNorm with statistics over the batches of all processes, on any backend.
 
-    Processes may hold different numbers of values. In evaluation mode nothing is
-    exchanged.
+    Processes may have different numbers of values. In eval mode, they do not
+    communicate.
     """
 
     def _check_input_dim(self, input):
@@ -83,7 +89,11 @@ class ReducedBatchNorm(_BatchNorm):
             )
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Normalise each channel."""
+        """Normalise the channels of an input (N, C) or (N, C, ...).
+
+        Raises:
+            ValueError: The input has fewer than two dimensions.
+        """
         if not self.training:
             return super().forward(input)
         self._check_input_dim(input)
@@ -94,8 +104,7 @@ class ReducedBatchNorm(_BatchNorm):
         sums = _SumOverProcesses.apply(torch.cat([x.sum(others), count]))
         mean, count = sums[:-1] / sums[-1], sums[-1].detach()
         centred = x - mean.view(shape)
-        # around the mean of all, as in one process: the squares' sum alone would cancel
-        # badly
+        # Not E[x^2] - E[x]^2, which suffers from cancellation
         variance = _SumOverProcesses.apply(centred.square().sum(others)) / count
         self._track(mean.detach(), variance.detach() * count / (count - 1))
         y = centred * torch.rsqrt(variance + self.eps).view(shape)
@@ -108,34 +117,36 @@ class ReducedBatchNorm(_BatchNorm):
         if count is None or running_mean is None or self.running_var is None:
             return  # track_running_stats is off
         count.add_(1)
-        weight = 1 / int(count) if self.momentum is None else self.momentum
-        running_mean.lerp_(mean, weight)
-        self.running_var.lerp_(unbiased_variance, weight)
+        momentum = self.momentum
+        if momentum is None:  # cumulative average
+            momentum = 1 / int(count)
+        running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(unbiased_variance, momentum)
 
 
 def synchronise_batchnorm(model: torch.nn.Module, device: str) -> torch.nn.Module:
-    """Let a model's batch normalisation see the batch of all processes.
+    """Convert BatchNorm layers to compute statistics over all processes.
 
-    Parameters and buffers stay the same objects under the same names, so optimizers and
-    checkpoints keep fitting.
+    Parameters and buffers remain the same objects with the same names, so optimizers
+    and checkpoints stay valid.
 
     Args:
-        model: Changed in place, unless it is itself such a layer.
-        device: ``"cuda"`` or ``"cpu"``, where it will run.
+        model: Changed in place, unless it is a BatchNorm layer itself.
+        device: ``"cuda"`` or ``"cpu"``, the device that the model will run on.
 
     Returns:
         The model.
     """
     if device == "cuda":
         return torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    if isinstance(model, CONVERTED):
-        return _reduced(model)
+    if isinstance(model, BATCH_NORMS):
+        return _to_reduced(model)
     for name, child in model.named_children():
         setattr(model, name, synchronise_batchnorm(child, device))
     return model
 
 
-def _reduced(layer: _BatchNorm) -> ReducedBatchNorm:
+def _to_reduced(layer: _BatchNorm) -> ReducedBatchNorm:
     new = ReducedBatchNorm(
         layer.num_features,
         layer.eps,

@@ -1,4 +1,4 @@
-"""How large the margin of the classification loss is, epoch by epoch."""
+"""The margin schedule of the classification loss."""
 
 import math
 from dataclasses import dataclass
@@ -12,19 +12,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MarginSchedule:
-    """The margin of additive angular margin softmax (AAM-softmax) in an epoch.
+    """Margin of AAM-softmax (Deng et al. 2019, "ArcFace", equation 3) by epoch.
 
-    It stays at its first value, then rises linearly to that of ``loss_conf``: a network
-        that
-    cannot tell speakers apart yet learns little from a large margin.
+    Constant at first, then linear up to the margin of ``loss_conf``, because an
+    untrained model learns little with a large margin.
 
     Attributes:
-        initial: The margin at first, in radians.
-        from_epoch: The last epoch (from 1) of the initial margin.
-        to_epoch: The first epoch of the full margin.
+        initial: Initial margin in radians.
+        from_epoch: Last epoch, counted from 1, with the initial margin.
+        to_epoch: First epoch with the full margin.
 
     Raises:
-        SVError: The margin is negative, or the epochs are not in order.
+        SVError: The margin is negative, or ``to_epoch`` does not follow ``from_epoch``.
     """
 
     initial: float = 0.0
@@ -32,23 +31,29 @@ class MarginSchedule:
     to_epoch: int = 1
 
     def __post_init__(self):
-        """Check the values."""
+        """Validate the settings."""
         if self.initial < 0 or not 0 <= self.from_epoch < self.to_epoch:
             raise SVError(
-                f"margin_schedule: {self}: initial from 0 on, from_epoch below to_epoch"
+                f"margin_schedule: {self}: initial and from_epoch must not be negative,"
+                " from_epoch must be less than to_epoch"
             )
 
     def __call__(self, epoch: int, full: float) -> float:
-        """Return the margin in an epoch, counted from 1, that rises to ``full``."""
-        gone = (epoch - self.from_epoch) / (self.to_epoch - self.from_epoch)
-        return self.initial + min(max(gone, 0.0), 1.0) * (full - self.initial)
+        """Return the margin for an epoch.
+
+        Args:
+            epoch: Number of the epoch, counted from 1.
+            full: Full margin in radians.
+        """
+        progress = (epoch - self.from_epoch) / (self.to_epoch - self.from_epoch)
+        return self.initial + min(max(progress, 0.0), 1.0) * (full - self.initial)
 
 
-def margin_of(loss: "AbsLoss") -> float:
-    """Return a loss's margin in radians.
+def get_margin(loss: "AbsLoss") -> float:
+    """Return the margin of a loss in radians.
 
     Raises:
-        SVError: It has none.
+        SVError: The loss has no margin.
     """
     if not hasattr(loss, "m"):
         raise SVError(
@@ -58,8 +63,8 @@ def margin_of(loss: "AbsLoss") -> float:
 
 
 def set_margin(loss: "AbsLoss", margin: float) -> None:
-    """Change the margin of one of ESPnet's AAM-softmax losses to ``margin`` radians."""
-    if hasattr(loss, "update"):  # sub-centres
+    """Set the margin of one of ESPnet's AAM-softmax losses, in radians."""
+    if hasattr(loss, "update"):  # the loss with sub-centres
         loss.update(margin)
         return
     loss.m = margin

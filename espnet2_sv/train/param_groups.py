@@ -1,4 +1,4 @@
-"""Optimizer parameter groups: the pretrained encoder learns more slowly than the new head."""
+"""Optimizer parameter groups with a lower learning rate for the pretrained encoder."""
 
 from typing import TYPE_CHECKING
 
@@ -7,8 +7,8 @@ import torch
 if TYPE_CHECKING:
     from espnet2_sv.models.speaker_model import SpeakerModel
 
-# Parameters of one dimension (biases, norm scales) are not shrunk towards zero when
-# asked so.
+# Parameters with at most one dimension (biases, normalisation scales) may be excluded
+# from weight decay.
 NO_DECAY_DIM = 1
 
 
@@ -19,21 +19,21 @@ def parameter_groups(
     layer_decay: float = 1.0,
     exclude_weight_decay: bool = False,
 ) -> list[dict]:
-    """Group a speaker model's parameters by learning rate and weight decay.
+    """Group the trainable parameters of a speaker model by learning rate.
 
-    The head and the loss get ``lr``; block i of L (from 1) gets
-    ``lr * encoder_lr_factor * layer_decay ** (L - i)`` and the subsampling before block
-    1 one power more. Parameters that never receive gradients are left out.
+    Head and loss have the learning rate ``lr``. The parameters of depth i in a backbone
+    with L blocks have ``lr * encoder_lr_factor * layer_decay ** (L - i)``, where depths
+    1 to L are the blocks and depth 0 is the subsampling.
 
     Args:
-        model: Its backbone tells the depths of its parameters.
-        lr: The optimizer's learning rate.
-        encoder_lr_factor: Learning rate of the last block relative to the head's.
-        layer_decay: Factor from a block to the one below it.
-        exclude_weight_decay: Give biases and normalisation scales no weight decay.
+        model: The speaker model.
+        lr: Learning rate of head and loss.
+        encoder_lr_factor: Learning rate of the last block relative to ``lr``.
+        layer_decay: Learning rate of a block relative to that of the block above.
+        exclude_weight_decay: Exclude biases and normalisation scales from weight decay.
 
     Returns:
-        Parameter groups for a torch optimizer, each with ``params`` and ``lr``.
+        Parameter groups for a PyTorch optimizer, each with ``params`` and ``lr``.
     """
     backbone = {id(p) for p in model.backbone.parameters()}
     groups: list[tuple[float, list[torch.nn.Parameter]]] = [

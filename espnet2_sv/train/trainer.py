@@ -1,51 +1,105 @@
-"""ESPnet's trainer with speaker verification as its validation."""
+"""ESPnet's trainer with speaker verification as validation, and its options."""
 
+import argparse
+import dataclasses
 from pathlib import Path
 
 import torch
-from espnet2.train.trainer import Trainer
+from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
+from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str2bool
 
 from espnet2_sv.train import checkpoint
 from espnet2_sv.train.distributed import (
     gather_dicts,
     rewrap,
     synchronise_batchnorm,
-    trainable,
+    trainable_ids,
     unwrap,
 )
 from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
-from espnet2_sv.train.margin_schedule import MarginSchedule, margin_of, set_margin
-from espnet2_sv.train.options import SVTrainerOptions, add_trainer_arguments
+from espnet2_sv.train.margin_schedule import MarginSchedule, get_margin, set_margin
 from espnet2_sv.train.validation import embed_batches, verification_stats
 
 
-class SVTrainer(Trainer):
-    """Train on speaker classes, validate by verifying held-out speakers.
+@dataclasses.dataclass
+class SVTrainerOptions(TrainerOptions):
+    """Options of ESPnet's trainer and of speaker training."""
 
-    Validation embeds every utterance of the trial list once, at full length, scores the
-    trials by cosine and reports the interpolated EER and minDCF, which choose the
-    checkpoint.
+    valid_trials: str
+    freeze_encoder_epochs: int
+    margin_schedule: dict
+    lr_schedule: dict
+    sync_batchnorm: bool
+
+    def __post_init__(self):
+        """Initialise the trainer's state, which ESPnet passes with the options."""
+        # Parameters that DistributedDataParallel synchronises, by id
+        self.synchronised: frozenset[int] = frozenset()
+        self.full_margin = 0.0  # radians
+
+
+def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options for schedules and distributed training."""
+    group = parser.add_argument_group("Speaker trainer")
+    group.add_argument(
+        "--lr_schedule",
+        action=NestedDictAction,
+        default={},
+        help=(
+            "Warm-up and cosine decay of the learning rates of all parameter groups:"
+            " warmup_steps, final (factor at the end), total_steps (default: all steps"
+            " of training). Replaces --scheduler"
+        ),
+    )
+    group.add_argument(
+        "--margin_schedule",
+        action=NestedDictAction,
+        default={},
+        help=(
+            "Linear increase of the margin to that of loss_conf: initial (radians),"
+            " from_epoch (the last with the initial margin), to_epoch (the first with"
+            " the full margin)"
+        ),
+    )
+    group.add_argument(
+        "--sync_batchnorm",
+        type=str2bool,
+        default=True,
+        help=(
+            "In distributed training, compute BatchNorm statistics over the batches of"
+            " all processes"
+        ),
+    )
+
+
+class SVTrainer(Trainer):
+    """Train on speaker classes and validate by verifying held-out speakers.
+
+    Validation computes the embedding of every whole utterance of the trial list once,
+    and the EER and minDCF of the cosine scores.
     """
 
     @classmethod
     def add_arguments(cls, parser):
-        """Add the trainer's own options."""
+        """Add the options of this trainer."""
         add_trainer_arguments(parser)
 
     @classmethod
     def build_options(cls, args):
-        """Collect the trainer's options from the command line's."""
+        """Extract the options of this trainer from all training options."""
         return build_dataclass(SVTrainerOptions, args)
 
     @classmethod
     def run(cls, *, model, schedulers, trainer_options, distributed_option, **kwargs):
-        """Train until ``max_epoch``, resuming from the last epoch that ended well."""
+        """Train until ``max_epoch``, resuming after the last completed epoch.
+
+        Raises:
+            SVError: There is a margin schedule but the loss has no margin.
+        """
         output_dir = Path(trainer_options.output_dir)
-        is_first = (
-            not distributed_option.distributed or distributed_option.dist_rank == 0
-        )
-        if is_first:
+        if is_first_process(distributed_option):
             checkpoint.restore(output_dir)
         if distributed_option.distributed:
             torch.distributed.barrier()
@@ -54,11 +108,11 @@ class SVTrainer(Trainer):
                     model, "cuda" if trainer_options.ngpu > 0 else "cpu"
                 )
         if trainer_options.margin_schedule:
-            trainer_options.full_margin = margin_of(model.loss)
+            trainer_options.full_margin = get_margin(model.loss)
         if trainer_options.lr_schedule:
-            schedulers = scheduled(trainer_options, **kwargs)
+            schedulers = build_schedulers(trainer_options, **kwargs)
         model.set_epoch(1, trainer_options.freeze_encoder_epochs)
-        trainer_options.wrapped_parameters = trainable(model)
+        trainer_options.synchronised = trainable_ids(model)
         super().run(
             model=model,
             schedulers=schedulers,
@@ -66,23 +120,21 @@ class SVTrainer(Trainer):
             distributed_option=distributed_option,
             **kwargs,
         )
-        if is_first:
+        if is_first_process(distributed_option):
             checkpoint.discard(output_dir)
 
     @classmethod
     def train_one_epoch(cls, model, *, reporter, options, distributed_option, **kwargs):
-        """Train one epoch, with the encoder frozen in the first ones."""
+        """Train one epoch, with this epoch's margin and frozen parameters."""
         epoch = reporter.get_epoch()
         unwrap(model).set_epoch(epoch, options.freeze_encoder_epochs)
         if options.margin_schedule:
             schedule = MarginSchedule(**options.margin_schedule)
             set_margin(unwrap(model).loss, schedule(epoch, options.full_margin))
-        if (
-            distributed_option.distributed
-            and trainable(model) != options.wrapped_parameters
-        ):
+        unfrozen = trainable_ids(model) != options.synchronised
+        if distributed_option.distributed and unfrozen:
             model = rewrap(model, options)
-        if not distributed_option.distributed or distributed_option.dist_rank == 0:
+        if is_first_process(distributed_option):
             checkpoint.stash(Path(options.output_dir))
         return super().train_one_epoch(
             model=model,
@@ -95,7 +147,7 @@ class SVTrainer(Trainer):
     @classmethod
     @torch.no_grad()
     def validate_one_epoch(cls, model, iterator, reporter, options, distributed_option):
-        """Embed each utterance of the validation trials once and report EER and minDCF."""
+        """Compute EER and minDCF of the validation trials."""
         network = unwrap(model)
         network.eval()
         device = "cuda" if options.ngpu > 0 else "cpu"
@@ -106,10 +158,15 @@ class SVTrainer(Trainer):
         reporter.next()
 
 
-def scheduled(
+def is_first_process(distributed_option) -> bool:
+    """Whether this is the only process or the one with rank 0."""
+    return not distributed_option.distributed or distributed_option.dist_rank == 0
+
+
+def build_schedulers(
     options: SVTrainerOptions, *, optimizers, train_iter_factory, **_
-) -> list:
-    """Return a scheduler for each optimizer that follows ``--lr_schedule``."""
+) -> list[ScheduledLR]:
+    """Build a scheduler for each optimizer from ``--lr_schedule``."""
     steps = options.max_epoch * (len(train_iter_factory.sampler) // options.accum_grad)
-    schedule = CosineSchedule(**options.lr_schedule).over(steps)
+    schedule = CosineSchedule(**options.lr_schedule).with_default_steps(steps)
     return [ScheduledLR(optimizer, schedule) for optimizer in optimizers]

@@ -1,4 +1,4 @@
-"""Verification of held-out speakers during training."""
+"""Speaker verification on held-out speakers during training."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 def embed_batches(
     model: "SpeakerModel", iterator: Iterable, device: str
 ) -> dict[str, np.ndarray]:
-    """Embed batches of (utterances, {"speech", "speech_lengths"}) into {utterance: (E,)}."""
+    """Compute the embeddings of all batches.
+
+    Args:
+        model: The speaker model.
+        iterator: Batches (utterance IDs, {"speech": (B, S), "speech_lengths": (B,)}).
+        device: ``"cpu"`` or ``"cuda"``.
+
+    Returns:
+        Embeddings (E,) by utterance ID.
+    """
     embeddings: dict[str, np.ndarray] = {}
     for utterances, batch in iterator:
         batch = to_device(batch, device)
@@ -30,25 +39,25 @@ def embed_batches(
 def verification_stats(
     trials_path: str, embeddings: dict[str, np.ndarray]
 ) -> dict[str, float]:
-    """Score a trial list by cosine.
+    """Compute verification metrics of the cosine scores of a trial list.
 
     Args:
-        trials_path: Lines of ``enroll_utt test_utt target|nontarget``.
-        embeddings: Vectors (E,) of all utterances in the list.
+        trials_path: Trial list, lines of ``enroll_utt test_utt target|nontarget``.
+        embeddings: Embeddings (E,) of all utterances in the list.
 
     Returns:
-        ``eer`` in percent, ``mindcf_p01`` and ``mindcf_p05``, the threshold at the EER,
-        mean scores and the number of trials.
+        ``eer`` in percent, ``eer_threshold``, ``mindcf_p01``, ``mindcf_p05``, the mean
+        scores ``target_mean`` and ``nontarget_mean``, and ``n_trials``.
 
     Raises:
-        SVError: An embedding is not finite: training has diverged.
+        SVError: An embedding is not finite, because training has diverged.
     """
     trials = read_trials(trials_path)
     index = {utterance: i for i, utterance in enumerate(embeddings)}
     vectors = np.stack(list(embeddings.values()))
-    broken = ~np.isfinite(vectors).all(axis=1)
-    if broken.any():
-        name = list(embeddings)[int(broken.argmax())]
+    invalid = ~np.isfinite(vectors).all(axis=1)
+    if invalid.any():
+        name = list(embeddings)[int(invalid.argmax())]
         raise SVError(f"the embedding of {name} is not finite: lower the learning rate")
     scores = cosine_scores(
         vectors,

@@ -27,5 +27,5 @@ def test_without_blocks_it_is_a_norm_and_a_linear_layer():
 
 
 def test_heads_that_do_not_share_the_dimension_are_refused():
-    with pytest.raises(ValueError, match="16 cannot be shared by 3 heads"):
+    with pytest.raises(ValueError, match="16 is not divisible by 3 heads"):
         AsrBranch(16, 30, heads=3)

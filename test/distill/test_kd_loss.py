@@ -5,7 +5,7 @@ import torch
 
 from espnet2_sv.distill import kd_loss
 from espnet2_sv.distill.alignment import align, resample
-from espnet2_sv.distill.kd_loss import DistillationLoss
+from espnet2_sv.distill.kd_loss import DistillationLoss, KDSchedule
 from espnet2_sv.errors import SVError
 
 VOCAB, DIM = 11, 5
@@ -67,7 +67,7 @@ def test_equals_a_loop_with_random_lengths_and_unequal_rates(
     alignment = align(12.5, 25.0, student_lengths, teacher_lengths)
     assert alignment.lengths.tolist() == [9, 4, 7, 1, 4]
     monkeypatch.setattr(
-        kd_loss, "LOGITS_AT_ONCE", 2 * 18 * VOCAB
+        kd_loss, "CHUNK_LOGITS", 2 * 18 * VOCAB
     )  # two utterances at a time
     loss = DistillationLoss(
         temperature, top_k, blank_threshold=0.2, blank_weight=blank_weight
@@ -104,7 +104,7 @@ def test_gradients_are_those_of_the_whole_batch_at_once(output, monkeypatch, top
     lengths = torch.tensor([6, 2, 5, 3, 4])
     loss, gradients = DistillationLoss(top_k=top_k), []
     for at_once in (2**20, 6 * VOCAB):
-        monkeypatch.setattr(kd_loss, "LOGITS_AT_ONCE", at_once)
+        monkeypatch.setattr(kd_loss, "CHUNK_LOGITS", at_once)
         inputs = frames.clone().requires_grad_()
         sums = loss(inputs, output, said(loss, teacher), lengths)
         wanted = [inputs, output.weight, output.bias]
@@ -177,3 +177,28 @@ def test_a_students_frames_are_pooled_down_to_the_teachers(output):
     alignment = align(50.0, 25.0, torch.tensor([8]), torch.tensor([4]))
     pooled_frames = resample(frames, alignment.student, 4)
     torch.testing.assert_close(pooled_frames, frames.view(1, 4, 2, DIM).mean(dim=2))
+
+
+@pytest.mark.parametrize(
+    ("conf", "expected"),
+    [
+        ({}, [1.0, 1.0, 1.0]),
+        ({"value": 0.5, "warmup_epochs": 4}, [0.125, 0.25, 0.375, 0.5, 0.5]),
+        ({"decay_from": 2, "decay_epochs": 2}, [1.0, 1.0, 0.5, 0.0, 0.0]),
+        ({"decay_from": 1, "final": 0.25}, [1.0, 0.25, 0.25]),
+        (
+            {"value": 2.0, "warmup_epochs": 2, "decay_from": 3, "final": 1.0}
+            | {"decay_epochs": 2},
+            [1.0, 2.0, 2.0, 1.5, 1.0, 1.0],
+        ),
+    ],
+)
+def test_schedule_warms_up_and_decays(conf, expected):
+    schedule = KDSchedule(**conf)
+    assert [schedule(epoch + 1) for epoch in range(len(expected))] == expected
+
+
+@pytest.mark.parametrize("conf", [{"value": -1}, {"final": -0.1}, {"decay_epochs": 0}])
+def test_invalid_schedules_are_rejected(conf):
+    with pytest.raises(SVError, match="kd_schedule"):
+        KDSchedule(**conf)

@@ -110,7 +110,7 @@ def test_posteriors_of_something_else_are_refused(
         ({}, ["--kd_conf", "temperature=2.0"], "temperature 1.0, this training has 2.0"),
         ({}, ["--kd_conf", "top_k=2"], "top_k 3, this training has 2"),
         ({"teacher_input": "augmented"}, [], "give --teacher_input clean"),
-        ({"teacher_posteriors": tmp_path}, [], "no finished posteriors"),
+        ({"teacher_posteriors": tmp_path}, [], "no complete posteriors"),
         ({}, ["--kd_conf", "alignment=interpolate", "--encoder_conf", "input_layer=conv2d8"],
          "stay at the teacher's 25 Hz"),
         ({}, ["--speed_perturb_factors", "0.9", "1.0"], "factors has 0.9: .* original speed"),

@@ -113,7 +113,7 @@ def test_an_adaptor_without_its_classes_is_not_trained_further(zoo, packed, tmp_
         str(packed("ctc", "adaptor")),
         4,
     )
-    with pytest.raises(SVError, match="packed without its classes"):
+    with pytest.raises(SVError, match="packed without its classifier"):
         SVAdaptorTask.build_model(args)
 
 

@@ -285,17 +285,17 @@ def test_resuming_with_another_branch_is_refused(train, conformer, tmp_path):
     [
         ({"asr": ""}, [], "give --asr"),
         ({}, ["--branch_conf", "layer=9"], "choose 1 to 3"),
-        ({}, ["--branch_conf", "heads=3"], "cannot be shared by 3 heads"),
+        ({}, ["--branch_conf", "heads=3"], "not divisible by 3 heads"),
         ({}, ["--branch_conf", "layers=1"], "branch_conf"),
         ({}, ["--kd_conf", "top_k=0"], "top_k"),
         ({}, ["--kd_conf", "alignment=hope"], "choose pool or interpolate"),
-        ({}, ["--kd_schedule", "value=-1"], "no negative value"),
+        ({}, ["--kd_schedule", "value=-1"], "must not be negative"),
         (
             {},
             ["--specaug", "specaug", "--specaug_conf", "apply_time_mask=false"],
             "set it to false",
         ),
-        ({"sample_rate": 8000}, ["--frontend_conf", "fs=8000"], "hears 16000 Hz"),
+        ({"sample_rate": 8000}, ["--frontend_conf", "fs=8000"], "expects 16000 Hz"),
     ],
 )
 def test_bad_options_are_refused(

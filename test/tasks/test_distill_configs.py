@@ -7,8 +7,7 @@ import pytest
 import torch
 import yaml
 
-from espnet2_sv.distill.kd_loss import DistillationLoss
-from espnet2_sv.distill.schedule import KDSchedule
+from espnet2_sv.distill.kd_loss import DistillationLoss, KDSchedule
 from espnet2_sv.models.build import build_network
 from espnet2_sv.models.build_distill import count_parameters as count
 from espnet2_sv.tasks.distill import SVDistillTask

@@ -104,7 +104,7 @@ def test_a_fine_tuned_model_is_rebuilt_from_its_config(train, asr_exp, tmp_path)
 
 def test_resuming_from_another_asr_model_is_refused(train, asr_exp, tmp_path):
     folder = train(tmp_path / "exp", asr=asr_exp)
-    with pytest.raises(SVError, match="was started from the ASR model"):
+    with pytest.raises(SVError, match="was initialised from the ASR model"):
         train(folder, asr=tmp_path / "other", max_epoch=2, resume="true")
 
 
@@ -119,13 +119,13 @@ def test_first_blocks_only(train, asr_exp, tmp_path):
         ({}, "give --asr"),
         (
             {"encoder_conf": "rel_pos_type=legacy"},
-            "rel_pos_type: the pretrained encoder decides",
+            "rel_pos_type: fixed by the pretrained encoder",
         ),
         ({"asr_num_blocks": 4}, "blocks 1 to 3"),
         ({"asr": "nobody/nothing-here"}, "nobody/nothing-here"),
         (
             {"scheduler": "exponentialdecaywarmup"},
-            "gives all parameters one learning rate",
+            "sets one learning rate for all",
         ),
     ],
 )

@@ -10,9 +10,9 @@ import torch
 from espnet2_sv.models.build import build_network
 from espnet2_sv.models.build_distill import count_parameters as count
 from espnet2_sv.tasks import get_task
+from espnet2_sv.tasks.checks import check_schedules
 from espnet2_sv.train.lr_schedule import CosineSchedule
 from espnet2_sv.train.margin_schedule import MarginSchedule
-from espnet2_sv.train.options import check_schedules
 
 CONF = Path(__file__).parents[2] / "egs2" / "voxceleb" / "sv1" / "conf"
 # train_sv_distill_ecapa.yaml
@@ -65,9 +65,8 @@ def test_has_as_many_parameters_as_it_says(path):
 )
 def test_schedules_reach_their_ends_within_the_training(path):
     args = read(path)
-    rate = CosineSchedule(**args.lr_schedule).over(
-        args.max_epoch * args.num_iters_per_epoch
-    )
+    steps = args.max_epoch * args.num_iters_per_epoch
+    rate = CosineSchedule(**args.lr_schedule).with_default_steps(steps)
     margin = MarginSchedule(**args.margin_schedule)
     assert rate(args.lr_schedule["warmup_steps"]) == 1
     assert rate(rate.total_steps) == pytest.approx(0.01)

@@ -7,7 +7,7 @@ import sys
 import torch
 from torch.nn.parallel import DistributedDataParallel
 
-from espnet2_sv.train.distributed import gather_dicts, rewrap, trainable
+from espnet2_sv.train.distributed import gather_dicts, rewrap, trainable_ids
 
 OPTIONS = argparse.Namespace(
     unused_parameters=False, gradient_as_bucket_view=True, ddp_comm_hook=None
@@ -20,9 +20,9 @@ def main(rank: int, rendezvous: str):
     model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 1))
     model[0].requires_grad_(False)
     outer = DistributedDataParallel(model)
-    wrapped = trainable(model)
+    wrapped = trainable_ids(model)
     model[0].requires_grad_(True)
-    inner = rewrap(outer, OPTIONS) if trainable(model) != wrapped else outer
+    inner = rewrap(outer, OPTIONS) if trainable_ids(model) != wrapped else outer
     inner(torch.full((2, 3), float(rank + 1))).square().mean().backward()
     print(
         json.dumps(

@@ -28,7 +28,7 @@ def test_decay_is_torch_s_cosine_for_each_group():
     ours, theirs = optimizer(), optimizer()
     expected = rates(theirs, torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 10), 10)
     # torch's first step is at the full rate, ours at what follows it
-    found = rates(ours, ScheduledLR(ours, CosineSchedule().over(10)), 9)
+    found = rates(ours, ScheduledLR(ours, CosineSchedule().with_default_steps(10)), 9)
     assert found == [pytest.approx(pair) for pair in expected[1:]]
 
 
@@ -43,23 +43,25 @@ def test_warms_up_falls_and_stays():
 
 def test_goes_on_where_it_stopped_and_follows_a_new_length():
     whole = optimizer()
-    expected = rates(whole, ScheduledLR(whole, CosineSchedule(2).over(9)), 9)
+    expected = rates(
+        whole, ScheduledLR(whole, CosineSchedule(2).with_default_steps(9)), 9
+    )
     first = optimizer()
-    scheduler = ScheduledLR(first, CosineSchedule(2).over(5))
+    scheduler = ScheduledLR(first, CosineSchedule(2).with_default_steps(5))
     rates(first, scheduler, 5)
     second = optimizer()
-    resumed = ScheduledLR(second, CosineSchedule(2).over(9))
+    resumed = ScheduledLR(second, CosineSchedule(2).with_default_steps(9))
     second.load_state_dict(first.state_dict())  # as ESPnet's trainer does
     resumed.load_state_dict(scheduler.state_dict())
     assert rates(second, resumed, 4) == [pytest.approx(pair) for pair in expected[5:]]
 
 
 def test_its_own_number_of_steps_is_kept():
-    assert CosineSchedule(total_steps=7).over(100).total_steps == 7
+    assert CosineSchedule(total_steps=7).with_default_steps(100).total_steps == 7
 
 
 def test_espnet_steps_it_after_every_batch():
-    scheduler = ScheduledLR(optimizer(), CosineSchedule().over(2))
+    scheduler = ScheduledLR(optimizer(), CosineSchedule().with_default_steps(2))
     assert isinstance(scheduler, AbsBatchStepScheduler)
     assert not isinstance(scheduler, AbsEpochStepScheduler)
 

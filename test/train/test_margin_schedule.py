@@ -7,7 +7,7 @@ from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
 from espnet2.spk.loss.softmax import Softmax
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.train.margin_schedule import MarginSchedule, margin_of, set_margin
+from espnet2_sv.train.margin_schedule import MarginSchedule, get_margin, set_margin
 
 
 def test_stays_rises_and_stays():
@@ -35,7 +35,7 @@ def test_a_changed_margin_is_that_of_a_loss_built_with_it(kind, margin):
     changed, built = kind(4, 6, margin=0.2, **more), kind(4, 6, margin=margin, **more)
     built.load_state_dict(changed.state_dict())
     set_margin(changed, margin)
-    assert margin_of(changed) == margin
+    assert get_margin(changed) == margin
     embeddings = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(5)
     torch.testing.assert_close(
@@ -45,4 +45,4 @@ def test_a_changed_margin_is_that_of_a_loss_built_with_it(kind, margin):
 
 def test_a_loss_without_margin_is_refused():
     with pytest.raises(SVError, match="Softmax has no margin"):
-        margin_of(Softmax(4, 2))
+        get_margin(Softmax(4, 2))

@@ -3,7 +3,7 @@ import pytest
 import torch
 from espnet2.layers.global_mvn import GlobalMVN
 
-from espnet2_sv.backbones.mvn import StoredMVN
+from espnet2_sv.backbones.features import StoredMVN
 
 
 @pytest.mark.parametrize("norm_means", [True, False])
