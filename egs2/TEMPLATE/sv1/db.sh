@@ -4,12 +4,13 @@
 # may fill.
 # shellcheck disable=SC2034
 
-# Folders of VoxCeleb: dev/wav and test/wav of VoxCeleb1, dev/aac (or dev/wav, converted) of
-# VoxCeleb2, with idXXXXX/VIDEO/00001.wav below; or the archives as distributed:
+# Folders of VoxCeleb: dev/wav and test/wav of VoxCeleb1, dev/aac (or dev/wav, converted)
+# of VoxCeleb2, with idXXXXX/VIDEO/00001.wav below; or the archives as distributed:
 # vox1_dev_wav_parta?, vox1_test_wav.zip, vox2_dev_aac_parta?.
 VOXCELEB1=${VOXCELEB1:-downloads/voxceleb1}
 VOXCELEB2=${VOXCELEB2:-downloads/voxceleb2}
-# Folders of MUSAN (OpenSLR 17) and RIRS_NOISES (OpenSLR 28), or musan.tar.gz and rirs_noises.zip
+# Folders of MUSAN (OpenSLR 17) and RIRS_NOISES (OpenSLR 28), or musan.tar.gz and
+# rirs_noises.zip
 MUSAN=${MUSAN:-downloads/musan}
 RIRS=${RIRS:-downloads/RIRS_NOISES}
 # Folder of the Debian package that fotaq uses; downloaded there if missing

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Selects where jobs run. All back ends have the interface of Kaldi's:
 #   <cmd>.pl [options] [JOB=1:<nj>] <log> <command...>
-# with --mem 4G, --num-threads N, --gpu N, --max-jobs-run N, --time, --config FILE. Options of the
-# cluster (partitions, queues) are set in conf/slurm.conf, conf/queue.conf or
-# conf/pbs.conf.
+# with --mem 4G, --num-threads N, --gpu N, --max-jobs-run N, --time, --config FILE.
+# Options of the cluster (partitions, queues) are set in conf/slurm.conf,
+# conf/queue.conf or conf/pbs.conf.
 #
 # run.pl is part of this project; the others are part of ESPnet and Kaldi: put this
 # project into such a checkout, set MAIN_ROOT to one, or add them to PATH.

@@ -125,7 +125,7 @@ once() {
     status=$?
     set -e
     [ "${lock_file}" -ef "/proc/self/fd/${lock_fd}" ] ||
-        die "$1 deleted ${lock_file}: another run may have made ${output} at the same time"
+        die "$1 deleted ${lock_file}: another run may have made ${output} meanwhile"
     if [ "${status}" -eq 0 ]; then
         all_exist "${outputs[@]}" || die "$1 did not make ${outputs[*]}"
         echo "${key}" > "${marker}"

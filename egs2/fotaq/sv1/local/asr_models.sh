@@ -67,7 +67,8 @@ if [ "${kind}" != trained ]; then
     config=${dir}/asr/untrained/config.yaml
     for seed in ${seeds}; do
         models+=("${dir}/asr_random/seed${seed}.zip")
-        once "${models[-1]}" "${config}" "${seed}" -- pack_random "${models[-1]}" "${config}" "${seed}"
+        once "${models[-1]}" "${config}" "${seed}" -- \
+            pack_random "${models[-1]}" "${config}" "${seed}"
     done
 fi
 if [ "${kind}" != untrained ]; then

@@ -48,7 +48,8 @@ choose_clips() {
     awk -v most="${clips}" -v all="$(wc -l < "${from}/wav.scp")" \
         'all <= most || int(NR * most / all) > int((NR - 1) * most / all)' \
         "${from}/wav.scp" > "${to}/wav.scp"
-    awk 'NR == FNR { chosen[$1]; next } $1 in chosen' "${to}/wav.scp" "${from}/text" > "${to}/text"
+    awk 'NR == FNR { chosen[$1]; next } $1 in chosen' "${to}/wav.scp" "${from}/text" \
+        > "${to}/text"
 }
 
 # alone_greedy SET, alone_beam SET, joint SET DECODE OPTION...: write a text each

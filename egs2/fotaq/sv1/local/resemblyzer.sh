@@ -59,7 +59,7 @@ install() {
     fi
     mv -T "${part}" "${site}" 2> /dev/null || true # fails if another fold was faster
     rm -rf "${part}" "${part}.log"
-    require_file "${site}/resemblyzer/pretrained.pt" "it holds Resemblyzer's weights; delete ${site} and try again"
+    require_file "${site}/resemblyzer/pretrained.pt" "delete ${site} and try again"
 }
 
 # list_utterances: writes the wav.scp of all test sets
