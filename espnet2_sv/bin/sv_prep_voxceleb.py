@@ -112,8 +112,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Make the data directories; counts are logged."""
     args = vars(get_parser().parse_args(cmd))
-    places = [args.pop(place) for place in ("voxceleb1", "voxceleb2", "output_dir")]
-    prepare_voxceleb(*places, Plan(**args))
+    voxceleb1, voxceleb2 = args.pop("voxceleb1"), args.pop("voxceleb2")
+    prepare_voxceleb(voxceleb1, voxceleb2, args.pop("output_dir"), Plan(**args))
 
 
 if __name__ == "__main__":

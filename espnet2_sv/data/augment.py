@@ -57,7 +57,9 @@ class Augmenter:
             raise SVError(
                 f"augment_conf: apply_prob is {self.apply_prob}; choose 0 to 1"
             )
-        self._ways = [_Noise(entry, sample_rate) for entry in conf.get("noise") or ()]
+        self._ways: list[_Noise | _Reverberation] = [
+            _Noise(entry, sample_rate) for entry in conf.get("noise") or ()
+        ]
         if conf.get("rir"):
             self._ways.append(_Reverberation(conf["rir"], sample_rate))
         weights = np.array([way.weight for way in self._ways], float)
@@ -169,7 +171,7 @@ class _Reverberation:
         self.sample_rate = sample_rate
 
     def __call__(self, speech: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        index = rng.integers(len(self.table))
+        index = int(rng.integers(len(self.table)))
         return reverberate(
             speech, _read(self.table, index, lambda s: self._response(s, rng))
         )

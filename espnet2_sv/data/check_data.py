@@ -258,7 +258,7 @@ _LABELS = {"target": True, "nontarget": False}
 
 
 def check_trials(
-    path: str | Path,
+    path: str | os.PathLike,
     enroll: Container[str],
     test: Container[str],
     speaker_of: Mapping[str, str],

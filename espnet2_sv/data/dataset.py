@@ -162,15 +162,17 @@ def collate_train(examples: Sequence[Example | SVError]):
     And what else examples have: speech_clean (B, S), kd_classes, kd_probs and
         kd_lengths.
     """
+    read: list[Example] = []
     for example in examples:
         if isinstance(example, SVError):
             return example
+        read.append(example)
     batch = {
-        name: torch.from_numpy(np.stack([data[name] for _, data in examples]))
-        for name in examples[0][1]
+        name: torch.from_numpy(np.stack([data[name] for _, data in read]))
+        for name in read[0][1]
     }
     speech = batch["speech"]
-    return [utt for utt, _ in examples], batch | {
+    return [utt for utt, _ in read], batch | {
         "speech_lengths": torch.full((len(speech),), speech.shape[1], dtype=torch.long),
         "spk_labels": batch["spk_labels"].long(),
     }
@@ -178,14 +180,16 @@ def collate_train(examples: Sequence[Example | SVError]):
 
 def collate_embed(examples: Sequence[tuple[str, np.ndarray] | SVError]):
     """Zero-pad utterances: ids, and speech (B, S) with speech_lengths (B,)."""
+    read: list[tuple[str, np.ndarray]] = []
     for example in examples:
         if isinstance(example, SVError):
             return example
-    lengths = [len(x) for _, x in examples]
-    speech = np.zeros((len(examples), max(lengths)), np.float32)
-    for row, (_, x) in zip(speech, examples, strict=True):
+        read.append(example)
+    lengths = [len(x) for _, x in read]
+    speech = np.zeros((len(read), max(lengths)), np.float32)
+    for row, (_, x) in zip(speech, read, strict=True):
         row[: len(x)] = x
-    return [utt for utt, _ in examples], {
+    return [utt for utt, _ in read], {
         "speech": torch.from_numpy(speech),
         "speech_lengths": torch.tensor(lengths, dtype=torch.long),
     }

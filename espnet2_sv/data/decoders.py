@@ -1,5 +1,6 @@
 """Decoders of audio: libsndfile, PyAV, and a fast path for plain 16-bit wav."""
 
+import io
 import os
 import struct
 from typing import BinaryIO, Protocol
@@ -55,7 +56,7 @@ class _OneWay(soundfile.SoundFile):
 class SoundFileSource:
     """Anything that libsndfile reads: wav, flac, mp3, ogg, sph, aiff, ..."""
 
-    def __init__(self, spec: str, stream: BinaryIO | str):
+    def __init__(self, spec: str, stream: BinaryIO | io.RawIOBase | str):
         self.spec = spec
         self._stream = stream
         self._file = _OneWay(stream)
@@ -157,7 +158,8 @@ def _find_samples(header: bytes, length: int) -> tuple[int, int, int, int] | Non
     """Return offset and bytes of the samples, their rate and channels."""
     if header[:4] != b"RIFF" or header[8:12] != b"WAVE":
         return None
-    position, layout = 12, None
+    position = 12
+    layout: tuple[int, int] | None = None  # rate and channels
     while position + 8 <= len(header):
         name, size = struct.unpack_from("<4sI", header, position)
         position += 8
@@ -174,13 +176,11 @@ def _find_samples(header: bytes, length: int) -> tuple[int, int, int, int] | Non
             )
             layout = (rate, channels) if plain else None
         elif name == b"data":
-            whole = (
-                layout
-                and size
-                and size % (2 * layout[1]) == 0
-                and position + size <= length
-            )
-            return (position, size, *layout) if whole else None
+            if not layout or not size:
+                return None
+            rate, channels = layout
+            whole = size % (2 * channels) == 0 and position + size <= length
+            return (position, size, rate, channels) if whole else None
         position += size + size % 2
     return None
 
@@ -197,23 +197,22 @@ class AVSource:
 
     exact = False
 
-    def __init__(self, spec: str, stream: BinaryIO | None = None):
+    def __init__(self, spec: str, stream: BinaryIO | io.RawIOBase | None = None):
         """Open the file ``spec``, or ``stream``, which ``spec`` names in messages."""
         self.spec = spec
         self._file = stream
         with self._open() as container:
-            stream = self._stream(container)
-            self.rate = stream.codec_context.sample_rate
-            self.channels = stream.codec_context.channels
+            audio = self._stream(container)
+            self.rate = audio.codec_context.sample_rate
+            self.channels = audio.codec_context.channels
             self._seekable = any(
                 n in _SEEKABLE for n in container.format.name.split(",")
             )
-            self._origin = self._sample(stream.start_time or 0, stream.time_base)
+            self._origin = self._sample(audio.start_time or 0, audio.time_base)
             if not self.rate or not self.channels:
                 raise SVError(f"{spec}: has no readable audio; replace the file")
-            self.frames = self._declared_frames(container, stream)
-        if self.frames is None:
-            self.frames = len(self.read(0, 1 << 62))
+            declared = self._declared_frames(container, audio)
+        self.frames = len(self.read(0, 1 << 62)) if declared is None else declared
 
     def read(self, start: int, stop: int) -> np.ndarray:
         """Samples ``start <= n < stop`` as float32 (n, channels); fewer at the end."""

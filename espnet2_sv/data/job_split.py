@@ -3,7 +3,7 @@
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from espnet2_sv.errors import SVError
@@ -44,7 +44,7 @@ def in_processes[T, R](
         yield from map(work, items)
         return
     with ProcessPoolExecutor(nj, multiprocessing.get_context("spawn")) as pool:
-        waiting = deque()
+        waiting: deque[Future[R]] = deque()
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))

@@ -146,7 +146,8 @@ def pack_audio(
 
 def plan(records: Sequence[Record], output_dir: Path, shard_bytes: int) -> list[Shard]:
     """Divide records, in order, into shards that are closed at ``shard_bytes``."""
-    shards, size = [], shard_bytes
+    shards: list[Shard] = []
+    size = shard_bytes
     for record in records:
         if size >= shard_bytes:
             shards.append(Shard(output_dir / f"audio.{len(shards) + 1}.ark", []))

@@ -67,7 +67,7 @@ def _open_path(spec: str) -> AudioSource:
     return AVSource(spec)
 
 
-def _open_stream(spec: str, stream: BinaryIO) -> AudioSource:
+def _open_stream(spec: str, stream: BinaryIO | io.RawIOBase) -> AudioSource:
     try:
         return SoundFileSource(spec, stream)
     except (soundfile.SoundFileError, TypeError) as e:
@@ -81,7 +81,7 @@ def _open_stream(spec: str, stream: BinaryIO) -> AudioSource:
         raise SVError(f"{spec}: is not audio in a known format ({e})") from e
 
 
-def _is_mp4(stream: BinaryIO) -> bool:
+def _is_mp4(stream: BinaryIO | io.RawIOBase) -> bool:
     """Whether a stream is m4a or the like: an ``ftyp`` box comes first."""
     stream.seek(0)
     found = stream.read(8)[4:] == b"ftyp"

@@ -1,5 +1,6 @@
 """Unpacking a corpus: archives of up to a million files, whole or cut in parts."""
 
+import functools
 import gzip
 import io
 import logging
@@ -99,7 +100,7 @@ def _zip_members(stream: IO[bytes], outdir: Path, whole: object) -> Iterator[_Me
             yield _Member(
                 member.filename,
                 member.file_size,
-                lambda member=member: archive.open(member),
+                functools.partial(archive.open, member),
             )
 
 
@@ -114,8 +115,14 @@ def _tar_members(stream: IO[bytes]) -> Iterator[_Member]:
                 yield _Member(
                     member.name,
                     member.size,
-                    lambda member=member: archive.extractfile(member),
+                    functools.partial(_open_tar_member, archive, member),
                 )
+
+
+def _open_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    stream = archive.extractfile(member)
+    assert stream is not None  # it is a file
+    return stream
 
 
 def _require_space(members: list[zipfile.ZipInfo], outdir: Path, whole: object) -> None:

@@ -65,9 +65,9 @@ def prepare_noises(
         ]  # rooms share their names
     lists["rirs.scp"] = _by_name(entries)
     require_complete(differences, allow_incomplete)
-    for name, files in lists.items():
-        write_two_column(Path(output_dir) / name, files)
-    return {name: len(files) for name, files in lists.items()}
+    for name, entries_of in lists.items():
+        write_two_column(Path(output_dir) / name, entries_of)
+    return {name: len(entries_of) for name, entries_of in lists.items()}
 
 
 def _find(

@@ -4,7 +4,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 from espnet2_sv.data.corpora.corpus import Corpus
@@ -70,7 +70,7 @@ def _in_threads(
     root: str, names: list[str], prefix: str, nj: int
 ) -> Iterator[_Speaker]:
     with ThreadPoolExecutor(nj) as pool:
-        waiting = deque()
+        waiting: deque[Future[_Speaker]] = deque()
         for name in names:
             waiting.append(pool.submit(_scan_speaker, root, name, prefix))
             if len(waiting) >= _AHEAD * nj:

@@ -83,10 +83,9 @@ def prepare_voxceleb(
     ]
     for count in counts:
         logging.info(str(count))
-    require_complete(
-        [d for part in (*counts, *tests) for d in part.differences],
-        plan.allow_incomplete,
-    )
+    differences = [d for count in counts for d in count.differences]
+    differences += [d for test in tests for d in test.differences]
+    require_complete(differences, plan.allow_incomplete)
 
     test_corpora = {test.name: _recordings_of(test, found) for test in tests}
     excluded = _read_exclusions(plan.exclude)
