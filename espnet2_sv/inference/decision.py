@@ -110,7 +110,7 @@ class ScoreDecision:
             return Verification(
                 score, llr, score >= self.threshold, self.threshold, "score"
             )
-        if llr is not None:
+        if self.calibration is not None and llr is not None:
             threshold = float(self.calibration.threshold(self.p_target))
             return Verification(score, llr, llr >= threshold, threshold, "llr")
         return Verification(score, None, None, None, None)

@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.models.load import load_speaker_model
+from espnet2_sv.models.speaker_model import SpeakerModel
 
 PROBE_SECONDS = 10  # of audio, over which compute is counted
 
@@ -23,7 +24,7 @@ def describe(source: str | Path, asr: str | Path | None = None) -> dict[str, flo
     return describe_model(model)
 
 
-def describe_model(model: torch.nn.Module) -> dict[str, float]:
+def describe_model(model: SpeakerModel) -> dict[str, float]:
     """Count a speaker model's parameters and operations, for RESULTS.md.
 
     Args:
@@ -33,7 +34,10 @@ def describe_model(model: torch.nn.Module) -> dict[str, float]:
         ``parameters`` of the network in use, ``trained_parameters`` among them, and
         ``gmac_per_second``: billions of multiply-accumulates per second of audio.
     """
-    network = [getattr(model.backbone, "frozen_module", model.backbone), model.head]
+    network: list[torch.nn.Module] = [
+        getattr(model.backbone, "frozen_module", model.backbone),
+        model.head,
+    ]
     trained = [model.backbone, model.head]
     return {
         "parameters": sum(p.numel() for part in network for p in part.parameters()),
@@ -44,14 +48,14 @@ def describe_model(model: torch.nn.Module) -> dict[str, float]:
     }
 
 
-def write_system(model: torch.nn.Module, path: str | Path) -> None:
+def write_system(model: SpeakerModel, path: str | Path) -> None:
     """Write the result of :func:`describe_model` to a JSON file."""
     with atomic_write(path) as f:
         f.write(json.dumps(describe_model(model), indent=2) + "\n")
 
 
 @torch.inference_mode()
-def _macs(model: torch.nn.Module) -> float:
+def _macs(model: SpeakerModel) -> float:
     samples = PROBE_SECONDS * model.backbone.sample_rate
     generator = torch.Generator().manual_seed(0)
     speech = 0.1 * torch.randn(1, samples, generator=generator)

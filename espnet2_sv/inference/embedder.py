@@ -28,6 +28,7 @@ from espnet2_sv.inference.shards import Shard, make_shards, merge_parts
 from espnet2_sv.inference.waveforms import WaveformEmbedder
 from espnet2_sv.inference.workers import Job, embed_shards, run_processes
 from espnet2_sv.models.load import check_device
+from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.zoo.source import SpeakerSource
 
 Loader = Callable[[str, Precision], WaveformEmbedder]  # by device
@@ -111,7 +112,9 @@ def embed_wav_scps(
     if system is not None:
         from espnet2_sv.inference.description import write_system
 
-        write_system(load("cpu", _precision(**options)).model, system)
+        model = load("cpu", _precision(**options)).model
+        assert isinstance(model, SpeakerModel)
+        write_system(model, system)
     return [process_wav_scp(extractor, *names, load=load, **options) for names in lists]
 
 
@@ -323,7 +326,7 @@ def _remove_outputs(output_dir: Path, with_text: bool) -> None:
 @contextmanager
 def progress_bar(
     total: int, initial: int, name: str
-) -> Iterator[Callable[[int], None]]:
+) -> Iterator[Callable[[int], object]]:
     """Show progress until the block ends: a bar on a terminal, else a line per minute.
 
     Args:

@@ -9,6 +9,7 @@ import torch
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.inference.waveforms import EmbeddingResult, WaveformEmbedder
 from espnet2_sv.models.load import check_device, load_adaptor, load_speaker_model
+from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.zoo.files import file_sha256
 from espnet2_sv.zoo.source import SpeakerSource
 
@@ -108,8 +109,9 @@ class JointRecogniser(WaveformEmbedder):
         options: Further arguments of :class:`WaveformEmbedder`.
     """
 
-    def __init__(self, model: torch.nn.Module, recogniser: Recogniser, **options: Any):
+    def __init__(self, model: SpeakerModel, recogniser: Recogniser, **options: Any):
         super().__init__(model, **options)
+        self.head = model.head
         self.recogniser = recogniser
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
@@ -131,7 +133,7 @@ class JointRecogniser(WaveformEmbedder):
     def _process(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:
         with self._precision():
             transcripts, captured = self.recogniser(*self._padded(waves))
-            embeddings = self.model.head(captured.blocks, captured.lengths)
+            embeddings = self.head(captured.blocks, captured.lengths)
         rows = embeddings.float().cpu()
         pairs = zip(rows, transcripts, strict=True)
         return [EmbeddingResult(row, transcript) for row, transcript in pairs]
@@ -142,7 +144,7 @@ def load_joint(
     device: str = "cpu",
     decode: str | None = None,
     **options: Any,
-) -> tuple[torch.nn.Module, Recogniser]:
+) -> tuple[SpeakerModel, Recogniser]:
     """Load a speaker adaptor and the ASR model that it reads, which is in memory once.
 
     Args:

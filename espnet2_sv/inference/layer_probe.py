@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from espnet2_sv.asr.bundle import load_asr_bundle
+from espnet2_sv.backbones.build import Backbone
 from espnet2_sv.data.kaldi import read_two_column, write_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
@@ -66,9 +67,7 @@ class LayerStatistics(torch.nn.Module):
         adaptor: The speaker adaptor on it, if there is one.
     """
 
-    def __init__(
-        self, backbone: torch.nn.Module, adaptor: SpeakerAdaptor | None = None
-    ):
+    def __init__(self, backbone: Backbone, adaptor: SpeakerAdaptor | None = None):
         super().__init__()
         self.backbone = backbone
         self.adaptor = adaptor
@@ -339,7 +338,8 @@ def _plot(results: Sequence[LayerResult], path: Path, title: str) -> None:
     axes = figure.add_subplot()
     for x, result in enumerate(results):
         if result.eer_ci95 is not None:
-            axes.vlines(x, *result.eer_ci95, color="C0", alpha=0.4, linewidth=4)
+            low, high = result.eer_ci95
+            axes.vlines(x, low, high, color="C0", alpha=0.4, linewidth=4)
     axes.plot([result.eer for result in results], "o-", color="C0")
     axes.set_xticks(
         range(len(results)), [r.name for r in results], rotation=60, ha="right"

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def read_ahead(
     Yields:
         For each batch, pairs of utterance and waveform, or the error in its place.
     """
-    pending = deque()
+    pending: deque[list[tuple[str, Future[np.ndarray | SVError]]]] = deque()
     for batch in batches:
         pending.append(
             [(name, pool.submit(_attempt, read, audio)) for name, audio in batch]

@@ -104,6 +104,7 @@ class Speech2TextEmbedding:
                 dimension.
         """
         result = self.recognise(speech)
+        assert result.transcript is not None  # as of all joint recognition
         return result.transcript.text, result.embedding[None]
 
     def recognise(self, speech: np.ndarray | torch.Tensor) -> EmbeddingResult:

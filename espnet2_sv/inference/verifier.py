@@ -157,7 +157,8 @@ class SpeakerVerifier:
 
 def cosine(a: SpeakerTemplate, b: SpeakerTemplate) -> float:
     """Return the cosine score of two templates, computed as for trial lists."""
-    return float(cosine_scores(a.embedding[None], b.embedding[None], [0], [0])[0])
+    row = np.zeros(1, int)
+    return float(cosine_scores(a.embedding[None], b.embedding[None], row, row)[0])
 
 
 def _as_list(recordings: Recording | Sequence[Recording]) -> list[Recording]:

@@ -7,13 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from espnet2_sv.asr.recogniser import Transcript
 from espnet2_sv.errors import SVError
+
+if TYPE_CHECKING:
+    from espnet2_sv.inference.layer_probe import LayerStatistics
+    from espnet2_sv.models.speaker_model import SpeakerModel
 
 DTYPES = ("float32", "float16", "bfloat16")
 # On a CPU a batch's activations should fit in its caches; larger batches are no faster
@@ -53,7 +57,7 @@ class WaveformEmbedder:
 
     def __init__(
         self,
-        model: torch.nn.Module,
+        model: "SpeakerModel | LayerStatistics",
         dtype: str = "float32",
         max_seconds: float = 120.0,
         batch_seconds: float = 240.0,
@@ -113,13 +117,12 @@ class WaveformEmbedder:
 
     def _in_batches(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:
         """Process waveforms of bounded length; results are in the given order."""
-        results = [None] * len(waves)
+        results: dict[int, EmbeddingResult] = {}
         batches = self._batches([len(wave) for wave in waves])
         found = self._each([[waves[i] for i in batch] for batch in batches])
         for batch, done in zip(batches, found, strict=True):
-            for i, result in zip(batch, done, strict=True):
-                results[i] = result
-        return results
+            results.update(zip(batch, done, strict=True))
+        return [results[i] for i in range(len(waves))]
 
     def _each(
         self, batches: list[list[torch.Tensor]]
@@ -150,7 +153,7 @@ class WaveformEmbedder:
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         """Group indices, longest first, within the bound on a batch's padded length."""
-        batches = []
+        batches: list[list[int]] = []
         for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
             longest = lengths[batches[-1][0]] if batches else 0
             fits = batches and (len(batches[-1]) + 1) * longest <= self.batch_samples

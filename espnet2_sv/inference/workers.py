@@ -58,7 +58,7 @@ def embed_shards(
     job: Job,
     embedder: WaveformEmbedder,
     shards: Iterable[Shard],
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Callable[[int], object] = lambda count: None,
 ) -> None:
     """Embed shards and save each as a part when it is complete.
 
@@ -91,6 +91,7 @@ def embed_shards(
                         raise SVError(f"utterance {utterance}: {reason}")
                     results.failed[utterance] = reason
                 else:
+                    assert wave is not None  # it was embedded
                     results.done[utterance] = (result, len(wave))
             progress(len(batch))
             if results.complete():
@@ -176,7 +177,7 @@ def run_processes(
     job: Job,
     devices: Sequence[str],
     shards: Sequence[Shard],
-    progress: Callable[[int], None],
+    progress: Callable[[int], object],
 ) -> None:
     """Embed shards with one spawned process for each device; each takes the next shard.
 
@@ -206,7 +207,7 @@ def run_processes(
             process.join()
 
 
-def _follow(processes, reports, progress: Callable[[int], None]) -> None:
+def _follow(processes, reports, progress: Callable[[int], object]) -> None:
     """Pass on progress until every process has said that it is done."""
     running = len(processes)
     while running:

@@ -60,11 +60,12 @@ def draw_trials(labels: np.ndarray) -> Draw:
     n_target = int(np.count_nonzero(labels))
     counts = (n_target, len(labels) - n_target)
 
-    def draw(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        return tuple(
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        target, nontarget = (
             np.bincount(rng.integers(0, n, n, np.int32), minlength=n).astype(np.float64)
             for n in counts
         )
+        return target, nontarget
 
     return draw
 
@@ -72,9 +73,9 @@ def draw_trials(labels: np.ndarray) -> Draw:
 def draw_lists(draws: Sequence[Draw]) -> Draw:
     """Weights of lists put end to end, each drawn by itself: no speaker is in two of them."""
 
-    def draw(rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        drawn = [draw_one(rng) for draw_one in draws]
-        return tuple(np.concatenate(weights) for weights in zip(*drawn, strict=True))
+    def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        targets, nontargets = zip(*(draw_one(rng) for draw_one in draws), strict=True)
+        return np.concatenate(targets), np.concatenate(nontargets)
 
     return draw
 

@@ -86,12 +86,13 @@ class Calibration:
         }
         llr = self.score_weight * np.asarray(score, np.float64) + self.bias
         for measure, weights in self.measure_weights.items():
-            if any(side is None for side in given[measure]):
+            enroll, test = given[measure]
+            if enroll is None or test is None:
                 raise SVError(
                     f"the calibration was trained with {measure}: give the {measure} of"
                     " both sides, or train one without it"
                 )
-            smaller, larger = measure_features(measure, *given[measure])
+            smaller, larger = measure_features(measure, enroll, test)
             llr = llr + weights[0] * smaller + weights[1] * larger
         return llr
 

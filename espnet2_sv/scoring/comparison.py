@@ -271,13 +271,15 @@ def _describe(system: System) -> dict[str, float]:
         values = [extra.get(key) for extra in found]
         if all(value is None for value in values):
             continue
+        numbers: list[float] = []
         for path, value in zip(system.system, values, strict=True):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise SVError(
                     f"system {system.name}: {path}: {key} is {value!r}, not a number;"
                     " all system.json files of a system need it, or none"
                 )
-        means[key] = float(np.mean(values))
+            numbers.append(value)
+        means[key] = float(np.mean(numbers))
     return means
 
 
@@ -286,8 +288,8 @@ def _intervals(
 ) -> dict[str, Any]:
     """Intervals, and the reason where there are none."""
     if values is None:
-        found = {f"{name}_ci95": None for name in NAMES}
-        return found | {"reason": "no resampling was requested"}
+        none: dict[str, Any] = {f"{name}_ci95": None for name in NAMES}
+        return none | {"reason": "no resampling was requested"}
     found, reasons = find_intervals(estimates, values, n_speakers, n_trials, NAMES)
     return found | {"reason": "; ".join(reasons) or None}
 

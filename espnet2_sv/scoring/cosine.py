@@ -37,7 +37,9 @@ def _norms(embeddings: np.ndarray) -> np.ndarray:
 
 
 def enrolment_vectors(
-    models: Sequence[Sequence[int]], unit: np.ndarray, mode: str = "mean_embedding"
+    models: Sequence[Sequence[int] | np.ndarray],
+    unit: np.ndarray,
+    mode: str = "mean_embedding",
 ) -> np.ndarray:
     """One vector per enrolled speaker; its product with a test unit vector is the score.
 

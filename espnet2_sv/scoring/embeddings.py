@@ -72,7 +72,7 @@ class _ArchiveReader:
 
     def __init__(self, scp: str):
         self.scp = scp
-        self._archives: dict[str, np.ndarray] = {}
+        self._archives: dict[str, memoryview] = {}
 
     def read(self, name: str, spec: str) -> np.ndarray:
         """Read the vector (E,) at an archive position; errors name the utterance."""
@@ -112,12 +112,12 @@ def _specs(
 ) -> list[str]:
     """Return the archive position of each name."""
     keys = np.array([name.encode() for name in names])
-    specs: list[str | None] = [None] * len(names)
+    specs = [""] * len(names)
     for table in reversed(tables):  # so that the first file takes precedence
         entries = table.find(keys)
         for row in np.flatnonzero(entries >= 0).tolist():
             specs[row] = table.value(int(entries[row]))
-    missing = [name for name, spec in zip(names, specs, strict=True) if spec is None]
+    missing = [name for name, spec in zip(names, specs, strict=True) if not spec]
     if missing:
         raise SVError(
             f"{title}: has no embedding for {missing[0]}, which {wanted_by} needs "

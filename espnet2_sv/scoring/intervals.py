@@ -67,7 +67,7 @@ def with_intervals(
         if s is not None
     ]
     estimates = np.array([system.unweighted() for system in systems])
-    units = speakers.count if speakers else min(np.bincount(labels, minlength=2))
+    units = speakers.count if speakers else int(np.bincount(labels, minlength=2).min())
     values = None
     try:
         if resampling.samples < 2:
@@ -77,7 +77,7 @@ def with_intervals(
         )
         values = bootstrap(systems, draw, resampling.samples, resampling.seed)
     except SVError as e:
-        result = none | {"bootstrap": settings | {"reason": str(e)}}
+        result: dict[str, Any] = none | {"bootstrap": settings | {"reason": str(e)}}
     else:
         found, reasons = find_intervals(estimates[0], values[:, 0], units, len(labels))
         result = found | {

@@ -131,7 +131,7 @@ def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -
                 ndtri(np.clip(rate, low, high)) for rate in (point.p_fa, point.p_miss)
             ]
             label = f"{point.name}: {_percent(point)}"
-            style = {
+            style: dict[str, Any] = {
                 "color": colour,
                 "markersize": 7,
                 "markeredgecolor": "k",
@@ -178,7 +178,9 @@ def plot_histogram(
 
     figure = Figure(figsize=(6.4, 4.0), dpi=130, layout="constrained")
     axes = figure.add_subplot()
-    bins = np.linspace(scores.min(), scores.max() or 1, 101) if np.ptp(scores) else 10
+    bins: int | list[float] = 10
+    if np.ptp(scores):
+        bins = np.linspace(scores.min(), scores.max() or 1, 101).tolist()
     for side, name, colour in ((~labels, "nontarget", "C1"), (labels, "target", "C0")):
         label = f"{name} ({np.count_nonzero(side):,})"
         axes.hist(

@@ -75,8 +75,8 @@ def _count_voxceleb1_speakers(trials: Trials) -> int | None:
     """Number of speakers; None where names are not VoxCeleb1's or contradict the labels."""
     sides = []
     for names in (trials.enroll_names, trials.test_names):
-        found = [_VOXCELEB1.search(name) for name in names]
-        if not all(found):
+        found = [match for name in names if (match := _VOXCELEB1.search(name))]
+        if len(found) < len(names):
             return None
         sides.append([int(match[1][2:]) for match in found])
     enroll, test = (np.array(side) for side in sides)

@@ -254,7 +254,7 @@ def _excluded(
         else [(i, s) for i, s in enumerate(speakers.tolist()) if s in own]
     )
     if not found:
-        return np.zeros((2, 0), np.int64)
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     columns = [own[speaker] for _, speaker in found]
     rows = np.repeat([row for row, _ in found], [len(c) for c in columns])
     return rows, np.concatenate(columns)
