@@ -16,7 +16,6 @@ COMMANDS = {
     "Prepare data": (
         "sv_prep_voxceleb",
         "sv_prep_noises",
-        "sv_prep_fotaq",
         "sv_check_data",
         "sv_format_wav",
         "sv_pack_audio",

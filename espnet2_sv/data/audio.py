@@ -1,4 +1,4 @@
-"""Reading speech: any format, any rate, any number of channels, only the part that is needed."""
+"""Read speech of any format, sampling rate and number of channels, whole or in part."""
 
 import os
 from fractions import Fraction
@@ -12,10 +12,10 @@ from espnet2_sv.data.decoders import AudioSource
 from espnet2_sv.data.sources import open_audio
 from espnet2_sv.errors import SVError
 
-# read on either side of a crop before resampling, far more than soxr's filter is long;
-# seconds
+# seconds read on either side of a crop before resampling, much longer than soxr's
+# filter
 _RESAMPLING_MARGIN = 0.05
-# what a lossy container may declare beyond what it holds; seconds
+# seconds by which a lossy container may overstate its length
 _LENGTH_TOLERANCE = 0.5
 
 
@@ -36,17 +36,16 @@ def read_audio(
 ) -> np.ndarray:
     """Read speech from a ``wav.scp`` entry.
 
-    Integer samples are scaled to [-1, 1). Several channels become one: their mean.
-    Another sampling rate is converted with soxr; the samples of a crop are those of the
-    whole recording.
+    Integer samples are scaled to [-1, 1), channels are averaged, other sampling rates
+    are converted with soxr. The samples of a crop are those of the whole recording.
 
     Args:
         spec: A path, ``x.ark:OFFSET``, or ``command |`` (see ``allow_pipes``).
-        sample_rate: Sampling rate of what is returned, Hz.
-        start: First sample wanted, in seconds.
-        duration: Length wanted in seconds; None means to the end. Less is returned
-            where the recording ends earlier.
-        allow_pipes: Whether an entry may be a command to run.
+        sample_rate: Sampling rate of the result in Hz.
+        start: Start of the section in seconds.
+        duration: Duration of the section in seconds; None means to the end. The result
+            is shorter if the recording ends earlier.
+        allow_pipes: Whether the entry may be a command to run.
 
     Returns:
         float32 (S,), at least one sample.
@@ -67,13 +66,13 @@ def read_audio(
 
 
 def audio_info(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioInfo:
-    """Length, rate and channels from the header, without decoding (pipes are run)."""
+    """Read length, rate and channels from the header; commands are run."""
     with open_audio(spec, allow_pipes) as source:
         return AudioInfo(source.frames, source.rate, source.channels)
 
 
 def length_at(source: AudioSource, sample_rate: int, speed: Fraction | int = 1) -> int:
-    """Number of samples that a recording has at ``sample_rate`` Hz, played at ``speed``."""
+    """Return a recording's length in samples at ``sample_rate`` Hz and ``speed``."""
     up, down = _ratio(source.rate, sample_rate, speed)
     return (2 * source.frames * up + down) // (2 * down)
 
@@ -88,24 +87,23 @@ def read_section(
 ) -> np.ndarray:
     """Read samples ``start <= n < stop``, counted at ``sample_rate`` Hz.
 
-    They are, within the precision of the resampler, those of the whole recording
-    converted to that rate and speed; only the wanted part is decoded.
+    Within the resampler's precision they equal those of the whole recording converted
+    to that rate and speed, but only the requested part is decoded.
 
     Args:
         source: An open recording.
-        sample_rate: Hz.
+        sample_rate: Sampling rate of the result in Hz.
         start: First sample.
         stop: Sample after the last one.
-        channel: The channel to take; None means the mean of all.
-        speed: How much faster the recording is played: tempo and pitch rise by this
-            factor.
+        channel: Channel to read; None means the mean of all.
+        speed: Factor by which the recording is sped up; raises tempo and pitch.
 
     Returns:
-        float32 (S,); fewer samples than asked only where a lossy container declared too
-        many.
+        float32 (S,); fewer than ``stop - start`` samples only if a lossy container
+        overstates its length.
 
     Raises:
-        SVError: Nothing there, truncated, NaN or infinite samples.
+        SVError: The section is empty or truncated, or has NaN or infinite samples.
     """
     if stop <= start:
         raise SVError(
@@ -123,12 +121,14 @@ def read_section(
         speech = soxr.resample(speech, down, up)
         speech = speech[start - block * up : stop - block * up]
     if not len(speech):
-        raise SVError(f"{source.spec}: ends before the wanted part; replace the file")
+        raise SVError(
+            f"{source.spec}: ends before the requested section; replace the file"
+        )
     return np.ascontiguousarray(speech)
 
 
 def _ratio(rate: int, sample_rate: int, speed: Fraction | int) -> tuple[int, int]:
-    """Return (up, down): ``up`` wanted samples last as long as ``down`` of the recording."""
+    """Return (up, down): ``up`` output samples last as long as ``down`` input samples."""
     return Fraction(sample_rate, rate * speed).as_integer_ratio()
 
 
@@ -139,7 +139,7 @@ def _decode(
     missing = stop - start - len(samples)
     if missing > (0 if source.exact else _LENGTH_TOLERANCE * source.rate):
         raise SVError(
-            f"{source.spec}: is truncated, {missing} samples of {source.frames} are"
+            f"{source.spec}: is truncated, {missing} of {source.frames} samples are"
             " missing; replace the file"
         )
     if not np.isfinite(samples).all():
@@ -155,16 +155,15 @@ def _decode(
 def read_crop(
     source: AudioSource, sample_rate: int, length: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Read ``length`` samples from a random place, decoding no more than these.
+    """Read ``length`` samples from a random position, decoding no others.
 
-    A recording that is too short is repeated from its beginning until it is long
-    enough.
+    A recording that is too short is repeated from its beginning.
 
     Args:
         source: An open recording.
-        sample_rate: Rate of what is returned, Hz.
-        length: Samples wanted at that rate.
-        rng: Draws the place, uniformly over all that fit.
+        sample_rate: Sampling rate of the result in Hz.
+        length: Length of the crop in samples at that rate.
+        rng: Draws the position, uniformly over all that fit.
 
     Returns:
         float32 (length,).
@@ -174,7 +173,7 @@ def read_crop(
 
 
 def draw_start(total: int, length: int, rng: np.random.Generator, step: int = 1) -> int:
-    """Draw where a crop of ``length`` of ``total`` samples begins: a multiple of ``step``."""
+    """Draw the start of a crop in samples, a multiple of ``step``."""
     return step * int(rng.integers(max(total - length, 0) // step + 1))
 
 
@@ -185,7 +184,7 @@ def read_crop_at(
     length: int,
     speed: Fraction | int = 1,
 ) -> np.ndarray:
-    """Read ``length`` samples from ``start`` on, repeated where the recording is too short."""
+    """Read ``length`` samples from ``start`` on, repeating a recording that is too short."""
     total = length_at(source, sample_rate, speed)
     stop = min(start + length, total)
     samples = read_section(source, sample_rate, start, stop, speed=speed)

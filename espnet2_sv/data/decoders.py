@@ -10,14 +10,12 @@ import soundfile
 
 from espnet2_sv.errors import SVError
 
-_HEADER = 4096  # bytes that the header is looked for in
+_HEADER = 4096  # bytes searched for the header of a wav file
 _SCALE = np.float32(1 / 32768)
-_PCM = 1  # the format tag of integer samples
-# AAC frames hold 1024 samples (2048 with SBR) and overlap; decoding starts this much
-# earlier
+_PCM = 1  # format tag of integer samples
+# samples decoded before a section: AAC frames have 1024 (2048 with SBR) and overlap
 _PREROLL = 4096
-# containers whose packets carry exact time stamps, so that a seek lands on a known
-# sample
+# containers with exact time stamps, so that a seek lands on a known sample
 _SEEKABLE = ("mov", "mp4", "matroska", "webm")
 
 
@@ -25,11 +23,11 @@ class AudioSource(Protocol):
     """An open recording.
 
     Attributes:
-        spec: What was opened, for messages.
-        frames: Length in samples at ``rate``; an estimate where ``exact`` is false.
+        spec: The ``wav.scp`` entry, for messages.
+        frames: Length in samples at ``rate``; an estimate if ``exact`` is false.
         rate: Sampling rate in Hz.
         channels: Number of channels.
-        exact: Whether ``frames`` is what decoding gives (false for m4a and the like).
+        exact: Whether decoding gives ``frames`` samples (false for m4a, mp3, ...).
     """
 
     spec: str
@@ -39,7 +37,7 @@ class AudioSource(Protocol):
     exact: bool
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start <= n < stop`` as float32 (n, channels); fewer only at the end."""
+        """Read samples ``start <= n < stop`` as float32 (n, channels); fewer at the end."""
 
     def __enter__(self) -> "AudioSource": ...
 
@@ -47,7 +45,7 @@ class AudioSource(Protocol):
 
 
 class _OneWay(soundfile.SoundFile):
-    """Lets us seek, but does not by itself seek again after each read, which in flac decodes."""
+    """Does not seek back after each read as soundfile does, which in flac decodes."""
 
     def seekable(self) -> bool:
         return False
@@ -60,15 +58,14 @@ class SoundFileSource:
         self.spec = spec
         self._stream = stream
         self._file = _OneWay(stream)
-        # An mp3 without a header of its encoder's does not say how much of it is
-        # padding.
+        # an mp3 without its encoder's header does not declare its padding
         self.exact = self._file.format != "MP3"
         self.frames = self._file.frames
         self.rate = self._file.samplerate
         self.channels = self._file.channels
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start <= n < stop`` as float32 (n, channels); integers scaled to [-1, 1)."""
+        """Read samples ``start <= n < stop`` as float32 (n, channels) in [-1, 1)."""
         try:
             self._file.seek(start)
             frames = max(min(stop, self.frames) - start, 0)
@@ -88,9 +85,9 @@ class SoundFileSource:
 
 
 class PCMSource:
-    """A 16-bit PCM wav file, or a part of a file that is one.
+    """A 16-bit PCM wav file, or a section of a file (an ark) that contains one.
 
-    Gives exactly what libsndfile does, several times as fast for a short section.
+    Returns the same samples as libsndfile, several times as fast for short sections.
     """
 
     exact = True
@@ -107,7 +104,7 @@ class PCMSource:
         self._offset = offset
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start <= n < stop`` as float32 (n, channels), scaled to [-1, 1)."""
+        """Read samples ``start <= n < stop`` as float32 (n, channels) in [-1, 1)."""
         width = 2 * self.channels
         stop = min(stop, self.frames)
         first, missing = self._offset + start * width, max(stop - start, 0) * width
@@ -132,8 +129,8 @@ def open_pcm(
     """Open a file, or ``length`` bytes of it from ``start`` on, if it is a plain wav.
 
     Returns:
-        The source; None where this is not a 16-bit PCM wav whose header and length are
-        as they should be, for a library to read or to refuse.
+        The source; None if this is not a 16-bit PCM wav with a consistent header, which
+        libsndfile then reads or rejects.
     """
     try:
         fd = os.open(path, os.O_RDONLY)
@@ -145,7 +142,7 @@ def open_pcm(
         if length is not None:
             end = min(end, start + length)
         found = _find_samples(os.pread(fd, _HEADER, start), end - start)
-    except OSError:  # a directory, or a disk that fails
+    except OSError:  # a directory, or a read error
         pass
     if found is None:
         os.close(fd)
@@ -155,7 +152,7 @@ def open_pcm(
 
 
 def _find_samples(header: bytes, length: int) -> tuple[int, int, int, int] | None:
-    """Return offset and bytes of the samples, their rate and channels."""
+    """Return offset and size of the samples in bytes, sampling rate and channels."""
     if header[:4] != b"RIFF" or header[8:12] != b"WAVE":
         return None
     position = 12
@@ -186,19 +183,19 @@ def _find_samples(header: bytes, length: int) -> tuple[int, int, int, int] | Non
 
 
 class AVSource:
-    """One audio stream of a media file, read in float32.
+    """First audio stream of a media file that libsndfile cannot read (m4a, aac, webm).
 
-    Where the container has a time index, only the wanted part (and a short run-up) is
-    decoded; after a seek a lossy decoder's output can differ by about -60 dB from
-    decoding it all, because AAC's noise substitution has a state. A stream without
-    index (raw ``.aac``) is decoded from its beginning, and once more to count its
-    ``frames``: better converted before training.
+    If the container has a time index, only the requested section and a short preroll
+    are decoded. After a seek the output can differ by about -60 dB from decoding the
+    whole file, since AAC's noise substitution has a state. A stream without an index
+    (raw ``.aac``) is decoded from its beginning, and once more to count ``frames``;
+    convert such files before training.
     """
 
     exact = False
 
     def __init__(self, spec: str, stream: BinaryIO | io.RawIOBase | None = None):
-        """Open the file ``spec``, or ``stream``, which ``spec`` names in messages."""
+        """Open the file ``spec``, or ``stream``, for which ``spec`` stands in messages."""
         self.spec = spec
         self._file = stream
         with self._open() as container:
@@ -215,13 +212,13 @@ class AVSource:
         self.frames = len(self.read(0, 1 << 62)) if declared is None else declared
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Samples ``start <= n < stop`` as float32 (n, channels); fewer at the end."""
+        """Read samples ``start <= n < stop`` as float32 (n, channels); fewer at the end."""
         import av
 
         parts = []
         with self._open() as container:
             stream = self._stream(container)
-            position = 0  # of the next frame, in samples
+            position = 0  # first sample of the next frame
             seeking = self._seekable and start > _PREROLL
             try:
                 if seeking:
@@ -252,7 +249,7 @@ class AVSource:
         return self
 
     def __exit__(self, *args) -> None:
-        """Close the stream; a file does not stay open between reads."""
+        """Close the stream; a file is open only during reads."""
         if self._file is not None:
             self._file.close()
 
@@ -277,31 +274,29 @@ class AVSource:
 
     def _declared_frames(self, container, stream) -> int | None:
         if not self._seekable:
-            return None  # what is declared is a guess from the bit rate
+            return None  # the declared duration is a guess from the bit rate
         if stream.duration:
             return self._sample(stream.duration, stream.time_base)
         if container.duration:
-            return round(
-                container.duration / 1_000_000 * self.rate
-            )  # given in microseconds
+            return round(container.duration / 1_000_000 * self.rate)  # microseconds
         return None
 
     def _sample(self, time: int, time_base) -> int:
         return round(time * time_base * self.rate)
 
     def _position(self, frame) -> int:
-        """Where a frame begins, in samples from the beginning."""
+        """Return the first sample of a frame, from the beginning of the stream."""
         if frame.pts is None:
             raise SVError(f"{self.spec}: has no time stamps; convert it first")
         return self._sample(frame.pts, frame.time_base) - self._origin
 
     def _samples(self, frame) -> np.ndarray:
-        """A decoded frame as float32 (n, channels)."""
+        """Return a decoded frame as float32 (n, channels)."""
         import av
 
         if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
             raise SVError(
-                f"{self.spec}: changes its rate or channels midway; convert it first"
+                f"{self.spec}: changes its sampling rate or channels; convert it first"
             )
         if frame.format.name != "fltp":
             convert = av.AudioResampler(

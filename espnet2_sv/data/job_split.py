@@ -1,4 +1,4 @@
-"""Dividing work among the jobs of a cluster."""
+"""Split work over the jobs of a cluster, and over processes."""
 
 import multiprocessing
 from collections import deque
@@ -9,34 +9,39 @@ from concurrent.futures.process import BrokenProcessPool
 from espnet2_sv.errors import SVError
 
 
-def select_split[T](items: Sequence[T], share: str | None) -> Sequence[T]:
-    """Return every n-th item.
+def select_split[T](items: Sequence[T], split: str | None) -> Sequence[T]:
+    """Return the i-th of n interleaved splits of the items.
 
     Args:
-        items: All of them.
-        share: ``"i/n"`` with i from 1 to n; None for all.
+        items: All items.
+        split: ``"i/n"`` with i from 1 to n; None selects all items.
 
     Raises:
-        SVError: ``share`` is something else.
+        SVError: ``split`` has another form.
     """
-    if share is None:
+    if split is None:
         return items
-    index, _, count = share.partition("/")
+    index, _, count = split.partition("/")
     if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise SVError(f"shard {share!r} is not understood; write i/n, for example 3/8")
+        raise SVError(f"shard {split!r} is not understood; write i/n, for example 3/8")
     return items[int(index) - 1 :: int(count)]
 
 
 def in_processes[T, R](
     work: Callable[[T], R], items: Iterable[T], nj: int
 ) -> Iterator[R]:
-    """Yield ``work(item)`` of each item in order, from ``nj`` processes (1: this one).
+    """Yield ``work(item)`` for each item in order, computed in ``nj`` processes.
 
-    At most three items per process are under way, so ``items`` may be a generator of
-    any length. ``work`` must be importable, and items and results picklable.
+    At most three items per process are pending, so ``items`` may be a generator of any
+    length. ``work`` must be importable, items and results must be picklable.
+
+    Args:
+        work: Function of one item.
+        items: Items, drawn from lazily.
+        nj: Number of processes; 1 means this one.
 
     Raises:
-        SVError: What ``work`` raises; or a process was killed.
+        SVError: ``nj`` is below 1, ``work`` raises one, or a process was killed.
     """
     if nj < 1:
         raise SVError(f"nj is {nj}; choose 1 or more")
@@ -54,8 +59,8 @@ def in_processes[T, R](
                 yield waiting.popleft().result()
         except BrokenProcessPool as e:
             raise SVError(
-                "a worker process was killed, perhaps for want of memory; call again"
-                " with a smaller nj"
+                "a worker process was killed, perhaps out of memory; run again with a"
+                " smaller nj"
             ) from e
         finally:
             for future in waiting:

@@ -11,29 +11,29 @@ import numpy as np
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
-_BLOCK = 1 << 24  # bytes searched at a time, so that masks stay small
+_BLOCK = 1 << 24  # bytes searched at a time, which bounds the masks
 _NEWLINE, _RETURN, _SPACE, _TAB = b"\n\r \t"
 
 
 class KaldiTable:
     """A read-only ``key value`` file (``wav.scp``, ``utt2spk``, ``utt2dur``, ``text``).
 
-    Entry ``i`` is line ``i`` of the file. The text stays one byte array; each entry
-    costs 20 bytes beside it, so the table can be shared by data-loading processes
-    without copies.
+    Entry ``i`` is line ``i`` of the file. The text is kept as one byte array with 20
+    bytes of offsets per entry, so tables of millions of lines are cheap and are shared
+    with data-loading processes without copies.
     """
 
     def __init__(self, text: bytes, name: str, allow_empty_values: bool = False):
         """Parse ``text``.
 
         Args:
-            text: The file's content, UTF-8.
-            name: What to call the file in messages.
-            allow_empty_values: Whether a key may stand alone on its line.
+            text: Content of the file, UTF-8.
+            name: Name of the file in messages.
+            allow_empty_values: Whether a line may have a key only.
 
         Raises:
-            SVError: Empty line, leading white space, missing value, repeated key, not
-                UTF-8.
+            SVError: An empty line, leading white space, a missing value, a repeated
+                key, or text that is not UTF-8; names the line.
         """
         self.name = name
         if text and not text.endswith(b"\n"):
@@ -71,7 +71,7 @@ class KaldiTable:
     def read(
         cls, path: str | os.PathLike, allow_empty_values: bool = False
     ) -> "KaldiTable":
-        """Read ``path``; a missing file or a malformed line is an SVError that names it."""
+        """Read ``path``; SVError names a missing file or a malformed line."""
         try:
             text = Path(path).read_bytes()
         except OSError as e:
@@ -80,7 +80,7 @@ class KaldiTable:
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, str], name: str) -> "KaldiTable":
-        """Make a table of a dictionary, in the dictionary's order."""
+        """Make a table from a dictionary, in its order."""
         return cls(
             "".join(f"{k} {v}\n" for k, v in mapping.items()).encode(), name, True
         )
@@ -91,7 +91,7 @@ class KaldiTable:
         source: "str | os.PathLike | Mapping[str, str] | KaldiTable",
         name: str = "table",
     ) -> "KaldiTable":
-        """Take a path, a dictionary or a table."""
+        """Make a table from a path, a dictionary, or a table (returned as it is)."""
         if isinstance(source, KaldiTable):
             return source
         return (
@@ -104,12 +104,12 @@ class KaldiTable:
         return len(self._starts)
 
     def key(self, index: int) -> str:
-        """Key of entry ``index``."""
+        """Return the key of entry ``index``."""
         start = self._starts[index]
         return self._text[start : start + self._key_lengths[index]].tobytes().decode()
 
     def value(self, index: int) -> str:
-        """Value of entry ``index``, without white space around it."""
+        """Return the value of entry ``index``, without surrounding white space."""
         start = self._starts[index]
         return (
             self._text[
@@ -120,25 +120,25 @@ class KaldiTable:
         )
 
     def items(self) -> Iterator[tuple[str, str]]:
-        """All entries in file order."""
+        """Return all (key, value) pairs in file order."""
         return ((self.key(i), self.value(i)) for i in range(len(self)))
 
     def keys(self) -> np.ndarray:
-        """All keys, UTF-8, as a NumPy bytes array (N,)."""
+        """Return all keys, UTF-8, as a NumPy bytes array (N,)."""
         return self._gather(self._starts, self._key_lengths)
 
     def names(self) -> np.ndarray:
-        """All keys as a NumPy string array (N,)."""
+        """Return all keys as a NumPy string array (N,)."""
         return np.char.decode(self.keys(), "utf-8") if len(self) else np.zeros(0, str)
 
     def values(self) -> np.ndarray:
-        """All values, UTF-8, as a NumPy bytes array (N,); meant for short values."""
+        """Return all values, UTF-8, as a NumPy bytes array (N,); for short values."""
         return self._gather(
             self._starts + self._value_offsets, self._lengths - self._value_offsets
         )
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """Entry of each of ``keys`` (bytes array (K,)) as int64 (K,); -1 where there is none."""
+        """Return the entry of each key (bytes (K,)) as int64 (K,); -1 if there is none."""
         if not len(self):
             return np.full(len(keys), -1)
         ours, order = self._sorted_keys
@@ -150,12 +150,12 @@ class KaldiTable:
 
     @property
     def sha256(self) -> str:
-        """Hash of the text."""
+        """SHA-256 of the text, in hex."""
         return hashlib.sha256(self._text).hexdigest()
 
     @cached_property
     def first_unsorted(self) -> int | None:
-        """First entry whose key is before the key above it in byte (C locale) order."""
+        """First entry whose key sorts before its predecessor (C locale); None if sorted."""
         keys = self.keys()
         wrong = keys[1:] < keys[:-1]
         return int(np.argmax(wrong)) + 1 if wrong.any() else None
@@ -220,19 +220,19 @@ def read_two_column(
     """Read ``key value`` lines in file order.
 
     Raises:
-        SVError: Missing file, empty line, key without value, repeated key.
+        SVError: A missing file, an empty line, a key without value, a repeated key.
     """
     return dict(KaldiTable.read(path, allow_empty_values).items())
 
 
 def write_two_column(path: str | os.PathLike, mapping: Mapping[str, str]) -> None:
-    """Write ``key value`` lines sorted in byte (C locale) order, as Kaldi wants them."""
+    """Write ``key value`` lines sorted in byte (C locale) order, as Kaldi requires."""
     with atomic_write(path) as f:
         f.writelines(f"{key} {mapping[key]}".rstrip() + "\n" for key in sorted(mapping))
 
 
 def read_spk2utt(path: str | os.PathLike) -> dict[str, list[str]]:
-    """Read ``speaker utt1 utt2 ...`` lines; an utterance of two speakers is an SVError."""
+    """Read ``speaker utt1 utt2 ...`` lines; SVError if an utterance is in two."""
     spk2utt = {speaker: utts.split() for speaker, utts in read_two_column(path).items()}
     try:
         spk2utt_to_utt2spk(spk2utt)
@@ -251,7 +251,7 @@ def write_spk2utt(
 
 
 def spk2utt_to_utt2spk(spk2utt: Mapping[str, Iterable[str]]) -> dict[str, str]:
-    """Turn the map around; an utterance listed twice is an SVError."""
+    """Invert the map; SVError if an utterance is listed twice."""
     utt2spk: dict[str, str] = {}
     for speaker, utts in spk2utt.items():
         for utt in utts:
@@ -265,7 +265,7 @@ def spk2utt_to_utt2spk(spk2utt: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
 
 def _find(text: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-    """Positions of the wanted bytes, ascending, int64."""
+    """Return the positions of the wanted bytes, ascending, int64."""
     found = [np.zeros(0, np.int64)]
     for start in range(0, len(text), _BLOCK):
         block = text[start : start + _BLOCK]

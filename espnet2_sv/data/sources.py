@@ -1,4 +1,4 @@
-"""Opening whatever a ``wav.scp`` entry points at: files, ark offsets, pipes."""
+"""Open a ``wav.scp`` entry: a file, an offset into an ark, or a command."""
 
 import contextlib
 import io
@@ -12,12 +12,11 @@ import soundfile
 from espnet2_sv.data.decoders import AudioSource, AVSource, SoundFileSource, open_pcm
 from espnet2_sv.errors import SVError
 
-# "data/wav.1.ark:2048", an offset into an archive; kaldiio also knows ":2048[0:99]",
-# refused here
+# "data/wav.1.ark:2048", an offset into an archive; kaldiio's ":2048[0:99]" is refused
 ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>\d+)(?P<slice>\[.*\])?")
 _ARK_MAGIC = 14  # bytes: RIFF and its size, or AUDIO, a byte and a size of up to 8
 _WAV = (".wav", ".WAV")
-# containers that libsndfile does not know
+# containers that libsndfile cannot read
 _AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma", ".ac3"}
 
 
@@ -27,17 +26,18 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
     Args:
         spec: A path, ``x.ark:OFFSET`` (wav or kaldiio's AUDIO record), or ``command
             |``.
-        allow_pipes: Whether a command may be run. Its whole output is held in memory.
+        allow_pipes: Whether a command may be run. Its whole output is kept in memory.
 
     Raises:
-        SVError: Missing, empty or unknown file, a pipe that is not allowed or fails.
+        SVError: The file is missing, empty or of unknown format; a command is not
+            allowed or fails.
     """
     spec = os.fspath(spec)
     if spec.endswith("|"):
         if not allow_pipes:
             raise SVError(
-                f"{spec}: is a command; pipes run programs and are off, use"
-                " --allow_pipes true if you trust this wav.scp"
+                f"{spec}: is a command, which is not run; use --allow_pipes true if"
+                " you trust this wav.scp"
             )
         return _open_stream(spec, io.BytesIO(_run(spec)))
     if match := ARK_OFFSET.fullmatch(spec):
@@ -53,10 +53,8 @@ def _open_path(spec: str) -> AudioSource:
     if spec.endswith(_WAV) and (source := open_pcm(spec, spec)):
         return source
     if os.path.splitext(spec)[1].lower() not in _AV_SUFFIXES:
-        # what is wrong with a file is looked for only where it does not open
-        with contextlib.suppress(
-            soundfile.SoundFileError, TypeError
-        ):  # .raw without a format
+        # the reason is looked for only if the file does not open; TypeError: .raw
+        with contextlib.suppress(soundfile.SoundFileError, TypeError):
             return SoundFileSource(spec, spec)
     if not os.path.exists(spec):
         raise SVError(
@@ -82,7 +80,7 @@ def _open_stream(spec: str, stream: BinaryIO | io.RawIOBase) -> AudioSource:
 
 
 def _is_mp4(stream: BinaryIO | io.RawIOBase) -> bool:
-    """Whether a stream is m4a or the like: an ``ftyp`` box comes first."""
+    """Whether a stream is MP4 (m4a): it begins with an ``ftyp`` box."""
     stream.seek(0)
     found = stream.read(8)[4:] == b"ftyp"
     stream.seek(0)
@@ -106,9 +104,7 @@ def _open_ark(spec: str, path: str, offset: int) -> AudioSource:
         )
     else:
         ark.close()
-        raise SVError(
-            f"{spec}: holds no wav; features and pickles are not read as audio"
-        )
+        raise SVError(f"{spec}: is not audio; features and pickles are not read")
     if source := open_pcm(spec, path, start, length):
         ark.close()
         return source
@@ -128,7 +124,7 @@ def _run(spec: str) -> bytes:
 
 
 class _Slice(io.RawIOBase):
-    """A part of a file, as a file of its own."""
+    """A section of a file, as a file object."""
 
     def __init__(self, stream: BinaryIO, start: int, length: int):
         self._stream = stream

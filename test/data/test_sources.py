@@ -98,7 +98,7 @@ def test_ark_entries_other_than_wav_are_refused(tmp_path, write_function):
     with kaldiio.WriteHelper(spec, write_function=write_function) as writer:
         writer("utt", np.zeros((3, 4), np.float32))
     entry = (tmp_path / "feats.scp").read_text().split()[1]
-    with pytest.raises(SVError, match=r"feats\.ark:\d+: holds no wav"):
+    with pytest.raises(SVError, match=r"feats\.ark:\d+: is not audio"):
         read_audio(entry)
 
 

@@ -195,7 +195,7 @@ def test_what_is_missing_or_damaged_is_told_in_the_last_line(
     hide_apt_get(recipe)
     assert "there is no apt-get" in refused()
 
-    assert "nowhere: is not there; correct --fotaq" in refused("--fotaq", "nowhere")
+    assert "nowhere: does not exist; correct --fotaq" in refused("--fotaq", "nowhere")
     cut = tmp_path / "queen.1c"
     cut.write_bytes(queen.read_bytes()[:-5000])
     assert f"error: {cut}: is truncated" in refused("--fotaq", str(cut))

@@ -93,7 +93,7 @@ def test_a_configuration_that_does_not_fit_is_named(tmp_path):
     random_asr = local("random_asr")
     for text, told in (
         (None, "cannot be read"),
-        ("a: b", "is no configuration of an ASR"),
+        ("a: b", "is not the configuration of an ASR"),
     ):
         config = tmp_path / "config.yaml"
         if text:
@@ -290,7 +290,7 @@ def test_resemblyzer_embeds_in_kaldi_s_format_and_is_counted(
 def test_a_clip_without_voice_is_named(resemblyzer, tmp_path):
     soundfile.write(tmp_path / "still.wav", np.zeros(16000), 16000)
     scp = write(tmp_path / "wav.scp", f"still {tmp_path}/still.wav\n")
-    with pytest.raises(SVError, match="hears no voice in still"):
+    with pytest.raises(SVError, match="detects no voice in still"):
         resemblyzer.main(options(wav_scp=scp, output_dir=tmp_path))
 
 

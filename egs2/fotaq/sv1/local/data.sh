@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Makes data/ of the voices of "Flight of the Amazon Queen", a freely redistributable game. Debian's
-# package of it (35 MB) is fetched into downloads/ if the folder that db.sh names has it not;
-# nothing is installed. For each fold F of 1, 2 and 3, by character:
-#   foldF_train            speaker training; two characters who sound like one actor are one class
+# Prepares data/ from the voices of "Flight of the Amazon Queen", a freely
+# redistributable game. Debian's package (35 MB) is fetched into downloads/ unless the
+# folder in db.sh has it; nothing is installed. For each fold F of 1, 2 and 3:
+#   foldF_train            speaker training; two characters who sound like the same actor
+#                          are one class
 #   foldF_valid            characters held out of training, and trials
 #   foldF_test             test characters, and trials of utterances
-#   foldF_test4            the same, and trials of models enrolled by 4 utterances
-#   foldF_asr_train        training characters' clips and their text; without those of
-#   foldF_asr_dev, foldF_asr_test_seen   further texts of training characters
-#   foldF_asr_test_unseen  test characters' clips, of texts not in foldF_asr_train
-# and clips/ (audio), about/characters (clips, seconds, texts used, test fold) and about/dropped
-# (texts not used, and why).
+#   foldF_test4            the same, and trials of models enrolled with 4 utterances
+#   foldF_asr_train        clips and texts of training characters, without the texts of
+#   foldF_asr_dev, foldF_asr_test_seen   held-out texts of training characters
+#   foldF_asr_test_unseen  clips of test characters with texts not in foldF_asr_train
+# and clips/ (audio), about/characters (clips, seconds, texts used, test fold) and
+# about/dropped (unused texts with the reason).
 set -e
 set -u
 set -o pipefail
@@ -18,17 +19,17 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fotaq=                 # queen.1c, or the Debian package, or a folder of one (default: see db.sh).
-sample_rate=16000      # Of the clips that are written, Hz (what run.sh has as --fs).
-shortest=2.0           # Seconds of a speaker utterance; a character's shorter clips are joined.
-most_minutes=10        # Of one voice in speaker training.
-test_utterances=60     # Of one character in a validation or test set, at most.
-target_trials=500      # Of one character, at most.
-nontarget_trials=300   # Of one pair of characters, at most.
-asr_share=0.06         # Of the training characters' texts: each of the two ASR sets held out.
-allow_incomplete=false # Go on where the archive is not what is known.
-seed=0                 # Of all choices.
-nj=2                   # Processes that decode.
+fotaq=                 # queen.1c, Debian's package, or its folder (default: see db.sh).
+sample_rate=16000      # Sampling rate of the clips in Hz (--fs of run.sh).
+shortest=2.0           # Minimum seconds of an utterance; shorter clips are joined.
+most_minutes=10        # Maximum minutes per voice in speaker training.
+test_utterances=60     # Maximum utterances per character in a validation or test set.
+target_trials=500      # Maximum target trials per character.
+nontarget_trials=300   # Maximum nontarget trials per pair of characters.
+asr_share=0.06         # Fraction of texts for each of the two held-out ASR sets.
+allow_incomplete=false # Continue if the archive differs from the known one.
+seed=0                 # Seed of all random selections.
+nj=2                   # Number of decoding processes.
 # END OPTIONS
 
 help_message="Usage: $0 [options]
@@ -46,42 +47,46 @@ require_writable data "the recipe's folder"
 package=flight-of-the-amazon-queen
 own_file="or give the file: --local_data_opts '--fotaq queen.1c'"
 
-# find_first PATTERN: the first file that fits
+# find_first PATTERN: the first file that matches
 find_first() {
     compgen -G "$1" | head -n 1 || true
 }
 
-# fetch_package: puts Debian's package into downloads/
+# fetch_package: downloads Debian's package into downloads/
 fetch_package() {
     local part=downloads/.fetch deb name
-    command -v apt-get > /dev/null || die "there is no apt-get to fetch ${package}; ${own_file}"
+    command -v apt-get > /dev/null \
+        || die "there is no apt-get to fetch ${package}; ${own_file}"
     rm -rf "${part}" && mkdir "${part}"
     log "Fetching ${package} (35 MB): ${part}.log"
     (cd "${part}" && apt-get download "${package}") > "${part}.log" 2>&1 \
-        || die "apt-get cannot fetch ${package} ($(grep '^E:' "${part}.log" | tail -n 1));" \
+        || die "apt-get cannot fetch ${package}" \
+            "($(grep '^E:' "${part}.log" | tail -n 1));" \
             "run apt-get update and check the network, ${own_file}"
     deb=$(find_first "${part}/*.deb")
-    require_file "${deb:-${part}/${package}.deb}" "apt-get has fetched nothing, see ${part}.log"
+    require_file "${deb:-${part}/${package}.deb}" \
+        "apt-get fetched nothing, see ${part}.log"
     name=$(basename "${deb}")
     mv "${deb}" "${part}.part"
     rm -r "${part}"
     mv "${part}.part" "downloads/${name}" # last: it means that nothing is left to do
 }
 
-# unpack_package DEB: takes queen.1c out of it
+# unpack_package DEB: extracts queen.1c
 unpack_package() {
     local part=downloads/.queen.part
-    command -v dpkg-deb > /dev/null || die "there is no dpkg-deb to unpack $1; ${own_file}"
+    command -v dpkg-deb > /dev/null \
+        || die "there is no dpkg-deb to unpack $1; ${own_file}"
     dpkg-deb --fsys-tarfile "$1" 2> "${part}.log" \
         | tar -xOf - --wildcards '*/queen.1c' > "${part}" 2>> "${part}.log" \
-        || die "$1: cannot be unpacked ($(head -n 1 "${part}.log")); remove it, then it is fetched" \
-            "again"
+        || die "$1: cannot be unpacked ($(head -n 1 "${part}.log"));" \
+            "remove it to fetch it again"
     rm "${part}.log"
     mv "${part}" downloads/queen.1c
 }
 
 place=${fotaq:-${FOTAQ}}
-[ -e "${place}" ] || die "${place}: is not there; correct --fotaq, or FOTAQ in db.sh"
+[ -e "${place}" ] || die "${place}: does not exist; correct --fotaq, or FOTAQ in db.sh"
 queen=${place} deb=
 if [ -d "${place}" ]; then
     queen=${place}/queen.1c
@@ -102,6 +107,7 @@ fi
 options=(--queen "${queen}" --sample_rate "${sample_rate}" --shortest "${shortest}"
     --most_minutes "${most_minutes}" --test_utterances "${test_utterances}"
     --target_trials "${target_trials}" --nontarget_trials "${nontarget_trials}"
-    --asr_share "${asr_share}" --allow_incomplete "${allow_incomplete}" --seed "${seed}")
+    --asr_share "${asr_share}" --allow_incomplete "${allow_incomplete}"
+    --seed "${seed}")
 once data/about/characters "${options[@]}" -- \
-    python3 -m espnet2_sv.bin.sv_prep_fotaq "${options[@]}" --output_dir data --nj "${nj}"
+    python3 local/prepare_fotaq.py "${options[@]}" --output_dir data --nj "${nj}"

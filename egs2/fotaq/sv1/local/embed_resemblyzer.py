@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Embeds utterances with Resemblyzer's pretrained encoder, a system to compare with.
+r"""Embed utterances with Resemblyzer's pretrained encoder, as a baseline.
 
-    embed_resemblyzer.py --wav_scp dump/raw/fold1_test/wav.scp --output_dir DIR
-    [--system FILE]
+    embed_resemblyzer.py --wav_scp dump/raw/fold1_test/wav.scp --output_dir DIR \
+        [--system FILE]
 
 Resemblyzer (https://github.com/resemble-ai/Resemblyzer) is a GE2E encoder of three LSTM
-layers, which its makers have trained on thousands of speakers. It is used as its
-    documentation says:
+layers, trained by its authors on thousands of speakers. It is used as documented:
 preprocess_wav raises the volume of quiet recordings and shortens long silences,
 embed_utterance averages over windows of 1.6 s. Writes xvector.ark, xvector.scp and
 utt2dur.
@@ -28,8 +27,7 @@ from espnet2_sv.fileio import atomic_write
 from espnet2_sv.inference.description import PROBE_SECONDS
 from espnet2_sv.inference.shards import Part, merge_parts, save_part
 
-# The defaults of embed_utterance: windows a second, and how full the last one is at
-# least
+# defaults of embed_utterance: windows per second, and minimum fill of the last one
 WINDOWS = {"rate": 1.3, "min_coverage": 0.75}
 
 
@@ -37,8 +35,7 @@ def embed(encoder: VoiceEncoder, wav_scp: str) -> Part:
     """Embed each utterance.
 
     Raises:
-        SVError: A recording cannot be read, or has no embedding because there is no
-            voice in it.
+        SVError: A recording cannot be read, or contains no voice to embed.
     """
     vectors, seconds, wavs = [], [], read_two_column(wav_scp)
     for name, wav in wavs.items():
@@ -51,7 +48,7 @@ def embed(encoder: VoiceEncoder, wav_scp: str) -> Part:
         )
         if not np.isfinite(vector).all():
             raise SVError(
-                f"{wav_scp}: Resemblyzer hears no voice in {name} ({wav}); leave it out"
+                f"{wav_scp}: Resemblyzer detects no voice in {name} ({wav}); remove it"
             )
         vectors.append(vector)
         seconds.append(len(speech) / sampling_rate)
@@ -59,11 +56,11 @@ def embed(encoder: VoiceEncoder, wav_scp: str) -> Part:
 
 
 def describe(encoder: VoiceEncoder) -> dict[str, float]:
-    """Return the columns for RESULTS.md that sv_describe finds for other systems.
+    """Return the columns for RESULTS.md that sv_describe gives for other systems.
 
-    Nothing of it is trained here. Multiply-accumulates come from shapes, since torch's
-    FlopCounterMode does not count an LSTM: each matrix (M, N) takes M * N for each
-        frame.
+    None of its parameters is trained here. Multiply-accumulates are computed from
+    shapes, since torch's FlopCounterMode does not count an LSTM: each matrix (M, N)
+    takes M * N per frame.
     """
     sizes = {name: p.numel() for name, p in encoder.named_parameters()}
     lstm = sum(n for name, n in sizes.items() if name.startswith("lstm.weight"))
@@ -79,13 +76,13 @@ def describe(encoder: VoiceEncoder) -> dict[str, float]:
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Embed."""
+    """Embed all utterances and write the embeddings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wav_scp", required=True, help="utterance and audio a line")
+    parser.add_argument("--wav_scp", required=True, help="Kaldi wav.scp")
     parser.add_argument("--output_dir", required=True, type=Path)
     parser.add_argument("--system", type=Path, help="system.json to write")
     args = parser.parse_args(cmd)
-    torch.set_num_threads(1)  # a window is too little for more
+    torch.set_num_threads(1)  # a window is too small for more
     encoder = VoiceEncoder("cpu", verbose=False)
     part = args.output_dir / "part.npz"
     save_part(part, embed(encoder, args.wav_scp))

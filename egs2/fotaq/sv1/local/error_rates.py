@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Compares the text of an ASR model alone with that of the same model beside an adaptor.
+"""Compare an ASR model's transcripts without and with a speaker adaptor beside it.
 
-    error_rates.py --output recognition.json --compare SET DECODE REFERENCE ALONE JOINT
-    ...
+    error_rates.py --output FILE.json --compare SET DECODE REFERENCE ALONE JOINT ...
 
-REFERENCE, ALONE and JOINT are Kaldi's text. For each SET and DECODE it writes error
-rates in percent, the reference's numbers of characters and words by which they can be
-averaged, and how many texts there are and are equal:
-    {SET: {DECODE: {"alone": {"cer": 9.1, "wer": 31.0}, "joint": {...}, "characters":
-    3000,
-                    "words": 600, "equal_texts": 104, "texts": 104}}}
+REFERENCE, ALONE and JOINT are Kaldi text files. For each SET and DECODE it writes error
+rates in percent, the reference's numbers of characters and words (weights to average
+by), the number of texts, and how many of them are equal:
+
+    {SET: {DECODE: {"alone": {"cer": 9.1, "wer": 31.0}, "joint": {...},
+                    "characters": 3000, "words": 600,
+                    "equal_texts": 104, "texts": 104}}}
 """
 
 import argparse
@@ -23,7 +23,7 @@ from espnet2_sv.scoring.text_errors import error_rate
 
 
 def compare(reference: str, alone: str, joint: str) -> dict:
-    """Return what is written for one set and one way to decode; the arguments are files.
+    """Return the entry of one set and one decoding; the arguments are text files.
 
     Raises:
         SVError: There is no reference, or an utterance of it has no text.
@@ -54,13 +54,13 @@ def compare(reference: str, alone: str, joint: str) -> dict:
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Compare."""
+    """Compare the given files and write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = ("SET", "DECODE", "REFERENCE", "ALONE", "JOINT")
     parser.add_argument(
         "--compare", required=True, action="append", nargs=5, metavar=names
     )
-    parser.add_argument("--output", required=True, help="JSON to write")
+    parser.add_argument("--output", required=True, help="JSON file to write")
     args = parser.parse_args(cmd)
     results: dict[str, dict] = {}
     for dset, decode, *files in args.compare:

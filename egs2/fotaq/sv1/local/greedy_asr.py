@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Recognises with an ASR model alone: the best token of each frame (CTC), a clip at a time.
+r"""Recognise speech with an ASR model alone, by greedy CTC search, clip by clip.
 
-    greedy_asr.py --asr exp/fold1/asr/asr.zip --wav_scp data/fold1_asr_dev/wav.scp
-    --output TEXT
+    greedy_asr.py --asr exp/fold1/asr/asr.zip --wav_scp data/fold1_asr_dev/wav.scp \
+        --output TEXT
 
-ESPnet's commands offer no such search; sv_joint does, and its text is compared with
-this one.
+The reference for sv_joint, since ESPnet's commands offer no greedy CTC search.
 """
 
 import argparse
@@ -46,13 +45,11 @@ def recognise(bundle: AsrBundle, wavs: dict[str, str]) -> dict[str, str]:
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Recognise."""
+    """Recognise all utterances and write their text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--asr", required=True, help="the ASR model: tag, zip or folder"
-    )
-    parser.add_argument("--wav_scp", required=True, help="utterance and audio a line")
-    parser.add_argument("--output", required=True, help="Kaldi's text to write")
+    parser.add_argument("--asr", required=True, help="ASR model: tag, zip or folder")
+    parser.add_argument("--wav_scp", required=True, help="Kaldi wav.scp")
+    parser.add_argument("--output", required=True, help="Kaldi text file to write")
     args = parser.parse_args(cmd)
     bundle = load_asr_bundle(args.asr)
     write_two_column(args.output, recognise(bundle, read_two_column(args.wav_scp)))

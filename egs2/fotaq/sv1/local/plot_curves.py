@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Draws learning curves: the ASR models' error rates, and the speaker networks' on validation.
+"""Plot learning curves of the ASR models and of the speaker networks.
 
     plot_curves.py --expdir exp --folds 1 2 3 --output exp/curves.png
 
-On the left, each fold's character error rate of its asr_dev set (greedy CTC) by epoch.
-On the right, equal error rates of validation trials by epoch: means over folds and
-    seeds, and a band of
-one standard deviation. A --panel names the systems of one picture; those that are not
-trained are left out.
+On the left, each fold's character error rate on its asr_dev set (greedy CTC) by epoch.
+On the right, EER of the validation trials by epoch: means over folds and seeds, and a
+band of one standard deviation. A --panel names the systems of one plot; untrained ones
+are left out.
 """
 
 import argparse
@@ -29,8 +28,8 @@ PANELS = [
     ["scratch", "transfer", "adaptor", "distill"],
     ["adaptor", "adaptor_random", "adaptor_last", "transfer_half", "student"],
 ]
-# Okabe and Ito's colours, which colour-blind people tell apart
-# (https://jfly.uni-koeln.de/color/); the lines differ, too.
+# Okabe and Ito's palette for colour-blind readers (https://jfly.uni-koeln.de/color/);
+# the lines differ, too.
 STYLES = [
     ("#0072B2", "o-"),
     ("#D55E00", "s--"),
@@ -44,10 +43,10 @@ STYLES = [
 
 
 def read_epochs(exp: Path) -> dict[int, dict]:
-    """Read what ESPnet's trainer has noted of each epoch, by its number.
+    """Read the statistics of ESPnet's reporter, by epoch.
 
     Raises:
-        SVError: There is no checkpoint.pth, or it has no such notes.
+        SVError: There is no checkpoint.pth, or it has no such statistics.
     """
     path = exp / "checkpoint.pth"
     try:
@@ -57,12 +56,12 @@ def read_epochs(exp: Path) -> dict[int, dict]:
         raise SVError(f"{path}: cannot be read; train the model first") from e
     except (KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as e:
         raise SVError(
-            f"{path}: has no notes of ESPnet's trainer; it is of another training"
+            f"{path}: has no statistics of ESPnet's reporter; it is of another training"
         ) from e
 
 
 def read_curve(exp: Path, key: str) -> np.ndarray:
-    """Read a value of validation by epoch (E,) from what a training has left.
+    """Read a validation statistic by epoch (E,).
 
     Args:
         exp: Folder with ESPnet's checkpoint.pth.
@@ -77,14 +76,14 @@ def read_curve(exp: Path, key: str) -> np.ndarray:
     except (KeyError, TypeError) as e:
         path = exp / "checkpoint.pth"
         raise SVError(
-            f"{path}: tells no {key} of validation; it is of another training"
+            f"{path}: has no validation {key}; it is of another training"
         ) from e
 
 
 def read_system(
     expdir: Path, folds: Sequence[str], name: str, seeds: Sequence[str]
 ) -> np.ndarray:
-    """Read the equal error rates of a system's trainings (N, E), E epochs that all have done."""
+    """Return the EERs of a system's N trainings (N, E) over E common epochs."""
     exps = [
         expdir / f"fold{fold}" / f"sv_{name}_seed{seed}"
         for fold in folds
@@ -98,7 +97,7 @@ def read_system(
 
 
 def draw_asr(axes: Axes, curves: dict[str, np.ndarray]) -> None:
-    """Draw character error rates (E,), of 1, by fold."""
+    """Draw character error rates (E,), as fractions, by fold."""
     for (fold, curve), (color, style) in zip(curves.items(), STYLES, strict=False):
         epochs = np.arange(1, len(curve) + 1)
         axes.plot(
@@ -110,7 +109,7 @@ def draw_asr(axes: Axes, curves: dict[str, np.ndarray]) -> None:
 def draw_systems(
     axes: Axes, systems: dict[str, np.ndarray], styles: dict[str, tuple[str, str]]
 ) -> None:
-    """Draw equal error rates (N, E) by system, in its colour and line."""
+    """Draw EERs (N, E) in percent of each system, in its colour and line style."""
     for name, curves in systems.items():
         color, style = styles[name]
         epochs, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
@@ -130,19 +129,19 @@ def draw_systems(
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Draw."""
+    """Write the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--expdir", type=Path, default=Path("exp"))
     parser.add_argument("--folds", nargs="+", default=["1", "2", "3"])
     parser.add_argument("--seeds", nargs="+", default=["0", "1", "2"])
-    parser.add_argument("--output", required=True, type=Path, help="PNG to write")
+    parser.add_argument("--output", required=True, type=Path, help="PNG file to write")
     parser.add_argument(
         "--panel",
         action="append",
         nargs="+",
         metavar="SYSTEM",
         help=(
-            f"at most {len(STYLES)} in all; default:"
+            f"systems of one plot, at most {len(STYLES)} in all; default:"
             f" {', and '.join(map(' '.join, PANELS))}"
         ),
     )

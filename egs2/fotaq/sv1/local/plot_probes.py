@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Draws what local/probe.sh has found in all folds: equal error rate by block of the ASR encoder.
+"""Plot the results of local/probe.sh: EER by block of the ASR encoder.
 
     plot_probes.py --expdir exp --folds 1 2 3 --output exp/probes.png
 
-Thick lines are means over folds, thin ones the folds. The means are also written as a
-table, to the same name with .md.
+Thick lines are means over folds, thin ones single folds. The means are also written as
+a table to the same name with the suffix .md.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.scoring.report import markdown_table
 
-# Folder in foldF/probe: its name, and how it is drawn. The colours are Okabe and Ito's,
-# which colour-blind people tell apart (https://jfly.uni-koeln.de/color/).
+# Folder in foldF/probe: label, colour and line style. The colours are Okabe and Ito's
+# palette for colour-blind readers (https://jfly.uni-koeln.de/color/).
 KINDS = {
     "asr": ("ASR model", "#0072B2", "o-"),
     "asr_half": ("half-trained ASR model", "#E69F00", "s--"),
@@ -35,14 +35,14 @@ def read_probes(
 
     Args:
         expdir: Directory of experiments.
-        folds: Their numbers.
+        folds: Numbers of the folds.
 
     Returns:
-        Names of the L blocks, and by kind the equal error rates in percent (folds, L).
-        The half-trained model is left out where no fold has it.
+        Names of the L blocks, and by kind the EERs in percent (folds, L). The
+        half-trained model is left out if no fold has it.
 
     Raises:
-        SVError: A report is missing, or has other blocks than the others.
+        SVError: A report is missing, or its blocks differ from those of the others.
     """
     names, rates = None, {}
     half = any((expdir / f"fold{fold}" / "probe/asr_half").exists() for fold in folds)
@@ -60,7 +60,7 @@ def read_probes(
             names = names or found
             if found != names:
                 raise SVError(
-                    f"{path}: has other blocks than those before; make all anew"
+                    f"{path}: has other blocks than other folds; run all probes again"
                 )
             rows.append([layer["eer"] for layer in layers])
         rates[kind] = np.array(rows)
@@ -68,14 +68,14 @@ def read_probes(
 
 
 def table(names: list[str], rates: dict[str, np.ndarray]) -> str:
-    """Lay out the means over folds."""
+    """Return a Markdown table of the means over folds."""
     means = [values.mean(axis=0) for values in rates.values()]
     rows = [[name, *(f"{m[i]:.1f}" for m in means)] for i, name in enumerate(names)]
     return markdown_table(["EER (%) of", *(KINDS[kind][0] for kind in rates)], rows)
 
 
 def draw(names: list[str], rates: dict[str, np.ndarray]) -> Figure:
-    """Draw the lines."""
+    """Draw one line per kind and fold, and the means."""
     figure = Figure(figsize=(6.4, 4.2), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     blocks = np.arange(1, len(names) + 1)
@@ -88,7 +88,7 @@ def draw(names: list[str], rates: dict[str, np.ndarray]) -> Figure:
     axes.set_xticks(blocks, [name.removeprefix("block ") for name in names])
     axes.set(xlabel="block of the encoder", ylabel="EER (%)", ylim=(0, None))
     axes.set_title(
-        "Unseen speakers, told apart by a block's mean and deviation", fontsize=11
+        "Unseen speakers, mean and deviation of a block's output", fontsize=11
     )
     axes.grid(color="0.9")
     title = f"mean of {len(values)} folds; thin: each" if len(values) > 1 else None
@@ -97,11 +97,11 @@ def draw(names: list[str], rates: dict[str, np.ndarray]) -> Figure:
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Draw."""
+    """Write the figure and the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--expdir", type=Path, default=Path("exp"))
     parser.add_argument("--folds", nargs="+", default=["1", "2", "3"])
-    parser.add_argument("--output", required=True, type=Path, help="PNG to write")
+    parser.add_argument("--output", required=True, type=Path, help="PNG file to write")
     args = parser.parse_args(cmd)
     found = read_probes(args.expdir, args.folds)
     with atomic_write(args.output, "wb") as stream:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Draws the weights of an ASR model that has not been trained: the control for what training does.
+r"""Draw initial weights of an ASR model: a control without ASR training.
 
-    random_asr.py --config exp/fold1/asr/untrained/config.yaml --seed 0 --output
-    seed0.pth
+    random_asr.py --config exp/fold1/asr/untrained/config.yaml --seed 0 \
+        --output seed0.pth
 
-They are those that ESPnet's ASR training with that configuration and seed starts from;
-so the batch norms of a Conformer know no data and leave their input as it is.
-Statistics of features are those that the configuration names.
+The weights are those that ESPnet's ASR training starts from with that configuration and
+seed, so a Conformer's batch norms are identities. Feature statistics are those that the
+configuration names.
 """
 
 import argparse
@@ -24,8 +24,9 @@ def random_weights(config: Path, seed: int) -> dict[str, torch.Tensor]:
     """Return the weights that training of an ASR model would start from.
 
     Args:
-        config: What ``espnet2.bin.asr_train`` writes, also with ``--dry_run true``.
-        seed: Of the weights.
+        config: Configuration that ``espnet2.bin.asr_train`` writes, also with
+            ``--dry_run true``.
+        seed: Seed of the weights.
 
     Raises:
         SVError: The configuration, or the statistics that it names, cannot be read.
@@ -36,7 +37,7 @@ def random_weights(config: Path, seed: int) -> dict[str, torch.Tensor]:
     try:
         settings = yaml.safe_load(config.read_text(encoding="utf-8"))
         set_all_random_seed(seed)
-        # as training does it: the statistics, else, are of double precision
+        # as in training; the feature statistics would be in double precision otherwise
         return ASRTask.build_model(argparse.Namespace(**settings)).float().state_dict()
     except OSError as e:
         raise SVError(
@@ -45,20 +46,20 @@ def random_weights(config: Path, seed: int) -> dict[str, torch.Tensor]:
     except (yaml.YAMLError, TypeError, AttributeError) as e:
         reason = str(e).splitlines()[0]
         raise SVError(
-            f"{config}: is no configuration of an ASR training: {reason}"
+            f"{config}: is not the configuration of an ASR training: {reason}"
         ) from e
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Draw them."""
+    """Draw the weights and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--config", required=True, type=Path, help="of the ASR training"
+        "--config", required=True, type=Path, help="configuration of the ASR training"
     )
     parser.add_argument(
-        "--output", required=True, type=Path, help="file of weights to write"
+        "--output", required=True, type=Path, help="weight file to write"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the weights")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the weights")
     args = parser.parse_args(cmd)
     weights = random_weights(args.config, args.seed)
     with atomic_write(args.output, "wb") as stream:

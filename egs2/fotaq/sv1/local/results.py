@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Put what the folds have given into one page, RESULTS.md: tables over the pooled folds.
+"""Write RESULTS.md: tables of results over the pooled folds.
 
-Systems that lack a fold or a seed are left out of the tables and named.
+Systems that lack a fold or a seed are left out of the tables and listed.
 """
 
 import argparse
@@ -26,15 +26,15 @@ from espnet2_sv.scoring.report import comparison_markdown, markdown_table
 RESEMBLYZER = "Resemblyzer 0.1.4, trained on thousands of other speakers"
 HEAD = """# Transfer, adaptor and distillation on fotaq
 
-{folds} of 3 folds, {seeds} of 3 seeds. In each fold the tested characters are heard by nothing that
-is trained, and every choice is made on the fold's own validation characters.
+{folds} of 3 folds, {seeds} of 3 seeds. In each fold no model is trained on the test
+characters, and every choice is made on the fold's own validation characters.
 """
 PICTURES = (
     ("Learning curves", "curves"),
-    ("What the blocks know of speakers", "probes"),
+    ("Speaker information by block", "probes"),
 )
-# ending of the trial lists' names, kind of scores: heading; the first one is told in
-# full
+# suffix of the trial lists' names, kind of scores: heading; the first one is reported
+# in full
 TABLES = {
     ("test", "cosine"): "cosine",
     ("test", "asnorm"): "AS-norm",
@@ -44,7 +44,7 @@ TABLES = {
 
 
 def training_minutes(folder: Path) -> float:
-    """Minutes of all epochs, validation included."""
+    """Return the minutes of all epochs, validation included."""
     phases = (
         phase for epoch in read_epochs(folder).values() for phase in epoch.values()
     )
@@ -52,9 +52,9 @@ def training_minutes(folder: Path) -> float:
 
 
 def write_descriptions(folders: list[Path]) -> list[str]:
-    """Write system.json into trainings of one system; return their paths.
+    """Write system.json into trainings of one system; return the paths of the files.
 
-    What the network holds and computes is counted once, what training took in each.
+    Parameters and operations are counted once, training time in each.
     """
     sizes = None
     paths = [folder / "system.json" for folder in folders]
@@ -68,7 +68,7 @@ def write_descriptions(folders: list[Path]) -> list[str]:
 
 
 def score_files(folders: dict[str, Path], ending: str, kind: str) -> dict[str, str]:
-    """Scores of each fold, by its part of the plan; ``folders`` are those of the folds."""
+    """Return the score file of each fold, by its part of the plan."""
     return {
         f"fold{fold}": str(folder / f"fold{fold}_{ending}" / kind / "scores")
         for fold, folder in folders.items()
@@ -83,7 +83,7 @@ def system_runs(
     ending: str,
     kind: str,
 ) -> list[dict[str, str]]:
-    """Score files of each seed; AS-norm is of the first seed only."""
+    """Return the score files of each seed; AS-norm has the first seed only."""
     runs = []
     for seed in seeds[: 1 if kind == "asnorm" else system.seeds]:
         folders = {
@@ -94,7 +94,7 @@ def system_runs(
 
 
 def missing(runs: list[dict[str, str]]) -> list[str]:
-    """Files that are not there."""
+    """Return the files that do not exist."""
     return [
         path for scores in runs for path in scores.values() if not Path(path).exists()
     ]
@@ -103,7 +103,7 @@ def missing(runs: list[dict[str, str]]) -> list[str]:
 def make_rows(
     systems: dict[str, System], expdir: str, folds: list[str], seeds: list[str], table
 ) -> tuple[list[Row], dict[str, str]]:
-    """The systems that are complete, and a file that each of the others lacks."""
+    """Return complete systems, and a missing file for each of the others."""
     rows, lacks = [], {}
     for system in systems.values():
         runs = system_runs(system, expdir, folds, seeds, *table)
@@ -127,7 +127,7 @@ def make_rows(
 
 
 def asr_table(expdir: str, folds: list[str]) -> str:
-    """The folds' ASR models: size of training, error rates of characters and words."""
+    """Return a table of the ASR models: training time, CER and WER."""
     rows = []
     for fold in folds:
         folder = Path(expdir) / f"fold{fold}"
@@ -162,7 +162,7 @@ def _rates(found: dict) -> str:
 
 
 def hours(expdir: str, folds: list[str]) -> str:
-    """How long all trainings took together, those that later ones have replaced left out."""
+    """Return a sentence on the total training time of all current trainings."""
     asr, speakers = (
         sum(training_minutes(path.parent) for path in found) / 60
         for found in (
@@ -182,7 +182,7 @@ def hours(expdir: str, folds: list[str]) -> str:
 
 
 def eer_table(found: dict[str, dict], unmeasured: list[str]) -> str:
-    """EER in percent of every system by table; empty rows for those that wait for somebody."""
+    """Return EERs in percent by system and table; empty for unmeasured systems."""
     names = {
         n: s["description"]
         for table in found.values()
@@ -211,7 +211,7 @@ def main(cmd: list[str] | None = None) -> None:
     parser.add_argument("--folds", nargs="+", required=True)
     parser.add_argument("--seeds", nargs="+", required=True)
     parser.add_argument(
-        "--only", nargs="*", default=[], help="names of those that are wanted"
+        "--only", nargs="*", default=[], help="names of the systems to report"
     )
     parser.add_argument("--score_norm", default="true", choices=("true", "false"))
     parser.add_argument("--bootstrap_samples", type=int, default=1000)
@@ -265,8 +265,8 @@ def main(cmd: list[str] | None = None) -> None:
     if args.score_norm == "true":
         page.append("AS-norm: the first seed, 200 training utterances as cohort.\n")
     if lacking:
-        told = "; ".join(f"{name} lacks {path}" for name, path in lacking.items())
-        page.append(f"Not in the tables: {told}.\n")
+        listed = "; ".join(f"{name} lacks {path}" for name, path in lacking.items())
+        page.append(f"Not in the tables: {listed}.\n")
     if (Path(args.expdir) / f"fold{args.folds[0]}/asr/train").exists():
         page += ["## ASR models\n", asr_table(args.expdir, args.folds)]
         page.append(hours(args.expdir, args.folds))

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Tell run.sh which trainings conf/systems.yaml asks for, and which of several is the best.
+"""List the trainings of conf/systems.yaml, and select the best of several.
 
-local/systems.py jobs --fold F --seeds 0 1 2      a line for each training
-local/systems.py choose --fold F --seed 0         settles what best_of leaves open
+systems.py jobs --fold F --seeds 0 1 2      one line per training
+systems.py choose --fold F --seeds 0        resolves best_of by validation EER
 """
 
 import argparse
@@ -20,12 +20,12 @@ from espnet2_sv.scoring.roc import roc_points
 from espnet2_sv.scoring.trials import align_scores, read_scores, read_trials
 
 KINDS = ("early", "first", "chosen", "release")  # of trainings; see jobs
-UNTRAINED = ("none", "random")  # kinds of ASR models that are there before any training
+UNTRAINED = ("none", "random")  # kinds of ASR models that need no training
 
 
 @dataclass(frozen=True)
 class System:
-    """A row of conf/systems.yaml; see there."""
+    """A row of conf/systems.yaml, where its keys are explained."""
 
     name: str
     description: str
@@ -44,8 +44,8 @@ def read_systems(path: str | Path) -> dict[str, System]:
     """Read the rows, by name.
 
     Raises:
-        SVError: The file cannot be read, or a row has other keys or refers to what is
-            not there.
+        SVError: The file cannot be read, a row has unknown keys, or refers to a
+            system that does not exist.
     """
     try:
         rows = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["systems"]
@@ -53,35 +53,37 @@ def read_systems(path: str | Path) -> dict[str, System]:
     except OSError as e:
         raise SVError(f"{path}: cannot be read ({e.strerror})") from e
     except (yaml.YAMLError, KeyError, TypeError) as e:
-        raise SVError(f"{path}: is no list of systems: {str(e).splitlines()[0]}") from e
+        raise SVError(
+            f"{path}: is not a list of systems: {str(e).splitlines()[0]}"
+        ) from e
     for system in systems.values():
         for name in (*system.best_of, *([system.like] if system.like else [])):
             if name not in systems:
                 raise SVError(
-                    f"{path}: {system.name} refers to {name}, which is not there"
+                    f"{path}: {system.name} refers to {name}, which does not exist"
                 )
     return systems
 
 
 def exp_dir(expdir: str | Path, fold: str, name: str, seed: str) -> Path:
-    """Where a training is."""
+    """Return the folder of a training."""
     return Path(expdir) / f"fold{fold}" / f"sv_{name}_seed{seed}"
 
 
 def settings(
     systems: dict[str, System], name: str, expdir: str, fold: str, seed: str
 ) -> System:
-    """A system with what it takes from others; ``seed`` is the one that was chosen with.
+    """Return a system with ``best_of`` and ``like`` resolved for the selection seed.
 
     Raises:
-        SVError: Nothing has been chosen yet.
+        SVError: No candidate has been selected yet.
     """
     system = systems[name]
     if system.best_of:
         chosen = exp_dir(expdir, fold, name, seed)
         if not chosen.is_symlink():
             raise SVError(
-                f"{chosen}: is not there; train {', '.join(system.best_of)} first"
+                f"{chosen}: does not exist; train {', '.join(system.best_of)} first"
             )
         for candidate in system.best_of:
             if os.readlink(chosen) == exp_dir(expdir, fold, candidate, seed).name:
@@ -103,17 +105,17 @@ def jobs(
     seeds: list[str],
     kind: str,
 ) -> Iterator[str]:
-    """Trainings of a fold as ``SEED NAME TASK CONFIG ASR ARGUMENT...``.
+    """Yield trainings of a fold as ``SEED NAME TASK CONFIG ASR ARGUMENT...``.
 
     Args:
-        systems: All of them.
-        only: The names of those that are wanted.
+        systems: All systems by name.
+        only: Names of the systems to train.
         expdir: Folder of experiments.
         fold: Number of the fold.
-        seeds: The first is the one that is chosen with.
-        kind: ``first``: what can be trained before anything is chosen; ``early``: what
-            of it needs no trained ASR model; ``chosen``: the rest; ``release``: what is
-            to be packed, of the first seed.
+        seeds: Seeds; selection uses the first.
+        kind: ``first``: trainings that depend on no selection; ``early``: those of them
+            that need no trained ASR model; ``chosen``: the rest; ``release``: models to
+            pack, first seed only.
     """
     for number, seed in enumerate(seeds):
         for system in (systems[name] for name in systems if name in only):
@@ -142,9 +144,9 @@ def choose(
     seed: str,
     trials: Path,
 ) -> None:
-    """Link each ``best_of`` to its candidate of the lowest equal error rate on ``trials``.
+    """Link each ``best_of`` to its candidate with the lowest EER on ``trials``.
 
-    Candidates are those that are wanted (``only``); all where none is, as they were
+    Candidates are those among ``only``; all of them if there is none, since they were
     trained before.
     """
     valid = read_trials(trials)
@@ -163,31 +165,36 @@ def choose(
         part.unlink(missing_ok=True)
         part.symlink_to(exp_dir(expdir, fold, best, seed).name)
         part.replace(link)
-        told = ", ".join(f"{name} {rate:.2f} %" for name, rate in rates.items())
-        print(f"fold {fold}: {system.name} is {best} (validation: {told})")
+        listed = ", ".join(f"{name} {rate:.2f} %" for name, rate in rates.items())
+        print(f"fold {fold}: {system.name} is {best} (validation: {listed})")
 
 
 def main(cmd: list[str] | None = None) -> None:
-    """Answer run.sh."""
+    """Print names or jobs, or select the best systems."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("names", "jobs", "choose"))
     parser.add_argument("--systems", default="conf/systems.yaml")
     parser.add_argument(
-        "--only", nargs="*", default=[], help="names of those that are wanted"
+        "--only", nargs="*", default=[], help="names of the systems to train"
     )
     parser.add_argument("--expdir", default="exp")
     parser.add_argument("--fold")
-    parser.add_argument("--seeds", nargs="+", help="the first is chosen with")
+    parser.add_argument("--seeds", nargs="+", help="seeds; selection uses the first")
     parser.add_argument("--kind", default="first", choices=KINDS)
     parser.add_argument(
-        "--quick", default="false", choices=("true", "false"), help="names only"
+        "--quick",
+        default="false",
+        choices=("true", "false"),
+        help="with names: only systems of the quick check",
     )
-    parser.add_argument("--trials", type=Path, help="validation trials, to choose by")
+    parser.add_argument(
+        "--trials", type=Path, help="validation trials for the selection"
+    )
     args = parser.parse_args(cmd)
     systems = read_systems(args.systems)
     if unknown := set(args.only) - set(systems):
         raise SVError(
-            f"{min(unknown)}: is no system of {args.systems}: {', '.join(systems)}"
+            f"{min(unknown)}: is not a system of {args.systems}: {', '.join(systems)}"
         )
     if args.what == "names":  # those that need nothing from outside
         rows = [row for row in systems.values() if row.quick or args.quick == "false"]

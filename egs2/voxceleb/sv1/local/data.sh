@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes data/ of VoxCeleb, whose places db.sh names:
-#   voxceleb2_train   VoxCeleb2 dev without the speakers held out (and further ones: --extra)
+# Prepares data/ from VoxCeleb, MUSAN and RIRS_NOISES, whose folders db.sh names:
+#   voxceleb2_train   VoxCeleb2 dev without the held-out speakers, plus --extra
 #   voxceleb2_valid   speakers held out for validation, and trials
-#   voxceleb2_calib   speakers held out for calibration, and trials, short and long in equal parts
-#   voxceleb1_o, voxceleb1_e, voxceleb1_h   the utterances of the published trials, and these
+#   voxceleb2_calib   speakers held out for calibration, and trials balanced by duration
+#   voxceleb1_o, voxceleb1_e, voxceleb1_h   published trials, and their utterances
 #   cohort            some utterances of each training speaker, for score normalisation
 #   musan_music.scp, musan_noise.scp, musan_speech.scp, rirs.scp   for augmentation
-#   held_out/         lists of the speakers held out; give them to --held_out to use them again
-# Archives are unpacked into downloads/ where there are no folders.
+#   held_out/         lists of the held-out speakers; --held_out reuses such a folder
+# Archives are unpacked into downloads/ unless the extracted folders exist.
 set -e
 set -u
 set -o pipefail
@@ -15,25 +15,25 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-train_on=voxceleb2     # voxceleb2 or voxceleb1 (dev; then only --test_lists o is a fair test).
-test_lists="o e h"     # Published trial lists to prepare.
-cleaned=true           # Whether the cleaned ones.
-trial_lists=           # Folder that holds them (default: fetched from VoxCeleb's site).
+train_on=voxceleb2     # voxceleb2 or voxceleb1 (dev; then only list o is a fair test).
+test_lists="o e h"     # Published trial lists to prepare: o, e, h.
+cleaned=true           # Whether to use the cleaned lists.
+trial_lists=           # Folder with the lists (default: fetched from VoxCeleb's site).
 valid_speakers=50      # Training speakers held out for validation.
-valid_utterances=20    # Utterances of each of them, at most.
-valid_trials=5000      # Target trials for validation; there are as many nontarget ones.
+valid_utterances=20    # Maximum utterances of each of them.
+valid_trials=5000      # Target trials for validation, and as many nontarget trials.
 calib_speakers=100     # Training speakers held out for calibration.
-calib_utterances=30    # Utterances of each of them, at most.
-calib_trials=15000     # Target trials for calibration; there are as many nontarget ones.
-held_out=              # Folder with lists valid_speakers and calib_speakers to use instead.
-cohort_utterances=20   # Utterances of each training speaker in the cohort, at most.
-extra=                 # Further training speakers: a Kaldi data directory or SPEAKER/VIDEO/UTT.wav.
-extra_prefix=          # Put before their names.
-exclude=               # File of utterances to leave out, one a line, e.g. damaged ones.
+calib_utterances=30    # Maximum utterances of each of them.
+calib_trials=15000     # Target trials for calibration, and as many nontarget trials.
+held_out=              # Folder with lists valid_speakers and calib_speakers to reuse.
+cohort_utterances=20   # Maximum utterances per training speaker in the cohort.
+extra=                 # More training speakers: Kaldi directory or SPEAKER/VIDEO/UTT.wav.
+extra_prefix=          # Prefix of their speaker names.
+exclude=               # File of utterances to leave out, one per line.
 rooms="small medium"   # Simulated rooms of RIRS_NOISES: small, medium, large.
-allow_incomplete=false # Go on where speakers or files are missing.
-seed=0                 # Of all choices.
-nj=8                   # Threads that list files, processes that look at audio.
+allow_incomplete=false # Continue if speakers or files are missing.
+seed=0                 # Seed of all random selections.
+nj=8                   # Threads that list files, and processes that check audio.
 # END OPTIONS
 
 help_message="Usage: $0 [options]
@@ -49,8 +49,8 @@ log "$0 $*"
 require_writable downloads "the recipe's folder"
 require_writable data "the recipe's folder"
 
-# tell_job NAME COMMAND...: runs the command as a job and shows all that it tells
-tell_job() {
+# run_and_show NAME COMMAND...: runs the command as a job and prints its log
+run_and_show() {
     local logfile=downloads/logs/$1.log status=0
     mkdir -p downloads/logs
     # shellcheck disable=SC2086
@@ -59,23 +59,25 @@ tell_job() {
     return "${status}"
 }
 
-# make_trials NAME TRIALS [OPTION...]: trials of a set of speakers held out
+# make_trials NAME TRIALS [OPTION...]: trials of a set of held-out speakers
 make_trials() {
     local set=data/$1
-    python3 -m espnet2_sv.bin.sv_check_data "${set}" --utt2dur "${set}/utt2dur" --nj "${nj}"
-    python3 -m espnet2_sv.bin.sv_make_trials --utt2spk "${set}/utt2spk" --output "${set}/trials" \
+    python3 -m espnet2_sv.bin.sv_check_data "${set}" --utt2dur "${set}/utt2dur" \
+        --nj "${nj}"
+    python3 -m espnet2_sv.bin.sv_make_trials --utt2spk "${set}/utt2spk" \
+        --output "${set}/trials" \
         --n_target "$2" --n_nontarget "$2" --seed "${seed}" "${@:3}"
 }
 
 noises=(--musan "${MUSAN}" --rirs "${RIRS}" --allow_incomplete "${allow_incomplete}")
 # shellcheck disable=SC2206
 noises+=(--rooms ${rooms})
-told=$(mktemp -d) # what the two jobs, which run at the same time, have to say
-trap 'rm -rf "${told}"' EXIT
+job_logs=$(mktemp -d) # output of the two jobs, which run at the same time
+trap 'rm -rf "${job_logs}"' EXIT
 declare -A jobs
-once data/rirs.scp "${noises[@]}" -- tell_job prep_noises \
+once data/rirs.scp "${noises[@]}" -- run_and_show prep_noises \
     python3 -m espnet2_sv.bin.sv_prep_noises "${noises[@]}" --output_dir data \
-    > "${told}/noises" 2>&1 &
+    > "${job_logs}/noises" 2>&1 &
 jobs[noises]=$!
 
 # shellcheck disable=SC2206
@@ -87,18 +89,19 @@ options=(--voxceleb1 "${VOXCELEB1}" --voxceleb2 "${VOXCELEB2}" --train_on "${tra
     --extra "${extra}" --extra_prefix "${extra_prefix}" --exclude "${exclude}"
     --allow_incomplete "${allow_incomplete}" --seed "${seed}")
 files=("${exclude}" "${held_out}"/{valid,calib}_speakers "${extra}"/{wav.scp,utt2spk})
-once "data/${train_on}_train/wav.scp" "${options[@]}" "${files[@]}" -- tell_job prep_voxceleb \
-    python3 -m espnet2_sv.bin.sv_prep_voxceleb "${options[@]}" --output_dir data --nj "${nj}" \
-    > "${told}/voxceleb" 2>&1 &
+once "data/${train_on}_train/wav.scp" "${options[@]}" "${files[@]}" -- \
+    run_and_show prep_voxceleb python3 -m espnet2_sv.bin.sv_prep_voxceleb \
+    "${options[@]}" --output_dir data --nj "${nj}" \
+    > "${job_logs}/voxceleb" 2>&1 &
 jobs[voxceleb]=$!
 
-# What went wrong is told last, whichever job ends first
+# print the output of failed jobs last, whichever job ends first
 succeeded=() failed=()
 for job in noises voxceleb; do
     if wait "${jobs[${job}]}"; then
-        succeeded+=("${told}/${job}")
+        succeeded+=("${job_logs}/${job}")
     else
-        failed+=("${told}/${job}")
+        failed+=("${job_logs}/${job}")
     fi
 done
 cat /dev/null "${succeeded[@]}" "${failed[@]}"

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from fotaq.archive import QueenArchive
+from fotaq.audio import Recording, extract_clips, join_short
+from fotaq.clips import list_clips
 
-from espnet2_sv.data.corpora.fotaq.archive import QueenArchive
-from espnet2_sv.data.corpora.fotaq.audio import Recording, extract_clips, join_short
-from espnet2_sv.data.corpora.fotaq.clips import list_clips
 from espnet2_sv.errors import SVError
 
 

@@ -1,8 +1,7 @@
 from collections import Counter
 
 import pytest
-
-from espnet2_sv.data.corpora.fotaq.balanced import (
+from fotaq.trials import (
     Sizes,
     make_models,
     pair_models,

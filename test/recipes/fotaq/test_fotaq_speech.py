@@ -1,10 +1,9 @@
 import pytest
-
-from espnet2_sv.data.corpora.fotaq.archive import QueenArchive
-from espnet2_sv.data.corpora.fotaq.audio import extract_clips
-from espnet2_sv.data.corpora.fotaq.clips import list_clips
-from espnet2_sv.data.corpora.fotaq.speech import Speech
-from espnet2_sv.data.corpora.fotaq.transcripts import normalise
+from fotaq.archive import QueenArchive
+from fotaq.audio import extract_clips
+from fotaq.clips import list_clips
+from fotaq.speech import Speech
+from fotaq.transcripts import normalise
 
 SHORTEST = 2.0
 

@@ -1,54 +1,88 @@
-"""The corpus as data directories: for each fold speaker training, validation, tests, and ASR."""
+"""Data directories of the corpus: for each fold speaker and ASR sets."""
 
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from espnet2_sv.data.corpora.corpus import Corpus, require_complete
 from espnet2_sv.data.corpora.data_dirs import Trial, write_set
-from espnet2_sv.data.corpora.fotaq.archive import QueenArchive
-from espnet2_sv.data.corpora.fotaq.asr_sets import split_texts
-from espnet2_sv.data.corpora.fotaq.audio import Recording, extract_clips
-from espnet2_sv.data.corpora.fotaq.balanced import (
+from espnet2_sv.data.kaldi import write_spk2utt, write_two_column
+from espnet2_sv.errors import SVError
+from fotaq.archive import QueenArchive
+from fotaq.audio import Recording, extract_clips
+from fotaq.clips import Clip, list_clips
+from fotaq.folds import FOLDS, Fold
+from fotaq.speech import Speech
+from fotaq.transcripts import Transcripts, check_transcripts, split_texts
+from fotaq.trials import (
     Sizes,
     make_models,
     pair_models,
     pair_utterances,
 )
-from espnet2_sv.data.corpora.fotaq.clips import Clip, list_clips
-from espnet2_sv.data.corpora.fotaq.folds import FOLDS, Fold
-from espnet2_sv.data.corpora.fotaq.plan import Plan
-from espnet2_sv.data.corpora.fotaq.speech import Speech
-from espnet2_sv.data.corpora.fotaq.transcripts import Transcripts, check_transcripts
-from espnet2_sv.data.kaldi import write_spk2utt, write_two_column
-from espnet2_sv.errors import SVError
 
-# of Debian's package, version 1.0.0-9
+
+@dataclass(frozen=True)
+class Plan:
+    """Options of the data preparation.
+
+    Attributes:
+        sample_rate: Sampling rate of the clips in Hz.
+        shortest: Minimum seconds of a speaker utterance; shorter clips are joined.
+        most_minutes: Maximum minutes per voice in speaker training.
+        test_utterances: Maximum utterances per character in a validation or test set.
+        target_trials: Maximum target trials per character.
+        nontarget_trials: Maximum nontarget trials per pair of characters.
+        enroll_utterances: Enrolment utterances per model of the second test set.
+        enroll_models: Maximum models per character.
+        asr_share: Fraction of the training characters' texts that goes to each of the
+            two held-out ASR sets.
+        seed: Seed of all random selections.
+        allow_incomplete: Continue if the archive differs from the known one.
+        nj: Number of decoding processes.
+    """
+
+    sample_rate: int = 16000
+    shortest: float = 2.0
+    most_minutes: float = 10.0
+    test_utterances: int = 60
+    target_trials: int = 500
+    nontarget_trials: int = 300
+    enroll_utterances: int = 4
+    enroll_models: int = 5
+    asr_share: float = 0.06
+    seed: int = 0
+    allow_incomplete: bool = False
+    nj: int = 2
+
+
+# counts of Debian's package, version 1.0.0-9
 KNOWN = {"characters": 30, "clips": 4548, "clips with a text": 3753}
-_LEAST_CORRELATION = 0.7  # below, texts are not those of their clips; it is 0.84
+_LEAST_CORRELATION = 0.7  # lower: texts and clips do not match; 0.84 is expected
 
 
 def prepare_fotaq(
     queen: str | os.PathLike, output_dir: str | os.PathLike, plan: Plan
 ) -> None:
-    """Write all sets of all folds; what was found is logged.
+    """Write all sets of all folds, and log their sizes.
 
     For each fold F these are ``foldF_train``, ``foldF_valid``, ``foldF_test``
     (utterance against utterance), ``foldF_test4`` (models of several utterances), and
     with a file ``text`` ``foldF_asr_train``, ``foldF_asr_dev``,
     ``foldF_asr_test_seen``, ``foldF_asr_test_unseen``. Audio goes to ``clips``;
-    ``about/dropped`` says which texts are not used, and why; ``about/characters`` is
-    written last. The same plan on the same archive writes the same.
+    ``about/dropped`` lists unused texts with the reason; ``about/characters`` is
+    written last. The output is determined by plan and archive.
 
     Args:
-        queen: The file ``queen.1c``.
-        output_dir: Where to write.
-        plan: What to make.
+        queen: Path of ``queen.1c``.
+        output_dir: Output folder.
+        plan: Options.
 
     Raises:
-        SVError: The archive is damaged or differs from what is known (unless that is
-            allowed).
+        SVError: The archive is damaged or, unless that is allowed, differs from the
+            known one.
     """
     archive, output_dir = QueenArchive(queen), Path(output_dir)
     clips = list_clips(archive)
@@ -71,9 +105,8 @@ def prepare_fotaq(
     )
     transcripts = _check_texts(clips, recordings, plan)
     write_two_column(output_dir / "about" / "dropped", transcripts.dropped)
-    joined = (
-        output_dir / "clips" / f"joined_{plan.shortest:g}s"
-    )  # goes where its clips go
+    # inside the clips' folder, so that both are removed together
+    joined = output_dir / "clips" / f"joined_{plan.shortest:g}s"
     speech = Speech(clips, recordings, joined, plan.shortest)
     for number, fold in FOLDS.items():
         _write_speaker_sets(
@@ -101,7 +134,7 @@ def _check_texts(
         require_complete(
             [
                 f"texts and durations correlate at {transcripts.correlation:.2f}, less"
-                f" than {_LEAST_CORRELATION}: texts are not those of their clips"
+                f" than {_LEAST_CORRELATION}: texts do not match their clips"
             ],
             plan.allow_incomplete,
         )
@@ -154,12 +187,12 @@ def _write_asr_sets(
 def _write(
     folder: str | os.PathLike, corpus: Corpus, trials: list[Trial] | None = None
 ) -> None:
-    """Write a set and tell its size; a set without what it is for is an SVError."""
+    """Write a set and log its size; SVError if speakers or trials are missing."""
     if not corpus or (
         trials is not None and len({trial.label for trial in trials}) < 2
     ):
         raise SVError(
-            f"{folder}: too little speech for it is there; complete the archive"
+            f"{folder}: the archive has too little speech for it; complete the archive"
         )
     write_set(folder, corpus, trials)
     line = (
@@ -178,7 +211,7 @@ def _write_characters(
     recordings: Mapping[str, Recording],
     transcripts: Transcripts,
 ) -> None:
-    """Write lines of character, clips, seconds, clips with a text that is used, and test fold."""
+    """Write per character: clips, seconds, clips with a usable text, and test fold."""
     table: dict[str, list[float]] = {}
     for clip in clips:
         row = table.setdefault(clip.character, [0, 0.0, 0])

@@ -1,8 +1,8 @@
 import hashlib
 
 import pytest
+from fotaq.archive import QueenArchive
 
-from espnet2_sv.data.corpora.fotaq.archive import QueenArchive
 from espnet2_sv.errors import SVError
 
 
@@ -26,9 +26,9 @@ def test_a_truncated_file_is_named(queen, tmp_path, left):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no queen.1c"),
-        (b"QTB", "is no queen.1c"),
-        (b"RIFF" + bytes(100), "is no queen.1c"),
+        (b"", "is not a queen.1c"),
+        (b"QTB", "is not a queen.1c"),
+        (b"RIFF" + bytes(100), "is not a queen.1c"),
         (b"!<arch>\ndebian-binary   " + bytes(100), "is a Debian package"),
     ],
 )

@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from espnet2_sv.data.corpora.fotaq.archive import QueenArchive
+from fotaq.archive import QueenArchive
 
 
 @pytest.fixture(scope="session")

@@ -1,32 +1,31 @@
-"""Three fixed splits of the characters, the same for everybody.
+"""Three fixed folds of the characters.
 
-Every character with a minute of speech or more is tested in one fold; what that fold
-trains, the ASR model included, does not know its voice. The folds have like numbers of
-high and low voices, and Joe, who has as much to say as half of the others together,
-stands beside those who say least. Validation, on which checkpoints, settings and
-calibration are chosen, is of characters that are neither trained on nor tested in the
-    fold: five, as few as give ten pairs of speakers, for each one
-is missing in training.
+Every character with at least a minute of speech is a test speaker in one fold; no model
+of that fold, the ASR model included, is trained on its voice. The folds have similar
+numbers of high and low voices; Joe, who speaks as much as half of the others together,
+is tested with those who speak least. Checkpoints, settings and calibration are chosen
+on validation characters that the fold neither trains nor tests on: five, the fewest
+that give ten pairs of speakers, since each of them is lost to training.
 """
 
 from collections.abc import Collection
 from itertools import combinations
 from typing import NamedTuple
 
-# Labels are characters, not actors: these sound like one actor each. They are on one
-# side of each split, one class in training, and never compared with each other.
+# Labels are characters, not actors: the two of a pair sound like the same actor. They
+# are on one side of each split, one class in training, and never compared.
 SAME_VOICE = (("LOU", "SPARKY"), ("CHIEF", "IAN"))
-LEFT_OUT = ("DOG",)  # which barks
+LEFT_OUT = ("DOG",)  # barks
 
 
 class Fold(NamedTuple):
-    """The characters of a fold; all others but those left out are trained on."""
+    """Test and validation characters; the others, except LEFT_OUT, are for training."""
 
     test: tuple[str, ...]
     valid: tuple[str, ...]
 
     def train(self, characters: Collection[str]) -> list[str]:
-        """Those of ``characters`` to train on, sorted."""
+        """Return the training characters among ``characters``, sorted."""
         return sorted(set(characters).difference(self.test, self.valid, LEFT_OUT))
 
 
@@ -57,12 +56,12 @@ FOLDS = {
 
 
 def voice_of(character: str) -> str:
-    """The training class of a character, e.g. ``LOU+SPARKY`` for either of them."""
+    """Return a character's training class, e.g. ``LOU+SPARKY`` for either of them."""
     return next(("+".join(pair) for pair in SAME_VOICE if character in pair), character)
 
 
 def comparable_pairs(characters: Collection[str]) -> list[tuple[str, str]]:
-    """Pairs of different characters that do not sound like one actor, sorted."""
+    """Return pairs of characters that do not sound like the same actor, sorted."""
     return [
         (a, b)
         for a, b in combinations(sorted(characters), 2)

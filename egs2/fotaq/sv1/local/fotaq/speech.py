@@ -1,4 +1,4 @@
-"""The characters' utterances for speaker verification: long clips, and short ones joined."""
+"""Utterances for speaker verification: long clips, and short ones joined."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from espnet2_sv.data.corpora.corpus import Corpus, rank
-from espnet2_sv.data.corpora.fotaq.audio import Recording, join_short
-from espnet2_sv.data.corpora.fotaq.clips import Clip
-from espnet2_sv.data.corpora.fotaq.folds import voice_of
-from espnet2_sv.data.corpora.fotaq.transcripts import normalise
+from fotaq.audio import Recording, join_short
+from fotaq.clips import Clip
+from fotaq.folds import voice_of
+from fotaq.transcripts import normalise
 
 
 class Utterance(NamedTuple):
-    """A long clip, or joined ones.
+    """A long clip, or several short ones joined.
 
     Attributes:
-        recording: The audio.
-        said: What is said in it, as far as known, for telling repetitions.
+        recording: Audio of the utterance.
+        said: Texts of its clips, as far as known, to detect repetitions.
     """
 
     recording: Recording
@@ -34,13 +34,13 @@ class Speech:
         outdir: str | os.PathLike,
         shortest: float,
     ):
-        """Join short clips of each character, in the order of their names.
+        """Join short clips of each character, sorted by name.
 
         Args:
-            clips: What there is.
-            recordings: Their audio.
-            outdir: Where joined audio goes.
-            shortest: Seconds that an utterance must last.
+            clips: All clips.
+            recordings: Audio of each clip.
+            outdir: Folder for joined audio.
+            shortest: Minimum duration of an utterance in seconds.
         """
         said = {clip.utt: normalise(clip.text) for clip in clips}
         own: dict[str, dict[str, Recording]] = {}
@@ -60,25 +60,25 @@ class Speech:
         return character in self._utterances
 
     def __getitem__(self, character: str) -> dict[str, Utterance]:
-        """A character's utterances, by name."""
+        """Return a character's utterances by name."""
         return self._utterances[character]
 
     def choose(
         self, characters: Iterable[str], most: int, seed: int
     ) -> dict[str, list[str]]:
-        """Choose utterances of those characters that are there, at most ``most`` of each."""
+        """Choose at most ``most`` utterances of each character that has any."""
         return {c: sorted(rank(self[c], seed)[:most]) for c in characters if c in self}
 
     def said(
         self, chosen: Mapping[str, Iterable[str]]
     ) -> dict[str, dict[str, frozenset[str]]]:
-        """What is said in chosen utterances of characters."""
+        """Return the texts of chosen utterances of characters."""
         return {
             c: {utt: self[c][utt].said for utt in utts} for c, utts in chosen.items()
         }
 
     def corpus(self, chosen: Mapping[str, Iterable[str]]) -> Corpus:
-        """Utterances and files of characters, for writing a data directory."""
+        """Return utterances and their files, for writing a data directory."""
         return {
             c: [(u, self[c][u].recording.path) for u in utts]
             for c, utts in chosen.items()
@@ -87,12 +87,12 @@ class Speech:
     def training_corpus(
         self, characters: Iterable[str], most_minutes: float, seed: int
     ) -> Corpus:
-        """Utterances to train on: those who sound alike are one class, and nobody says too much.
+        """Return training utterances of each class, up to a maximum duration.
 
         Args:
-            characters: Whom to train on.
-            most_minutes: What a class may contribute.
-            seed: Of the choice, where there is more.
+            characters: Training characters; those who sound alike are one class.
+            most_minutes: Maximum minutes per class.
+            seed: Seed of the selection in classes that have more.
         """
         classes: dict[str, dict[str, Recording]] = {}
         for character in characters:

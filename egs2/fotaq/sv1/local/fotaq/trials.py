@@ -1,4 +1,4 @@
-"""Trials in which every character counts alike, however much it says."""
+"""Trials with a bounded number per character and per pair of characters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations, product
@@ -6,19 +6,18 @@ from typing import NamedTuple
 
 from espnet2_sv.data.corpora.corpus import rank
 from espnet2_sv.data.corpora.data_dirs import Trial
-from espnet2_sv.data.corpora.fotaq.folds import comparable_pairs
+from fotaq.folds import comparable_pairs
 
-# for each character its utterances' names, and what is said in each (empty where not
-# known)
+# for each character the texts spoken in each utterance (empty if unknown)
 Speech = Mapping[str, Mapping[str, frozenset[str]]]
 
 
 class Sizes(NamedTuple):
-    """How many trials to take, at most.
+    """Maximum numbers of trials.
 
     Attributes:
-        target: Target trials of each character.
-        nontarget: Nontarget trials of each pair of characters.
+        target: Target trials per character.
+        nontarget: Nontarget trials per pair of characters.
     """
 
     target: int = 500
@@ -29,8 +28,8 @@ class Models(NamedTuple):
     """Enrolment by several utterances.
 
     Attributes:
-        members: Each model's utterances.
-        character_of: Each model's character.
+        members: Utterances of each model.
+        character_of: Character of each model.
         tests: For each character the utterances that enrol no model.
     """
 
@@ -42,8 +41,8 @@ class Models(NamedTuple):
 def pair_utterances(speech: Speech, sizes: Sizes, seed: int) -> list[Trial]:
     """Pair utterances with utterances.
 
-    Two of a character that share a text may be one take used twice, and are no trial;
-    nor are those of two characters that sound like one actor.
+    Two utterances of a character that share a text may be the same take and are not
+    paired; nor are utterances of two characters that sound like the same actor.
     """
     trials: list[Trial] = []
     for utts in speech.values():
@@ -62,13 +61,13 @@ def pair_utterances(speech: Speech, sizes: Sizes, seed: int) -> list[Trial]:
 
 
 def make_models(speech: Speech, utterances: int, most: int, seed: int) -> Models:
-    """Choose utterances for models; half of a character's speech at most enrols.
+    """Choose enrolment utterances; at most half of a character's utterances.
 
     Args:
-        speech: What to choose from.
-        utterances: That enrol one model.
-        most: Models of one character, at most.
-        seed: Of the choice.
+        speech: Utterances to choose from.
+        utterances: Enrolment utterances per model.
+        most: Maximum number of models per character.
+        seed: Seed of the selection.
     """
     models = Models({}, {}, {})
     for character, utts in speech.items():

@@ -1,8 +1,7 @@
-"""The clips as recordings that everything reads: FLAC at one sampling rate.
+"""Conversion of the clips to FLAC at one sampling rate.
 
-The archive's mp3 streams do not say how long they are, and are slow to read in parts;
-ESPnet's own commands take recordings at the rate that they find. So each is decoded and
-resampled once.
+The archive's mp3 streams do not declare their length and are slow to read in parts, and
+ESPnet's own commands do not resample. So each clip is decoded and resampled once.
 """
 
 import io
@@ -17,21 +16,21 @@ import numpy as np
 import soundfile
 import soxr
 
-from espnet2_sv.data.corpora.fotaq.archive import Entry, QueenArchive, read_entry
-from espnet2_sv.data.corpora.fotaq.clips import Clip
 from espnet2_sv.data.job_split import in_processes
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+from fotaq.archive import Entry, QueenArchive, read_entry
+from fotaq.clips import Clip
 
-_CHUNK = 200  # clips that a process takes at a time
-# how far what is decoded may fall behind the decoder's first estimate: for whole clips,
-# 0.5 %
+_CHUNK = 200  # clips per task of a worker process
+# how much shorter than the decoder's first estimate a clip may be; intact ones are up
+# to 0.5 % shorter
 _TOLERANCE = 0.02
-_TOLERATED_SAMPLES = 2 * 1152  # of two frames
+_TOLERATED_SAMPLES = 2 * 1152  # two mp3 frames
 
 
 class Recording(NamedTuple):
-    """An utterance's audio: its file, and how many seconds it lasts."""
+    """Audio of an utterance: path of the file, and duration in seconds."""
 
     path: str
     seconds: float
@@ -40,7 +39,7 @@ class Recording(NamedTuple):
 class _Task(NamedTuple):
     archive: str
     rate: int
-    clips: list[tuple[str, Entry, str]]  # name in the archive, place, file to write
+    clips: list[tuple[str, Entry, str]]  # name in the archive, position, output path
 
 
 def extract_clips(
@@ -50,23 +49,23 @@ def extract_clips(
     rate: int,
     nj: int = 1,
 ) -> dict[str, Recording]:
-    """Write ``outdir/CHARACTER/UTTERANCE.flac`` of each clip, 16 bit, mono.
+    """Write each clip to ``outdir/CHARACTER/UTTERANCE.flac``, 16 bit, mono.
 
-    A second call keeps what is there, unless it was made of another archive or at
-    another rate.
+    A second call keeps existing files, unless they come from another archive or have
+    another sampling rate.
 
     Args:
-        archive: Holds the clips.
-        clips: Which.
-        outdir: The folder; this function's own.
+        archive: Archive that holds the clips.
+        clips: Clips to extract.
+        outdir: Output folder, used by nothing else.
         rate: Sampling rate in Hz.
-        nj: Processes.
+        nj: Number of processes.
 
     Returns:
-        The recording of each utterance.
+        Recording of each utterance.
 
     Raises:
-        SVError: A clip, or a part of it, cannot be decoded.
+        SVError: A clip cannot be decoded, or only in part.
     """
     outdir = Path(outdir)
     _clear_others(outdir, f"{archive.sha256()} {rate}\n")
@@ -96,16 +95,17 @@ def extract_clips(
 def join_short(
     recordings: Mapping[str, Recording], outdir: str | os.PathLike, shortest: float
 ) -> tuple[dict[str, Recording], dict[str, list[str]]]:
-    """Join what is too short with what comes next and is too short as well.
+    """Concatenate short recordings until they are long enough.
 
     Args:
-        recordings: Of one speaker, in the order in which they are to be joined.
-        outdir: Where joined recordings go, if they are not there.
-        shortest: Seconds that an utterance must last.
+        recordings: Recordings of one speaker, in the order in which to join them.
+        outdir: Folder for joined recordings; existing ones are kept.
+        shortest: Minimum duration of an utterance in seconds.
 
     Returns:
-        The long recordings and the joined ones, ``FIRST-xN`` of N recordings from FIRST
-        on; and the utterances of which each consists. Too short a rest is left out.
+        Recordings that are long enough, and joined ones, which are named ``FIRST-xN``
+        after the first of N utterances; and the utterances in each of them. Short ones
+        that remain at the end are left out.
     """
     kept, members, group = {}, {}, []
     for utt, recording in recordings.items():
@@ -124,7 +124,7 @@ def join_short(
 
 
 def _clear_others(outdir: Path, source: str) -> None:
-    """Remove what was made of another source."""
+    """Remove files that were made from another source."""
     note = outdir / "source"
     if outdir.exists() and (
         not note.exists() or note.read_text(encoding="utf-8") != source
@@ -139,7 +139,7 @@ def _extract(task: _Task) -> list[float]:
 
 
 def _length(clip: tuple[str, Entry, str]) -> float:
-    """Seconds of a clip that has been written; 0 if it has not."""
+    """Duration in seconds of a clip that has been written; 0 if it has not."""
     return soundfile.info(clip[2]).duration if os.path.exists(clip[2]) else 0.0
 
 
@@ -157,8 +157,9 @@ def _convert(task: _Task, name: str, place: Entry, path: str) -> float:
         ) from e
     if len(samples) < expected * (1 - _TOLERANCE) - _TOLERATED_SAMPLES:
         raise SVError(
-            f"{task.archive}: clip {name} is damaged, {len(samples) / found:.2f} of"
-            f" about {expected / found:.2f} s can be decoded; fetch the archive again"
+            f"{task.archive}: clip {name} is damaged, only"
+            f" {len(samples) / found:.2f} of about {expected / found:.2f} s can be"
+            " decoded; fetch the archive again"
         )
     return _write(path, soxr.resample(samples, found, task.rate), task.rate)
 
@@ -176,7 +177,7 @@ def _read(parts: list[Recording]) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _write(path: str | os.PathLike, samples: np.ndarray, rate: int) -> float:
-    """Write a file at once; its length in seconds."""
+    """Write a file atomically and return its duration in seconds."""
     try:
         with atomic_write(path, "wb") as f:
             soundfile.write(

@@ -1,8 +1,7 @@
 from itertools import combinations
 
 import pytest
-
-from espnet2_sv.data.corpora.fotaq.folds import (
+from fotaq.folds import (
     FOLDS,
     SAME_VOICE,
     comparable_pairs,

@@ -5,12 +5,11 @@ import random
 
 import pytest
 import soundfile
+from fotaq import prepare
+from fotaq.folds import FOLDS, SAME_VOICE
+from fotaq.prepare import Plan, prepare_fotaq
 
 from espnet2_sv.data.check_data import check_data_dir
-from espnet2_sv.data.corpora.fotaq import prepare
-from espnet2_sv.data.corpora.fotaq.folds import FOLDS, SAME_VOICE
-from espnet2_sv.data.corpora.fotaq.plan import Plan
-from espnet2_sv.data.corpora.fotaq.prepare import prepare_fotaq
 from espnet2_sv.data.kaldi import read_spk2utt, read_two_column
 from espnet2_sv.errors import SVError
 
@@ -213,5 +212,5 @@ def test_an_archive_without_a_fold_s_characters_is_too_little(queen_archive, tmp
     small.entries["BOB1.DOG"] = queen_archive.pack_dialogue(5, [], line)
     small.entries["050006P1.SB"] = queen_archive.encode(100, 2.2)
     small.write()
-    with pytest.raises(SVError, match="fold1_valid: too little speech for it is there"):
+    with pytest.raises(SVError, match="fold1_valid: the archive has too little speech"):
         prepare_fotaq(small.path, tmp_path / "data", PLAN)

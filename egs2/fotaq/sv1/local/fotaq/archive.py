@@ -1,4 +1,4 @@
-"""Reading ``queen.1c``, the one file that holds all of the game's data."""
+"""Reading ``queen.1c``, the archive of all data of Flight of the Amazon Queen."""
 
 import hashlib
 import os
@@ -17,26 +17,26 @@ _AGAIN = "fetch the package flight-of-the-amazon-queen again"
 
 
 class Entry(NamedTuple):
-    """Where a part of the archive lies, in bytes."""
+    """Position of an entry in the archive, in bytes."""
 
     offset: int
     size: int
 
 
 class QueenArchive:
-    """The archive's table of contents, and its parts.
+    """Table of contents and entries of an archive.
 
     Attributes:
-        path: The file.
-        entries: By name, e.g. ``060006P1.SB`` (mp3) or ``BOB1.DOG``, in the order of
-            the table.
+        path: Path of the file.
+        entries: Entries by name, e.g. ``060006P1.SB`` (mp3) or ``BOB1.DOG``, in the
+            order of the table.
     """
 
     def __init__(self, path: str | os.PathLike):
         """Read the table.
 
         Raises:
-            SVError: The file is missing, no such archive, truncated, or of another
+            SVError: The file is missing, truncated, not such an archive, or of another
                 version.
         """
         self.path = Path(path)
@@ -59,49 +59,49 @@ class QueenArchive:
         )
         if needed > size:
             raise SVError(
-                f"{self.path}: is truncated, {size:,} bytes of {needed:,} are there;"
+                f"{self.path}: is truncated, it has {size:,} of {needed:,} bytes;"
                 f" {_AGAIN}"
             )
 
     def read(self, name: str) -> bytes:
-        """The content of an entry; one that is not there is an SVError."""
+        """Return the content of an entry; SVError if there is none of that name."""
         if name not in self.entries:
             raise SVError(f"{self.path}: has no entry {name}; {_AGAIN}")
         return read_entry(self.path, self.entries[name])
 
     def sha256(self) -> str:
-        """The checksum of the whole file, in hex."""
+        """Return the checksum of the whole file, in hex."""
         with open(self.path, "rb") as f:
             return hashlib.file_digest(f, "sha256").hexdigest()
 
     def _check_header(self, head: bytes) -> int:
-        """The number of entries."""
+        """Return the number of entries."""
         magic, version, compression, entries = _HEADER.unpack(head)
         if head.startswith(_DEB_MAGIC):
             raise SVError(
-                f"{self.path}: is a Debian package; give the queen.1c that it holds"
+                f"{self.path}: is a Debian package; give the queen.1c inside it"
             )
         if magic != _MAGIC:
             raise SVError(
-                f"{self.path}: is no queen.1c, it does not begin with QTBL; {_AGAIN}"
+                f"{self.path}: is not a queen.1c, it does not begin with QTBL; {_AGAIN}"
             )
         if version != _VERSION or compression != _MP3:
             found = version.rstrip(b"\0").decode("latin-1")
             raise SVError(
                 f"{self.path}: is version {found} with compression {compression}, not"
-                f" the English one with voices in mp3 (CEM10, {_MP3}); take Debian's"
+                f" English with mp3 voices (CEM10, {_MP3}); use Debian's package"
             )
         end = _HEADER.size + entries * _ENTRY.size
         if os.path.getsize(self.path) < end:
             raise SVError(
-                f"{self.path}: is truncated, its table alone goes to byte {end:,};"
+                f"{self.path}: is truncated, its table alone ends at byte {end:,};"
                 f" {_AGAIN}"
             )
         return entries
 
 
 def read_entry(path: str | os.PathLike, entry: Entry) -> bytes:
-    """Read a part of a file."""
+    """Return the bytes of an entry of the archive ``path``."""
     with open(path, "rb") as f:
         f.seek(entry.offset)
         return f.read(entry.size)

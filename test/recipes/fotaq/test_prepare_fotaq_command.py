@@ -1,16 +1,14 @@
 import subprocess
 import sys
 
+import prepare_fotaq
 import pytest
-
-from espnet2_sv.bin.sv_prep_fotaq import main
 
 
 @pytest.fixture(scope="module")
 def queen(queen_archive, tmp_path_factory):
-    return queen_archive.make_queen(
-        tmp_path_factory.mktemp("queen") / "queen.1c", lines=6
-    ).path
+    folder = tmp_path_factory.mktemp("queen")
+    return queen_archive.make_queen(folder / "queen.1c", lines=6).path
 
 
 def test_options_reach_the_preparation(queen, tmp_path):
@@ -30,7 +28,7 @@ def test_options_reach_the_preparation(queen, tmp_path):
         "--shortest",
         "3",
     ]
-    main(
+    prepare_fotaq.main(
         [
             *options,
             "--target_trials",
@@ -54,8 +52,7 @@ def test_options_reach_the_preparation(queen, tmp_path):
 def test_what_is_wrong_is_one_line_and_status_1(queen, tmp_path):
     command = [
         sys.executable,
-        "-m",
-        "espnet2_sv.bin.sv_prep_fotaq",
+        prepare_fotaq.__file__,
         "--queen",
         str(queen),
     ]
