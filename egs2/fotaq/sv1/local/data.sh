@@ -2,7 +2,7 @@
 # Prepares data/ from the voices of "Flight of the Amazon Queen", a freely
 # redistributable game. Debian's package (35 MB) is fetched into downloads/ unless the
 # folder in db.sh has it; nothing is installed. For each fold F of 1, 2 and 3:
-#   foldF_train            speaker training; two characters who sound like the same actor
+#   foldF_train            speaker training; characters who sound like the same actor
 #                          are one class
 #   foldF_valid            characters held out of training, and trials
 #   foldF_test             test characters, and trials of utterances
