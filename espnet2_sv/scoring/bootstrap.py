@@ -1,16 +1,10 @@
-"""Confidence intervals by resampling speakers, or trials where no speakers are known.
+"""Bootstrap over speakers, or over trials where the speakers are unknown.
 
-The speakers of a list are drawn with replacement. A trial of two speakers counts as
-often as the product of how often each was drawn, a target trial as often as its
-    speaker: two copies of one
-speaker stand for two different people. Resampling trials instead takes a speaker's
-trials for independent, and gives intervals that are too narrow.
-
-Error rates of few speakers are skewed: most resamplings miss the one difficult speaker.
-    Intervals
-are therefore symmetric on the logit scale, with the spread of the resamplings and
-Student's t for the number of speakers, which holds its coverage where percentiles do
-not.
+The speakers of a list are drawn with replacement. The weight of a nontarget trial is
+the product of the numbers of times that its two speakers were drawn; that of a target
+trial is the number of times that its speaker was drawn, because two copies of a speaker
+represent two different people. Resampling trials instead treats the trials of a speaker
+as independent, which makes intervals too narrow.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,18 +16,17 @@ from espnet2_sv.scoring.parallel import for_each_chunk
 from espnet2_sv.scoring.roc import dcf_weights, roc_points
 from espnet2_sv.scoring.trials import Speakers
 
-MIN_SPEAKERS = 5  # with fewer, no resampling can tell how speakers differ
-_ATTEMPTS = 100  # draws until both classes are there
+MIN_SPEAKERS = 5  # fewer say too little about the variation between speakers
+_ATTEMPTS = 100  # draws per sample until both classes are present
 
 # (random generator) -> weights of the target trials and of the nontarget trials
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
-# these weights -> (figures,), some of them NaN where a figure needs a class that weighs
-# nothing
-Figures = Callable[[np.ndarray, np.ndarray], np.ndarray]
+# these weights -> metrics (F,), NaN where a class has no weight
+WeightedMetrics = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def draw_speakers(speakers: Speakers, labels: np.ndarray) -> Draw:
-    """Weights by how often each speaker is drawn.
+    """Draw speakers: weights by how often each of a trial's speakers is drawn.
 
     Raises:
         SVError: There are fewer than :data:`MIN_SPEAKERS` speakers.
@@ -56,7 +49,7 @@ def draw_speakers(speakers: Speakers, labels: np.ndarray) -> Draw:
 
 
 def draw_trials(labels: np.ndarray) -> Draw:
-    """Weights by how often each trial is drawn, targets and nontargets apart."""
+    """Draw trials: targets and nontargets separately, with replacement."""
     n_target = int(np.count_nonzero(labels))
     counts = (n_target, len(labels) - n_target)
 
@@ -71,7 +64,7 @@ def draw_trials(labels: np.ndarray) -> Draw:
 
 
 def draw_lists(draws: Sequence[Draw]) -> Draw:
-    """Weights of lists put end to end, each drawn by itself: no speaker is in two of them."""
+    """Draw from each of several concatenated lists, which share no speaker."""
 
     def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         targets, nontargets = zip(*(draw_one(rng) for draw_one in draws), strict=True)
@@ -81,19 +74,25 @@ def draw_lists(draws: Sequence[Draw]) -> Draw:
 
 
 class WeightedRoc:
-    """EER and minimum costs of one system when each trial has a weight."""
+    """EER and minimum costs of one system on weighted trials."""
 
     def __init__(
         self, scores: np.ndarray, labels: np.ndarray, p_targets: Sequence[float]
     ):
-        """Sort once; ``scores`` (K,), ``labels`` (K,)."""
+        """Sort the trials once.
+
+        Args:
+            scores: (K,).
+            labels: (K,) true for targets.
+            p_targets: Priors of the minimum costs.
+        """
         labels = np.asarray(labels, bool)
         roc = roc_points(scores, labels)
-        self._target_order = _falling(np.asarray(scores)[labels])
-        self._nontarget_order = _falling(np.asarray(scores)[~labels])
+        self._target_order = _descending(np.asarray(scores)[labels])
+        self._nontarget_order = _descending(np.asarray(scores)[~labels])
         self._hits = roc.n_target - roc.misses
         self._false_alarms = roc.false_alarms
-        # Costs can only be least just before a step right and just after a step up.
+        # A cost is minimal only at a corner: after a step up and before a step right.
         right, up = np.diff(roc.false_alarms) > 0, -np.diff(roc.misses) > 0
         corner = np.append(right, True) & np.insert(up, 0, True)
         self._corner_hits = self._hits[corner]
@@ -101,7 +100,16 @@ class WeightedRoc:
         self._weights = [dcf_weights(p) for p in p_targets]
 
     def __call__(self, target: np.ndarray, nontarget: np.ndarray) -> np.ndarray:
-        """EER (a fraction) and the minimum cost for each prior; NaN if a class weighs nothing."""
+        """Compute the metrics.
+
+        Args:
+            target: Weights of the target trials, in the order of the list.
+            nontarget: Weights of the nontarget trials.
+
+        Returns:
+            (1 + priors,) EER, as a fraction, and the minimum cost for each prior; NaN
+            if a class has no weight.
+        """
         hits = _cumulate(target[self._target_order])
         false_alarms = _cumulate(nontarget[self._nontarget_order])
         if hits[-1] == 0 or false_alarms[-1] == 0:
@@ -112,7 +120,7 @@ class WeightedRoc:
         return np.array([self._crossing(hits, false_alarms), *costs])
 
     def unweighted(self) -> np.ndarray:
-        """The same figures when each trial counts once."""
+        """Compute the metrics with a weight of 1 for each trial."""
         return self(np.ones(self._hits[-1]), np.ones(self._false_alarms[-1]))
 
     def _crossing(self, hits: np.ndarray, false_alarms: np.ndarray) -> float:
@@ -133,22 +141,22 @@ class WeightedRoc:
 
 
 def bootstrap(
-    systems: Sequence[Figures], draw: Draw, samples: int, seed: int
+    systems: Sequence[WeightedMetrics], draw: Draw, samples: int, seed: int
 ) -> np.ndarray:
-    """Resample the trials, the same way for every system.
+    """Resample the trials, identically for every system.
 
     Args:
         systems: One or several systems on the same trials, e.g. a :class:`WeightedRoc`
             each.
-        draw: From :func:`draw_speakers` or :func:`draw_trials`.
-        samples: Number of resamplings.
-        seed: The same seed gives the same numbers, on any number of threads.
+        draw: What :func:`draw_speakers` or :func:`draw_trials` returned.
+        samples: Number of bootstrap samples.
+        seed: The same seed gives the same result, on any number of threads.
 
     Returns:
-        (samples, systems, figures) what each system has given.
+        (samples, systems, F) metrics of each system.
 
     Raises:
-        SVError: Some resamplings lack targets or nontargets, try as one may.
+        SVError: A sample has no targets or no nontargets after many attempts.
     """
     streams = np.random.SeedSequence(seed).spawn(samples)
     results: list[list[np.ndarray]] = [[] for _ in range(samples)]
@@ -165,41 +173,45 @@ def bootstrap(
     for_each_chunk(work, samples, 8)
     values = np.array(results)
     if np.isnan(values).any():
-        raise SVError("too few speakers have trials of both classes to resample them")
+        raise SVError("too few speakers have trials of both classes for resampling")
     return values
 
 
-def interval(
-    estimate: np.ndarray,
-    values: np.ndarray,
-    units: int,
-    smallest: float,
-    level: float = 0.95,
+def resample_means(
+    systems: Sequence[Sequence[WeightedMetrics]], draw: Draw, samples: int, seed: int
 ) -> np.ndarray:
-    """Interval of rates between 0 and 1, symmetric on the logit scale.
+    """Resample speakers, identically for all runs, and the runs of each system.
+
+    Of R > 1 runs, R - 1 are drawn with replacement: the variance of their mean is then
+    an unbiased estimate of that of the mean over R seeds, where drawing R of R would
+    underestimate it by the factor (R - 1) / R. This is the simplest case of the
+    rescaling bootstrap (Rao and Wu, JASA, 1988).
 
     Args:
-        estimate: (...) what was measured.
-        values: (samples, ...) what the resamplings gave.
-        units: Number of speakers (or trials) that were resampled.
-        smallest: Rates are kept this far from 0 and 1.
-        level: Split of intervals that should cover the truth.
+        systems: The runs of each system, all on the same trials.
+        draw: Draws the weights of the trials.
+        samples: Number of bootstrap samples.
+        seed: The same seed gives the same result.
 
     Returns:
-        (2, ...) lower and upper ends.
+        (samples, systems, F) means over the drawn runs.
     """
-    from scipy.special import expit, logit, stdtrit
+    values = bootstrap([run for runs in systems for run in runs], draw, samples, seed)
+    means, start = [], 0
+    for number, runs in enumerate(systems, 1):
+        of_runs = values[:, start : start + len(runs)]
+        start += len(runs)
+        if len(runs) > 1:
+            rng = np.random.default_rng((seed, number))
+            drawn = rng.integers(len(runs), size=(samples, len(runs) - 1))
+            drawn.sort(axis=1)  # makes means of the same runs equal to the last bit
+            of_runs = np.take_along_axis(of_runs, drawn[:, :, None], axis=1)
+        means.append(of_runs.mean(axis=1))
+    return np.stack(means, axis=1)
 
-    middle, values = (
-        logit(np.clip(x, smallest, 1 - smallest)) for x in (estimate, values)
-    )
-    reach = stdtrit(units - 1, (1 + level) / 2) * values.std(axis=0, ddof=1)
-    low, high = expit(middle - reach), expit(middle + reach)
-    return np.stack([np.minimum(low, estimate), np.maximum(high, estimate)])
 
-
-def _falling(scores: np.ndarray) -> np.ndarray | slice:
-    """What puts scores in falling order; a slice, which copies nothing, where they are in it."""
+def _descending(scores: np.ndarray) -> np.ndarray | slice:
+    """Descending order of scores; a slice, which copies nothing, if they are sorted."""
     return slice(None) if (scores[1:] <= scores[:-1]).all() else np.argsort(-scores)
 
 

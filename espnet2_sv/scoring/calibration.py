@@ -1,8 +1,7 @@
 """Quality-aware logistic calibration: from scores to log-likelihood ratios.
 
-The LLR is a weighted sum of the score and of quality measures of both recordings, which
-move the scores of short or poor speech to where they belong (Thienpondt et al., ICASSP
-2021).
+The LLR is an affine function of the score and of quality measures of both recordings,
+which correct for short or poor speech (Thienpondt et al., ICASSP 2021).
 """
 
 import json
@@ -21,23 +20,23 @@ from espnet2_sv.scoring.metrics import bayes_threshold, cllr
 from espnet2_sv.scoring.roc import check_scores
 
 MEASURES = ("duration", "magnitude", "cohort_mean")
-_LOGARITHM = ("duration", "magnitude")  # their ratios matter, not their differences
-# penalty per trial: keeps weights finite where few training scores separate perfectly
+_LOG_MEASURES = ("duration", "magnitude")  # ratios matter, not differences
+# L2 penalty: keeps weights finite if few training scores separate perfectly
 _RIDGE = 0.05
 _FORMAT = "espnet2_sv calibration 1"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A fitted map.
+    """A fitted calibration.
 
     Attributes:
-        score_weight: Factor of the score.
+        score_weight: Weight of the score.
         bias: Constant term.
-        measure_weights: For each quality measure (of :data:`MEASURES`), the factors of
-            the smaller and of the larger of the two sides' values; of their natural
-            logarithms for durations (seconds) and magnitudes.
-        info: How it was trained.
+        measure_weights: For each quality measure (of :data:`MEASURES`), the weights of
+            the smaller and of the larger value of the two sides; durations (seconds)
+            and magnitudes enter as natural logarithms.
+        info: Training settings and counts.
     """
 
     score_weight: float
@@ -47,7 +46,7 @@ class Calibration:
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Quality measures that :meth:`llr` must be given for both sides."""
+        """Quality measures of both sides that :meth:`llr` requires."""
         return tuple(self.measure_weights)
 
     def llr(
@@ -60,24 +59,25 @@ class Calibration:
         enroll_cohort_mean: float | np.ndarray | None = None,
         test_cohort_mean: float | np.ndarray | None = None,
     ) -> np.ndarray:
-        """Natural log-likelihood ratio of "same speaker" against "different speakers".
+        """Natural log-likelihood ratio of same-speaker against different-speaker.
 
         Args:
             score: (...) scores of the kind that the calibration was trained on.
             enroll_duration: Seconds of enrolment speech.
             test_duration: Seconds of test speech.
-            enroll_magnitude: Length of the enrolment embedding before normalising.
-            test_magnitude: Length of the test embedding.
-            enroll_cohort_mean: Mean score of the enrolment side against its top
-                impostors.
+            enroll_magnitude: Norm of the enrolment embedding before length
+                normalisation.
+            test_magnitude: Norm of the test embedding.
+            enroll_cohort_mean: Mean score of the enrolment side against its
+                highest-scoring impostors.
             test_cohort_mean: Mean score of the test side.
 
         Returns:
             (...) float64.
 
         Raises:
-            SVError: A quality measure that the calibration was trained with is not
-                given.
+            SVError: A quality measure that the calibration was trained with is
+                missing.
         """
         given = {
             "duration": (enroll_duration, test_duration),
@@ -97,17 +97,21 @@ class Calibration:
         return llr
 
     def threshold(self, p_target: float, c_miss: float = 1, c_fa: float = 1) -> float:
-        """LLR from which to accept, for a prior probability of "same speaker" and costs."""
+        """Return the LLR threshold for a prior probability of a target and costs.
+
+        Raises:
+            SVError: The prior is not between 0 and 1.
+        """
         return bayes_threshold(p_target, c_miss, c_fa)
 
     def save(self, path: str | PathLike) -> None:
-        """Write JSON."""
+        """Write the calibration as JSON."""
         with atomic_write(path) as f:
             f.write(json.dumps({"format": _FORMAT} | asdict(self), indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | PathLike) -> "Calibration":
-        """Read what :meth:`save` wrote.
+        """Read a file that :meth:`save` wrote.
 
         Raises:
             SVError: The file is missing or is not a calibration.
@@ -136,21 +140,29 @@ class Calibration:
 def measure_features(
     measure: str, enroll: float | np.ndarray, test: float | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The smaller and the larger of both sides' values (logarithms of positive measures).
+    """Return the smaller and the larger value of the two sides, as features.
+
+    Args:
+        measure: One of :data:`MEASURES`.
+        enroll: (...) values of the enrolment side.
+        test: (...) values of the test side.
+
+    Returns:
+        Two (...) float64 arrays; natural logarithms of durations and magnitudes.
 
     Raises:
-        SVError: A duration or magnitude is not above 0, or a value is NaN.
+        SVError: A duration or magnitude is not positive, or is NaN.
     """
     sides = [np.asarray(side, np.float64) for side in (enroll, test)]
-    if measure in _LOGARITHM:
+    if measure in _LOG_MEASURES:
         if not all((side > 0).all() for side in sides):
-            raise SVError(f"a {measure} is not above 0; look at the recordings")
+            raise SVError(f"a {measure} is not positive; check the recordings")
         sides = [np.log(side) for side in sides]
     return np.minimum(*sides), np.maximum(*sides)
 
 
 def by_side(quality: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Quality measures as keyword arguments of :meth:`Calibration.llr`."""
+    """Name quality measures as the keyword arguments of :meth:`Calibration.llr`."""
     return {
         f"{side}_{measure}": values
         for measure, both in quality.items()
@@ -165,16 +177,16 @@ def fit_calibration(
     p_target: float = 0.5,
     score_kind: str = "cosine",
 ) -> Calibration:
-    """Fit by logistic regression, both classes weighted to a prior.
+    """Fit by logistic regression, with both classes weighted to a prior.
 
     Args:
         scores: (K,) training scores.
         labels: (K,) true for targets.
         quality: For each measure, (K,) values of the enrolment side and of the test
             side.
-        p_target: Prior whose costs the fit minimises most.
-        score_kind: What the scores are; kept in ``info``, because the map fits no
-            others.
+        p_target: Prior probability of a target at which the fit is best.
+        score_kind: Kind of score, e.g. ``cosine``; recorded in ``info``, because the
+            calibration is valid for no other.
 
     Raises:
         SVError: A class is missing, a score is NaN or Inf, or the fit fails.
@@ -188,8 +200,8 @@ def fit_calibration(
     if weights[0] == 0:
         logging.warning(
             "the training scores of targets are no higher than those of nontargets: the"
-            " calibration ignores scores; train it on more trials, or on a better"
-            " model's"
+            " calibration ignores scores; train it on more trials or on scores of a"
+            " better model"
         )
     measure_weights = {
         measure: (weights[1 + 2 * i], weights[2 + 2 * i])
@@ -215,11 +227,11 @@ def _fit(
 
     prior = -bayes_threshold(p_target)
     centre, scale = columns.mean(1), columns.std(1)
-    scale[scale == 0] = 1  # a column that says nothing gets no weight
+    scale[scale == 0] = 1  # a constant column gets no weight
     columns = (columns - centre[:, None]) / scale[:, None]
     sign = np.where(labels, 1.0, -1.0)
     ridge = _RIDGE / len(labels)
-    share = np.where(
+    trial_weights = np.where(
         labels,
         p_target / np.count_nonzero(labels),
         (1 - p_target) / np.count_nonzero(~labels),
@@ -228,19 +240,18 @@ def _fit(
     def cost(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         weights, bias = parameters[:-1], parameters[-1]
         margin = sign * (weights @ columns + bias + prior)
-        slope = -sign * share * np.exp(-np.logaddexp(0, margin))
-        value = share @ np.logaddexp(0, -margin) + ridge * weights @ weights
+        slope = -sign * trial_weights * np.exp(-np.logaddexp(0, margin))
+        value = trial_weights @ np.logaddexp(0, -margin) + ridge * weights @ weights
         return value, np.append(columns @ slope + 2 * ridge * weights, slope.sum())
 
     start = np.append(np.eye(len(columns))[0], 0.0)
     options = {"ftol": 1e-13, "gtol": 1e-9, "maxiter": 1000}
-    # A higher score never speaks against the same speaker, whatever few training trials
-    # say.
+    # A higher score never lowers the LLR, even if few training trials suggest so.
     bounds = [(0, None), *[(None, None)] * len(columns)]
     fit = minimize(
         cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options
     )
     if not np.isfinite(fit.x).all():
-        raise SVError("the calibration did not converge; look at the training scores")
+        raise SVError("the calibration did not converge; check the training scores")
     weights = fit.x[:-1] / scale
     return weights.tolist(), float(fit.x[-1] - weights @ centre)

@@ -1,12 +1,11 @@
-"""Many systems, each trained from several seeds, on trial lists that are pooled.
+"""Comparison of systems, each trained from several seeds, on pooled trial lists.
 
-The trials of all parts, e.g. the folds of a cross-validation, make one list with one
-threshold. Where each part was scored by a network of its own, and their scores are
-spread differently, that threshold suits none of them; so the mean of the parts' EERs, a
-threshold for each, is given too. A system's figure is the mean over its runs.
-Resamplings draw the speakers of each part, alike for all runs, and the runs of each
-    system by themselves, so that an interval has both in it: that other
-speakers are tested, and that training starts from other seeds.
+The trials of all parts, e.g. the folds of a cross-validation, are pooled under one
+threshold. If each part is scored by its own network, one threshold may suit none of
+them, so the mean of the EERs of the parts, each with its own threshold, is given too.
+The result of a system is the mean over its runs. Bootstrap samples draw the speakers of
+each part, identically for all runs, and the runs of each system, so that intervals
+include the variation between speakers and between training seeds.
 """
 
 import logging
@@ -21,17 +20,16 @@ import numpy as np
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.bootstrap import (
     Draw,
-    Figures,
     WeightedRoc,
-    bootstrap,
     draw_lists,
     draw_speakers,
+    resample_means,
 )
 from espnet2_sv.scoring.comparison_plan import Part, Plan, System
 from espnet2_sv.scoring.intervals import (
-    FIGURES,
+    METRICS,
     Resampling,
-    compare_figures,
+    compare_metrics,
     find_intervals,
 )
 from espnet2_sv.scoring.metrics import P_TARGETS
@@ -46,8 +44,8 @@ from espnet2_sv.scoring.trials import (
     speakers_of,
 )
 
-# those of the pooled trials, and the mean over the parts
-NAMES = FIGURES | {"eer_part_mean": FIGURES["eer"]}
+# metrics of the pooled trials, and the mean EER over the parts
+NAMES = METRICS | {"eer_part_mean": METRICS["eer"]}
 SYSTEM_KEYS = (
     "parameters",
     "trained_parameters",
@@ -58,7 +56,7 @@ SYSTEM_KEYS = (
 
 @dataclass(frozen=True)
 class _List:
-    """A part as read, with the names of the speakers in it."""
+    """The trials and speakers of a part."""
 
     name: str
     trials: Trials
@@ -67,16 +65,16 @@ class _List:
 
 
 class _Run:
-    """The figures of one run, in the order of :data:`NAMES`, when each trial has a weight."""
+    """Metrics of one run on weighted trials, in the order of :data:`NAMES`."""
 
     def __init__(self, scores: Sequence[np.ndarray], lists: Sequence[_List]):
-        """``scores`` (K,) of each part, in the order of its list."""
+        """Take the scores (K,) of each part, in the order of its list."""
         labels = [part.trials.labels for part in lists]
         self._parts = [_part_roc(*part) for part in zip(scores, lists, strict=True)]
         self._pooled = WeightedRoc(
             np.concatenate(scores), np.concatenate(labels), list(P_TARGETS.values())
         )
-        n_target = np.array([np.count_nonzero(of_part) for of_part in labels])
+        n_target = np.array([np.count_nonzero(part) for part in labels])
         self._target_ends = np.cumsum(n_target)
         self._nontarget_ends = np.cumsum([*map(len, labels)] - n_target)
 
@@ -84,15 +82,15 @@ class _Run:
         targets = np.split(target, self._target_ends[:-1])
         nontargets = np.split(nontarget, self._nontarget_ends[:-1])
         parts = zip(self._parts, targets, nontargets, strict=True)
-        eers = [roc(*of_part)[0] for roc, *of_part in parts]
+        eers = [roc(*weights)[0] for roc, *weights in parts]
         return np.append(self._pooled(target, nontarget), np.mean(eers))
 
     def unweighted(self) -> np.ndarray:
-        """The figures when each trial counts once."""
+        """Compute the metrics with a weight of 1 for each trial."""
         return self(np.ones(self._target_ends[-1]), np.ones(self._nontarget_ends[-1]))
 
     def eer_by_part(self) -> list[float]:
-        """EER of each part by itself, a fraction."""
+        """EER of each part, as a fraction."""
         return [part.unweighted()[0] for part in self._parts]
 
 
@@ -104,20 +102,23 @@ def _part_roc(scores: np.ndarray, part: _List) -> WeightedRoc:
 
 
 def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
-    """Compute all figures of a plan.
+    """Compute all metrics and comparisons of a plan.
+
+    Args:
+        plan: What to compare.
+        resampling: Settings of the bootstrap.
 
     Returns:
         The content of comparison.json, plain data: ``parts``, ``n_target``,
-            ``n_nontarget``,
-        ``n_speakers``, ``bootstrap`` (samples, seed), ``systems`` by name and
-        ``comparisons``. EER in percent (``eer`` of the pooled trials,
-        ``eer_part_mean``, and ``eer_by_part``), costs as they are; in ``comparisons``,
-        ``other`` is the figure of ``against`` and differences are positive where
-        ``system`` is better.
+        ``n_nontarget``, ``n_speakers``, ``bootstrap`` (unit, samples, seed),
+        ``systems`` by name and ``comparisons``. EERs are in percent (``eer`` of the
+        pooled trials, ``eer_part_mean``, ``eer_by_part``), costs as they are; in
+        ``comparisons``, ``other`` is the metric of ``against`` and differences are
+        positive if ``system`` is better.
 
     Raises:
         SVError: A file is missing or malformed, a trial has no score or no speaker, a
-            part has too few speakers or lacks a class; part and system are named.
+            part has too few speakers or only one class; part and system are named.
     """
     lists = [_read_list(part) for part in plan.parts]
     _warn_of_shared_speakers(lists)
@@ -161,7 +162,7 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
     for pair in plan.comparisons:
         rows = [numbers[pair.system], numbers[pair.against]]
         drawn = None if values is None else values[:, rows]
-        figures = compare_figures(estimates[rows], drawn, n_speakers, NAMES)
+        figures = compare_metrics(estimates[rows], drawn, n_speakers, NAMES)
         comparisons.append(asdict(pair) | figures)
     return {
         "parts": [
@@ -177,40 +178,6 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
         "systems": systems,
         "comparisons": comparisons,
     }
-
-
-def resample_means(
-    systems: Sequence[Sequence[Figures]], draw: Draw, samples: int, seed: int
-) -> np.ndarray:
-    """Resample speakers, alike for all runs, and each system's runs.
-
-    Of R > 1 runs, R - 1 are drawn with replacement: their mean then varies as much as
-    the mean of R seeds does, where R of R would vary less by (R - 1) / R, which is much
-    for few runs (the rescaling bootstrap of Rao and Wu, 1988, in its simplest case).
-
-    Args:
-        systems: The runs of each system, all on the same trials.
-        draw: Of the trials' weights.
-        samples: Number of resamplings.
-        seed: The same seed gives the same numbers.
-
-    Returns:
-        (samples, systems, figures) means over the drawn runs.
-    """
-    values = bootstrap([run for runs in systems for run in runs], draw, samples, seed)
-    means, start = [], 0
-    for number, runs in enumerate(systems, 1):
-        of_runs = values[:, start : start + len(runs)]
-        start += len(runs)
-        if len(runs) > 1:
-            rng = np.random.default_rng((seed, number))
-            drawn = rng.integers(len(runs), size=(samples, len(runs) - 1))
-            drawn.sort(
-                axis=1
-            )  # the same runs have the same mean, to the last bit: ties are ties
-            of_runs = np.take_along_axis(of_runs, drawn[:, :, None], axis=1)
-        means.append(of_runs.mean(axis=1))
-    return np.stack(means, axis=1)
 
 
 def _read_list(part: Part) -> _List:
@@ -238,13 +205,12 @@ def _warn_of_shared_speakers(lists: Sequence[_List]) -> None:
         if shared:
             logging.warning(
                 f"parts {one.name} and {other.name} both have speaker {min(shared)}"
-                f" ({len(shared)} such speakers): each part's speakers count as people"
-                " of their own"
+                f" ({len(shared)} such speakers): they are treated as different people"
             )
 
 
 def _read_run(system: System, number: int, lists: Sequence[_List]) -> list[np.ndarray]:
-    """The scores of each part, in the order of its list."""
+    """Read the scores of each part, in the order of its list."""
     scores = []
     for part in lists:
         path = system.runs[number][part.name]
@@ -258,7 +224,7 @@ def _read_run(system: System, number: int, lists: Sequence[_List]) -> list[np.nd
 
 
 def _describe(system: System) -> dict[str, float]:
-    """The mean of each key over the system.json files."""
+    """Average each key over the system.json files."""
     found = []
     for path in system.system:
         if not Path(path).is_file():
@@ -276,7 +242,7 @@ def _describe(system: System) -> dict[str, float]:
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise SVError(
                     f"system {system.name}: {path}: {key} is {value!r}, not a number;"
-                    " all system.json files of a system need it, or none"
+                    " give it in all system.json files of a system, or in none"
                 )
             numbers.append(value)
         means[key] = float(np.mean(numbers))
@@ -286,7 +252,7 @@ def _describe(system: System) -> dict[str, float]:
 def _intervals(
     estimates: np.ndarray, values: np.ndarray | None, n_speakers: int, n_trials: int
 ) -> dict[str, Any]:
-    """Intervals, and the reason where there are none."""
+    """Intervals, and the reason why some are missing."""
     if values is None:
         none: dict[str, Any] = {f"{name}_ci95": None for name in NAMES}
         return none | {"reason": "no resampling was requested"}

@@ -1,4 +1,4 @@
-"""Plans of comparisons: which systems, trained from which seeds, on which trial lists."""
+"""Comparison plans: systems, their runs from different seeds, and trial lists."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Part:
     Attributes:
         name: Unique among the parts.
         trials: Path of the list.
-        utt2spk: Paths of the files that have the speakers of its names.
+        utt2spk: Paths of files with the speakers of its names.
     """
 
     name: str
@@ -32,9 +32,9 @@ class System:
 
     Attributes:
         name: Unique among the systems.
-        description: What the tables call it.
+        description: Its name in tables.
         runs: For each seed, the path of the scores of each part.
-        system: Paths of system.json files, of which the mean is shown.
+        system: Paths of system.json files, which are averaged.
     """
 
     name: str
@@ -45,12 +45,12 @@ class System:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two systems to compare.
+    """A pair of systems to compare.
 
     Attributes:
-        system: Name of the system that is hoped to be better.
+        system: Name of the system that is expected to be better.
         against: Name of the other.
-        title: What the table calls the comparison.
+        title: Name of the comparison in tables.
     """
 
     system: str
@@ -60,12 +60,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compare.
+    """A comparison plan.
 
     Attributes:
         parts: Trial lists, which are pooled.
         systems: The systems.
-        comparisons: Pairs of them.
+        comparisons: Pairs of systems.
     """
 
     parts: list[Part]
@@ -77,7 +77,7 @@ class Plan:
         """Read a YAML file; the paths in it are relative to the working directory.
 
         Raises:
-            SVError: It cannot be read or is no plan; what is wrong is named.
+            SVError: It cannot be read or is not a plan; the message says why.
         """
         try:
             return _parse(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
@@ -124,13 +124,13 @@ def _system(entry: Mapping[str, Any], where: str, parts: Sequence[str]) -> Syste
     runs = []
     if not isinstance(entry["runs"], list) or not entry["runs"]:
         raise SVError(
-            f"system {name}: runs is no list of runs; give one 'part: scores' map a"
+            f"system {name}: runs is not a list; give one 'part: scores' mapping per"
             " seed"
         )
     for number, run in enumerate(entry["runs"], 1):
         where = f"system {name}, run {number}"
         if not isinstance(run, dict):
-            raise SVError(f"{where}: is no map from parts to score files")
+            raise SVError(f"{where}: is not a mapping from parts to score files")
         run = {str(part): _text(path, where) for part, path in run.items()}
         for part in parts:
             if part not in run:
@@ -169,12 +169,14 @@ def _entries(
     required: Sequence[str],
     optional: Sequence[str] = (),
 ) -> Iterable[tuple[dict[str, Any], str]]:
-    """The entries of a list, and what to call each in messages."""
+    """Yield the entries of a list, and the name of each in messages."""
     entries = conf.get(key)
     if entries is None and key == "comparisons":
         return
     if not isinstance(entries, list) or (not entries and key != "comparisons"):
-        raise SVError(f"{key} is no list of entries; each needs {', '.join(required)}")
+        raise SVError(
+            f"{key} is not a list of entries; each needs {', '.join(required)}"
+        )
     for number, entry in enumerate(entries, 1):
         where = f"entry {number} of {key}"
         yield _entry(entry, where, required, optional), where
@@ -184,30 +186,31 @@ def _entry(
     entry: Any, where: str, required: Sequence[str], optional: Sequence[str]
 ) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise SVError(f"{where} is no map; it needs {', '.join(required)}")
+        raise SVError(f"{where} is not a mapping; it needs {', '.join(required)}")
     for key in required:
         if key not in entry:
             raise SVError(f"{where} has no {key}; it needs {', '.join(required)}")
     for key in entry:
         if key not in (*required, *optional):
             raise SVError(
-                f"{where} has {key}, but can have {', '.join((*required, *optional))}"
+                f"{where} has unknown key {key}; use"
+                f" {', '.join((*required, *optional))}"
             )
     return entry
 
 
 def _text(value: Any, where: str) -> str:
-    """A name or path; YAML reads a name such as ``1`` as a number."""
+    """Return a name or path; YAML parses a name such as ``1`` as a number."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise SVError(f"{where}: {value!r} is no text; put it in quotes")
+        raise SVError(f"{where}: {value!r} is not text; put it in quotes")
     return str(value)
 
 
 def _texts(entry: Mapping[str, Any], key: str) -> list[str]:
-    """One path or a list of them."""
+    """Return one path or a list of paths as a list."""
     values = entry[key] if isinstance(entry[key], list) else [entry[key]]
     if not values:
-        raise SVError(f"{entry['name']}: {key} is empty; give a path or several")
+        raise SVError(f"{entry['name']}: {key} is empty; give one or more paths")
     return [_text(value, f"{entry['name']}: {key}") for value in values]
 
 

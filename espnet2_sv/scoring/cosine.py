@@ -41,14 +41,14 @@ def enrolment_vectors(
     unit: np.ndarray,
     mode: str = "mean_embedding",
 ) -> np.ndarray:
-    """One vector per enrolled speaker; its product with a test unit vector is the score.
+    """One vector per enrolled speaker; its product with a test vector is the score.
 
     Args:
         models: For each of M speakers, row numbers in ``unit``.
         unit: (N, E) length-normalised embeddings.
         mode: ``mean_embedding`` is the cosine with the mean of the speaker's unit
-            vectors; ``mean_score`` the mean of the cosines with each (the mean vector is
-            not length-normalised).
+            vectors; ``mean_score`` the mean of the cosines with each, for which the
+            mean vector is not length-normalised.
 
     Returns:
         (M, E) float32.

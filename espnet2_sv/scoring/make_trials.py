@@ -1,4 +1,4 @@
-"""Trial lists for calibration: seeded, balanced over classes, durations and speakers."""
+"""Random trial lists, balanced over classes, durations and speakers."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ import numpy as np
 from espnet2_sv.errors import SVError
 
 CONDITIONS = ("short-short", "short-long", "long-long")
-# pairs are listed and chosen from where there are at most so many times those wanted
-_LISTABLE = 4
+# All pairs are enumerated if there are at most this many per wanted trial.
+_MAX_ENUMERATED = 4
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One line of a list."""
+    """One line of a trial list."""
 
     enroll: str
     test: str
@@ -25,11 +25,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class _Sides:
-    """Utterances that may stand on each side of a condition's trials, by speaker.
+    """Candidate utterances of both sides of a condition's trials, by speaker.
 
     Attributes:
-        one: For each speaker, numbers of utterances.
-        other: The same object where both sides take the same utterances.
+        one: For each speaker, utterance numbers.
+        other: Those of the other side; the same object if both sides are alike.
     """
 
     one: list[np.ndarray]
@@ -49,20 +49,23 @@ def make_trials(
     conditions: Sequence[str] = CONDITIONS,
     boundary: float | None = None,
 ) -> list[Trial]:
-    """Draw trials, as many of each condition and, as far as they have the pairs, of each speaker.
+    """Draw trials, equally many per condition and, where pairs allow, per speaker.
 
-    No pair of utterances occurs twice, in either order; which of them enrols is random.
+    No pair of utterances occurs twice, in either order; the enrolment side is random.
 
     Args:
         utt2spk: Speaker by utterance.
         n_target: Target trials over all conditions.
-        n_nontarget: Nontarget trials over all conditions; their sides are of two
-            speakers.
+        n_nontarget: Nontarget trials over all conditions.
         seed: The same seed gives the same list.
-        utt2dur: Seconds by utterance; without it there is one condition, ``any-any``.
-        conditions: Some of :data:`CONDITIONS`.
-        boundary: Utterances shorter than this, in seconds, are short; the median by
+        utt2dur: Duration in seconds by utterance; without it there is one condition,
+            ``any-any``.
+        conditions: A selection of :data:`CONDITIONS`.
+        boundary: Duration in seconds below which an utterance is short; the median by
             default.
+
+    Returns:
+        The trials, targets first.
 
     Raises:
         SVError: A condition is unknown, an utterance has no duration, or there is no
@@ -77,7 +80,7 @@ def make_trials(
     unknown = [c for c in conditions if c not in (*CONDITIONS, "any-any")]
     if unknown or not conditions:
         raise SVError(
-            f"condition '{' '.join(unknown)}': choose of {', '.join(CONDITIONS)}"
+            f"condition '{' '.join(unknown)}': choose from {', '.join(CONDITIONS)}"
         )
     by_speaker = {
         name: _by_speaker(chosen, speakers) for name, chosen in groups.items()
@@ -95,7 +98,8 @@ def make_trials(
             pairs = draw(sides, wanted, rng)
             if len(pairs) < wanted:
                 logging.warning(
-                    f"{condition}: {len(pairs)} {label} trials for {wanted} wanted"
+                    f"{condition}: only {len(pairs)} of {wanted} {label} trials are"
+                    " possible"
                 )
             pairs = np.where(rng.random((len(pairs), 1)) < 0.5, pairs, pairs[:, ::-1])
             trials += [
@@ -104,7 +108,7 @@ def make_trials(
         if len(trials) == before:
             raise SVError(
                 f"{len(utterances)} utterances of {len(set(utt2spk.values()))} speakers"
-                f" make no {label} trial; give more speech"
+                f" make no {label} trial; add recordings"
             )
     return trials
 
@@ -126,7 +130,7 @@ def _by_speaker(chosen: np.ndarray, speakers: np.ndarray) -> list[np.ndarray]:
 
 
 def _draw_targets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """Pairs (n, 2) within speakers, n up to ``wanted``, spread evenly over the speakers."""
+    """Draw up to ``wanted`` target pairs (n, 2), spread evenly over the speakers."""
     sizes = [(len(a), len(b)) for a, b in zip(sides.one, sides.other, strict=True)]
     have = np.array([a * (a - 1) // 2 if sides.same else a * b for a, b in sizes])
     pairs = [np.zeros((0, 2), np.int64)]
@@ -136,7 +140,7 @@ def _draw_targets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.nd
             if count
             else np.zeros(0, np.int64)
         )
-        if sides.same:  # code 0, 1, 2, ... is the pair (1, 0), (2, 0), (2, 1), ...
+        if sides.same:  # codes 0, 1, 2, ... are (1, 0), (2, 0), (2, 1), ...
             i = ((1 + np.sqrt(1 + 8 * code)) / 2).astype(np.int64)
             j = code - i * (i - 1) // 2
         else:
@@ -146,26 +150,26 @@ def _draw_targets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.nd
 
 
 def _spread(total: int, have: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Split out ``total`` as evenly as what each has allows."""
-    shares = np.zeros_like(have)
-    while (left := total - int(shares.sum())) > 0 and len(
-        open_ := np.flatnonzero(shares < have)
+    """Distribute ``total`` as evenly as the limits ``have`` allow."""
+    counts = np.zeros_like(have)
+    while (left := total - int(counts.sum())) > 0 and len(
+        open_ := np.flatnonzero(counts < have)
     ):
         if left < len(open_):
             open_ = rng.permutation(open_)[:left]
-        shares[open_] += np.minimum(
-            have[open_] - shares[open_], max(left // len(open_), 1)
+        counts[open_] += np.minimum(
+            have[open_] - counts[open_], max(left // len(open_), 1)
         )
-    return shares
+    return counts
 
 
 def _draw_nontargets(
     sides: _Sides, wanted: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Pairs (n, 2) across speakers, n up to ``wanted``, each speaker about as often."""
+    """Draw up to ``wanted`` nontarget pairs (n, 2), spread evenly over the speakers."""
     one, other = (np.array([len(u) for u in side]) for side in (sides.one, sides.other))
     have = int(one.sum() * other.sum() - one @ other) // (2 if sides.same else 1)
-    if have <= _LISTABLE * wanted:
+    if have <= _MAX_ENUMERATED * wanted:
         pairs = _all_nontargets(sides)
         return (
             pairs[rng.choice(have, min(wanted, have), replace=False)] if have else pairs
@@ -190,7 +194,7 @@ def _draw_nontargets(
 def _in_turn(
     by_speaker: list[np.ndarray], count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Speakers (count,), all in turn in a new order each time, and an utterance of each."""
+    """Cycle through speakers in random order; return them (count,) and utterances."""
     present = np.array(
         [s for s, utterances in enumerate(by_speaker) if len(utterances)]
     )

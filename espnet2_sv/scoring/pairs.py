@@ -1,4 +1,4 @@
-"""Reading millions of ``enroll test value`` lines into integer codes."""
+"""Tables of ``enroll test value`` lines, read by the million into integer codes."""
 
 import logging
 import os
@@ -112,7 +112,7 @@ def read_pairs(path: str | PathLike, column: Column) -> tuple[Pairs, np.ndarray]
 
 
 def _read_fast(path: str | PathLike, column: Column) -> pa.Table | None:
-    """Read fields separated by exactly one space; None where a line is anything else."""
+    """Read fields separated by single spaces; None if any line is different."""
     name = pa.dictionary(pa.int32(), pa.string())
     try:
         table = csv.read_csv(
@@ -192,5 +192,5 @@ def _check_repeats(path: str | PathLike, pairs: Pairs, values: np.ndarray) -> No
             f"{path}: the pair '{name}' is listed twice with different values; keep one"
         )
     logging.warning(
-        f"{path}: {repeated} lines repeat an earlier one, e.g. '{name}'; each is counted"
+        f"{path}: {repeated} lines repeat an earlier one, e.g. '{name}'; all count"
     )

@@ -1,4 +1,4 @@
-"""Running chunks of array work on a few threads (numpy releases the lock in the long calls)."""
+"""Array work in chunks on several threads; NumPy releases the GIL in long calls."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 
 def num_threads() -> int:
-    """``OMP_NUM_THREADS`` where set, else the processor cores this process may use."""
+    """``OMP_NUM_THREADS`` if set, else the CPU cores available to this process."""
     cores = os.environ.get("OMP_NUM_THREADS", "")
     return (
         int(cores)
@@ -16,7 +16,7 @@ def num_threads() -> int:
 
 
 def chunks(length: int, size: int) -> Iterator[slice]:
-    """Slices of at most ``size`` that cover ``range(length)``."""
+    """Split ``range(length)`` into slices of at most ``size``."""
     return (slice(i, min(i + size, length)) for i in range(0, length, size))
 
 

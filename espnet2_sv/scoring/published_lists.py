@@ -1,4 +1,8 @@
-"""Which published trial list this is: figures on the original and the cleaned ones differ."""
+"""Recognition of published trial lists.
+
+Results on the original and on the cleaned VoxCeleb1 lists differ, so reports name the
+list that was used.
+"""
 
 import re
 from dataclasses import dataclass
@@ -7,14 +11,14 @@ import numpy as np
 
 from espnet2_sv.scoring.trials import Trials
 
-# Speaker in a VoxCeleb1 utterance name, such as id10270/x6uYqmx31kE/00001.wav or with -
-# for /.
+# Speaker in a VoxCeleb1 utterance name, e.g. id10270/x6uYqmx31kE/00001.wav, also with -
+# or _ instead of /
 _VOXCELEB1 = re.compile(r"(id1[01]\d{3})[-_/]")
 
 
 @dataclass(frozen=True)
 class PublishedList:
-    """A trial list that others report on."""
+    """A published trial list."""
 
     name: str
     n_target: int
@@ -34,11 +38,11 @@ PUBLISHED = (
 
 @dataclass(frozen=True)
 class ListIdentity:
-    """What a list was recognised as.
+    """A trial list as recognised.
 
     Attributes:
         name: Name of the published list; None for any other.
-        note: One sentence for the reader of the results.
+        note: A sentence for reports.
     """
 
     name: str | None
@@ -46,7 +50,7 @@ class ListIdentity:
 
 
 def identify_list(trials: Trials) -> ListIdentity:
-    """Compare counts, names and speakers of a list with the published ones."""
+    """Match counts, names and speakers of a list against the published lists."""
     n_target = int(np.count_nonzero(trials.labels))
     n_nontarget = len(trials) - n_target
     counts = f"{n_target} target and {n_nontarget} nontarget trials"
@@ -60,19 +64,22 @@ def identify_list(trials: Trials) -> ListIdentity:
         )
     if alike:
         return ListIdentity(
-            None, f"{counts}, as {alike[0].name}, but not of its utterances."
+            None, f"{counts}, as in {alike[0].name}, but other utterances."
         )
     if n_speakers:
+        sizes = ", ".join(
+            f"{p.name} has {p.n_target + p.n_nontarget}" for p in PUBLISHED
+        )
         return ListIdentity(
             None,
-            f"{counts} of VoxCeleb1 utterances: not one of its published lists "
-            f"({', '.join(f'{p.name} has {p.n_target + p.n_nontarget}' for p in PUBLISHED)}).",
+            f"{counts} of VoxCeleb1 utterances: not one of its published lists"
+            f" ({sizes}).",
         )
-    return ListIdentity(None, f"{counts}: not a list that this project knows.")
+    return ListIdentity(None, f"{counts}: not a known published list.")
 
 
 def _count_voxceleb1_speakers(trials: Trials) -> int | None:
-    """Number of speakers; None where names are not VoxCeleb1's or contradict the labels."""
+    """Count speakers; None if names are not VoxCeleb1's or contradict the labels."""
     sides = []
     for names in (trials.enroll_names, trials.test_names):
         found = [match for name in names if (match := _VOXCELEB1.search(name))]

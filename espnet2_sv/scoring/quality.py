@@ -19,18 +19,19 @@ Paths = Sequence[str | PathLike]
 
 @dataclass(frozen=True)
 class QualityFiles:
-    """Where quality measures come from; each source is optional.
+    """Input files of quality measures; all are optional.
 
     Attributes:
-        utt2dur: Seconds by utterance; gives durations.
-        enroll_scp: Embeddings of the enrolment side; with ``test_scp``, gives
-            magnitudes.
+        utt2dur: Durations in seconds by utterance, for ``duration``.
+        enroll_scp: Embeddings of the enrolment side, for ``magnitude``; needs
+            ``test_scp``.
         test_scp: Embeddings of the test side.
-        cohort_scp: Impostors; with embeddings of both sides, gives cohort means.
-        cohort_utt2spk: Their speakers, to make one impostor of each.
-        top_n: How many of the most similar impostors the cohort mean is over.
-        enroll_spk2utt: Utterances of enrolled models: durations are then sums,
-            magnitudes means.
+        cohort_scp: Embeddings of impostors, for ``cohort_mean``; needs embeddings of
+            both sides.
+        cohort_utt2spk: Their speakers, to average each into one impostor.
+        top_n: Number of highest-scoring impostors in a cohort mean.
+        enroll_spk2utt: Utterances of enrolled models, whose durations are added and
+            magnitudes averaged.
     """
 
     utt2dur: Paths = ()
@@ -43,7 +44,7 @@ class QualityFiles:
 
 
 class QualityMeasures:
-    """Looks up what :class:`QualityFiles` name, for any number of lists."""
+    """Reads quality measures from :class:`QualityFiles`, for any number of lists."""
 
     def __init__(self, files: QualityFiles):
         if bool(files.enroll_scp) != bool(files.test_scp):
@@ -66,7 +67,18 @@ class QualityMeasures:
     def __call__(
         self, pairs: Pairs, wanted_by: str
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Values (K,) of the enrolment side and of the test side, by measure."""
+        """Read the quality measures of a list.
+
+        Args:
+            pairs: The list.
+            wanted_by: Name of the list in messages.
+
+        Returns:
+            By measure, (K,) values of the enrolment side and of the test side.
+
+        Raises:
+            SVError: An utterance has no duration or no embedding, or an invalid one.
+        """
         models = [self._utterances_of.get(name, [name]) for name in pairs.enroll_names]
         enroll = self._side(models, self._files.enroll_scp, wanted_by)
         test = self._side(
@@ -80,7 +92,7 @@ class QualityMeasures:
     def _side(
         self, models: list[list[str]], scp: Paths, wanted_by: str
     ) -> dict[str, np.ndarray]:
-        """Values of each model, by measure."""
+        """Return the values (M,) of each model, by measure."""
         values = {}
         if self._seconds:
             values["duration"] = self._durations(models, wanted_by)
@@ -105,14 +117,14 @@ class QualityMeasures:
                 seconds[name] = float(self._seconds[name])
             except KeyError:
                 raise SVError(
-                    f"utt2dur: has no {name}, which {wanted_by} names"
+                    f"utt2dur: has no {name}, which is in {wanted_by}"
                 ) from None
             except ValueError:
                 raise SVError(
-                    f"utt2dur: {name} has '{self._seconds[name]}', not seconds"
+                    f"utt2dur: {name} has '{self._seconds[name]}', expected seconds"
                 ) from None
             if not 0 < seconds[name] < np.inf:
                 raise SVError(
-                    f"utt2dur: {name} lasts {seconds[name]} s; look at the recording"
+                    f"utt2dur: {name} lasts {seconds[name]} s; check the recording"
                 )
         return np.array([sum(seconds[name] for name in model) for model in models])

@@ -218,8 +218,8 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
     note = f"{trials} of {comparison['n_speakers']:,} speakers"
     if n_parts > 1:
         note += (
-            f", in {n_parts} parts pooled under one threshold; the mean of the parts' EER"
-            " gives each part its own"
+            f", in {n_parts} parts pooled under one threshold; the mean of the parts'"
+            " EER gives each part its own"
         )
     notes = [
         (

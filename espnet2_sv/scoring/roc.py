@@ -61,7 +61,7 @@ class Roc:
         return self.misses / self.n_target
 
     def crossing(self) -> tuple[float, float]:
-        """Return the rate where misses equal false alarms, and the nearest threshold."""
+        """Return the rate where misses equal false alarms and the nearest threshold."""
         p_fa, p_miss = self.p_fa, self.p_miss
         gap = p_miss - p_fa  # strictly descending from 1 to -1
         after = int(np.searchsorted(-gap, 0.0))
@@ -73,7 +73,7 @@ class Roc:
 
     @cached_property
     def hull(self) -> "Roc":
-        """The points on the convex hull (ROCCH), found by pooling adjacent violators."""
+        """The points on the convex hull (ROCCH), by pooling adjacent violators."""
         from scipy.optimize import isotonic_regression
 
         targets = -np.diff(self.misses)

@@ -1,4 +1,4 @@
-"""How many errors recognised texts have."""
+"""Character and word error rates of recognised text."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from espnet2_sv.errors import SVError
 
 
 def character_error_rate(reference: str | Path, hypothesis: str | Path) -> float:
-    """Character error rate in percent of two Kaldi ``text`` files; spaces count.
+    """Character error rate in percent of two Kaldi ``text`` files, including spaces.
 
     Raises:
         SVError: An utterance has no hypothesis, or the references are empty.
@@ -23,7 +23,7 @@ def character_error_rate(reference: str | Path, hypothesis: str | Path) -> float
                 f"{hypothesis}: utterance {utterance} of {reference} is missing"
             )
     if not any(references.values()):
-        raise SVError(f"{reference}: holds no text")
+        raise SVError(f"{reference}: has no text")
     return error_rate(references, hypotheses, list)
 
 
@@ -32,12 +32,13 @@ def error_rate(
     hypotheses: Mapping[str, str],
     units: Callable[[str], list],
 ) -> float:
-    """Errors in percent of the references' units; every reference has a hypothesis.
+    """Error rate in percent: edit distance over the number of reference units.
 
     Args:
         references: Texts by utterance, not all of them empty.
-        hypotheses: Texts by utterance.
-        units: Takes a text apart: ``list`` for characters, ``str.split`` for words.
+        hypotheses: Texts of the same utterances.
+        units: Splits a text into units: ``list`` into characters, ``str.split`` into
+            words.
     """
     import editdistance
 

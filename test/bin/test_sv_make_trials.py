@@ -52,7 +52,7 @@ def test_without_durations(files):
 
 
 def test_refuses(files):
-    with pytest.raises(SVError, match="choose of short-short"):
+    with pytest.raises(SVError, match="choose from short-short"):
         make(files, "--utt2dur", f"{files}/utt2dur", "--conditions", "loud-quiet")
     (files / "utt2dur").write_text("s0u0 long\n")
     with pytest.raises(SVError, match="s0u0 has the duration 'long'"):

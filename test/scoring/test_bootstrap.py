@@ -7,8 +7,8 @@ from espnet2_sv.scoring.bootstrap import (
     bootstrap,
     draw_speakers,
     draw_trials,
-    interval,
 )
+from espnet2_sv.scoring.intervals import interval
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
 from espnet2_sv.scoring.trials import Speakers
 
@@ -16,7 +16,7 @@ from espnet2_sv.scoring.trials import Speakers
 def simulate(
     rng: np.random.Generator, speakers: int, utterances: int, n_nontarget: int
 ):
-    """Embeddings around speakers who vary differently much; all targets, some nontargets."""
+    """Speakers with different within-speaker variance; all targets, some nontargets."""
     centres = rng.normal(size=(speakers, 1, 12))
     spread = 0.6 * np.exp(0.3 * rng.normal(size=(speakers, 1, 1)))
     vectors = (centres + spread * rng.normal(size=(speakers, utterances, 12))).reshape(
@@ -79,7 +79,7 @@ def test_systems_are_resampled_alike_and_seeded():
 
 
 def test_intervals_cover_the_truth():
-    """95 % intervals of 40 speakers hold the error rates of all speakers 90 to 99 % of the time."""
+    """95 % intervals from 40 speakers cover the true rates 90 to 99 % of the time."""
     rng = np.random.default_rng(0)
     truth = np.mean(
         [
@@ -110,7 +110,7 @@ def test_too_few_speakers_are_refused():
 
 
 def test_resamplings_without_a_class_are_refused():
-    """Only one speaker has targets and only one pair nontargets: rarely are both drawn."""
+    """One speaker has targets and one pair has nontargets: both are rarely drawn."""
     enroll, test = np.array([0, 1]), np.array([0, 2])
     labels = enroll == test
     draw = draw_speakers(Speakers(enroll, test, 5), labels)

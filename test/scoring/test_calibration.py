@@ -99,7 +99,7 @@ def test_missing_quality_is_named():
         SVError, match="trained with magnitude: give the magnitude of both sides"
     ):
         calibration.llr(0.5, enroll_magnitude=3.0)
-    with pytest.raises(SVError, match="a magnitude is not above 0"):
+    with pytest.raises(SVError, match="a magnitude is not positive"):
         calibration.llr(0.5, enroll_magnitude=3.0, test_magnitude=0.0)
 
 

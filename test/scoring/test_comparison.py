@@ -7,8 +7,8 @@ from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.bootstrap import WeightedRoc
-from espnet2_sv.scoring.comparison import compare, resample_means
+from espnet2_sv.scoring.bootstrap import WeightedRoc, resample_means
+from espnet2_sv.scoring.comparison import compare
 from espnet2_sv.scoring.comparison_plan import Pair, Part, Plan, System
 from espnet2_sv.scoring.intervals import Resampling
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
@@ -75,7 +75,7 @@ class World:
         return np.repeat([0, 1], [len(self.labels[part]) for part in ("f1", "f2")])
 
     def brute_force(self, names, seed):
-        """Resample by repeating trials as often as they are drawn: (samples, systems, figures)."""
+        """Resample by repeating trials as often as drawn (samples, systems, F)."""
         values = []
         drawn_runs = {}
         for number, name in enumerate(names, 1):
@@ -209,7 +209,7 @@ def test_seeds_that_differ_widen_the_interval(world):
 
 
 def test_seeds_vary_the_mean_as_much_as_independent_seeds_would(world):
-    """Were all speakers drawn once, the variance of a mean of R runs would be s ** 2 / R."""
+    """With every speaker drawn once, a mean of R runs has the variance s ** 2 / R."""
     world.system("a", [1, 2, 3])
     runs, labels = world.pooled("a")
     rocs = [WeightedRoc(scores, labels, []) for scores in runs]

@@ -91,12 +91,14 @@ def test_takes_all_there_are_and_says_so(caplog):
     with caplog.at_level(logging.WARNING):
         trials = make_trials(utt2spk, 100, 100)
     assert Counter(t.label for t in trials) == {"target": 3, "nontarget": 12}
-    assert "3 target trials for 100 wanted" in caplog.text
+    assert "only 3 of 100 target trials are" in caplog.text
 
 
 def test_refuses():
     utt2spk, utt2dur = corpus(3, 4)
-    with pytest.raises(SVError, match="condition 'short-tall': choose of short-short"):
+    with pytest.raises(
+        SVError, match="condition 'short-tall': choose from short-short"
+    ):
         make_trials(utt2spk, 9, 9, 0, utt2dur, ["short-tall"])
     with pytest.raises(SVError, match="utt2dur: has no s0-u0"):
         make_trials(utt2spk, 9, 9, 0, {})

@@ -63,7 +63,7 @@ def test_equal_counts_of_other_utterances_are_not_the_published_list():
         dataclasses.replace(trials, enroll_names=names, test_names=names)
     )
     assert found.name is None
-    assert "not of its utterances" in found.note
+    assert "but other utterances" in found.note
     scrambled = dataclasses.replace(trials, labels=trials.labels[::-1])
     assert identify_list(scrambled).name is None
 

@@ -58,8 +58,8 @@ def test_models_have_the_speech_of_their_utterances(folder, pairs):
 @pytest.mark.parametrize(
     "lines, message",
     [
-        (("a 1", "b 1", "c 1"), "utt2dur: has no d, which my trials names"),
-        (("a 1", "b 1", "c 1", "d long"), "d has 'long', not seconds"),
+        (("a 1", "b 1", "c 1"), "utt2dur: has no d, which is in my trials"),
+        (("a 1", "b 1", "c 1", "d long"), "d has 'long', expected seconds"),
         (("a 1", "b 1", "c 1", "d 0"), "d lasts 0.0 s"),
     ],
 )

@@ -35,7 +35,7 @@ def brute_force_dcf(scores, labels, p_target):
 
 
 def brute_force_hull_eer(scores, labels):
-    """The hull's EER is the least cost in the least favourable of all priors (minimax)."""
+    """The EER of the hull is the minimum cost at the least favourable prior."""
     priors = np.linspace(0, 1, 2001)[:, None]
     roc = roc_points(scores, labels)
     return np.max(np.min(priors * roc.p_miss + (1 - priors) * roc.p_fa, axis=1))
