@@ -33,7 +33,7 @@ def simulate(
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_weights_are_repetitions(seed):
+def test_weights_equal_repeated_trials(seed):
     rng = np.random.default_rng(seed)
     labels = rng.random(60) < 0.5
     scores = np.round(rng.normal(size=60) + labels, 1)
@@ -56,7 +56,7 @@ def test_speakers_are_drawn_with_all_their_trials():
         target, nontarget = draw(np.random.default_rng(seed))
         assert (
             nontarget[0] == target[0] * target[1]
-        )  # speakers 0 and 1, drawn so many times
+        )  # times that speakers 0 and 1 are drawn
         totals += [target[0], nontarget[1]]
     assert totals / 3000 == pytest.approx([1, 0.8], abs=0.08)  # n * 1/n, and (n-1)/n
 
@@ -67,7 +67,7 @@ def test_trials_are_drawn_within_their_class():
     assert (target.sum(), nontarget.sum()) == (4, 6)
 
 
-def test_systems_are_resampled_alike_and_seeded():
+def test_systems_share_samples_that_depend_on_the_seed():
     scores, labels, speakers = simulate(np.random.default_rng(0), 8, 4, 200)
     system = WeightedRoc(scores, labels, [0.05])
     draw = draw_speakers(speakers, labels)
@@ -98,9 +98,9 @@ def test_intervals_cover_the_truth():
         assert (low <= estimate).all()
         assert (estimate <= high).all()
         covered.append((low <= truth) & (truth <= high))
-    share = np.mean(covered, axis=0)
-    assert (share >= 0.90).all(), share
-    assert (share <= 0.99).all(), share
+    coverage = np.mean(covered, axis=0)
+    assert (coverage >= 0.90).all(), coverage
+    assert (coverage <= 0.99).all(), coverage
 
 
 def test_too_few_speakers_are_refused():

@@ -8,7 +8,7 @@ from espnet2_sv.scoring.calibration import Calibration, by_side, fit_calibration
 
 
 def simulated(count=100_000, seed=0):
-    """Log-likelihood ratios that are true: normal, of variance twice their mean."""
+    """Calibrated LLRs: normal, with a variance of twice their mean."""
     rng = np.random.default_rng(seed)
     labels = rng.random(count) < 0.3
     return rng.normal(np.where(labels, 3.0, -3.0), np.sqrt(6)), labels
@@ -21,7 +21,7 @@ def test_recovers_known_llrs():
     np.testing.assert_allclose(calibration.llr(0.08 * fresh + 0.4), fresh, atol=0.25)
 
 
-def test_recovers_what_durations_do_to_scores():
+def test_recovers_the_effect_of_durations():
     llrs, labels = simulated()
     rng = np.random.default_rng(2)
     seconds = np.exp(rng.normal(1, 0.6, (2, len(llrs))))
@@ -64,7 +64,7 @@ def test_separable_trials_give_modest_llrs():
     assert -10 < calibration.llr(0.1) < 0
 
 
-def test_no_trials_turn_a_higher_score_against_the_same_speaker(caplog):
+def test_score_weight_is_never_negative(caplog):
     rng = np.random.default_rng(0)
     scores, labels = rng.normal(size=40), np.arange(40) < 10
     scores[labels] -= 1.0
@@ -81,7 +81,7 @@ def test_threshold_follows_prior_and_costs():
     assert calibration.threshold(0.5, c_fa=2) == pytest.approx(np.log(2))
 
 
-def test_survives_its_file(tmp_path):
+def test_saves_and_loads(tmp_path):
     llrs, labels = simulated(500)
     seconds = np.linspace(1, 9, 500)
     calibration = fit_calibration(llrs, labels, {"duration": (seconds, seconds[::-1])})

@@ -56,7 +56,7 @@ class World:
                     size=len(self.labels[part])
                 )
                 scores += shift * (part == "f2")
-                order = rng.permutation(len(scores))  # a score file has any order
+                order = rng.permutation(len(scores))  # score files may be in any order
                 run[part] = self.folder.text(
                     f"{name}.{number}.{part}",
                     *(f"{self.pairs[part][k]} {float(scores[k])!r}" for k in order),
@@ -120,7 +120,7 @@ def world(folder):
     return World(folder)
 
 
-def test_figures_are_those_of_the_concatenated_trials(world):
+def test_metrics_are_those_of_the_pooled_trials(world):
     plan = Plan(world.parts, [world.system("a", [1, 2, 3], shift=1.0)], [])
     found = compare(plan, Resampling(samples=0))
     runs, labels = world.pooled("a")
@@ -195,16 +195,16 @@ def test_intervals_and_comparisons_agree_with_brute_force(world):
 
 
 def test_seeds_that_differ_widen_the_interval(world):
-    alike = world.system("alike", [1, 1, 1])
+    identical = world.system("identical", [1, 1, 1])
     differing = world.system("differing", [1, 1, 1])
     for part in ("f1", "f2"):
         differing.runs[1][part] = world.system("good", [2], noise=0.5).runs[0][part]
         differing.runs[2][part] = world.system("bad", [3], noise=2).runs[0][part]
-    found = compare(Plan(world.parts, [alike, differing], []), Resampling(SAMPLES))[
+    found = compare(Plan(world.parts, [identical, differing], []), Resampling(SAMPLES))[
         "systems"
     ]
     assert np.ptp(found["differing"]["eer_ci95"]) > 1.5 * np.ptp(
-        found["alike"]["eer_ci95"]
+        found["identical"]["eer_ci95"]
     )
 
 
@@ -259,7 +259,7 @@ def test_a_perfect_system_has_no_interval_and_says_why(world):
     assert "eer is 0" in found["reason"]
 
 
-def test_the_mean_of_system_files_is_given(world, folder):
+def test_system_files_are_averaged(world, folder):
     files = [
         folder.text(
             f"{minutes}.json",
@@ -321,7 +321,7 @@ def test_few_speakers_and_one_class_are_refused(folder):
         compare(Plan([one, other], [system], []), Resampling(0))
 
 
-def test_a_speaker_of_two_parts_is_warned_of_and_counts_twice(world, caplog):
+def test_speaker_in_two_parts_counts_twice_with_a_warning(world, caplog):
     system = world.system("a", [1])
     again = Part("again", world.parts[0].trials, world.parts[0].utt2spk)
     system.runs[0]["again"] = system.runs[0]["f1"]
@@ -334,7 +334,7 @@ def test_a_speaker_of_two_parts_is_warned_of_and_counts_twice(world, caplog):
     assert found["n_speakers"] == 6 + 8 + 6
 
 
-def test_the_same_seed_gives_the_same_figures(world):
+def test_same_seed_gives_same_result(world):
     plan = Plan(world.parts, [world.system("a", [1, 2])], [])
     first = compare(plan, Resampling(20, 1))
     assert first == compare(plan, Resampling(20, 1))

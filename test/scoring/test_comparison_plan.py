@@ -43,7 +43,7 @@ def read(tmp_path):
     return write_and_read
 
 
-def test_everything_that_a_plan_can_say(read):
+def test_reads_all_keys_of_a_plan(read):
     plan = read(conf())
     assert plan.parts == [Part("fold1", "t1", ["u1", "e1"]), Part("2", "t2", ["u2"])]
     runs = [{"fold1": "a1", "2": "a2"}, {"2": "b2", "fold1": "b1"}]
@@ -66,7 +66,7 @@ def test_comparisons_and_system_files_need_not_be_there(read):
 
 
 def change(keys, value):
-    """A plan with one value changed, or taken out where ``value`` is ``...``."""
+    """A plan with one value changed, or removed if ``value`` is ``...``."""
     plan = at = conf()
     for key in keys[:-1]:
         at = at[key]

@@ -53,7 +53,7 @@ def test_names_what_is_missing(folder, trials, lines, message):
         read_attribute(folder.text("attribute", *lines), trials)
 
 
-def test_refuses_what_is_no_group(folder):
+def test_refuses_values_that_form_no_groups(folder):
     names = [f"u{i}" for i in range(150)]
     trials = Trials(names, names, np.arange(150), np.arange(150), np.arange(150) < 20)
     with pytest.raises(SVError, match="more than 20 values that are not numbers"):

@@ -21,7 +21,7 @@ def trials(speakers=12, utterances=4, seed=0, spread=0.6):
 FEW = Resampling(samples=40)
 
 
-def test_intervals_hold_the_estimates_in_their_units():
+def test_intervals_contain_the_estimates_in_their_units():
     scores, labels, speakers = trials()
     found, figures = (
         with_intervals(scores, labels, speakers, FEW),
@@ -38,7 +38,7 @@ def test_intervals_hold_the_estimates_in_their_units():
     }
 
 
-def test_intervals_over_trials_are_named_so_and_narrower():
+def test_intervals_over_trials_are_labelled_and_narrower():
     scores, labels, speakers = trials()
     wide = with_intervals(scores, labels, speakers, FEW)["eer_ci95"]
     found = with_intervals(scores, labels, None, FEW)

@@ -26,7 +26,7 @@ def corpus(speakers: int, utterances: int) -> tuple[dict[str, str], dict[str, fl
     seed=st.integers(0, 5),
     with_durations=st.booleans(),
 )
-def test_every_trial_is_what_it_says(
+def test_trials_match_their_labels_and_conditions(
     speakers, utterances, wanted, seed, with_durations
 ):
     utt2spk, utt2dur = corpus(speakers, utterances)
@@ -80,13 +80,13 @@ def test_either_utterance_may_enrol():
     assert 0.4 < shorter_enrols < 0.6
 
 
-def test_seed_decides():
+def test_seed_determines_the_list():
     utt2spk, utt2dur = corpus(10, 20)
     lists = [make_trials(utt2spk, 90, 90, seed, utt2dur) for seed in (3, 3, 4)]
     assert lists[0] == lists[1] != lists[2]
 
 
-def test_takes_all_there_are_and_says_so(caplog):
+def test_too_few_pairs_are_all_used_with_a_warning(caplog):
     utt2spk, _ = corpus(3, 2)
     with caplog.at_level(logging.WARNING):
         trials = make_trials(utt2spk, 100, 100)

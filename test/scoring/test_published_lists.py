@@ -8,7 +8,7 @@ from espnet2_sv.scoring.trials import Trials
 
 
 def published(number: int, separator: str = "/") -> Trials:
-    """A list with the counts and the kind of names of a published one."""
+    """Make a list with the counts and the name format of a published one."""
     wanted = PUBLISHED[number]
     n = wanted.n_speakers
     names = [
@@ -68,7 +68,7 @@ def test_equal_counts_of_other_utterances_are_not_the_published_list():
     assert identify_list(scrambled).name is None
 
 
-def test_any_other_list_has_no_name():
+def test_other_lists_have_no_name():
     trials = Trials(
         ["a"], ["b", "c"], np.array([0, 0]), np.array([0, 1]), np.array([True, False])
     )

@@ -44,7 +44,7 @@ def test_magnitudes_and_cohort_means(folder, pairs):
     )
 
 
-def test_models_have_the_speech_of_their_utterances(folder, pairs):
+def test_durations_of_a_model_are_added(folder, pairs):
     scp = folder.embeddings("x", VECTORS)
     seconds = folder.text("utt2dur", *(f"{n} {i + 1}" for i, n in enumerate("abcde")))
     models = folder.text("spk2utt", "a e c")
@@ -69,7 +69,7 @@ def test_names_bad_durations(folder, pairs, lines, message):
         measures(pairs, "my trials")
 
 
-def test_refuses_half_of_what_a_measure_needs(folder):
+def test_refuses_incomplete_files(folder):
     scp = folder.embeddings("x", VECTORS)
     with pytest.raises(SVError, match="magnitudes need embeddings of both sides"):
         QualityMeasures(QualityFiles(enroll_scp=[scp]))

@@ -95,7 +95,7 @@ def test_tables(comparison):
     ]
 
 
-def test_notes_say_what_intervals_hold(comparison):
+def test_notes_explain_the_intervals(comparison):
     page = comparison_markdown(comparison, "T")
     assert "1,200 target and 3,400 nontarget trials of 30 speakers, in 2 parts" in page
     assert (
@@ -107,7 +107,7 @@ def test_notes_say_what_intervals_hold(comparison):
     assert "missing, from ASR | tuned: eer is 0" in comparison_markdown(comparison, "T")
 
 
-def test_what_there_is_not_is_left_out(comparison):
+def test_absent_parts_are_omitted(comparison):
     comparison |= {"comparisons": [], "parts": comparison["parts"][:1]}
     del comparison["systems"]["a"]
     page = comparison_markdown(comparison, "T")

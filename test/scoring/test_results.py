@@ -72,7 +72,7 @@ def test_system_json_adds_columns(system):
     assert second[-2:] == ["", ""]
 
 
-def test_what_intervals_mean_is_said(system):
+def test_notes_explain_the_intervals(system):
     by_trial = {"unit": "trials", "samples": 9, "seed": 0, "reason": None}
     none = {"unit": "speakers", "samples": 9, "seed": 0, "reason": "2 speakers"}
     page = results_markdown(
@@ -120,7 +120,7 @@ def layout(tmp_path):
 
 @pytest.fixture
 def measured(tmp_path):
-    """Write the metrics of an experiment's set and kind; the EER tells them apart."""
+    """Write the metrics of an experiment's set and kind; the EER identifies them."""
 
     def write(name: str, eer: float) -> tuple[str, str]:
         folder = tmp_path / name
@@ -153,7 +153,7 @@ def tables(page: str) -> dict[str, list[list[str]]]:
     return found
 
 
-def test_what_is_not_measured_is_empty_beside_what_is_published(layout):
+def test_cells_without_measurement_are_empty(layout):
     page = layout_markdown("T", layout, {})
     found = tables(page)
     assert found["Plain"] == [["first", *[""] * 8, "0.5 / 0.7"]]

@@ -67,7 +67,7 @@ def test_agrees_with_references(seed, ties):
     [
         ([1, 2, 3, 4], [0, 0, 1, 1], 0, 0),  # perfect
         ([4, 3, 2, 1], [0, 0, 1, 1], 1, 1),  # everything wrong
-        ([5, 5, 5, 5], [0, 0, 1, 1], 0.5, 1),  # nothing told apart
+        ([5, 5, 5, 5], [0, 0, 1, 1], 0.5, 1),  # no discrimination
         ([1, 2, 3, 4, 9], [0, 1, 0, 0, 0], 0.75, 1),  # one target
         ([1, 9], [0, 1], 0, 0),  # two trials
         # At 3 one of three targets is missed and one of three nontargets accepted.

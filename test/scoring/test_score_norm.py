@@ -19,7 +19,7 @@ from espnet2_sv.scoring.score_norm import (
 RNG = np.random.default_rng(0)
 VECTORS = length_normalise(RNG.normal(size=(23, 16)))
 IMPOSTORS = length_normalise(RNG.normal(size=(40, 16)))
-OF_VECTORS = RNG.integers(-1, 6, 23)  # -1 is nobody in the cohort
+OF_VECTORS = RNG.integers(-1, 6, 23)  # -1: not in the cohort
 OF_IMPOSTORS = RNG.integers(0, 8, 40)
 
 
@@ -40,7 +40,7 @@ def brute_force_statistics(top_n, exclude):
 
 @pytest.fixture(params=["numpy", "torch"])
 def reducer(request, monkeypatch):
-    """Both ways of working; torch on the processor, where there is no GPU to ask."""
+    """Both reducers; torch on the CPU, because a GPU may be missing."""
     if request.param == "torch":
         on_cpu = lambda cohort: torch_reducer(cohort, "cpu")  # noqa: E731
         monkeypatch.setattr(score_norm, "numpy_reducer", on_cpu)
@@ -67,7 +67,7 @@ def test_scores_are_measured_from_both_sides():
     assert normalise_scores(scores, enroll, test).tolist() == [0.5, 1.0]
 
 
-def test_small_cohort_is_taken_whole_and_reported(caplog):
+def test_small_cohort_is_used_whole_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
         found = cohort_statistics(VECTORS, Cohort(IMPOSTORS), 300)
     np.testing.assert_allclose(

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
 """Time scoring, normalisation and evaluation at the size of VoxCeleb1-H, and beyond.
 
-Everything is random: embeddings of 256 dimensions around 1,190 speakers, 137,924
-    utterances, a
-cohort of 5,994. The commands run from files to files, each in a process of its own. The
-loops over trials that other toolkits use are written out here in the plainest way and
-timed on a part of the same trials, in turn with this project's functions, so that both
-see the same machine.
+The data are random: 256-dimensional embeddings around 1,190 speakers, 137,924
+utterances, and a cohort of 5,994. The commands run from files to files, each in its own
+process. The per-trial loops of other toolkits are reimplemented here in their simplest
+form and timed on a subset of the same trials, alternating with this project's
+functions, so that both run under the same load.
 
     python tools/bench/score.py               # commands and loops, about three minutes
     python tools/bench/score.py --scaling     # 1, 3 and 10 million trials as well
@@ -32,10 +31,13 @@ THREADS = "2"
 
 
 def main() -> None:
-    """Run what was asked for and print Markdown tables."""
+    """Run the benchmarks and print Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--repeats", type=int, default=3, help="medians are over so many runs"
+        "--repeats",
+        type=int,
+        default=3,
+        help="number of runs, of which medians are reported",
     )
     parser.add_argument(
         "--scaling", action="store_true", help="also 1, 3 and 10 million trials"
@@ -44,7 +46,7 @@ def main() -> None:
         "--bootstrap_samples", type=int, default=1000, help="for sv_metrics"
     )
     parser.add_argument(
-        "--workdir", help="where to put the data (3 GB); default: a temporary folder"
+        "--workdir", help="folder for the data (3 GB); default: a temporary folder"
     )
     args = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = THREADS
@@ -68,7 +70,7 @@ def main() -> None:
 
 
 def apart(function: Callable, *arguments) -> None:
-    """Call in another process, so that this one stays small: children inherit its peak memory."""
+    """Call in a child process: peak memory of this one is inherited by the commands."""
     process = multiprocessing.get_context("spawn").Process(
         target=function, args=arguments
     )
@@ -78,12 +80,11 @@ def apart(function: Callable, *arguments) -> None:
         sys.exit(process.exitcode)
 
 
-# --- data
-# -------------------------------------------------------------------------------------
+# Data
 
 
 def utterance_names():
-    """Names (N,), and the speaker (N,) of each."""
+    """Return names (N,) and their speakers (N,)."""
     import numpy as np
 
     speakers = np.sort(np.random.default_rng(0).integers(0, SPEAKERS, UTTERANCES))
@@ -122,7 +123,7 @@ def write_embeddings(root: Path) -> None:
 
 
 def write_trials(root: Path, count: int) -> None:
-    """Write ``count`` different trials, half of them of one speaker."""
+    """Write ``count`` distinct trials, half of them targets."""
     import numpy as np
 
     rng = np.random.default_rng(2)
@@ -150,19 +151,18 @@ def write_trials(root: Path, count: int) -> None:
             f.writelines(f"{names[a]} {names[b]} {word}\n" for a, b, word in rows)
 
 
-# --- commands
-# ---------------------------------------------------------------------------------
+# Commands
 
 
 def score_command(root: Path, count: int) -> list[str]:
-    """Arguments of sv_score."""
+    """Return the command line of sv_score."""
     scps = ["--enroll_scp", f"{root}/test.scp", "--test_scp", f"{root}/test.scp"]
     trials = ["--trials", f"{root}/trials{count}", "--output", f"{root}/scores{count}"]
     return ["espnet2_sv.bin.sv_score", *trials, *scps]
 
 
 def metrics_command(root: Path, count: int, scores: str, samples: int) -> list[str]:
-    """Arguments of sv_metrics."""
+    """Return the command line of sv_metrics."""
     files = ["--trials", f"{root}/trials{count}", "--scores", f"{root}/{scores}"]
     options = ["--utt2spk", f"{root}/utt2spk", "--bootstrap_samples", str(samples)]
     return [
@@ -175,7 +175,7 @@ def metrics_command(root: Path, count: int, scores: str, samples: int) -> list[s
 
 
 def vox1h_commands(root: Path, samples: int) -> list[list[str]]:
-    """The three commands at the size of VoxCeleb1-H."""
+    """Return the three command lines at the size of VoxCeleb1-H."""
     scps = ["--enroll_scp", f"{root}/test.scp", "--test_scp", f"{root}/test.scp"]
     cohort = ["--cohort_scp", f"{root}/cohort.scp", "--top_n", str(TOP_N)]
     files = ["--scores", f"{root}/scores{VOX1H_TRIALS}", "--output", f"{root}/normed"]
@@ -187,7 +187,7 @@ def vox1h_commands(root: Path, samples: int) -> list[list[str]]:
 
 
 class Run(NamedTuple):
-    """What a command took."""
+    """Resources used by a command."""
 
     name: str
     seconds: float
@@ -196,7 +196,7 @@ class Run(NamedTuple):
 
 
 def run(command: list[str]) -> Run:
-    """Run a command in a process of its own."""
+    """Run a command in its own process."""
     start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", *command], stdout=subprocess.DEVNULL
@@ -217,7 +217,7 @@ def run_all(commands: list[list[str]]) -> list[Run]:
 
 def print_commands(rounds: list[list[Run]]) -> None:
     """Print medians of each command and of their sum; peaks are the largest."""
-    print("| command | seconds | processor seconds | peak memory (GiB) |")
+    print("| command | seconds | CPU seconds | peak memory (GiB) |")
     print("| --- | ---: | ---: | ---: |")
     sums = [
         Run(
@@ -261,14 +261,13 @@ def scaling(root: Path, samples: int) -> None:
             (root / name).unlink()
 
 
-# --- loops over trials
-# ------------------------------------------------------------------------
+# Loops over trials
 
 
 def compare_loops(root: Path, repeats: int) -> None:
-    """Time the loops and this project's functions, in turn, from memory.
+    """Time the loops and this project's functions, alternating, on data in memory.
 
-    On a busy machine, processor time (of all threads) is the fairer of the two columns.
+    On a busy machine, CPU time (of all threads) is the fairer of the two columns.
     """
     import numpy as np
     import torch
@@ -278,7 +277,7 @@ def compare_loops(root: Path, repeats: int) -> None:
     from espnet2_sv.scoring.score_norm import normalise_trials, read_cohort
     from espnet2_sv.scoring.trials import read_trials
 
-    torch.set_num_threads(1)  # more only spin: a trial is too small to share out
+    torch.set_num_threads(1)  # a single trial is too small for several threads
     trials = read_trials(root / f"trials{VOX1H_TRIALS}")
     vectors = read_trial_vectors(
         trials, root / "test.scp", root / "test.scp", "the trials"
@@ -314,9 +313,7 @@ def compare_loops(root: Path, repeats: int) -> None:
             found[name] = way()
             took = time.perf_counter() - start[0], time.process_time() - start[1]
             rates[name].append(tuple(len(found[name]) / seconds for seconds in took))
-    print(
-        "| in memory | trials a second | faster by | per processor second | faster by |"
-    )
+    print("| in memory | trials per second | faster by | per CPU second | faster by |")
     print("| --- | ---: | ---: | ---: | ---: |")
     for name in ways:
         ours = f"{name.partition(',')[0]}, this project"
@@ -337,7 +334,7 @@ def compare_loops(root: Path, repeats: int) -> None:
 
 
 def loop_cosine_pairs(vectors, pairs) -> list[float]:
-    """Call a general matrix function on one row against one row."""
+    """Call a general matrix function on two single rows."""
     from sklearn.metrics.pairwise import cosine_similarity
 
     return [
@@ -347,9 +344,9 @@ def loop_cosine_pairs(vectors, pairs) -> list[float]:
 
 
 def loop_cosine_torch(by_name, pairs) -> list[float]:
-    """Take the mean distance of one unit vector to one other, looked up by name.
+    """Take the distance of two unit vectors, looked up by name.
 
-    Returned as a cosine, so that results compare.
+    It is converted to a cosine for comparison.
     """
     import torch
 
@@ -361,7 +358,7 @@ def loop_cosine_torch(by_name, pairs) -> list[float]:
 
 
 def loop_as_norm(vectors, cohort, scores, pairs) -> list[float]:
-    """Score both sides of each trial against the whole cohort and take the top."""
+    """Score both sides of each trial against the whole cohort and select the top."""
     import torch
 
     impostors = torch.from_numpy(cohort)
