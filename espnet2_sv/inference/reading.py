@@ -1,5 +1,6 @@
 """Reading recordings ahead of the network that embeds them."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -7,6 +8,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 import numpy as np
 
 from espnet2_sv.data.audio import audio_info, read_audio
+from espnet2_sv.data.batches import plan_batches
 from espnet2_sv.errors import SVError
 
 BATCHES_AHEAD = 3
@@ -43,7 +45,7 @@ def read_ahead(
         yield [(name, job.result()) for name, job in pending.popleft()]
 
 
-def plan_batches(
+def batches_by_length(
     utterances: Iterable[tuple[str, str]], batch_seconds: float, pool: Executor
 ) -> list[list[tuple[str, str]]]:
     """Group recordings of similar length, longest first.
@@ -56,20 +58,8 @@ def plan_batches(
     """
     utterances = list(utterances)
     seconds = list(pool.map(_seconds, (audio for _, audio in utterances)))
-    batches = [
-        [item]
-        for item, length in zip(utterances, seconds, strict=True)
-        if length is None
-    ]
-    known = [(s, u) for s, u in zip(seconds, utterances, strict=True) if s is not None]
-    longest = None
-    for length, item in sorted(known, key=lambda pair: -pair[0]):
-        if longest is not None and (len(batches[-1]) + 1) * longest <= batch_seconds:
-            batches[-1].append(item)
-        else:
-            batches.append([item])
-            longest = length
-    return batches
+    batches = plan_batches(seconds, batch_seconds)
+    return [[utterances[i] for i in batch] for batch in batches]
 
 
 def reader(sample_rate: int, allow_pipes: bool) -> Callable[[str], np.ndarray]:
@@ -91,11 +81,11 @@ def _attempt(read: Callable[[str], np.ndarray], audio: str) -> np.ndarray | SVEr
         return SVError(f"{audio}: cannot be decoded ({type(e).__name__}: {e})")
 
 
-def _seconds(audio: str) -> float | None:
+def _seconds(audio: str) -> float:
     if audio.rstrip().endswith("|"):
-        return None
+        return math.inf
     try:
         num_samples, rate, _ = audio_info(audio)
         return num_samples / rate
     except Exception:  # reading it reports what is wrong
-        return None
+        return math.inf

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from espnet2_sv.asr.recogniser import Transcript
+from espnet2_sv.data.batches import plan_batches
 from espnet2_sv.errors import SVError
 
 if TYPE_CHECKING:
@@ -153,15 +154,9 @@ class WaveformEmbedder:
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         """Group indices, longest first, within the bound on a batch's padded length."""
-        batches: list[list[int]] = []
-        for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-            longest = lengths[batches[-1][0]] if batches else 0
-            fits = batches and (len(batches[-1]) + 1) * longest <= self.batch_samples
-            if fits and (not self.equal_lengths_only or lengths[i] == longest):
-                batches[-1].append(i)
-            else:
-                batches.append([i])
-        return batches
+        return plan_batches(
+            lengths, self.batch_samples, equal_lengths_only=self.equal_lengths_only
+        )
 
     @torch.inference_mode()
     def _process(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:

@@ -14,7 +14,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.inference.extractors import Extractor, Precision
 from espnet2_sv.inference.reading import (
     Item,
-    plan_batches,
+    batches_by_length,
     read_ahead,
     reader,
     reading_pool,
@@ -77,7 +77,7 @@ def embed_shards(
         def batches() -> Iterator[list[tuple[str, str]]]:
             for shard in shards:
                 in_progress.append(_Results(shard, embedder.sample_rate))
-                yield from plan_batches(
+                yield from batches_by_length(
                     shard.utterances, job.precision.batch_seconds, pool
                 )
 

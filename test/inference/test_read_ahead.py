@@ -3,7 +3,12 @@ import pytest
 import soundfile
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.reading import plan_batches, read_ahead, reader, reading_pool
+from espnet2_sv.inference.reading import (
+    batches_by_length,
+    read_ahead,
+    reader,
+    reading_pool,
+)
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def recordings(tmp_path):
 
 
 def test_batches_hold_each_recording_once_within_the_bound(recordings, pool):
-    batches = plan_batches(recordings, 3.0, pool)
+    batches = batches_by_length(recordings, 3.0, pool)
     assert sorted(item for batch in batches for item in batch) == sorted(recordings)
     seconds = {f"utt{i}": s for i, s in enumerate([1.0, 4.0, 0.5, 2.0, 1.5, 0.5])}
     for batch in batches:
@@ -36,7 +41,7 @@ def test_batches_hold_each_recording_once_within_the_bound(recordings, pool):
 
 
 def test_recordings_of_unknown_length_come_alone(recordings, pool):
-    batches = plan_batches(recordings, 100.0, pool)
+    batches = batches_by_length(recordings, 100.0, pool)
     alone = [batch[0][0] for batch in batches if len(batch) == 1]
     assert sorted(alone) == ["broken", "pipe"]
 
