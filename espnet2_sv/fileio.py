@@ -1,10 +1,20 @@
-"""Writing files so that a killed process leaves either the old file or the new one."""
+"""Files that are complete or absent, and locks that runs on one output share.
 
+What is being written has a temporary name, ``.NAME.TOKEN.part`` beside its place, and
+is locked while its writer lives: no two writers share a name, and what a killed one
+left behind is removed by the next, on whatever host it ran.
+"""
+
+import contextlib
+import errno
 import fcntl
+import glob
 import hashlib
 import json
 import logging
 import os
+import secrets
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,49 +23,177 @@ from typing import IO, Any
 
 from espnet2_sv.errors import SVError
 
+# Errors of a write that say more about the file system than about the file
+STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
+_LONGEST_NAME = 200  # of at most 255 bytes, so that a temporary name has room
+
 
 @contextmanager
 def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
-    """Open a temporary neighbour of ``path`` and rename it to ``path`` on success.
+    """Open a temporary file that is renamed to ``path`` on success.
 
     Args:
-        path: The file to write; its folder is made if it is missing.
+        path: The file to write; its folder is made if it is missing. A link is
+            replaced, not followed.
         mode: ``"w"`` (UTF-8 text) or ``"wb"``.
 
     Raises:
-        SVError: The folder cannot be made or written to.
+        SVError: The file cannot be written, or the disk is full; the file that was
+            there stays.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(part, mode, encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
-    except OSError as e:
-        raise SVError(
-            f"{path}: cannot be written ({e.strerror}); choose another folder"
-        ) from e
-    try:
-        with stream:
+    with _writing(path), _temporary_file(path) as (descriptor, part):
+        encoding = None if "b" in mode else "utf-8"
+        with open(descriptor, mode, encoding=encoding, closefd=False) as stream:
             yield stream
         os.replace(part, path)
+
+
+@contextmanager
+def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
+    """Fill a temporary folder that is renamed to ``outdir`` on success.
+
+    Args:
+        outdir: The folder to make.
+        replace: Replace an existing folder, once the new one is complete.
+
+    Raises:
+        SVError: ``outdir`` holds something already, or cannot be made.
+    """
+    outdir = Path(os.path.abspath(outdir))
+    with _writing(outdir), _temporary_folder(outdir) as part:
+        yield part
+        old = _temporary_name(outdir)
+        if replace:
+            os.rename(outdir, old)
+        try:
+            os.rename(part, outdir)
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Report errors of the file system in one line that names the output."""
+    try:
+        yield
+    except OSError as e:
+        of_storage = e.filename is None and e.errno in STORAGE_ERRORS
+        if not of_storage and not _is_about(e, path):
+            raise
+        advice = "choose another folder"
+        if e.errno in STORAGE_ERRORS:
+            advice = "free some space there"
+        raise SVError(f"{path}: cannot be written ({e.strerror}); {advice}") from e
+
+
+def _is_about(error: OSError, path: Path) -> bool:
+    """Whether an error concerns a path, its temporary name or its folder."""
+    names = [error.filename, error.filename2]
+    places = [Path(os.fsdecode(n)) for n in names if isinstance(n, str | bytes)]
+    ours = f".{path.name[:20]}"
+    return any(
+        place in (path, *path.parents)
+        or (place.parent == path.parent and place.name.startswith(ours))
+        for place in places
+    )
+
+
+def _temporary_name(path: Path) -> Path:
+    short = os.fsdecode(os.fsencode(path.name)[:_LONGEST_NAME])
+    return path.with_name(f".{short}.{secrets.token_hex(4)}.part")
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[tuple[int, Path]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    while True:
+        part = _temporary_name(path)
+        descriptor = os.open(part, flags, 0o666)
+        if _lock_own(descriptor, part):
+            break
+        os.close(descriptor)
+    try:
+        yield descriptor, part
     finally:
         part.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
-def require_writable(folder: str | os.PathLike[str]) -> None:
-    """Make a folder and see that files can be written to it.
+@contextmanager
+def _temporary_folder(path: Path) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    while True:
+        part = _temporary_name(path)
+        part.mkdir()
+        descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if _lock_own(descriptor, part):
+            break
+        os.close(descriptor)
+    try:
+        yield part
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _lock_own(descriptor: int, part: Path) -> bool:
+    """Lock a new temporary file or folder; False if another run swept it before."""
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(descriptor), os.stat(part))
+    return False
+
+
+def _sweep(path: Path) -> None:
+    """Remove temporary files and folders whose writers are gone."""
+    pattern = f".{glob.escape(path.name)}.*.part"
+    for remains in path.parent.glob(pattern):
+        with suppress(OSError):
+            descriptor = os.open(remains, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if remains.is_dir():
+                    shutil.rmtree(remains, ignore_errors=True)
+                else:
+                    remains.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def require_writable(folder: str | os.PathLike) -> None:
+    """Make a folder and check that files can be written to it.
 
     Raises:
         SVError: They cannot.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            stream.write(b"x")
+            stream.flush()
     except OSError as e:
         raise SVError(
             f"{folder}: cannot be written to ({e.strerror}); choose another folder"
         ) from e
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file, which is untrusted.
+
+    Raises:
+        SVError: The file cannot be read or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+    except (ValueError, RecursionError) as e:
+        raise SVError(f"{path}: is not JSON; make it again") from e
 
 
 class Stamp:
@@ -92,43 +230,47 @@ class Stamp:
 
 
 @contextmanager
-def locked(path: str | os.PathLike) -> Iterator[None]:
-    """Be the only process that makes ``path``; wait for another one that does.
+def locked(path: str | os.PathLike, shared: bool = False) -> Iterator[None]:
+    """Be the only process that makes ``path``, waiting for any other one.
 
     The lock is the file ``.NAME.lock`` beside it, and ends with the process that holds
-    it.
+    it. Where the file system has no locks, a warning says so.
 
     Args:
-        path: A file or folder, which need not be there.
+        path: A file or folder, which need not exist.
+        shared: Wait only for a process that is not sharing.
 
     Raises:
         SVError: Nothing can be written beside it.
     """
-    path = Path(path)
+    path = Path(os.path.abspath(path))
     lock = path.with_name(f".{path.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = _lock(lock, path)
-    except OSError as e:
-        raise SVError(
-            f"{path}: cannot be written ({e.strerror}); choose another folder"
-        ) from e
-    with stream:
+    with contextlib.ExitStack() as stack:
+        with _writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stream = stack.enter_context(_lock(lock, path, shared))
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            if not shared:
+                lock.unlink(missing_ok=True)
+            stream.close()
 
 
-def _lock(lock: Path, path: Path) -> IO:
+def _lock(lock: Path, path: Path, shared: bool) -> IO:
+    operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         stream = open(lock, "a")  # noqa: SIM115
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             logging.info(f"waiting for another run, which is making {path}")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks: as if alone
+            fcntl.flock(stream, operation)
+        except OSError:
+            logging.warning(
+                f"{lock}: this file system has no locks; do not run two things at once"
+                " on one output"
+            )
             return stream
         # its last holder may have removed it
         with suppress(FileNotFoundError):

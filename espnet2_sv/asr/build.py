@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.checkpoint import load_strictly
+from espnet2_sv.zoo.checkpoint import check_sizes, load_strictly
 
 _WARP_RNNT = "warprnnt_pytorch"
 
@@ -39,6 +39,7 @@ def build_asr_model(
     """
     from espnet2.tasks.asr import ASRTask
 
+    check_sizes("this ASR model", vars(args), state)
     with buildable(args, state) as build_args:
         try:
             model = ASRTask.build_model(build_args)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -125,17 +125,24 @@ def read_asr_args(files: ModelFiles) -> argparse.Namespace:
         value = getattr(args, key)
         if isinstance(value, str):
             found = locate(files, key, value)
-            setattr(args, key, str(found) if found else value)
+            if found is None and files.packed:  # nothing outside is ever read
+                found = files.root / PurePath(value).name
+            setattr(args, key, str(found or value))
     return args
 
 
 def _read_tokens(files: ModelFiles, value: Any) -> list[str]:
     if isinstance(value, list | tuple):
+        if not all(isinstance(token, str) for token in value):
+            raise SVError(f"{files.config}: token_list holds something else than text")
         return list(value)
     if not isinstance(value, str):
         raise SVError(f"{files.config}: has no token_list, so this is not an ASR model")
     path = locate(files, "token_list", value)
     if path is None:
         raise SVError(f"{files.config}: token_list names a missing file, {value!r}")
-    with open(path, encoding="utf-8") as lines:
-        return [line.rstrip() for line in lines]
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as e:
+        raise SVError(f"{path}: the list of tokens cannot be read") from e
+    return [line.rstrip() for line in text.split("\n") if line]

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import locked
+from espnet2_sv.fileio import fresh_folder, locked
 from espnet2_sv.zoo.files import file_sha256, find_model_files
-from espnet2_sv.zoo.unpacking import fresh_folder
 
 # Files of a resolved model
 CONFIG = "config.yaml"
@@ -133,7 +132,7 @@ def write_model(bundle, part: Path, outdir: Path) -> None:
     (part / TOKENS).write_text(tokens, encoding="utf-8")
     restore_stats(conf, state, part / STATS, recorded=outdir / STATS)
     for key, name in (("bpemodel", BPE_MODEL), ("non_linguistic_symbols", SYMBOLS)):
-        if conf[key] is not None and os.path.isfile(conf[key]):
+        if isinstance(conf[key], str) and os.path.isfile(conf[key]):
             shutil.copyfile(conf[key], part / name)
             conf[key] = str(outdir / name)
     if conf["token_type"] == "bpe" and not (part / BPE_MODEL).is_file():

@@ -20,7 +20,7 @@ from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.distill.kd_loss import DistillationLoss, Targets
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
-from espnet2_sv.zoo.unpacking import fresh_folder
+from espnet2_sv.fileio import fresh_folder
 
 SCP, ARK, TEACHER = "posteriors.scp", "posteriors.ark", "teacher.json"
 

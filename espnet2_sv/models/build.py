@@ -64,7 +64,10 @@ def build_network(args: argparse.Namespace) -> SpeakerModel:
         )
     specaug = None
     if args.specaug:
-        specaug = specaug_choices.get_class(args.specaug)(**args.specaug_conf)
+        try:
+            specaug = specaug_choices.get_class(args.specaug)(**args.specaug_conf)
+        except (TypeError, ValueError, AssertionError) as e:
+            raise SVError(f"specaug or specaug_conf: {e}") from e
     settings = {key: getattr(args, key, None) for key in BACKBONE_KEYS}
     return assemble(args, build_backbone(settings, specaug), head_choices)
 

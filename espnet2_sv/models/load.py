@@ -4,8 +4,10 @@ Nothing here imports ESPnet's task modules, whose import takes as long as the re
 command's start-up; only an adaptor needs them, for its ASR model.
 """
 
+import contextlib
 import copy
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -16,9 +18,19 @@ from espnet2_sv.models.build import build_network
 from espnet2_sv.models.build_adaptor import build_adaptor
 from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.zoo.checkpoint import load_state_dict, load_strictly
+from espnet2_sv.zoo.checkpoint import check_sizes, load_state_dict, load_strictly
 from espnet2_sv.zoo.files import ModelFiles
 from espnet2_sv.zoo.source import SpeakerSource
+
+# Types of the arguments that a trained model's config.yaml must have
+TRAINED_ARGUMENTS = {
+    "head": str,
+    "head_conf": dict,
+    "loss": str | None,
+    "loss_conf": dict | None,
+    "sample_rate": int,
+    "spk_num": int | None,
+}
 
 
 def load_speaker_model(
@@ -50,8 +62,12 @@ def load_speaker_model(
         source = SpeakerSource.resolve(source, asr=asr)
     if source.asr is not None:
         return load_adaptor(load_asr_bundle(source.asr), source.files, device)
-    args = _training_arguments(source.files)
-    return _load_weights(build_network(args), source.files, device), args
+    state = without_branch(load_state_dict(source.files.weights))
+    args = trained_arguments(source.files, state)
+    with _building(source.files):
+        model = build_network(args)
+    load_strictly(model, state, source.files.weights)
+    return model.to(device).eval(), args
 
 
 def load_adaptor(
@@ -71,20 +87,49 @@ def load_adaptor(
         SVError: The weights do not match the config, or the adaptor was trained on
             another ASR model.
     """
-    args = _training_arguments(files)
-    return _load_weights(build_adaptor(bundle, args), files, device), args
-
-
-def _training_arguments(files: ModelFiles) -> Namespace:
-    args = Namespace(**copy.deepcopy(files.settings))
-    args.init = None  # no need to initialise weights that are loaded next
-    return args
-
-
-def _load_weights(model: SpeakerModel, files: ModelFiles, device: str) -> SpeakerModel:
-    state = without_branch(load_state_dict(files.weights))
+    state = load_state_dict(files.weights)
+    args = trained_arguments(files, state)
+    with _building(files):
+        model = build_adaptor(bundle, args)
     load_strictly(model, state, files.weights)
-    return model.to(device).eval()
+    return model.to(device).eval(), args
+
+
+def trained_arguments(files: ModelFiles, state: dict[str, torch.Tensor]) -> Namespace:
+    """Return a trained model's arguments, checked before anything is built.
+
+    Args:
+        files: The model, which is untrusted.
+        state: Its weights.
+
+    Raises:
+        SVError: An argument is missing, of another type or out of range, or there are
+            more encoder blocks than the weights have.
+    """
+    optional = {"spk_num": None, "loss": None, "specaug": None, "specaug_conf": {}}
+    settings = optional | copy.deepcopy(files.settings)
+    settings["init"] = None  # no need to initialise weights that are loaded next
+    for key, kinds in TRAINED_ARGUMENTS.items():
+        value = settings.get(key)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise SVError(f"{files.config}: {key} is missing or of another type")
+    for key in ("sample_rate", "spk_num"):
+        if settings[key] is not None and settings[key] <= 0:
+            raise SVError(f"{files.config}: {key} {settings[key]} must be positive")
+    check_sizes(files.config, settings, state)
+    return Namespace(**settings)
+
+
+@contextlib.contextmanager
+def _building(files: ModelFiles) -> Iterator[None]:
+    """Report in one line that a trained model cannot be built from its config."""
+    try:
+        yield
+    except (SVError, MemoryError):
+        raise
+    except Exception as e:  # networks raise all kinds of errors on invalid options
+        reason = " ".join(str(e).split())[:200] or type(e).__name__
+        raise SVError(f"{files.config}: the model cannot be built: {reason}") from e
 
 
 def check_device(device: str) -> None:

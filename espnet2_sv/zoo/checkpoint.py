@@ -14,6 +14,9 @@ from espnet2_sv.errors import SVError
 if TYPE_CHECKING:
     import torch
 
+# The vocabulary is by far the largest part of a configuration: 50,002 for OWSM
+MAX_SIZE = 1_000_000  # of a layer, a kernel, a hop in samples, a rate in Hz
+MAX_CONFIG_ENTRIES = 1_000_000
 # Keys under which DeepSpeed, Lightning and ESPnet's checkpoint.pth keep the weights
 _WRAPPERS = ("module", "state_dict", "model")
 
@@ -25,7 +28,7 @@ def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
         path: A ``.pth`` file.
 
     Returns:
-        Tensors by name, on the CPU.
+        Dense tensors by name, on the CPU.
 
     Raises:
         SVError: The file is missing, damaged, or holds anything else.
@@ -43,7 +46,11 @@ def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
             f"{path}: refused, it is damaged or holds objects other than tensors and"
             " plain data"
         ) from e
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as e:
+    except MemoryError:
+        raise
+    except (
+        Exception
+    ) as e:  # torch and pickle raise all kinds of errors on damaged files
         raise SVError(
             f"{path}: not a readable weights file; fetch or copy it again"
         ) from e
@@ -54,6 +61,12 @@ def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
         raise SVError(
             f"{path}: holds no tensors by name, so it is not a model's weights"
         )
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise SVError(
+                f"{path}: {name} is a sparse, quantized or empty tensor; save the"
+                " weights as dense tensors"
+            )
     return dict(state)
 
 
@@ -84,6 +97,11 @@ def load_strictly(
     """
     own = model.state_dict()
     problems = [
+        f"{name} is of {str(x.dtype).removeprefix('torch.')}"
+        for name, x in state.items()
+        if name in own and x.is_floating_point() != own[name].is_floating_point()
+    ]
+    problems += [
         f"{name} has shape {tuple(x.shape)}, expected {tuple(own[name].shape)}"
         for name, x in state.items()
         if name in own and x.shape != own[name].shape
@@ -110,18 +128,78 @@ def load_strictly(
         )
 
 
-def load_config(path: str | os.PathLike) -> dict[str, Any]:
-    """Load a training configuration with the safe YAML loader.
+def check_sizes(
+    where: str | os.PathLike,
+    conf: dict[str, Any],
+    state: "dict[str, torch.Tensor]",
+) -> None:
+    """Refuse settings of a network much larger than its weights, before it is built.
+
+    Args:
+        where: What messages call the settings.
+        conf: The settings, with ``encoder_conf`` and the like.
+        state: The weights.
 
     Raises:
-        SVError: The file is missing, not YAML, or not a mapping.
+        SVError: A size is out of range, or there are more blocks than weights.
+    """
+    for part in ("frontend", "encoder", "decoder", "head"):
+        options = conf.get(f"{part}_conf") or {}
+        for name, value in options.items():
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if whole and abs(value) > MAX_SIZE:
+                raise SVError(f"{where}: {part}_conf: {name} {value} is out of range")
+        blocks = options.get("num_blocks")
+        if isinstance(blocks, int) and blocks > len(state):
+            raise SVError(
+                f"{where}: {part}_conf: num_blocks {blocks}, but the weights have only"
+                f" {len(state)} tensors"
+            )
+
+
+def load_config(path: str | os.PathLike) -> dict[str, Any]:
+    """Load a training configuration, which is untrusted, with the safe YAML loader.
+
+    Raises:
+        SVError: The file is missing, not YAML, or not a mapping of names; or its
+            aliases multiply without bound.
     """
     try:
         conf = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        _count_entries(conf, {})
     except OSError as e:
         raise SVError(f"{path}: cannot be read ({e.strerror})") from e
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as e:
+    except (SVError, MemoryError):
+        raise
+    except Exception as e:  # constructors of YAML's types raise all kinds of errors
         raise SVError(f"{path}: not a YAML file of plain data") from e
     if not isinstance(conf, dict):
         raise SVError(f"{path}: holds no settings")
+    for key, value in conf.items():
+        if not isinstance(key, str):
+            raise SVError(f"{path}: the key {key!r} is not a name")
+        if key.endswith("_conf") and not isinstance(value, dict | None):
+            raise SVError(f"{path}: {key} is not a mapping of options")
     return conf
+
+
+def _count_entries(value: Any, counted: dict[int, int]) -> int:
+    """Count the entries of nested data; aliases count each time they are used.
+
+    Raises:
+        ValueError: There are too many, or the data contains itself.
+    """
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) in counted:
+        total = counted[id(value)]
+        if total < 0:
+            raise ValueError("the data contains itself")
+        return total
+    counted[id(value)] = -1  # in progress
+    inner = value.values() if isinstance(value, dict) else value
+    total = 1 + sum(_count_entries(item, counted) for item in inner)
+    if total > MAX_CONFIG_ENTRIES:
+        raise ValueError("too many entries")
+    counted[id(value)] = total
+    return total

@@ -87,7 +87,7 @@ def find_model_files(
         SVError: There is no such model, or it is damaged, or not of this kind.
     """
     path = Path(os.path.expanduser(source))
-    if not path.exists():
+    if not os.path.exists(path):  # also of names that no file can have
         path = download(str(source))
     if path.is_file():
         path = _unpack_once(path, workdir)
@@ -126,9 +126,11 @@ def _unpack_once(archive: Path, workdir: str | os.PathLike | None) -> Path:
     logging.info("unpacking %s to %s", archive, outdir)
     try:
         unpack(archive, outdir)
-    except SVError:
+    except SVError as e:
         if workdir is None and (outdir / "meta.yaml").is_file():
             return outdir  # another process was quicker
+        if workdir is None and "cannot be written" in str(e):
+            raise SVError(f"{e}; XDG_CACHE_HOME names the folder of the cache") from e
         raise
     if not (outdir / "meta.yaml").is_file():
         shutil.rmtree(outdir, ignore_errors=True)
@@ -222,12 +224,12 @@ def locate(files: ModelFiles, key: str, value: str) -> Path | None:
         The path, or None if there is no such file.
 
     Raises:
-        SVError: In a package, the path leads out of the folder.
+        SVError: In a package, the path leads out of the folder by ``..``.
     """
     path = Path(value)
     if not files.packed:
         starts = [Path(), files.root, *files.root.resolve().parents]
-        return next((s / path for s in starts if (s / path).is_file()), None)
+        return next((s / path for s in starts if os.path.isfile(s / path)), None)
     if ".." in path.parts:
         raise SVError(
             f"{files.config}: refused, {key} leads out of the folder: {value!r}"
@@ -235,12 +237,8 @@ def locate(files: ModelFiles, key: str, value: str) -> Path | None:
     parts = [part for part in path.parts if part != path.anchor]
     for start in range(len(parts)):
         inside = files.root.joinpath(*parts[start:])
-        if inside.is_file() and not _links_out(inside, files):
+        if os.path.isfile(inside) and not _links_out(inside, files):
             return inside
-    if path.is_absolute():
-        raise SVError(
-            f"{files.config}: refused, {key} is outside of the folder: {value!r}"
-        )
     return None
 
 

@@ -123,7 +123,7 @@ class SpeakerSource:
 
 
 def _existing(path: Source) -> Path:
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise SVError(
             f"{path}: no such file; give the exp directory or the packed zip of a model"
         )
@@ -139,11 +139,12 @@ def _asr_of_adaptor(
         return find_model_files(package, "asr")
     recorded = files.settings.get("asr")
     try:
-        if not recorded:
+        if not recorded or not isinstance(recorded, str):
             raise SVError("the package holds the adaptor alone")
         return find_model_files(_seen_from(files.config, recorded), "asr")
     except SVError as e:
-        name = (files.settings.get("asr_init") or {}).get("source") or recorded
+        init = files.settings.get("asr_init")
+        name = (init.get("source") if isinstance(init, dict) else None) or recorded
         raise SVError(
             f"{files.config}: give the ASR model that this adaptor reads (--asr or"
             f" asr=); it was {name} in training ({e})"
@@ -156,5 +157,5 @@ def _seen_from(config: Path, recorded: str) -> str:
     A source that is not a path here, such as a tag, is returned as it is.
     """
     starts = [Path(), *config.resolve().parents]
-    found = (start / recorded for start in starts if (start / recorded).exists())
-    return str(next(found, recorded))
+    paths = (start / recorded for start in starts)
+    return str(next((path for path in paths if os.path.exists(path)), recorded))

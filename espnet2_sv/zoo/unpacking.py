@@ -1,18 +1,15 @@
 """Unpacking zip archives, which are untrusted."""
 
 import contextlib
-import glob
-import lzma
 import os
 import shutil
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import STORAGE_ERRORS, fresh_folder
 
 # The largest published ESPnet models are below 10 GiB and hold fewer than 100 files.
 MAX_ARCHIVE_BYTES = 32 * 2**30
@@ -20,16 +17,8 @@ MAX_ARCHIVE_FILES = 10_000
 # Weights hardly compress; a large file with such a ratio is meant to fill the disk.
 MAX_COMPRESSION = 100
 COMPRESSION_CHECKED_FROM = 64 * 2**20  # bytes; small text may compress well
-# what zipfile raises on damaged or exotic archives
-_DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    NotImplementedError,
-    ValueError,
-)
+_LONGEST_PART = 255  # bytes of a file name on Linux
+_LONGEST_PATH = 4095
 
 
 def unpack(zip_path: str | os.PathLike, outdir: str | os.PathLike) -> None:
@@ -59,52 +48,18 @@ def unpack(zip_path: str | os.PathLike, outdir: str | os.PathLike) -> None:
 
 
 @contextlib.contextmanager
-def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
-    """Fill a temporary folder that is renamed to ``outdir`` on success.
-
-    Args:
-        outdir: The folder to make.
-        replace: Replace an existing folder, once the new one is complete.
-
-    Raises:
-        SVError: ``outdir`` holds something already, or cannot be made.
-    """
-    outdir = Path(os.path.abspath(outdir))
-    part = outdir.with_name(f".{outdir.name}.{os.getpid()}.part")
-    old = outdir.with_name(f".{outdir.name}.{os.getpid()}.old")
-    try:
-        _remove_remains(outdir)
-        part.mkdir(parents=True)
-        yield part
-        if replace:
-            os.rename(outdir, old)
-        os.rename(part, outdir)
-    except OSError as e:
-        raise SVError(
-            f"{outdir}: cannot be made ({e.strerror}); choose another folder"
-        ) from e
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _remove_remains(outdir: Path) -> None:
-    """Remove temporary folders of processes of this machine that were killed."""
-    for remains in outdir.parent.glob(f".{glob.escape(outdir.name)}.*.part"):
-        pid = remains.name.split(".")[-2]  # e.g. .asr.4711.part
-        if pid.isdigit() and (
-            int(pid) == os.getpid() or not Path("/proc", pid).exists()
-        ):
-            shutil.rmtree(remains, ignore_errors=True)
-
-
-@contextlib.contextmanager
 def _reading(zip_path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as e:
         raise SVError(f"{zip_path}: no such file") from e
-    except _DAMAGED as e:
+    except (SVError, MemoryError):
+        raise
+    except OSError as e:
+        if e.errno in STORAGE_ERRORS:
+            raise
+        raise SVError(f"{zip_path}: cannot be unpacked ({e.strerror})") from e
+    except Exception as e:  # zipfile and its decompressors raise all kinds of errors
         raise SVError(
             f"{zip_path}: not a zip archive, or damaged; fetch it again"
         ) from e
@@ -118,6 +73,11 @@ def _check_sizes(
         raise SVError(
             f"{zip_path}: refused, its {len(members)} files unpack to {total} bytes "
             f"(limits: {MAX_ARCHIVE_FILES} files, {MAX_ARCHIVE_BYTES} bytes)"
+        )
+    stored = os.stat(zip_path).st_size
+    if total > COMPRESSION_CHECKED_FROM and total > MAX_COMPRESSION * stored:
+        raise SVError(
+            f"{zip_path}: refused, its {stored} bytes unpack to {total} bytes"
         )
     for member in members:
         grows = member.file_size > MAX_COMPRESSION * max(member.compress_size, 1)
@@ -149,8 +109,11 @@ def is_inside(name: str) -> bool:
     """Whether a relative path stays in its folder: ``exp/x.pth``, not ``../x.pth``."""
     path = PurePosixPath(name)
     drive = len(name) > 1 and name[1] == ":"  # e.g. C:/x.pth
+    possible = "\0" not in name and len(os.fsencode(name)) <= _LONGEST_PATH
     return (
-        bool(path.parts)
+        possible
+        and all(len(os.fsencode(part)) <= _LONGEST_PART for part in path.parts)
+        and bool(path.parts)
         and not path.is_absolute()
         and ".." not in path.parts
         and not drive

@@ -184,17 +184,45 @@ def test_killed_call_leaves_nothing_half_made(
     load_asr_bundle(tmp_path / "asr")
 
 
-@pytest.mark.parametrize("value", ["../secret.model", "/etc/secret.model"])
-def test_bpe_model_outside_of_the_package_is_not_taken(value, train_asr, tmp_path):
-    trained = train_asr("librispeech_conformer_hop160")
-    shutil.unpack_archive(trained.pack(), tmp_path / "unpacked")
-    (tmp_path / "secret.model").write_text("secret")
-    config = next((tmp_path / "unpacked").rglob("config.yaml"))
-    conf = {**yaml.safe_load(config.read_text()), "bpemodel": value}
+def repack(trained, folder, **settings):
+    """The unpacked model, with other settings."""
+    shutil.unpack_archive(trained.pack(), folder)
+    config = next(folder.rglob("config.yaml"))
+    conf = {**yaml.safe_load(config.read_text()), **settings}
     config.write_text(yaml.safe_dump(conf))
+    return folder
+
+
+def test_a_path_that_leads_out_of_the_package_is_refused(train_asr, tmp_path):
+    trained = train_asr("librispeech_conformer_hop160")
+    package = repack(trained, tmp_path / "unpacked", bpemodel="../secret.model")
+    (tmp_path / "secret.model").write_text("secret")
     with pytest.raises(SVError, match="bpemodel"):
-        resolve_asr(tmp_path / "unpacked", tmp_path / "asr")
+        resolve_asr(package, tmp_path / "asr")
     assert not (tmp_path / "asr").exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("key", ["bpemodel", "non_linguistic_symbols"])
+def test_an_absolute_path_of_training_is_never_read(key, there, train_asr, tmp_path):
+    """Published configurations hold such paths; speaker models do not need the files."""
+    trained = train_asr("librispeech_conformer_hop160")
+    secret = tmp_path / "secret.model"
+    if there:
+        secret.write_text("secret")
+    package = repack(trained, tmp_path / "unpacked", **{key: str(secret)})
+    resolve_asr(package, tmp_path / "asr")
+    for file in (tmp_path / "asr").iterdir():
+        assert b"secret" not in file.read_bytes().replace(b"secret.model", b"")
+
+
+def test_symbols_may_be_a_list(train_asr, tmp_path):
+    trained = train_asr("librispeech_conformer_hop160")
+    symbols = ["<noise>", "<laugh>"]
+    package = repack(trained, tmp_path / "unpacked", non_linguistic_symbols=symbols)
+    resolve_asr(package, tmp_path / "asr")
+    resolved = yaml.safe_load((tmp_path / "asr" / "config.yaml").read_text())
+    assert resolved["non_linguistic_symbols"] == symbols
 
 
 def test_missing_bpe_model_is_told(train_asr, tmp_path, caplog):

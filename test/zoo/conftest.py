@@ -7,3 +7,4 @@ from asr_models import (  # noqa: F401
     speech,
     train_asr,
 )
+from speaker_models import speaker_exp  # noqa: F401
