@@ -165,7 +165,7 @@ def _sweep(path: Path) -> None:
                 os.close(descriptor)
 
 
-def require_writable(folder: str | os.PathLike) -> None:
+def require_writable(folder: str | os.PathLike[str]) -> None:
     """Make a folder and check that files can be written to it.
 
     Raises:

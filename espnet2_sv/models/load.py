@@ -9,6 +9,7 @@ import copy
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -106,7 +107,8 @@ def trained_arguments(files: ModelFiles, state: dict[str, torch.Tensor]) -> Name
         SVError: An argument is missing, of another type or out of range, or there are
             more encoder blocks than the weights have.
     """
-    optional = {"spk_num": None, "loss": None, "specaug": None, "specaug_conf": {}}
+    optional: dict[str, Any] = {"spk_num": None, "loss": None}
+    optional |= {"specaug": None, "specaug_conf": {}}
     settings = optional | copy.deepcopy(files.settings)
     settings["init"] = None  # no need to initialise weights that are loaded next
     for key, kinds in TRAINED_ARGUMENTS.items():
