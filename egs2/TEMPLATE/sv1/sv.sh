@@ -151,7 +151,7 @@ if runs 2; then
     if "${make_asr}"; then
         "${local_asr_script}" "${asr_model}"
     fi
-    ${python} -m espnet2_sv.bin.asr_resolve --asr "${asr_model}" --outdir "${asr_dir}"
+    ${python} -m espnet2_sv.bin.asr_resolve --asr "${asr_model}" --output_dir "${asr_dir}"
 fi
 
 if runs 3; then
@@ -284,7 +284,7 @@ if runs 9; then
         "${sv_exp}"/{config.yaml,RESULTS.md,calibration.json,threshold.json} -- \
         run_job "${train_cmd}" "${sv_exp}/pack.log" ${python} \
         -m espnet2_sv.bin.sv_pack \
-        --exp "${sv_exp}" --outpath "${packed}" --model_file "${weights}"
+        --exp "${sv_exp}" --output "${packed}" --model_file "${weights}"
 fi
 
 if runs 10; then

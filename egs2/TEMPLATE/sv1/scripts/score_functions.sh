@@ -239,7 +239,7 @@ write_results() {
         done
     done
     once "${output}" "${layout}" "${entries[@]}" "${entries[@]#*=}" "${systems[@]}" -- \
-        "${python}" -m espnet2_sv.bin.sv_results --outpath "${output}" \
+        "${python}" -m espnet2_sv.bin.sv_results --output "${output}" \
         ${layout:+--layout "${layout}"} \
         --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
 }

@@ -81,7 +81,7 @@ joint() { # batches of one clip, like the other side: rounding is then the same
 log "Recognition in fold ${fold}: ${dir}"
 once "${dir}/asr" "${asr}" -- \
     run_job "${train_cmd}" "${dir}/resolve.log" python3 -m espnet2_sv.bin.asr_resolve \
-    --asr "${asr}" --outdir "${dir}/asr"
+    --asr "${asr}" --output_dir "${dir}/asr"
 compared=()
 for dset in asr_test_seen asr_test_unseen; do
     require_file "data/fold${fold}_${dset}/text" "local/data.sh makes it"
