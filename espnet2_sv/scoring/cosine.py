@@ -8,6 +8,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.parallel import for_each_chunk
 
 ENROLL_MODES = ("mean_embedding", "mean_score")
+_CHUNK = 2048  # products computed at once, per thread
 
 
 def length_normalise(embeddings: np.ndarray, overwrite: bool = False) -> np.ndarray:
@@ -75,7 +76,6 @@ def row_products(
     right: np.ndarray,
     left_index: np.ndarray,
     right_index: np.ndarray,
-    chunk: int = 2048,
 ) -> np.ndarray:
     """Inner products of pairs of rows.
 
@@ -84,7 +84,6 @@ def row_products(
         right: (N, E) float32.
         left_index: (K,) row of ``left`` for each product.
         right_index: (K,) row of ``right`` for each product.
-        chunk: Products computed at once, per thread.
 
     Returns:
         (K,) float32.
@@ -98,7 +97,7 @@ def row_products(
         )
         np.einsum("ij,ij->i", *rows, out=products[part])
 
-    for_each_chunk(work, len(products), chunk)
+    for_each_chunk(work, len(products), _CHUNK)
     return products
 
 
@@ -107,7 +106,6 @@ def cosine_scores(
     test: np.ndarray,
     enroll_index: np.ndarray,
     test_index: np.ndarray,
-    chunk: int = 2048,
 ) -> np.ndarray:
     """Cosine of pairs of embeddings.
 
@@ -116,7 +114,6 @@ def cosine_scores(
         test: (N, E) embeddings, of any norm.
         enroll_index: (K,) row of ``enroll`` for each trial.
         test_index: (K,) row of ``test`` for each trial.
-        chunk: Trials computed at once, per thread.
 
     Returns:
         (K,) float32 scores between -1 and 1.
@@ -134,7 +131,7 @@ def cosine_scores(
     enroll_norms = _norms(enroll)
     test_norms = enroll_norms if same else _norms(test)
     enroll_index, test_index = np.asarray(enroll_index), np.asarray(test_index)
-    scores = row_products(enroll, test, enroll_index, test_index, chunk)
+    scores = row_products(enroll, test, enroll_index, test_index)
     scores /= enroll_norms[enroll_index]
     scores /= test_norms[test_index]
     return scores

@@ -176,16 +176,14 @@ def interval(
     values: np.ndarray,
     units: int,
     smallest: float,
-    level: float = 0.95,
 ) -> np.ndarray:
-    """Interval of rates between 0 and 1, symmetric on the logit scale.
+    """95 % interval of rates between 0 and 1, symmetric on the logit scale.
 
     Args:
         estimate: (...) rates of the list.
         values: (samples, ...) rates of the bootstrap samples.
         units: Number of speakers (or trials) that were resampled.
         smallest: Rates are clipped to this distance from 0 and 1.
-        level: Confidence level.
 
     Returns:
         (2, ...) lower and upper bounds.
@@ -195,6 +193,6 @@ def interval(
     middle, values = (
         logit(np.clip(x, smallest, 1 - smallest)) for x in (estimate, values)
     )
-    reach = stdtrit(units - 1, (1 + level) / 2) * values.std(axis=0, ddof=1)
+    reach = stdtrit(units - 1, 0.975) * values.std(axis=0, ddof=1)
     low, high = expit(middle - reach), expit(middle + reach)
     return np.stack([np.minimum(low, estimate), np.maximum(high, estimate)])
