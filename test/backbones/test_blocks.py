@@ -79,7 +79,7 @@ def assert_same_blocks(outputs, expected):
 
 
 @pytest.mark.parametrize("name", WITH_HIDDEN_STATES)
-def test_equal_to_hidden_states_of_the_stock_encoder(name, train_asr, speech):
+def test_equals_the_hidden_states_of_espnets_encoder(name, train_asr, speech):
     trained = train_asr(name)
     audio = speech[0]
     lengths = torch.tensor([12000, 12000])
@@ -107,7 +107,7 @@ def test_equal_to_hidden_states_of_the_stock_encoder(name, train_asr, speech):
         ("multiconv_conformer", {"cgmlp_linear_units": 32, "multicgmlp_type": "sum"}),
     ],
 )
-def test_equal_to_the_encoder_written_out(
+def test_equals_a_reference_implementation_of_the_encoder(
     encoder, encoder_conf, train_asr, small_conformer
 ):
     only_conformer = ("rel_pos_type", "cnn_module_kernel", "macaron_style")
@@ -126,7 +126,7 @@ def test_equal_to_the_encoder_written_out(
     assert torch.equal(output_lengths, expected_lengths)
 
 
-def test_published_self_conditioned_model(train_asr, speech):
+def test_equals_the_reference_for_a_published_self_conditioned_model(train_asr, speech):
     trained = train_asr("librispeech_100_conformer_scctc")
     lengths = torch.tensor([12000, 12000])
     with torch.no_grad():
@@ -137,7 +137,7 @@ def test_published_self_conditioned_model(train_asr, speech):
 
 @pytest.mark.parametrize("num_blocks", [1, 2])
 @pytest.mark.parametrize("conf", [{}, SELF_CONDITIONED])
-def test_first_blocks_are_the_same_in_a_shorter_stack(
+def test_first_blocks_do_not_depend_on_later_blocks(
     conf, num_blocks, train_asr, small_conformer
 ):
     trained = train_asr(small_conformer(**conf))
@@ -156,7 +156,7 @@ def test_first_blocks_are_the_same_in_a_shorter_stack(
 @pytest.mark.parametrize(
     "shorter", [7777, 11900]
 )  # by more, and by less, than the STFT overlaps
-def test_utterance_does_not_depend_on_its_batch(name, shorter, train_asr):
+def test_outputs_do_not_depend_on_the_batch(name, shorter, train_asr):
     backbone = backbone_of(train_asr(name))
     assert not backbone.padding_sensitive
     audio = 0.1 * torch.randn(2, 12000)
@@ -179,7 +179,7 @@ def test_utterance_does_not_depend_on_its_batch(name, shorter, train_asr):
         )
 
 
-def test_audio_beyond_an_utterance_is_never_heard(train_asr, small_conformer):
+def test_padding_does_not_influence_outputs(train_asr, small_conformer):
     backbone = backbone_of(train_asr(small_conformer()))
     audio, lengths = torch.randn(2, 12000), torch.tensor([12000, 7000])
     silent = audio.clone()
@@ -203,7 +203,7 @@ def test_audio_beyond_an_utterance_is_never_heard(train_asr, small_conformer):
         ),
     ],
 )
-def test_models_that_hear_padding_say_so(conf, depends, train_asr, small_conformer):
+def test_padding_sensitive_matches_the_outputs(conf, depends, train_asr, small_conformer):
     backbone = backbone_of(train_asr(small_conformer(**conf)))
     audio = torch.randn(2, 12000)
     with torch.no_grad():
@@ -225,7 +225,7 @@ def test_models_that_hear_padding_say_so(conf, depends, train_asr, small_conform
         ("linear", 1),
     ],
 )
-def test_frame_rate(layer, factor, small_conformer):
+def test_frame_rate_matches_the_output(layer, factor, small_conformer):
     conf = {**small_conformer(input_layer=layer), "normalize": None}
     backbone = build_backbone(conf)
     assert backbone.subsampling == factor
@@ -240,7 +240,7 @@ def test_frame_rate(layer, factor, small_conformer):
 
 @pytest.mark.parametrize("layer", ["conv2d", "conv2d1", "conv2d8", "linear"])
 @pytest.mark.parametrize("center", [True, False])
-def test_shortest_audio(layer, center, small_conformer):
+def test_minimum_samples_is_the_shortest_accepted_audio(layer, center, small_conformer):
     conf = {**small_conformer(input_layer=layer), "normalize": "utterance_mvn"}
     conf["frontend_conf"]["center"] = center
     backbone = build_backbone(conf).eval()
@@ -252,7 +252,7 @@ def test_shortest_audio(layer, center, small_conformer):
             backbone(torch.randn(2, 9000), torch.tensor([9000, shortest - 1]))
 
 
-def test_frozen_means_frozen(train_asr, small_conformer):
+def test_a_frozen_backbone_does_not_change(train_asr, small_conformer):
     backbone = backbone_of(train_asr(small_conformer()))
     audio, lengths = torch.randn(2, 9000), torch.tensor([9000, 9000])
     before = copy.deepcopy(backbone.state_dict())
@@ -307,7 +307,7 @@ def test_every_trainable_parameter_gets_a_gradient(
         assert parameter.requires_grad == (parameter.grad is not None), name
 
 
-def test_parameter_groups_hold_each_trainable_parameter_once(small_conformer):
+def test_parameter_groups_contain_each_trainable_parameter_once(small_conformer):
     conf = small_conformer(**SELF_CONDITIONED)
     backbone = build_backbone({**conf, "normalize": None, "conditioning_vocab": 12})
     groups = backbone.parameter_groups()
@@ -329,7 +329,7 @@ def test_parameter_groups_do_not_change_when_frozen(small_conformer):
     ] == before
 
 
-def test_front_end_stays_in_float32_under_autocast(small_conformer):
+def test_frontend_stays_in_float32_under_autocast(small_conformer):
     backbone = build_backbone(
         {**small_conformer(), "normalize": "utterance_mvn"}
     ).eval()
@@ -343,7 +343,7 @@ def test_front_end_stays_in_float32_under_autocast(small_conformer):
     assert torch.isfinite(outputs[-1]).all()
 
 
-def test_augmentation_is_for_training_only(small_conformer):
+def test_specaug_is_applied_in_training_only(small_conformer):
     masks = {
         "apply_time_mask": False,
         "freq_mask_width_range": (40, 60),
@@ -358,7 +358,7 @@ def test_augmentation_is_for_training_only(small_conformer):
     assert not (whole == 0).any()
 
 
-def test_copies_and_pickles_after_use(small_conformer):
+def test_can_be_copied_and_pickled_after_use(small_conformer):
     backbone = build_backbone({**small_conformer(), "normalize": None}).eval()
     audio, lengths = torch.randn(1, 9000), torch.tensor([9000])
     with torch.no_grad():
@@ -368,7 +368,7 @@ def test_copies_and_pickles_after_use(small_conformer):
             assert torch.equal(outputs[-1], expected[-1])
 
 
-def test_a_failed_pass_leaves_nothing_behind(small_conformer):
+def test_a_failed_forward_pass_leaves_no_hooks(small_conformer):
     backbone = build_backbone({**small_conformer(), "normalize": None}).eval()
     with pytest.raises(SVError, match="feature frames"):
         backbone.blocks(torch.randn(1, 3, 80), torch.tensor([3]))
@@ -377,7 +377,7 @@ def test_a_failed_pass_leaves_nothing_behind(small_conformer):
     assert len(outputs) == 3
 
 
-def test_bundle_shares_its_own_encoder(train_asr, small_conformer, speech):
+def test_backbone_of_a_bundle_shares_the_asr_encoder(train_asr, small_conformer, speech):
     trained = train_asr(small_conformer())
     bundle = load_asr_bundle(trained.exp)
     shared = bundle.backbone()

@@ -45,13 +45,13 @@ def test_parameters_of_the_large_conformer():
         ),
     ],
 )
-def test_settings_that_cannot_be_built(changes, reason, small_conformer):
+def test_invalid_settings_are_rejected_with_the_reason(changes, reason, small_conformer):
     with pytest.raises(SVError, match=reason) as e:
         build_backbone({**small_conformer(), "normalize": None, **changes})
     assert "\n" not in str(e.value)
 
 
-def test_settings_are_not_changed(small_conformer):
+def test_settings_are_not_modified(small_conformer):
     settings = {**small_conformer(), "normalize": None}
     build_backbone(settings)
     assert settings == {**small_conformer(), "normalize": None}

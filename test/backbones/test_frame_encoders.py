@@ -34,7 +34,7 @@ def parts(request):
 
 
 @torch.no_grad()
-def test_embeds_as_espnets_own_speaker_model(parts):
+def test_embeddings_equal_those_of_espnets_speaker_model(parts):
     backbone, head = parts.backbone.eval(), parts.head.eval()
     stock = ESPnetSpeakerModel(
         backbone.frontend,
@@ -56,7 +56,7 @@ def test_embeds_as_espnets_own_speaker_model(parts):
 
 @pytest.mark.parametrize("samples", [8000, 9999, 16000, 48000])
 @torch.no_grad()
-def test_frames_come_at_the_stated_rate(parts, samples):
+def test_frame_rate_and_lengths_match_the_output(parts, samples):
     lengths = torch.tensor([samples])
     (frames,), valid = parts.backbone.eval()(torch.randn(1, samples), lengths)
     features = samples // 160 + 1
@@ -81,7 +81,7 @@ def test_every_trainable_parameter_gets_a_gradient(parts):
     assert {id(p) for p in grouped} == {id(p) for p in parts.backbone.parameters()}
 
 
-def test_lengths_that_differ_are_refused(parts):
+def test_different_lengths_are_rejected(parts):
     with pytest.raises(SVError, match="batch utterances of equal length"):
         parts.backbone(torch.randn(2, 9600), torch.tensor([9600, 8000]))
 
@@ -96,7 +96,7 @@ def test_a_frozen_backbone_keeps_its_statistics(parts):
         assert torch.equal(tensor, before[name]), name
 
 
-def test_unknown_options_are_named():
+def test_unknown_options_are_rejected_by_name():
     settings = {
         "frontend": "default",
         "encoder": "resnet",

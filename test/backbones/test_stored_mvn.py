@@ -36,7 +36,7 @@ def test_is_the_identity_until_it_is_loaded():
     assert lengths.tolist() == [3, 3]
 
 
-def test_lets_gradients_through():
+def test_gradients_flow_through():
     x = torch.randn(1, 3, 4, requires_grad=True)
     output, _ = StoredMVN(4)(x)
     output.sum().backward()

@@ -22,7 +22,7 @@ def pooled_by_hand(frames, fast, slow, count):
     return torch.stack(rows)
 
 
-def test_equal_rates_leave_frames_alone_and_drop_what_one_side_lacks():
+def test_equal_rates_keep_frames_and_drop_those_that_one_side_lacks():
     alignment = align(25.0, 25.0, lengths(74, 50), lengths(73, 52))
     assert alignment.student is None
     assert alignment.teacher is None
@@ -32,7 +32,7 @@ def test_equal_rates_leave_frames_alone_and_drop_what_one_side_lacks():
 @pytest.mark.parametrize(
     ("fast", "slow"), [(50.0, 25.0), (100.0, 31.25), (31.25, 25.0)]
 )
-def test_the_faster_side_is_averaged_over_the_slower_ones_frames(fast, slow):
+def test_pooling_averages_the_frames_at_the_higher_rate(fast, slow):
     frames = torch.randn(1, 100, 3, dtype=torch.float64)
     slow_length = int(100 / fast * slow)
     student = align(fast, slow, lengths(100), lengths(slow_length))
@@ -47,7 +47,7 @@ def test_the_faster_side_is_averaged_over_the_slower_ones_frames(fast, slow):
 @pytest.mark.parametrize(
     ("student", "teacher"), [(100.0, 25.0), (12.5, 25.0), (25.0, 31.25)]
 )
-def test_interpolation_keeps_a_straight_line(student, teacher):
+def test_interpolation_reproduces_a_linear_function(student, teacher):
     seconds = 4.0
     n, m = int(seconds * student), int(seconds * teacher)
     alignment = align(student, teacher, lengths(n), lengths(m), mode="interpolate")
@@ -70,7 +70,7 @@ def test_interpolation_keeps_a_straight_line(student, teacher):
 @example(
     15.625, 25.0, "pool", [2.0, 1.9375]
 )  # the last frames' edges meet but for rounding
-def test_valid_frames_read_valid_frames_only_and_weights_sum_to_one(
+def test_valid_frames_depend_on_valid_frames_only_and_weights_sum_to_one(
     a, b, mode, seconds
 ):
     of_student = torch.tensor([int(s * a) for s in seconds])
@@ -92,13 +92,13 @@ def test_valid_frames_read_valid_frames_only_and_weights_sum_to_one(
         assert bool((slowest - alignment.lengths <= 1).all())
 
 
-def test_two_frames_at_the_end_are_let_pass_and_three_are_not():
+def test_durations_may_differ_by_two_frames_but_not_by_three():
     align(25.0, 25.0, lengths(74), lengths(76))
     align(100.0, 12.5, lengths(300), lengths(36))
     with pytest.raises(SVError, match=r"utterance 1 of the batch has 2.96 s .* 3.08 s"):
         align(25.0, 25.0, lengths(74, 74), lengths(74, 77))
 
 
-def test_an_unknown_mode_is_refused():
+def test_an_unknown_mode_is_rejected():
     with pytest.raises(SVError, match="choose pool or interpolate"):
         align(25.0, 25.0, lengths(3), lengths(3), mode="hope")

@@ -5,7 +5,7 @@ from espnet2_sv.distill.asr_branch import AsrBranch
 
 
 @pytest.mark.parametrize(("num_blocks", "dim"), [(0, None), (0, 8), (2, None), (1, 8)])
-def test_every_parameter_learns_and_blocks_and_dimension_are_free(num_blocks, dim):
+def test_every_parameter_gets_a_gradient_for_any_blocks_and_dimension(num_blocks, dim):
     torch.manual_seed(0)
     branch = AsrBranch(16, 30, num_blocks=num_blocks, dim=dim, heads=2, kernel=3)
     frames, lengths = torch.randn(3, 9, 16), torch.tensor([9, 4, 7])
@@ -26,6 +26,6 @@ def test_without_blocks_it_is_a_norm_and_a_linear_layer():
     torch.testing.assert_close(branch(frames, torch.tensor([5])), normed)
 
 
-def test_heads_that_do_not_share_the_dimension_are_refused():
+def test_a_dimension_not_divisible_by_the_heads_is_rejected():
     with pytest.raises(ValueError, match="16 is not divisible by 3 heads"):
         AsrBranch(16, 30, heads=3)

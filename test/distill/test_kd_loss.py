@@ -56,7 +56,7 @@ def output():
 @pytest.mark.parametrize("top_k", [None, 3, VOCAB + 5])
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 @pytest.mark.parametrize("blank_weight", [1.0, 0.25])
-def test_equals_a_loop_with_random_lengths_and_unequal_rates(
+def test_equals_a_plain_python_loop_with_different_lengths_and_rates(
     output, monkeypatch, top_k, temperature, blank_weight
 ):
     frames, teacher = torch.randn(5, 9, DIM), 2 * torch.randn(5, 18, VOCAB)
@@ -96,7 +96,7 @@ def test_equals_a_loop_with_random_lengths_and_unequal_rates(
 
 
 @pytest.mark.parametrize("top_k", [None, 3])
-def test_gradients_are_those_of_the_whole_batch_at_once(output, monkeypatch, top_k):
+def test_gradients_do_not_depend_on_the_chunk_size(output, monkeypatch, top_k):
     frames, teacher = (
         torch.randn(5, 6, DIM),
         torch.randn(5, 6, VOCAB).log_softmax(dim=-1),
@@ -114,7 +114,7 @@ def test_gradients_are_those_of_the_whole_batch_at_once(output, monkeypatch, top
     assert not gradients[0][0][1, 2:].any()  # padding teaches nothing
 
 
-def test_agrees_with_torchs_own_divergence(output):
+def test_equals_torchs_kl_divergence(output):
     frames, teacher = (
         torch.randn(2, 7, DIM),
         torch.randn(2, 7, VOCAB).log_softmax(dim=-1),
@@ -127,7 +127,7 @@ def test_agrees_with_torchs_own_divergence(output):
     torch.testing.assert_close(sums.loss, expected)
 
 
-def test_a_student_that_knows_everything_has_no_loss(output):
+def test_identical_posteriors_have_no_loss(output):
     frames = torch.randn(2, 7, DIM)
     log_probs = output(frames).detach().log_softmax(dim=-1)
     for top_k in (None, 2):
@@ -137,7 +137,7 @@ def test_a_student_that_knows_everything_has_no_loss(output):
         assert float(sums.agreeing) == float(sums.frames) == 14
 
 
-def test_a_class_that_the_teacher_excludes_makes_no_nan(output):
+def test_zero_teacher_probabilities_give_finite_gradients(output):
     teacher = torch.full((1, 4, VOCAB), -200.0)
     teacher[..., 3] = 0.0  # all others are zero in float32
     for top_k in (None, 2):
@@ -149,7 +149,7 @@ def test_a_class_that_the_teacher_excludes_makes_no_nan(output):
         assert torch.isfinite(frames.grad).all()
 
 
-def test_half_precision_frames_are_judged_in_float32(output):
+def test_the_loss_is_computed_in_float32_under_autocast(output):
     frames, teacher = (
         torch.randn(2, 7, DIM),
         torch.randn(2, 7, VOCAB).log_softmax(dim=-1),
@@ -167,12 +167,12 @@ def test_half_precision_frames_are_judged_in_float32(output):
     "conf",
     [{"temperature": 0}, {"top_k": 0}, {"blank_weight": -1}, {"blank_threshold": 1.5}],
 )
-def test_values_out_of_range_are_refused(conf):
+def test_values_out_of_range_are_rejected(conf):
     with pytest.raises(SVError, match=next(iter(conf))):
         DistillationLoss(**conf)
 
 
-def test_a_students_frames_are_pooled_down_to_the_teachers(output):
+def test_the_students_frames_are_pooled_to_the_teachers_rate(output):
     frames = torch.randn(1, 8, DIM)
     alignment = align(50.0, 25.0, torch.tensor([8]), torch.tensor([4]))
     pooled_frames = resample(frames, alignment.student, 4)

@@ -51,7 +51,7 @@ def dataset(corpus, posteriors, seconds, **options):
 
 
 @torch.no_grad()
-def test_a_crops_frames_are_those_of_the_whole_utterance_at_its_place(
+def test_posteriors_of_a_crop_are_those_of_the_whole_utterance_at_its_position(
     asr_exp, corpus, folder
 ):
     teacher = Teacher(load_asr_bundle(asr_exp)).eval()
@@ -80,7 +80,7 @@ def test_a_crops_frames_are_those_of_the_whole_utterance_at_its_place(
     assert len(starts) > 3
 
 
-def test_what_a_repeated_utterance_says_counts_once(corpus, folder):
+def test_repeated_audio_is_not_counted(corpus, folder):
     data = dataset(corpus, PosteriorTable(folder), seconds=3.0)
     _, batch = collate_train([data[i, 1, i] for i in (0, 1)])
     for i, lengths in enumerate(batch["kd_lengths"].tolist()):
@@ -90,7 +90,7 @@ def test_what_a_repeated_utterance_says_counts_once(corpus, folder):
         assert not batch["kd_probs"][i, lengths:].any()
 
 
-def test_teaches_without_running_the_teacher_nearly_as_it_does_when_running(
+def test_cached_posteriors_give_nearly_the_loss_of_a_running_teacher(
     train, folder, tmp_path, monkeypatch
 ):
     running = train(tmp_path / "running", optim_conf="lr=0.0")
@@ -103,7 +103,7 @@ def test_teaches_without_running_the_teacher_nearly_as_it_does_when_running(
     )
 
 
-def test_posteriors_of_something_else_are_refused(
+def test_posteriors_of_other_data_or_settings_are_rejected(
     train, asr_exp, corpus, folder, tmp_path
 ):
     for options, network, message in [
@@ -128,12 +128,12 @@ def test_posteriors_of_something_else_are_refused(
         )
 
 
-def test_posteriors_at_other_speeds_are_refused_by_the_dataset_too(corpus, folder):
+def test_the_dataset_rejects_posteriors_with_speed_perturbation(corpus, folder):
     with pytest.raises(SVError, match=r"factors has 1\.1: .* original speed"):
         dataset(corpus, PosteriorTable(folder), seconds=0.5, speeds=Speeds([1.0, 1.1]))
 
 
-def test_a_running_teacher_hears_the_speeds(train, tmp_path):
+def test_a_running_teacher_supports_speed_perturbation(train, tmp_path):
     stats = train(tmp_path / "exp", ["--speed_perturb_factors", "0.9", "1.0", "1.1"])
     assert np.isfinite(stats["loss_kd"])
     assert (
@@ -144,7 +144,7 @@ def test_a_running_teacher_hears_the_speeds(train, tmp_path):
     )
 
 
-def test_an_unreadable_utterance_leaves_nothing(asr_exp, tmp_path):
+def test_an_unreadable_utterance_leaves_no_output(asr_exp, tmp_path):
     (tmp_path / "wav.scp").write_text(f"a {tmp_path}/gone.wav\n")
     command = ["--asr", str(asr_exp), "--wav_scp", f"{tmp_path}/wav.scp"]
     with pytest.raises(SVError, match=r"utterance a: .*gone\.wav"):

@@ -18,7 +18,7 @@ MODELS = [
 
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
-def test_says_what_the_asr_model_says(train_asr, name):
+def test_posteriors_equal_those_of_the_asr_model(train_asr, name):
     trained = train_asr(name)
     teacher = Teacher(load_asr_bundle(trained.exp))
     speech = 0.1 * torch.randn(2, 16000)
@@ -37,7 +37,7 @@ def test_says_what_the_asr_model_says(train_asr, name):
     torch.testing.assert_close(teacher.log_probs(hidden, 3.0), soft, atol=1e-5, rtol=0)
 
 
-def test_is_unseen_by_training_and_keeps_no_decoder(train_asr):
+def test_has_no_trainable_or_saved_parameters_and_no_decoder(train_asr):
     bundle = load_asr_bundle(train_asr("librispeech_conformer_hop160").exp)
     teacher = Teacher(bundle).train()
     assert not list(teacher.parameters())
@@ -56,7 +56,7 @@ def test_is_unseen_by_training_and_keeps_no_decoder(train_asr):
     assert not teacher.log_probs(hidden).requires_grad
 
 
-def test_follows_to_another_place_and_can_be_copied(train_asr):
+def test_can_be_copied_and_converted(train_asr):
     teacher = Teacher(load_asr_bundle(train_asr("librispeech_conformer_hop160").exp))
     clone_sharing_weights = copy.deepcopy(teacher).to(torch.float64)
     assert {p.dtype for p in clone_sharing_weights.frozen_module.parameters()} == {
@@ -66,7 +66,7 @@ def test_follows_to_another_place_and_can_be_copied(train_asr):
 
 
 @torch.no_grad()
-def test_a_large_batch_is_encoded_in_pieces(
+def test_encoding_in_chunks_gives_the_same_output(
     train_asr, small_conformer, speech, monkeypatch
 ):
     teacher = Teacher(load_asr_bundle(train_asr(small_conformer()).exp))
@@ -78,7 +78,7 @@ def test_a_large_batch_is_encoded_in_pieces(
         torch.testing.assert_close(row[:length], piece[:length], atol=1e-5, rtol=0)
 
 
-def test_a_model_without_ctc_is_refused(train_asr):
+def test_a_model_without_ctc_is_rejected(train_asr):
     bundle = load_asr_bundle(train_asr("speechcommands_conformer_noctc").exp)
     with pytest.raises(SVError, match=r"cannot be the teacher.*without CTC"):
         Teacher(bundle)

@@ -60,6 +60,6 @@ def test_embedding_does_not_depend_on_its_batch():
         torch.testing.assert_close(together[i : i + 1], alone)
 
 
-def test_a_missing_block_is_an_error():
+def test_a_missing_block_is_rejected():
     with pytest.raises(ValueError, match="expected 2 block outputs, got 1"):
         MFAHead(2, 8)([torch.randn(1, 5, 8)], torch.tensor([5]))

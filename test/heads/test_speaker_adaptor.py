@@ -21,7 +21,7 @@ def test_light_block_parameter_count():
     assert count(conformer_block(128, 4, 512, 31, 0.1, 0.0)) == 401_280
 
 
-def test_layer_norm_adds_a_thousandth():
+def test_layer_norm_adds_two_vectors_per_block():
     plain, normed = (
         count(SpeakerAdaptor(18, 512, layer_norm=n)) for n in (False, True)
     )
@@ -45,7 +45,7 @@ def test_embedding_does_not_depend_on_its_batch(settings):
         torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_only_the_chosen_blocks_are_read():
+def test_only_the_selected_blocks_are_used():
     torch.manual_seed(0)
     adaptor = SpeakerAdaptor(
         3, 12, adaptor_dim=8, embed_dim=6, read_blocks=[2, 3]
@@ -58,6 +58,6 @@ def test_only_the_chosen_blocks_are_read():
 
 
 @pytest.mark.parametrize("read_blocks", [[], [0], [4], [1, 1]])
-def test_impossible_blocks_are_refused(read_blocks):
+def test_invalid_read_blocks_are_rejected(read_blocks):
     with pytest.raises(ValueError, match="choose different blocks 1 to 3"):
         SpeakerAdaptor(3, 12, read_blocks=read_blocks)

@@ -66,14 +66,14 @@ def test_fine_tuning_at_the_same_speeds_keeps_all_centres(train, tune, tmp_path)
     assert torch.equal(centres(tuned), centres(trained, "valid.eer.best.pth"))
 
 
-def test_fine_tuning_at_new_speeds_is_refused_with_both_numbers(train, tune, tmp_path):
+def test_fine_tuning_at_new_speeds_is_rejected_with_both_numbers(train, tune, tmp_path):
     trained = train(tmp_path / "exp")
     with pytest.raises(SVError, match="trained on 4 classes, this training has 12"):
         tune(tmp_path / "tuned", trained, *SPEEDS)
 
 
 @pytest.mark.parametrize("speeds", [[], SPEEDS])
-def test_fine_tuning_on_other_speakers_is_refused(
+def test_fine_tuning_on_other_speakers_is_rejected(
     train, tune, corpus, tmp_path, speeds
 ):
     trained = train(tmp_path / "exp", *speeds)
@@ -96,7 +96,7 @@ def test_fine_tuning_on_other_speakers_is_refused(
         tune(tmp_path / "tuned", trained, spk2utt=tmp_path / "spk2utt")
 
 
-def test_a_model_without_its_map_is_fine_tuned_by_numbers_alone(train, tune, tmp_path):
+def test_without_spk2id_only_the_number_of_classes_is_checked(train, tune, tmp_path):
     trained = train(tmp_path / "exp", *SPEEDS)
     (trained / "spk2id").unlink()
     tuned = tune(tmp_path / "tuned", trained)

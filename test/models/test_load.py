@@ -24,7 +24,7 @@ def test_every_source_gives_the_same_model(speaker_exp, tmp_path, home):
         assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
-def test_weights_must_fit_completely(speaker_exp, tmp_path):
+def test_weights_must_match_completely(speaker_exp, tmp_path):
     state = torch.load(speaker_exp / "valid.eer.best.pth", weights_only=True)
     dropped = next(name for name in state if name.startswith("head."))
     del state[dropped]
@@ -33,7 +33,7 @@ def test_weights_must_fit_completely(speaker_exp, tmp_path):
         load_speaker_model(SpeakerSource.resolve(speaker_exp, tmp_path / "weights.pth"))
 
 
-def test_a_config_of_another_task_is_refused(speaker_exp, tmp_path):
+def test_a_config_without_sv_task_is_rejected(speaker_exp, tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"encoder": "conformer"}))
     with pytest.raises(SVError, match="sv_task"):
         SpeakerSource.from_files(
@@ -49,6 +49,6 @@ def test_a_missing_file_is_named(speaker_exp):
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "tpu9"])
-def test_a_device_that_is_not_there_is_refused(speaker_exp, device):
+def test_an_unavailable_device_is_rejected(speaker_exp, device):
     with pytest.raises(SVError, match=device):
         load_speaker_model(speaker_exp, device)

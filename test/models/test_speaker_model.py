@@ -45,14 +45,14 @@ def test_an_embedding_does_not_depend_on_its_batch(model):
 
 
 @torch.no_grad()
-def test_embeds_as_espnets_own_model_is_called(model):
+def test_supports_the_call_of_espnets_speaker_model(model):
     speech = torch.randn(2, 12000)
     model.eval()
     stock_call = model(speech=speech, extract_embd=True)
     assert torch.equal(stock_call, model.embed(speech, torch.tensor([12000, 12000])))
 
 
-def test_the_loss_falls_on_one_batch(model):
+def test_the_loss_decreases_on_one_batch(model):
     speech, labels = torch.randn(6, 9600), torch.tensor([0, 0, 1, 1, 2, 2])[:, None]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     losses = []
@@ -68,7 +68,7 @@ def test_the_loss_falls_on_one_batch(model):
 
 
 @torch.no_grad()
-def test_front_end_and_loss_stay_in_float32_under_autocast(model):
+def test_frontend_and_loss_stay_in_float32_under_autocast(model):
     speech, lengths = torch.randn(2, 12000), torch.tensor([12000, 12000])
     feats, _ = model.backbone.features(speech.clone(), lengths)
     with torch.autocast("cpu", dtype=torch.bfloat16):

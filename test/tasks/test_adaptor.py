@@ -40,7 +40,7 @@ def load(folder, **kwargs):
     )
 
 
-def test_the_asr_encoder_stays_bit_for_bit(train, asr_exp, tmp_path):
+def test_the_asr_encoder_stays_bit_identical(train, asr_exp, tmp_path):
     asr = load_asr_bundle(asr_exp).model.state_dict()
     model, _ = load(train(tmp_path / "exp", max_epoch=2))
     model.train()
@@ -71,7 +71,7 @@ def test_only_adaptor_and_classifier_are_trained_and_saved(train, tmp_path):
     )
 
 
-def test_resuming_equals_training_without_a_break(train, tmp_path):
+def test_resuming_equals_uninterrupted_training(train, tmp_path):
     straight = train(tmp_path / "straight", max_epoch=2)
     broken = train(tmp_path / "broken", max_epoch=1)
     train(broken, max_epoch=2, resume="true")
@@ -82,7 +82,7 @@ def test_resuming_equals_training_without_a_break(train, tmp_path):
         assert torch.equal(tensor, states[1][name]), name
 
 
-def test_other_asr_weights_are_refused_by_name(train, asr_exp, other_asr, tmp_path):
+def test_other_asr_weights_are_rejected_with_both_hashes(train, asr_exp, other_asr, tmp_path):
     folder = train(tmp_path / "exp")
     hashes = [load_asr_bundle(a).weights_sha256 for a in (asr_exp, other_asr)]
     with pytest.raises(SVError, match=f"{hashes[0]}, not on {hashes[1]}"):
@@ -91,7 +91,7 @@ def test_other_asr_weights_are_refused_by_name(train, asr_exp, other_asr, tmp_pa
         train(folder, asr=other_asr, resume="true", max_epoch=2)
 
 
-def test_a_moved_asr_model_is_attached(train, asr_exp, tmp_path):
+def test_a_moved_asr_model_can_be_given(train, asr_exp, tmp_path):
     asr = shutil.copytree(asr_exp, tmp_path / "asr")
     folder = train(tmp_path / "exp", asr=asr)
     reference, _ = load(folder)
@@ -117,6 +117,6 @@ def test_fine_tuning_starts_from_the_trained_adaptor(train, training_command, tm
     ("options", "message"),
     [({"asr": ""}, "give --asr"), ({"head_conf": "read_blocks=[9]"}, "blocks 1 to 3")],
 )
-def test_bad_options_are_refused(train, tmp_path, options, message):
+def test_invalid_options_are_rejected(train, tmp_path, options, message):
     with pytest.raises(SVError, match=message):
         train(tmp_path / "exp", **options)

@@ -105,7 +105,7 @@ def test_a_student_trains_packs_and_loads_without_its_teacher(
     assert any(name.startswith("branch.") for name in weights(folder))
 
 
-def test_neither_checkpoint_nor_optimizer_nor_pack_holds_the_teacher(
+def test_neither_checkpoint_nor_optimizer_nor_package_contains_the_teacher(
     train, asr_exp, conformer, tmp_path
 ):
     folder = train(tmp_path / "exp", conformer)
@@ -135,7 +135,7 @@ def test_neither_checkpoint_nor_optimizer_nor_pack_holds_the_teacher(
 
 
 @pytest.mark.parametrize("network", ["conformer", "ecapa_tdnn"])
-def test_lambda_0_is_the_training_of_the_plain_student(
+def test_lambda_0_equals_training_the_student_alone(
     train, small_network, tmp_path, network
 ):
     student = small_network if network == "conformer" else stock(network)
@@ -161,7 +161,7 @@ def test_lambda_0_is_the_training_of_the_plain_student(
     ],
 )
 @pytest.mark.parametrize("alignment", ["pool", "interpolate"])
-def test_espnets_own_speaker_encoders_learn_pack_and_verify(
+def test_espnets_speaker_encoders_train_pack_and_verify(
     train, corpus, tmp_path, encoder, projector, hop, rate, alignment
 ):
     network = [*stock(encoder, projector), *BRANCH, "--branch_conf", "dim=8"]
@@ -188,7 +188,7 @@ def test_espnets_own_speaker_encoders_learn_pack_and_verify(
     assert abs(lengths[0] - rate) <= 1.01  # of one second
 
 
-def test_the_teachers_own_twin_starts_with_divergence_0(train, tmp_path):
+def test_a_student_initialised_from_its_teacher_has_zero_divergence(train, tmp_path):
     folder = train(
         tmp_path / "exp",
         NO_BLOCKS,
@@ -203,7 +203,7 @@ def test_the_teachers_own_twin_starts_with_divergence_0(train, tmp_path):
     assert config(folder)["asr_init"] == config(folder)["asr_teacher"]
 
 
-def test_transfer_and_distillation_together_resume_without_the_first_model(
+def test_a_student_initialised_from_asr_resumes_without_that_asr_model(
     train, asr_exp, tmp_path
 ):
     start = shutil.copytree(asr_exp, tmp_path / "start")
@@ -214,7 +214,7 @@ def test_transfer_and_distillation_together_resume_without_the_first_model(
     assert (folder / "2epoch.pth").exists()
 
 
-def test_teacher_and_its_statistics_stay_bit_for_bit(
+def test_the_teacher_and_its_statistics_stay_bit_identical(
     train, asr_exp, conformer, tmp_path
 ):
     before = load_asr_bundle(asr_exp).model.state_dict()
@@ -233,7 +233,7 @@ def test_teacher_and_its_statistics_stay_bit_for_bit(
             assert torch.equal(tensor, before[prefix + name].to(tensor.dtype)), name
 
 
-def test_resuming_equals_training_without_a_break(train, conformer, tmp_path):
+def test_resuming_equals_uninterrupted_training(train, conformer, tmp_path):
     options = {"teacher_input": "clean"}
     schedule = ["--kd_schedule", "warmup_epochs=2", "--kd_schedule", "value=0.5"]
     straight = train(
@@ -247,7 +247,7 @@ def test_resuming_equals_training_without_a_break(train, conformer, tmp_path):
     assert [stats(broken, e)["kd_lambda"] for e in (1, 2)] == [0.25, 0.5]
 
 
-def test_an_epoch_without_the_teacher_comes_after_one_with_it(
+def test_lambda_can_decay_to_0(
     train, conformer, tmp_path
 ):
     schedule = ["--kd_schedule", "decay_from=1"]
@@ -264,7 +264,7 @@ def test_fine_tuning_a_student_needs_no_teacher(train, conformer, tmp_path):
     assert not any(key.startswith("branch.") for key in weights(tuned))
 
 
-def test_resuming_with_another_teacher_is_refused(train, asr_exp, conformer, tmp_path):
+def test_resuming_with_another_teacher_is_rejected(train, asr_exp, conformer, tmp_path):
     folder = train(tmp_path / "exp", conformer)
     other = shutil.copytree(asr_exp, tmp_path / "other")
     state = weights(other, "valid.acc.ave.pth")
@@ -274,7 +274,7 @@ def test_resuming_with_another_teacher_is_refused(train, asr_exp, conformer, tmp
         train(folder, conformer, asr=other, max_epoch=2, resume="true")
 
 
-def test_resuming_with_another_branch_is_refused(train, conformer, tmp_path):
+def test_resuming_with_another_branch_is_rejected(train, conformer, tmp_path):
     folder = train(tmp_path / "exp", conformer)
     with pytest.raises(SVError, match="was trained with branch_conf"):
         train(folder, [*conformer, *NO_BLOCKS], max_epoch=2, resume="true")
@@ -298,14 +298,14 @@ def test_resuming_with_another_branch_is_refused(train, conformer, tmp_path):
         ({"sample_rate": 8000}, ["--frontend_conf", "fs=8000"], "expects 16000 Hz"),
     ],
 )
-def test_bad_options_are_refused(
+def test_invalid_options_are_rejected(
     train, small_network, tmp_path, options, network, message
 ):
     with pytest.raises(SVError, match=message):
         train(tmp_path / "exp", [*small_network, *network], **options)
 
 
-def test_a_teacher_without_ctc_is_refused_with_the_reason(
+def test_a_teacher_without_ctc_is_rejected_with_the_reason(
     train, asr_exp, conformer, tmp_path
 ):
     silent = shutil.copytree(asr_exp, tmp_path / "silent")
@@ -325,7 +325,7 @@ def test_a_teacher_without_ctc_is_refused_with_the_reason(
         train(tmp_path / "exp", conformer, asr=silent)
 
 
-def test_two_processes_have_the_loss_of_one_with_all_the_data(
+def test_two_processes_have_the_loss_of_one_with_the_whole_batch(
     train, conformer, tmp_path
 ):
     blank = ["--kd_conf", "blank_weight=0.3", "--kd_conf", "blank_threshold=0.2"]
@@ -358,7 +358,7 @@ def test_two_processes_have_the_loss_of_one_with_all_the_data(
         )
 
 
-def test_the_student_comes_to_say_what_the_teacher_says_of_other_speech_too(
+def test_the_student_learns_to_match_the_teacher_on_unseen_speech(
     train, conformer, tmp_path
 ):
     options = {

@@ -42,7 +42,7 @@ def test_students_have_their_published_sizes(name, millions, rate):
 
 
 @pytest.mark.parametrize("name", ["halfsmall", "small", "ecapa", "resnet34"])
-def test_settings_of_the_loss_are_in_range(name):
+def test_schedules_reach_their_end_with_the_training(name):
     args = read(name)
     assert DistillationLoss(**args.kd_conf).top_k == 32
     factor = KDSchedule(**args.kd_schedule)
@@ -56,7 +56,7 @@ def test_settings_of_the_loss_are_in_range(name):
 @pytest.mark.parametrize(
     "path", sorted(MINI.glob("train_sv_distill*.yaml")), ids=lambda p: p.stem
 )
-def test_the_mini_recipes_settings_are_known_and_build(path):
+def test_the_mini_recipes_configs_are_valid(path):
     conf = yaml.safe_load(path.read_text())
     defaults = SVDistillTask.get_default_config()
     assert not set(conf) - set(defaults)

@@ -61,7 +61,7 @@ def test_two_processes_train_unfreeze_validate_and_resume(run_two, asr_exp, tmp_
     assert not torch.equal(trained[f"backbone.{name}"], asr[name])
 
 
-def test_a_port_in_use_is_one_line(training_command, asr_exp, tmp_path):
+def test_a_port_in_use_is_reported_in_one_line(training_command, asr_exp, tmp_path):
     with socket.socket() as taken:
         taken.bind(("localhost", 0))
         taken.listen()

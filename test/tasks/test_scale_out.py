@@ -110,7 +110,7 @@ def test_one_and_two_processes_agree(training_command, small_network, corpus, tm
     ],
     ids=["transfer", "adaptor", "distill"],
 )
-def test_losses_agree_for_every_way(
+def test_losses_agree_for_every_task(
     module, options, training_command, asr_exp, tmp_path
 ):
     config = tmp_path / "train.yaml"  # read by our parser alone, not by the ASR model's

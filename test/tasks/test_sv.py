@@ -21,7 +21,7 @@ def train(training_command, small_network):
     return run
 
 
-def test_resuming_equals_training_without_a_break(train, tmp_path):
+def test_resuming_equals_uninterrupted_training(train, tmp_path):
     straight = train(tmp_path / "straight", max_epoch=3)
     broken = train(tmp_path / "broken", max_epoch=1)
     train(broken, max_epoch=3, resume="true")
@@ -29,7 +29,7 @@ def test_resuming_equals_training_without_a_break(train, tmp_path):
         assert torch.equal(tensor, weights(broken)[name]), name
 
 
-def test_a_model_is_rebuilt_from_its_config_and_weights_alone(train, tmp_path):
+def test_a_model_is_rebuilt_from_its_config_and_weights(train, tmp_path):
     folder = train(tmp_path / "exp")
     shutil.move(folder, tmp_path / "moved")
     model, args = SVTask.build_model_from_file(
@@ -82,7 +82,7 @@ def train_at_speeds(training_command, small_network):
     return run
 
 
-def test_speeds_are_classes_of_their_own(train_at_speeds, tmp_path):
+def test_each_speed_of_a_speaker_is_a_class(train_at_speeds, tmp_path):
     folder = train_at_speeds(tmp_path / "exp")
     assert weights(folder)["loss.weight"].shape == (12, 8)
     names = [line.split()[0] for line in (folder / "spk2id").read_text().splitlines()]
@@ -98,7 +98,7 @@ def test_speeds_can_be_given_in_a_yaml(training_command, small_network, tmp_path
     assert weights(tmp_path / "exp")["loss.weight"].shape == (12, 8)
 
 
-def test_resuming_at_speeds_equals_training_without_a_break(train_at_speeds, tmp_path):
+def test_resuming_with_speeds_equals_uninterrupted_training(train_at_speeds, tmp_path):
     straight = train_at_speeds(tmp_path / "straight", max_epoch=2)
     broken = train_at_speeds(tmp_path / "broken", max_epoch=1)
     train_at_speeds(broken, max_epoch=2, resume="true")
@@ -106,7 +106,7 @@ def test_resuming_at_speeds_equals_training_without_a_break(train_at_speeds, tmp
         assert torch.equal(tensor, weights(broken)[name]), name
 
 
-def test_resuming_with_other_speeds_is_refused(train, train_at_speeds, tmp_path):
+def test_resuming_with_other_speeds_is_rejected(train, train_at_speeds, tmp_path):
     folder = train_at_speeds(tmp_path / "exp")
     with pytest.raises(SVError, match=r"4 speakers where 12 are due.*sp0\.9-spk00"):
         train(folder, max_epoch=2, resume="true")
@@ -122,7 +122,7 @@ def test_resuming_with_other_speeds_is_refused(train, train_at_speeds, tmp_path)
         ({"spk2utt": ""}, "spk2utt is required"),
     ],
 )
-def test_bad_options_stop_before_training(train, tmp_path, options, message):
+def test_invalid_options_are_rejected_before_training(train, tmp_path, options, message):
     if "ngpu" in options and torch.cuda.is_available():
         pytest.skip("needs a machine without a GPU")
     with pytest.raises(SVError, match=message):
@@ -130,13 +130,13 @@ def test_bad_options_stop_before_training(train, tmp_path, options, message):
     assert not (tmp_path / "exp" / "checkpoint.pth").exists()
 
 
-def test_a_folder_that_cannot_be_written_to_is_named(train, tmp_path):
+def test_an_unwritable_directory_is_named(train, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SVError, match="file/exp: cannot be written to"):
         train(tmp_path / "file" / "exp")
 
 
-def test_resuming_with_other_speakers_is_refused(train, corpus, tmp_path):
+def test_resuming_with_other_speakers_is_rejected(train, corpus, tmp_path):
     folder = train(tmp_path / "exp")
     lines = (corpus.root / "spk2utt").read_text().splitlines()
     (tmp_path / "spk2utt").write_text("".join(f"{line}\n" for line in lines[:3]))
@@ -144,7 +144,7 @@ def test_resuming_with_other_speakers_is_refused(train, corpus, tmp_path):
         train(folder, spk2utt=tmp_path / "spk2utt", resume="true")
 
 
-def test_resuming_with_another_network_is_refused_and_nothing_is_lost(train, tmp_path):
+def test_resuming_with_another_model_is_rejected_and_the_config_is_kept(train, tmp_path):
     folder = train(tmp_path / "exp")
     config = (folder / "config.yaml").read_text()
     with pytest.raises(SVError, match="head_conf"):
@@ -152,7 +152,7 @@ def test_resuming_with_another_network_is_refused_and_nothing_is_lost(train, tmp
     assert (folder / "config.yaml").read_text() == config
 
 
-def test_each_noise_entry_may_have_a_list_of_its_own():
+def test_each_noise_entry_may_have_its_own_wav_scp():
     cmd = ["--output_dir", "x", "--noise_scp", "musan.scp", "--rir_scp", "rirs.scp"]
     args = SVTask.get_parser().parse_args(cmd)
     args.augment_conf = {

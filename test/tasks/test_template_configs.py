@@ -22,14 +22,14 @@ CONF = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "sv1" / "conf"
         (SVTransferTask, "lmft"),
     ],
 )
-def test_options_are_known(task, name):
+def test_configs_are_valid(task, name):
     args = task.get_parser().parse_args(
         ["--config", str(CONF / f"train_sv_{name}.yaml")]
     )
     assert args.loss_conf["scale"] == 32
 
 
-def test_scratch_is_the_paper_s_large_conformer():
+def test_scratch_has_the_size_of_the_papers_large_conformer():
     args = SVTask.get_parser().parse_args(
         ["--config", str(CONF / "train_sv_scratch.yaml")]
     )

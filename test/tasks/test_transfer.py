@@ -51,7 +51,7 @@ def test_at_step_0_the_blocks_are_those_of_the_asr_encoder(train, asr_exp, tmp_p
         torch.testing.assert_close(ours_i, stock, atol=1e-6, rtol=0)
 
 
-def test_a_frozen_encoder_does_not_move_and_then_does(train, asr_exp, tmp_path):
+def test_the_encoder_is_trained_only_after_the_frozen_epochs(train, asr_exp, tmp_path):
     asr = load_asr_bundle(asr_exp).model.state_dict()
     folder = train(tmp_path / "exp", asr=asr_exp, freeze_encoder_epochs=1, max_epoch=1)
     encoder = {
@@ -81,7 +81,7 @@ def test_a_frozen_encoder_does_not_move_and_then_does(train, asr_exp, tmp_path):
     assert torch.equal(moved[f"backbone.{final_norm}"], asr[final_norm])
 
 
-def test_the_asr_model_is_needed_once(train, asr_exp, tmp_path):
+def test_loading_and_resuming_do_not_need_the_asr_model(train, asr_exp, tmp_path):
     asr = shutil.copytree(asr_exp, tmp_path / "asr")
     folder = train(tmp_path / "exp", asr=asr)
     shutil.rmtree(asr)
@@ -102,13 +102,13 @@ def test_a_fine_tuned_model_is_rebuilt_from_its_config(train, asr_exp, tmp_path)
     assert model.backbone.num_blocks == 3
 
 
-def test_resuming_from_another_asr_model_is_refused(train, asr_exp, tmp_path):
+def test_resuming_with_another_asr_model_is_rejected(train, asr_exp, tmp_path):
     folder = train(tmp_path / "exp", asr=asr_exp)
     with pytest.raises(SVError, match="was initialised from the ASR model"):
         train(folder, asr=tmp_path / "other", max_epoch=2, resume="true")
 
 
-def test_first_blocks_only(train, asr_exp, tmp_path):
+def test_asr_num_blocks_limits_the_encoder(train, asr_exp, tmp_path):
     folder = train(tmp_path / "exp", asr=asr_exp, asr_num_blocks=2, dry_run="true")
     assert config(folder)["encoder_conf"]["num_blocks"] == 2
 
@@ -129,7 +129,7 @@ def test_first_blocks_only(train, asr_exp, tmp_path):
         ),
     ],
 )
-def test_bad_options_are_refused(
+def test_invalid_options_are_rejected(
     train, asr_exp, tmp_path, monkeypatch, options, message
 ):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

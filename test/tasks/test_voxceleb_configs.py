@@ -33,7 +33,7 @@ def read(path: Path, *options: str):
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_is_understood_and_opens_with_its_command(path):
+def test_parses_and_starts_with_its_command(path):
     args = read(path)
     check_schedules(args)
     assert args.loss_conf["scale"] == 32
@@ -51,7 +51,7 @@ def test_is_understood_and_opens_with_its_command(path):
 
 
 @pytest.mark.parametrize("path", BUILT, ids=lambda p: p.stem)
-def test_has_as_many_parameters_as_it_says(path):
+def test_parameter_count_equals_that_in_the_comment(path):
     args = read(path)
     args.spk_num = 2
     with torch.device("meta"):
@@ -63,7 +63,7 @@ def test_has_as_many_parameters_as_it_says(path):
 @pytest.mark.parametrize(
     "path", [p for p in CONFIGS if "lmft" not in p.name], ids=lambda p: p.stem
 )
-def test_schedules_reach_their_ends_within_the_training(path):
+def test_schedules_end_within_the_training(path):
     args = read(path)
     steps = args.max_epoch * args.num_iters_per_epoch
     rate = CosineSchedule(**args.lr_schedule).with_default_steps(steps)
@@ -77,7 +77,7 @@ def test_schedules_reach_their_ends_within_the_training(path):
 @pytest.mark.parametrize(
     "path", sorted(CONF.glob("tuning/*.args")), ids=lambda p: p.stem
 )
-def test_every_line_of_tuning_changes_the_training(path):
+def test_every_line_of_tuning_options_changes_the_training(path):
     configs = [p for p in CONFIGS if p.name.startswith(f"train_sv_{path.stem}")]
     plain = vars(read(configs[0]))
     lines = [line for line in path.read_text().splitlines() if line and line[0] != "#"]

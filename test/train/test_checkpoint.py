@@ -10,7 +10,7 @@ from espnet2_sv.train.checkpoint import (
 
 
 @pytest.mark.parametrize("what_the_kill_left", [None, "half a file"])
-def test_a_kill_in_an_epoch_leaves_the_last_good_checkpoint(
+def test_a_kill_keeps_the_checkpoint_of_the_last_completed_epoch(
     tmp_path, what_the_kill_left
 ):
     checkpoint = tmp_path / CHECKPOINT
@@ -22,7 +22,7 @@ def test_a_kill_in_an_epoch_leaves_the_last_good_checkpoint(
     assert checkpoint.read_text() == "epoch 1"
 
 
-def test_a_run_that_ended_well_keeps_only_its_last_checkpoint(tmp_path):
+def test_a_completed_run_keeps_only_its_last_checkpoint(tmp_path):
     checkpoint = tmp_path / CHECKPOINT
     checkpoint.write_text("epoch 1")
     stash(tmp_path)
@@ -52,7 +52,7 @@ def test_a_kill_in_the_first_epoch_leaves_nothing_to_resume(
     assert checkpoint.read_text() == "epoch 1"
 
 
-def test_nothing_to_protect_before_the_first_epoch(tmp_path):
+def test_without_a_checkpoint_nothing_is_left_behind(tmp_path):
     stash(tmp_path)
     restore(tmp_path)
     discard(tmp_path)

@@ -34,6 +34,6 @@ def test_unfrozen_parameters_are_synchronised(gradients):
         assert any(any(row) for row in merged["0"])
 
 
-def test_every_process_sees_the_union(gradients):
+def test_gathered_dicts_are_the_union_on_every_process(gradients):
     assert gradients[0] == gradients[1]
     assert set(gradients[0]) == {"0", "1"}

@@ -24,7 +24,7 @@ def rates(optim, scheduler, steps: int) -> list[list[float]]:
     return found
 
 
-def test_decay_is_torch_s_cosine_for_each_group():
+def test_decay_equals_torchs_cosine_for_each_group():
     ours, theirs = optimizer(), optimizer()
     expected = rates(theirs, torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 10), 10)
     # torch's first step is at the full rate, ours at what follows it
@@ -32,7 +32,7 @@ def test_decay_is_torch_s_cosine_for_each_group():
     assert found == [pytest.approx(pair) for pair in expected[1:]]
 
 
-def test_warms_up_falls_and_stays():
+def test_warms_up_decays_and_stays_constant():
     optim = optimizer()
     schedule = CosineSchedule(warmup_steps=4, total_steps=8, final=0.1)
     found = [pair[0] for pair in rates(optim, ScheduledLR(optim, schedule), 11)]
@@ -41,7 +41,7 @@ def test_warms_up_falls_and_stays():
     assert found[7:] == pytest.approx([0.1] * 4)
 
 
-def test_goes_on_where_it_stopped_and_follows_a_new_length():
+def test_resumes_where_it_stopped_and_follows_a_new_length():
     whole = optimizer()
     expected = rates(
         whole, ScheduledLR(whole, CosineSchedule(2).with_default_steps(9)), 9
@@ -56,7 +56,7 @@ def test_goes_on_where_it_stopped_and_follows_a_new_length():
     assert rates(second, resumed, 4) == [pytest.approx(pair) for pair in expected[5:]]
 
 
-def test_its_own_number_of_steps_is_kept():
+def test_explicit_total_steps_are_kept():
     assert CosineSchedule(total_steps=7).with_default_steps(100).total_steps == 7
 
 
@@ -70,6 +70,6 @@ def test_espnet_steps_it_after_every_batch():
     "conf",
     [{"warmup_steps": -1}, {"final": 1.5}, {"warmup_steps": 8, "total_steps": 8}],
 )
-def test_impossible_schedules_are_refused(conf):
+def test_invalid_schedules_are_rejected(conf):
     with pytest.raises(SVError, match="lr_schedule"):
         CosineSchedule(**conf)

@@ -30,7 +30,7 @@ def learning_rates(model, groups):
     return {n: rates[id(p)] for n, p in model.named_parameters() if id(p) in rates}
 
 
-def test_learning_rate_falls_with_depth():
+def test_learning_rate_decreases_towards_lower_blocks():
     model = Model()
     rates = learning_rates(
         model, parameter_groups(model, lr=1.0, encoder_lr_factor=0.1, layer_decay=0.5)
@@ -51,7 +51,7 @@ def test_every_trainable_parameter_is_in_one_group():
     assert set(listed) == {id(p) for p in model.parameters() if p.requires_grad}
 
 
-def test_biases_do_not_decay_when_asked():
+def test_biases_can_be_excluded_from_weight_decay():
     model = Model()
     groups = parameter_groups(model, lr=1.0, exclude_weight_decay=True)
     decays = {id(p): g.get("weight_decay") for g in groups for p in g["params"]}

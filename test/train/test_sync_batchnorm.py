@@ -66,7 +66,7 @@ def test_equals_one_process_with_the_whole_batch(model, shape, tmp_path):
         )
 
 
-def test_parameters_stay_the_optimizer_s_and_evaluation_needs_no_group():
+def test_parameters_keep_their_identity_and_evaluation_needs_no_process_group():
     model = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
     reference = copy.deepcopy(model).eval()
     parameters = list(model.parameters())
@@ -77,6 +77,6 @@ def test_parameters_stay_the_optimizer_s_and_evaluation_needs_no_group():
     assert torch.equal(model.eval()(x), reference(x))
 
 
-def test_on_gpus_it_is_torch_s_own():
+def test_gpus_use_torchs_sync_batchnorm():
     model = torch.nn.Sequential(torch.nn.BatchNorm1d(3))
     assert isinstance(synchronise_batchnorm(model, "cuda")[0], torch.nn.SyncBatchNorm)

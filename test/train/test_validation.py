@@ -12,7 +12,7 @@ def trials(tmp_path):
     return str(path)
 
 
-def test_separated_speakers_have_no_errors(trials):
+def test_separated_speakers_have_an_eer_of_0(trials):
     vectors = {"a": [1.0, 0.1], "b": [3.0, 0.0], "c": [0.0, 2.0], "d": [-0.1, 1.0]}
     stats = verification_stats(trials, {k: np.float32(v) for k, v in vectors.items()})
     assert stats["eer"] == 0.0
@@ -21,13 +21,13 @@ def test_separated_speakers_have_no_errors(trials):
     assert stats["n_trials"] == 4
 
 
-def test_confused_speakers_have_all_errors(trials):
+def test_swapped_speakers_have_an_eer_of_100(trials):
     vectors = {"a": [1.0, 0.0], "b": [0.0, 1.0], "c": [1.0, 0.0], "d": [0.0, 1.0]}
     stats = verification_stats(trials, {k: np.float32(v) for k, v in vectors.items()})
     assert stats["eer"] == 100.0
 
 
-def test_a_diverged_model_is_named(trials):
+def test_a_non_finite_embedding_is_named(trials):
     vectors = {k: np.ones(2, np.float32) for k in "abcd"}
     vectors["c"][0] = np.nan
     with pytest.raises(SVError, match="embedding of c is not finite"):
