@@ -1,4 +1,4 @@
-"""Random ASR models of many kinds with tokenizers that work, and speaker adaptors on them."""
+"""Random ASR models of many kinds with working tokenizers, and speaker adaptors."""
 
 import io
 from pathlib import Path
@@ -56,7 +56,7 @@ KINDS = {
 
 
 def train_bpe() -> tuple[bytes, list[str]]:
-    """A sentencepiece model of 22 pieces, and ESPnet's token list for it."""
+    """A sentencepiece model with 22 pieces, and its ESPnet token list."""
     import sentencepiece
 
     model = io.BytesIO()
@@ -74,7 +74,7 @@ def train_bpe() -> tuple[bytes, list[str]]:
 
 
 def make_asr(root: Path, kind: str) -> "asr_models.Trained":
-    """What training such an ASR model leaves; its greedy transcripts are long and varied."""
+    """The output of an ASR training; greedy transcripts are long and varied."""
     conf = asr_models.conformer(**KINDS[kind].get("encoder_conf", {}))
     conf |= {k: v for k, v in KINDS[kind].items() if k != "encoder_conf"}
     tokens = None
@@ -84,14 +84,14 @@ def make_asr(root: Path, kind: str) -> "asr_models.Trained":
     if tokens:
         (root / conf["bpemodel"]).write_bytes(bpe)
     if trained.stock.ctc is not None:
-        speak(trained.stock)
+        vary_best_token(trained.stock)
     trained.save_weights(trained.stock.state_dict())
     return trained
 
 
 @torch.no_grad()
-def speak(model: torch.nn.Module) -> None:
-    """Let the best token depend on the frame: a random network's frames are much alike."""
+def vary_best_token(model: torch.nn.Module) -> None:
+    """Make the best token vary by frame; frames of random networks are similar."""
     noise = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     frames, _ = model.encode(noise, torch.tensor([16000]))
     frames = frames[0] if isinstance(frames, tuple) else frames
@@ -101,14 +101,14 @@ def speak(model: torch.nn.Module) -> None:
 
 
 def make_adaptor(exp: Path, asr: Path | str) -> Path:
-    """What adaptor training leaves, with random weights."""
+    """The output of an adaptor training, with random weights."""
     exp.mkdir(parents=True)
     args = SVAdaptorTask.get_parser().parse_args(["--output_dir", str(exp)])
     args.asr, args.spk_num = str(asr), 4
     args.head_conf = {"embed_dim": 8, "adaptor_dim": 8, "linear_units": 16, "kernel": 7}
     torch.manual_seed(1)
     model = SVAdaptorTask.build_model(args)
-    asr_models.shift(model)
+    asr_models.perturb_weights(model)
     state = dict(model.state_dict())
     sha256 = bytes.fromhex(args.asr_init["weights_sha256"])
     state["backbone.asr_sha256"] = torch.tensor(list(sha256), dtype=torch.float32)
@@ -119,7 +119,7 @@ def make_adaptor(exp: Path, asr: Path | str) -> Path:
 
 
 class Zoo:
-    """ASR models by kind, each with an adaptor; made when first asked for."""
+    """ASR models by kind, each with an adaptor, built on first use."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -130,12 +130,12 @@ class Zoo:
         return folder if folder.exists() else make_asr(self.root / kind, kind).exp
 
     def adaptor(self, kind: str = "ctc") -> Path:
-        """The exp directory of an adaptor on it, which names the ASR model by its full path."""
+        """The exp directory of an adaptor, with the absolute path of its ASR model."""
         folder = self.root / kind / "exp" / "sv_adaptor"
         return folder if folder.exists() else make_adaptor(folder, self.asr(kind))
 
     def absolute_config(self, kind: str) -> Path:
-        """The configuration of an ASR model that names its files by their full paths."""
+        """The config of an ASR model with absolute paths."""
         files = find_model_files(self.asr(kind), "asr")
         conf = yaml.safe_load(files.config.read_text())
         root = files.root.parents[1]
@@ -149,8 +149,8 @@ class Zoo:
         return config
 
     def stock(self, kind: str, **options) -> Speech2Text:
-        """ESPnet's own recogniser, made from the files of training as they are."""
+        """ESPnet's own recogniser, loaded from the unmodified training output."""
         config = self.absolute_config(kind)
         weights = find_model_files(self.asr(kind), "asr").weights
-        with asr_models.any_transducer_loss():
+        with asr_models.stub_transducer_loss():
             return Speech2Text(str(config), str(weights), **options)

@@ -1,4 +1,4 @@
-"""ASR models with the settings of published ones, small and with random weights."""
+"""Small ASR models with the configs of published ones and random weights."""
 
 import argparse
 import contextlib
@@ -28,7 +28,7 @@ INTERMEDIATE_LAYERS = [1, 2]
 
 
 def published(name: str) -> dict:
-    """Settings of a published model: all that matters, at another size."""
+    """Config of a published model, reduced in size."""
     conf = yaml.safe_load((PUBLISHED / f"{name}.yaml").read_text())
     for part, size in (("encoder_conf", ENCODER_SIZE), ("decoder_conf", DECODER_SIZE)):
         settings = conf.setdefault(part, {})
@@ -39,7 +39,7 @@ def published(name: str) -> dict:
 
 
 def conformer(**encoder_conf) -> dict:
-    """Settings of a small CTC model with a latest-position Conformer, changed where asked."""
+    """Config of a small CTC Conformer with latest relative positions."""
     settings = {**ENCODER_SIZE, "attention_heads": 2, "macaron_style": True}
     settings |= {"rel_pos_type": "latest", "cnn_module_kernel": 7, **encoder_conf}
     del settings["cgmlp_linear_units"]
@@ -55,8 +55,8 @@ def conformer(**encoder_conf) -> dict:
 
 
 @contextlib.contextmanager
-def any_transducer_loss():
-    """What the transducer's training loss needs, where it is not installed."""
+def stub_transducer_loss():
+    """Stub for the transducer loss package, if it is not installed."""
     if "warprnnt_pytorch" in sys.modules:
         yield
         return
@@ -71,7 +71,7 @@ def any_transducer_loss():
 
 @dataclasses.dataclass
 class Trained:
-    """A recipe folder with a trained ASR model, and the model as it was in memory."""
+    """A recipe directory with a trained ASR model, and the model in memory."""
 
     root: Path
     stock: torch.nn.Module
@@ -99,12 +99,8 @@ class Trained:
         """Pack from the recipe folder, as ESPnet's asr.sh does."""
         outpath = self.root / "packed.zip"
         cmd = ["asr", "--outpath", str(outpath)]
-        cmd += [
-            "--asr_train_config",
-            str(self.config),
-            "--asr_model_file",
-            str(self.weights),
-        ]
+        cmd += ["--asr_train_config", str(self.config)]
+        cmd += ["--asr_model_file", str(self.weights)]
         extra = [self.root / self.conf["bpemodel"]] if self.conf["bpemodel"] else []
         extra += [self.root / "exp" / "stats" / "feats_stats.npz"] if with_stats else []
         cmd += [word for path in extra for word in ("--option", str(path))]
@@ -113,8 +109,8 @@ class Trained:
         return outpath
 
 
-def shift(model: torch.nn.Module) -> None:
-    """Move everything off its initial value: a fresh norm would hide a dropped parameter."""
+def perturb_weights(model: torch.nn.Module) -> None:
+    """Perturb all weights, because initial values would hide lost parameters."""
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if tensor.is_floating_point() and not name.startswith("normalize."):
@@ -122,7 +118,7 @@ def shift(model: torch.nn.Module) -> None:
 
 
 def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
-    """Leave what a training run of ESPnet leaves."""
+    """Write the output of an ESPnet ASR training."""
     conf = {
         **vars(ASRTask.get_parser().parse_args([])),
         **copy.deepcopy(conf),
@@ -140,9 +136,9 @@ def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
         (root / conf["bpemodel"]).parent.mkdir(parents=True)
         (root / conf["bpemodel"]).write_bytes(b"a sentencepiece model")
     torch.manual_seed(0)
-    with contextlib.chdir(root), any_transducer_loss():
+    with contextlib.chdir(root), stub_transducer_loss():
         stock = ASRTask.build_model(argparse.Namespace(**copy.deepcopy(conf)))
-    shift(stock)
+    perturb_weights(stock)
     trained = Trained(root, stock.eval(), conf)
     trained.save_config()
     trained.save_weights(stock.state_dict())
@@ -151,7 +147,7 @@ def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
 
 @pytest.fixture
 def train_asr(tmp_path):
-    """A function that makes a trained ASR model from settings or a published model's name."""
+    """A function that builds an ASR model from a config or a published model's name."""
 
     def make(conf: dict | str) -> Trained:
         return train(
@@ -173,13 +169,13 @@ def published_conf():
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Nothing is unpacked to the cache of whoever runs the tests."""
+    """Use a cache of its own for each test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def speech():
-    """Two utterances of different length: (2, 12000) samples, their lengths (2,)."""
+    """Two utterances of different length: audio (2, 12000) and lengths (2,)."""
     audio = 0.1 * torch.randn(2, 12000, generator=torch.Generator().manual_seed(1))
     lengths = torch.tensor([12000, 7777])
     audio[1, 7777:] = 0

@@ -1,4 +1,4 @@
-"""A tiny speaker model on disk, and AN4's real speech."""
+"""Tiny speaker models on disk, and real speech from AN4."""
 
 import importlib.util
 import itertools
@@ -24,7 +24,7 @@ CONFORMER = {
 
 
 def make_exp(folder: Path, positions: str = "latest", seed: int = 0) -> Path:
-    """Write what a finished training run leaves: config.yaml, weights, speaker labels."""
+    """Write the output of a training run: config.yaml, weights and spk2id."""
     folder.mkdir(parents=True)
     args = SVTask.get_parser().parse_args(
         ["--output_dir", str(folder), "--spk2utt", "/home/ann/data/spk2utt"]
@@ -35,7 +35,7 @@ def make_exp(folder: Path, positions: str = "latest", seed: int = 0) -> Path:
     args.head_conf = {"embed_dim": 8}
     torch.manual_seed(seed)
     model = SVTask.build_model(args)
-    # as after training: statistics that are not those of a new BatchNorm
+    # BatchNorm statistics differ from their initial values, as after training
     for name, buffer in model.named_buffers():
         if "running" in name:
             buffer.add_(torch.rand_like(buffer))
@@ -47,7 +47,7 @@ def make_exp(folder: Path, positions: str = "latest", seed: int = 0) -> Path:
 
 @pytest.fixture(scope="session")
 def speaker_exp(tmp_path_factory) -> Path:
-    """A speaker model whose outputs do not depend on padding."""
+    """A speaker model that is not sensitive to padding."""
     return make_exp(tmp_path_factory.mktemp("model") / "exp" / "sv_tiny")
 
 
@@ -59,14 +59,14 @@ def legacy_exp(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def new_exp(tmp_path):
-    """Makes further speaker models with other random weights."""
+    """A function that builds further speaker models with other random weights."""
     seeds = itertools.count(1)
     return lambda: make_exp(tmp_path / f"new{(seed := next(seeds))}" / "exp", seed=seed)
 
 
 @pytest.fixture(scope="session")
 def an4(tmp_path_factory) -> dict[str, Path]:
-    """Eight recordings of five speakers, as NIST SPHERE files: utterance to path."""
+    """NIST SPHERE files of eight recordings of five speakers, by utterance ID."""
     package = importlib.util.find_spec("egs3.mini_an4").submodule_search_locations[0]
     folder = tmp_path_factory.mktemp("an4")
     with tarfile.open(Path(package) / "esp2_asr" / "downloads.tar.gz") as archive:
@@ -76,7 +76,7 @@ def an4(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
-    """A home folder without caches, and a working folder far from everything."""
+    """A home directory without caches, and another working directory."""
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     home.mkdir()
     elsewhere.mkdir()

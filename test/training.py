@@ -1,4 +1,4 @@
-"""A random ASR model and a fast way to train on the tiny corpus."""
+"""A random ASR model, and options for fast training on the tiny corpus."""
 
 import argparse
 
@@ -21,7 +21,7 @@ TOKENS = ["<blank>", "<unk>", "A", "B", "<sos/eos>"]
 
 
 def make_asr(folder, seed: int = 0):
-    """An exp/ directory of an ASR model whose weights are random everywhere."""
+    """Write the exp/ directory of an ASR model with random weights."""
     folder.mkdir()
     rng = np.random.default_rng(seed)
     stats = {
@@ -43,9 +43,8 @@ def make_asr(folder, seed: int = 0):
     torch.manual_seed(seed)
     model = ASRTask.build_model(argparse.Namespace(**config))
     with torch.no_grad():
-        for (
-            tensor
-        ) in model.encoder.state_dict().values():  # no layer is left at the identity
+        # No layer is left at the identity
+        for tensor in model.encoder.state_dict().values():
             if tensor.is_floating_point():
                 tensor.add_(0.05 * torch.rand_like(tensor))
     torch.save(model.state_dict(), folder / "valid.acc.ave.pth")
@@ -60,7 +59,7 @@ def asr_exp(tmp_path_factory):
 
 @pytest.fixture
 def training_command(corpus):
-    """Return the options of a short training run into a folder."""
+    """A function that returns the options of a short training run."""
 
     def command(output_dir, **options) -> list[str]:
         settings = {
@@ -88,12 +87,7 @@ def training_command(corpus):
 
 @pytest.fixture
 def small_network():
-    """Options of a network that trains in seconds."""
+    """Options of a model that trains in seconds."""
     conf = " ".join(f"--encoder_conf {k}={v}" for k, v in ENCODER.items())
-    return [
-        *conf.split(),
-        "--frontend_conf",
-        "n_mels=40",
-        "--frontend_conf",
-        "hop_length=160",
-    ]
+    frontend = "--frontend_conf n_mels=40 --frontend_conf hop_length=160"
+    return [*conf.split(), *frontend.split()]

@@ -1,4 +1,4 @@
-"""ASR models of the kinds that are published."""
+"""Small ASR models."""
 
 from asr_models import (  # noqa: F401
     own_cache,

@@ -1,4 +1,4 @@
-"""Block outputs against stock ESPnet, and what training may and may not change."""
+"""Block outputs compared with ESPnet's, freezing and parameter groups."""
 
 import copy
 import pickle
@@ -47,7 +47,7 @@ def stock_features(model, audio, lengths):
 
 
 def stock_blocks(model, audio, lengths):
-    """Block outputs with the encoder's forward pass written out."""
+    """Reference implementation of an encoder's forward pass with block outputs."""
     encoder = model.encoder
     feats, lengths = stock_features(model, audio, lengths)
     mask = (
@@ -153,9 +153,8 @@ def test_first_blocks_do_not_depend_on_later_blocks(
 @pytest.mark.parametrize(
     "name", ["librispeech_conformer_hop160", "librispeech_e_branchformer"]
 )
-@pytest.mark.parametrize(
-    "shorter", [7777, 11900]
-)  # by more, and by less, than the STFT overlaps
+# Shorter by more and by less than half an STFT window
+@pytest.mark.parametrize("shorter", [7777, 11900])
 def test_outputs_do_not_depend_on_the_batch(name, shorter, train_asr):
     backbone = backbone_of(train_asr(name))
     assert not backbone.padding_sensitive
@@ -169,8 +168,8 @@ def test_outputs_do_not_depend_on_the_batch(name, shorter, train_asr):
     assert lengths[1] == alone_lengths[0]
     for i in range(3):
         valid = together[i][1:, : lengths[1]]
-        # Relative to the largest output: rounding grows with it, and differs between
-        # processors.
+        # Relative to the largest output: rounding errors grow with it and differ
+        # between CPUs.
         torch.testing.assert_close(
             valid, alone[i], rtol=0, atol=1e-5 * alone[i].abs().max()
         )
@@ -203,7 +202,9 @@ def test_padding_does_not_influence_outputs(train_asr, small_conformer):
         ),
     ],
 )
-def test_padding_sensitive_matches_the_outputs(conf, depends, train_asr, small_conformer):
+def test_padding_sensitive_matches_the_outputs(
+    conf, depends, train_asr, small_conformer
+):
     backbone = backbone_of(train_asr(small_conformer(**conf)))
     audio = torch.randn(2, 12000)
     with torch.no_grad():
@@ -293,7 +294,7 @@ def test_unfreezing_restores_training(train_asr, small_conformer):
 def test_every_trainable_parameter_gets_a_gradient(
     encoder, encoder_conf, small_conformer
 ):
-    """What distributed training needs: no parameter waits for a gradient that never comes."""
+    """DistributedDataParallel waits for the gradients of all trainable parameters."""
     conf = small_conformer(**encoder_conf)
     if encoder == "e_branchformer":
         conf["encoder_conf"] = dict(encoder_conf)
@@ -363,8 +364,8 @@ def test_can_be_copied_and_pickled_after_use(small_conformer):
     audio, lengths = torch.randn(1, 9000), torch.tensor([9000])
     with torch.no_grad():
         expected, _ = backbone(audio, lengths)
-        for twin in (copy.deepcopy(backbone), pickle.loads(pickle.dumps(backbone))):
-            outputs, _ = twin(audio, lengths)
+        for copied in (copy.deepcopy(backbone), pickle.loads(pickle.dumps(backbone))):
+            outputs, _ = copied(audio, lengths)
             assert torch.equal(outputs[-1], expected[-1])
 
 
@@ -377,7 +378,9 @@ def test_a_failed_forward_pass_leaves_no_hooks(small_conformer):
     assert len(outputs) == 3
 
 
-def test_backbone_of_a_bundle_shares_the_asr_encoder(train_asr, small_conformer, speech):
+def test_backbone_of_a_bundle_shares_the_asr_encoder(
+    train_asr, small_conformer, speech
+):
     trained = train_asr(small_conformer())
     bundle = load_asr_bundle(trained.exp)
     shared = bundle.backbone()

@@ -6,7 +6,7 @@ from espnet2_sv.errors import SVError
 
 
 def test_parameters_of_the_large_conformer():
-    """ESPnet's twin of the paper's large encoder: 18 blocks of 512, 8 heads, kernel 31."""
+    """The paper's large encoder in ESPnet: 18 blocks, 512-d, 8 heads, kernel 31."""
     encoder_conf = {
         "output_size": 512,
         "attention_heads": 8,
@@ -45,7 +45,9 @@ def test_parameters_of_the_large_conformer():
         ),
     ],
 )
-def test_invalid_settings_are_rejected_with_the_reason(changes, reason, small_conformer):
+def test_invalid_settings_are_rejected_with_the_reason(
+    changes, reason, small_conformer
+):
     with pytest.raises(SVError, match=reason) as e:
         build_backbone({**small_conformer(), "normalize": None, **changes})
     assert "\n" not in str(e.value)

@@ -48,7 +48,7 @@ def test_embeddings_equal_those_of_espnets_speaker_model(parts):
     speech = torch.randn(2, 12000)
     lengths = torch.tensor([12000, 12000])
     frame_level = stock.encode_frame(stock.extract_feats(speech, lengths)[0])
-    # the stock forward pools with the lengths of before subsampling
+    # ESPnet's forward pools with the lengths before subsampling
     expected = stock.project_spk_embd(stock.pooling(frame_level))
     blocks, frames = backbone(speech, lengths)
     torch.testing.assert_close(head(blocks, frames), expected)

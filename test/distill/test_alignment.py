@@ -14,7 +14,7 @@ def lengths(*values):
 
 
 def pooled_by_hand(frames, fast, slow, count):
-    """Averages over time of the step function that frames (T, D) are, by fine sampling."""
+    """Averages of frames (T, D), seen as a step function of time, by fine sampling."""
     steps, rows = 4000, []
     for t in range(count):
         times = (t + (torch.arange(steps, dtype=torch.float64) + 0.5) / steps) / slow
@@ -55,7 +55,7 @@ def test_interpolation_reproduces_a_linear_function(student, teacher):
     times = (torch.arange(m) + 0.5) / teacher
     found = resample(times[None, :, None], alignment.teacher, valid)[0, :, 0]
     wanted = (torch.arange(valid) + 0.5) / student
-    inside = wanted >= times[0]  # before the first middle, the first frame is repeated
+    inside = wanted >= times[0]  # before the first centre, the first frame is repeated
     torch.testing.assert_close(found[inside], wanted[inside])
     assert n - valid <= student / teacher
 
@@ -67,9 +67,8 @@ def test_interpolation_reproduces_a_linear_function(student, teacher):
     st.sampled_from(["pool", "interpolate"]),
     st.lists(st.floats(1.0, 6.0), min_size=1, max_size=4),
 )
-@example(
-    15.625, 25.0, "pool", [2.0, 1.9375]
-)  # the last frames' edges meet but for rounding
+# The edges of the last frames coincide except for rounding errors
+@example(15.625, 25.0, "pool", [2.0, 1.9375])
 def test_valid_frames_depend_on_valid_frames_only_and_weights_sum_to_one(
     a, b, mode, seconds
 ):
@@ -101,4 +100,4 @@ def test_durations_may_differ_by_two_frames_but_not_by_three():
 
 def test_an_unknown_mode_is_rejected():
     with pytest.raises(SVError, match="choose pool or interpolate"):
-        align(25.0, 25.0, lengths(3), lengths(3), mode="hope")
+        align(25.0, 25.0, lengths(3), lengths(3), mode="nearest")

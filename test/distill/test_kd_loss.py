@@ -17,13 +17,13 @@ def softmax(logits, temperature):
 
 
 def pooled(probs, keep):
-    """Probabilities of the kept classes, and of the others together."""
+    """Probabilities of the top classes, and the total of all others."""
     rest = [p for c, p in enumerate(probs) if c not in keep]
     return [probs[c] for c in keep] + ([sum(rest)] if rest else [])
 
 
 def loop_kl(student, teacher, lengths, ratio, temperature, top_k, threshold, weight):
-    """The loss, frame by frame in plain Python: student (B, T, V), teacher (B, T * ratio, V)."""
+    """The loss in plain Python for logits (B, T, V) and (B, T * ratio, V)."""
     total = weights = frames = agreeing = 0.0
     for b, length in enumerate(lengths):
         for t in range(length):
@@ -42,8 +42,8 @@ def loop_kl(student, teacher, lengths, ratio, temperature, top_k, threshold, wei
     return total, weights, frames, agreeing
 
 
-def said(loss, log_probs):
-    """Targets of a teacher at the student's own rate."""
+def targets_from(loss, log_probs):
+    """Targets of a teacher at the student's frame rate."""
     return lambda rows: loss.targets(log_probs[rows], None, log_probs.shape[1])
 
 
@@ -66,9 +66,8 @@ def test_equals_a_plain_python_loop_with_different_lengths_and_rates(
     )
     alignment = align(12.5, 25.0, student_lengths, teacher_lengths)
     assert alignment.lengths.tolist() == [9, 4, 7, 1, 4]
-    monkeypatch.setattr(
-        kd_loss, "CHUNK_LOGITS", 2 * 18 * VOCAB
-    )  # two utterances at a time
+    two_utterances = 2 * 18 * VOCAB
+    monkeypatch.setattr(kd_loss, "CHUNK_LOGITS", two_utterances)
     loss = DistillationLoss(
         temperature, top_k, blank_threshold=0.2, blank_weight=blank_weight
     )
@@ -103,15 +102,15 @@ def test_gradients_do_not_depend_on_the_chunk_size(output, monkeypatch, top_k):
     )
     lengths = torch.tensor([6, 2, 5, 3, 4])
     loss, gradients = DistillationLoss(top_k=top_k), []
-    for at_once in (2**20, 6 * VOCAB):
-        monkeypatch.setattr(kd_loss, "CHUNK_LOGITS", at_once)
+    for chunk in (2**20, 6 * VOCAB):
+        monkeypatch.setattr(kd_loss, "CHUNK_LOGITS", chunk)
         inputs = frames.clone().requires_grad_()
-        sums = loss(inputs, output, said(loss, teacher), lengths)
+        sums = loss(inputs, output, targets_from(loss, teacher), lengths)
         wanted = [inputs, output.weight, output.bias]
         gradients.append(torch.autograd.grad(sums.loss, wanted))
     for whole, parts in zip(*gradients, strict=True):
         torch.testing.assert_close(whole, parts)
-    assert not gradients[0][0][1, 2:].any()  # padding teaches nothing
+    assert not gradients[0][0][1, 2:].any()  # padding has no influence
 
 
 def test_equals_torchs_kl_divergence(output):
@@ -120,7 +119,7 @@ def test_equals_torchs_kl_divergence(output):
         torch.randn(2, 7, VOCAB).log_softmax(dim=-1),
     )
     loss = DistillationLoss()
-    sums = loss(frames, output, said(loss, teacher), torch.tensor([7, 7]))
+    sums = loss(frames, output, targets_from(loss, teacher), torch.tensor([7, 7]))
     expected = torch.nn.functional.kl_div(
         output(frames).log_softmax(dim=-1), teacher, log_target=True, reduction="sum"
     )
@@ -132,18 +131,18 @@ def test_identical_posteriors_have_no_loss(output):
     log_probs = output(frames).detach().log_softmax(dim=-1)
     for top_k in (None, 2):
         loss = DistillationLoss(top_k=top_k)
-        sums = loss(frames, output, said(loss, log_probs), torch.tensor([7, 7]))
+        sums = loss(frames, output, targets_from(loss, log_probs), torch.tensor([7, 7]))
         assert abs(sums.loss.item()) < 1e-5
         assert float(sums.agreeing) == float(sums.frames) == 14
 
 
 def test_zero_teacher_probabilities_give_finite_gradients(output):
     teacher = torch.full((1, 4, VOCAB), -200.0)
-    teacher[..., 3] = 0.0  # all others are zero in float32
+    teacher[..., 3] = 0.0  # the probabilities of all others are zero in float32
     for top_k in (None, 2):
         frames = torch.randn(1, 4, DIM, requires_grad=True)
         loss = DistillationLoss(top_k=top_k)
-        sums = loss(frames, output, said(loss, teacher), torch.tensor([4]))
+        sums = loss(frames, output, targets_from(loss, teacher), torch.tensor([4]))
         sums.loss.backward()
         assert torch.isfinite(sums.loss)
         assert torch.isfinite(frames.grad).all()
@@ -157,9 +156,9 @@ def test_the_loss_is_computed_in_float32_under_autocast(output):
     frames = frames.bfloat16()
     lengths = torch.tensor([7, 7])
     loss = DistillationLoss()
-    expected = loss(frames.float(), output, said(loss, teacher), lengths).loss
+    expected = loss(frames.float(), output, targets_from(loss, teacher), lengths).loss
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = loss(frames, output, said(loss, teacher), lengths).loss
+        found = loss(frames, output, targets_from(loss, teacher), lengths).loss
     assert torch.equal(found, expected)
 
 

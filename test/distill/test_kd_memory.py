@@ -1,4 +1,4 @@
-"""The memory of the distillation loss, in a process of its own."""
+"""Memory use of the distillation loss, measured in a separate process."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ BENCH = Path(__file__).parents[2] / "tools" / "bench" / "distill.py"
 
 
 def test_the_loss_of_64_crops_adds_less_than_256_mib():
-    # 64 crops of 3 s and 5,000 classes; the whole batch of 256 may add 1 GiB
+    # Crops of 3 s and 5,000 classes; a batch of 256 may add 1 GiB
     env = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(2**20), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, BENCH, "--weigh", "64"]
     found = subprocess.run(

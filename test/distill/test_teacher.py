@@ -12,7 +12,7 @@ MODELS = [
     "librispeech_conformer_hop160",
     "librispeech_e_branchformer",
     "wsj_transformer",
-    "librispeech_100_conformer_scctc",  # intermediate CTC layers, fed back
+    "librispeech_100_conformer_scctc",  # self-conditioned CTC
 ]
 
 
@@ -58,10 +58,8 @@ def test_has_no_trainable_or_saved_parameters_and_no_decoder(train_asr):
 
 def test_can_be_copied_and_converted(train_asr):
     teacher = Teacher(load_asr_bundle(train_asr("librispeech_conformer_hop160").exp))
-    clone_sharing_weights = copy.deepcopy(teacher).to(torch.float64)
-    assert {p.dtype for p in clone_sharing_weights.frozen_module.parameters()} == {
-        torch.float64
-    }
+    copied = copy.deepcopy(teacher).to(torch.float64)
+    assert {p.dtype for p in copied.frozen_module.parameters()} == {torch.float64}
     assert {p.dtype for p in teacher.frozen_module.parameters()} == {torch.float32}
 
 
@@ -72,10 +70,10 @@ def test_encoding_in_chunks_gives_the_same_output(
     teacher = Teacher(load_asr_bundle(train_asr(small_conformer()).exp))
     whole, lengths = teacher.encode(*speech)
     monkeypatch.setattr(teacher_module, "CHUNK_UTTERANCES", 1)
-    pieces, same = teacher.encode(*speech)
+    chunked, same = teacher.encode(*speech)
     assert lengths.tolist() == same.tolist()
-    for row, piece, length in zip(whole, pieces, lengths, strict=True):
-        torch.testing.assert_close(row[:length], piece[:length], atol=1e-5, rtol=0)
+    for a, b, length in zip(whole, chunked, lengths, strict=True):
+        torch.testing.assert_close(a[:length], b[:length], atol=1e-5, rtol=0)
 
 
 def test_a_model_without_ctc_is_rejected(train_asr):

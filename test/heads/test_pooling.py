@@ -5,7 +5,7 @@ from espnet2.spk.pooling.chn_attn_stat_pooling import ChnAttnStatPooling
 from espnet2_sv.heads.pooling import AttentiveStatisticsPooling, weighted_mean_std
 
 
-def stock_twin(pooling: AttentiveStatisticsPooling) -> ChnAttnStatPooling:
+def stock_pooling(pooling: AttentiveStatisticsPooling) -> ChnAttnStatPooling:
     """ESPnet's pooling with the same weights."""
     stock = ChnAttnStatPooling(pooling.channels)
     hidden, _, norm, score = stock.attention
@@ -21,14 +21,13 @@ def stock_twin(pooling: AttentiveStatisticsPooling) -> ChnAttnStatPooling:
 def test_equals_espnets_pooling_on_unpadded_input():
     torch.manual_seed(0)
     pooling = AttentiveStatisticsPooling(24)
-    pooling(
-        torch.randn(8, 50, 24), torch.full((8,), 50)
-    )  # moves the running statistics
+    # Updates the running statistics
+    pooling(torch.randn(8, 50, 24), torch.full((8,), 50))
     pooling.eval()
     x = torch.randn(3, 40, 24)
     ours = pooling(x, torch.full((3,), 40))
     torch.testing.assert_close(
-        ours, stock_twin(pooling)(x.transpose(1, 2)), atol=1e-5, rtol=1e-5
+        ours, stock_pooling(pooling)(x.transpose(1, 2)), atol=1e-5, rtol=1e-5
     )
 
 

@@ -1,4 +1,4 @@
-"""The choices of a training config."""
+"""The components that a training config can name."""
 
 import espnet2.tasks.spk
 

@@ -18,7 +18,7 @@ def centres(folder, name="latest.pth"):
 
 @pytest.fixture
 def train(training_command, small_network):
-    """Train a small speaker network; further options come last."""
+    """A function that trains a small speaker model."""
 
     def run(folder, *more, **options):
         SVTask.main(cmd=[*training_command(folder, **options), *small_network, *more])
@@ -29,7 +29,7 @@ def train(training_command, small_network):
 
 @pytest.fixture
 def tune(training_command):
-    """Fine-tune at a learning rate of zero, so that weights stay what they start as."""
+    """A function that fine-tunes with learning rate 0, to see the initial weights."""
 
     def run(folder, source, *more, **options):
         command = training_command(folder, init_sv=source, **STILL | options)

@@ -1,4 +1,4 @@
-"""One of two gloo processes, or the only one: prints a distilled batch's loss and gradients."""
+"""One of one or two processes; prints the distillation loss and gradients."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ def main(settings: str, rank: int, world_size: int, rendezvous: str):
     model = SVDistillTask.build_model(
         argparse.Namespace(**json.loads(Path(settings).read_text()))
     )
-    model.eval()  # with the statistics of the training, not of the half batch
+    model.eval()  # BatchNorm must not use the statistics of half the batch
     generator = torch.Generator().manual_seed(1)
     speech = torch.randn(4, 12000, generator=generator)
     labels = torch.tensor([0, 1, 2, 3])

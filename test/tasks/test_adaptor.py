@@ -26,7 +26,7 @@ def train(training_command, asr_exp):
 
 @pytest.fixture
 def other_asr(asr_exp, tmp_path):
-    """The same network with one weight changed."""
+    """The same ASR model with one weight changed."""
     folder = shutil.copytree(asr_exp, tmp_path / "other_asr")
     state = torch.load(folder / "valid.acc.ave.pth", weights_only=True)
     state["encoder.after_norm.bias"][0] += 1.0
@@ -47,12 +47,12 @@ def test_the_asr_encoder_stays_bit_identical(train, asr_exp, tmp_path):
     speech = torch.randn(4, 12000)
     loss, _, _ = model(speech, torch.full((4,), 12000), torch.tensor([0, 1, 2, 3]))
     loss.backward()
-    held = model.backbone.frozen_module
-    assert not held.training
-    assert any("running_var" in name for name in held.state_dict())
-    for name, tensor in held.state_dict().items():
+    frozen = model.backbone.frozen_module
+    assert not frozen.training
+    assert any("running_var" in name for name in frozen.state_dict())
+    for name, tensor in frozen.state_dict().items():
         assert torch.equal(tensor, asr[name].to(tensor.dtype)), name
-    assert all(p.grad is None for p in held.parameters())
+    assert all(p.grad is None for p in frozen.parameters())
 
 
 def test_only_adaptor_and_classifier_are_trained_and_saved(train, tmp_path):
@@ -82,7 +82,9 @@ def test_resuming_equals_uninterrupted_training(train, tmp_path):
         assert torch.equal(tensor, states[1][name]), name
 
 
-def test_other_asr_weights_are_rejected_with_both_hashes(train, asr_exp, other_asr, tmp_path):
+def test_other_asr_weights_are_rejected_with_both_hashes(
+    train, asr_exp, other_asr, tmp_path
+):
     folder = train(tmp_path / "exp")
     hashes = [load_asr_bundle(a).weights_sha256 for a in (asr_exp, other_asr)]
     with pytest.raises(SVError, match=f"{hashes[0]}, not on {hashes[1]}"):

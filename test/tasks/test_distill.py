@@ -20,14 +20,8 @@ from espnet2_sv.tasks.distill import SVDistillTask
 from espnet2_sv.tasks.sv import SVTask
 
 WORKER = Path(__file__).with_name("distill_worker.py")
-BRANCH = [
-    "--branch_conf",
-    "num_blocks=1",
-    "--branch_conf",
-    "heads=2",
-    "--branch_conf",
-    "kernel=7",
-]
+BRANCH = ["--branch_conf", "num_blocks=1"]
+BRANCH += ["--branch_conf", "heads=2", "--branch_conf", "kernel=7"]
 NO_BLOCKS = ["--branch_conf", "num_blocks=0"]
 STOCK = {
     "ecapa_tdnn": {"ndim": 16, "output_size": 24},
@@ -37,15 +31,9 @@ STOCK = {
 
 
 def stock(encoder: str, projector: str = "rawnet3") -> list[str]:
-    """Options of one of ESPnet's own speaker encoders, with its pooling and projector."""
-    options = [
-        "--encoder",
-        encoder,
-        "--head",
-        "pooled",
-        "--head_conf",
-        f"projector={projector}",
-    ]
+    """Options of an ESPnet speaker encoder with its pooling and projector."""
+    options = ["--encoder", encoder, "--head", "pooled"]
+    options += ["--head_conf", f"projector={projector}"]
     for key, value in STOCK[encoder].items():
         options += ["--encoder_conf", f"{key}={value}"]
     return options
@@ -66,7 +54,7 @@ def stats(folder, epoch=1):
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
-    """Nothing is unpacked to the cache of whoever runs the tests."""
+    """Use a cache of its own for each test."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
@@ -121,8 +109,7 @@ def test_neither_checkpoint_nor_optimizer_nor_package_contains_the_teacher(
         for name, tensor in state.items()
         if "running_" not in name
         and "num_batches" not in name
-        and "after_norm"
-        not in name  # the last norm of the student's encoder is not read
+        and "after_norm" not in name  # not used by the student
         and "logmel" not in name
     )
     optimizer = weights(folder, "checkpoint.pth")["optimizers"][0]
@@ -165,12 +152,8 @@ def test_espnets_speaker_encoders_train_pack_and_verify(
     train, corpus, tmp_path, encoder, projector, hop, rate, alignment
 ):
     network = [*stock(encoder, projector), *BRANCH, "--branch_conf", "dim=8"]
-    network += [
-        "--frontend_conf",
-        f"hop_length={hop}",
-        "--kd_conf",
-        f"alignment={alignment}",
-    ]
+    network += ["--frontend_conf", f"hop_length={hop}"]
+    network += ["--kd_conf", f"alignment={alignment}"]
     folder = train(tmp_path / "exp", network)
     assert 0 < stats(folder)["loss_kd"] < 20
     pack_model(folder, tmp_path / "model.zip")
@@ -226,10 +209,10 @@ def test_the_teacher_and_its_statistics_stay_bit_identical(
     for _ in range(2):
         model(*batch)[0].backward()
         optimizer.step()
-    held = model.teacher.frozen_module
-    assert not any(module.training for module in held.modules())
+    frozen = model.teacher.frozen_module
+    assert not any(module.training for module in frozen.modules())
     for part, prefix in (("backbone", ""), ("ctc", "ctc.")):
-        for name, tensor in getattr(held, part).state_dict().items():
+        for name, tensor in getattr(frozen, part).state_dict().items():
             assert torch.equal(tensor, before[prefix + name].to(tensor.dtype)), name
 
 
@@ -247,9 +230,7 @@ def test_resuming_equals_uninterrupted_training(train, conformer, tmp_path):
     assert [stats(broken, e)["kd_lambda"] for e in (1, 2)] == [0.25, 0.5]
 
 
-def test_lambda_can_decay_to_0(
-    train, conformer, tmp_path
-):
+def test_lambda_can_decay_to_0(train, conformer, tmp_path):
     schedule = ["--kd_schedule", "decay_from=1"]
     folder = train(tmp_path / "exp", conformer + schedule, max_epoch=2)
     assert "loss_kd" in stats(folder, 1)
@@ -288,7 +269,7 @@ def test_resuming_with_another_branch_is_rejected(train, conformer, tmp_path):
         ({}, ["--branch_conf", "heads=3"], "not divisible by 3 heads"),
         ({}, ["--branch_conf", "layers=1"], "branch_conf"),
         ({}, ["--kd_conf", "top_k=0"], "top_k"),
-        ({}, ["--kd_conf", "alignment=hope"], "choose pool or interpolate"),
+        ({}, ["--kd_conf", "alignment=nearest"], "choose pool or interpolate"),
         ({}, ["--kd_schedule", "value=-1"], "must not be negative"),
         (
             {},
@@ -349,9 +330,8 @@ def test_two_processes_have_the_loss_of_one_with_the_whole_batch(
     for key in ("loss", "kd"):
         mean = sum(process[key] for process in two) / 2
         assert mean == pytest.approx(one[key], rel=1e-5)
-    assert two[0]["kd"] != pytest.approx(
-        two[1]["kd"], rel=1e-3
-    )  # each has data of its own
+    # The processes have different data
+    assert two[0]["kd"] != pytest.approx(two[1]["kd"], rel=1e-3)
     for process in two:
         assert process["gradients"] == pytest.approx(
             one["gradients"], rel=1e-3, abs=1e-6
@@ -372,15 +352,15 @@ def test_the_student_learns_to_match_the_teacher_on_unseen_speech(
     args = argparse.Namespace(**config(folder) | {"resume": False})
     torch.manual_seed(0)
     model = SVDistillTask.build_model(args).eval()
-    t = torch.arange(24000) / 16000  # a voice that is not in the corpus
+    t = torch.arange(24000) / 16000  # a pitch that is not in the corpus
     speech = (
         0.1 * sum(torch.sin(2 * torch.pi * 107 * k * t) / k for k in range(1, 9))[None]
     )
-    heard = []
+    results = []
     for state in (model.state_dict(), weights(folder)):
         model.load_state_dict(state)
         with torch.no_grad():
             _, found, _ = model(speech, torch.tensor([24000]), torch.tensor([0]))
-        heard.append((found["loss_kd"].item(), found["kd_agreement"].item()))
-    assert heard[1][0] < 0.5 * heard[0][0]
-    assert heard[1][1] >= heard[0][1]
+        results.append((found["loss_kd"].item(), found["kd_agreement"].item()))
+    assert results[1][0] < 0.5 * results[0][0]
+    assert results[1][1] >= results[0][1]

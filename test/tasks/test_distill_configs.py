@@ -1,4 +1,4 @@
-"""The ready students: their sizes, counted without memory for their weights."""
+"""The students of the template: sizes and training configs."""
 
 import argparse
 from pathlib import Path
@@ -61,6 +61,6 @@ def test_the_mini_recipes_configs_are_valid(path):
     defaults = SVDistillTask.get_default_config()
     assert not set(conf) - set(defaults)
     args = argparse.Namespace(**defaults | conf | {"spk_num": 2})
-    if args.init_asr is None:  # else the ASR model says what is built
+    if args.init_asr is None:  # otherwise the ASR model determines the encoder
         with torch.device("meta"):
             build_network(args)

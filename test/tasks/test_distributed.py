@@ -1,4 +1,4 @@
-"""Two processes on one machine, over gloo, started as a cluster's scheduler would."""
+"""Two gloo processes on one machine, started like those of a cluster scheduler."""
 
 import socket
 import subprocess
@@ -47,10 +47,10 @@ def run_two(training_command, asr_exp):
 
 
 def test_two_processes_train_unfreeze_validate_and_resume(run_two, asr_exp, tmp_path):
-    config = tmp_path / "train.yaml"  # read by our parser alone, not by the ASR model's
+    config = tmp_path / "train.yaml"  # must not be read as the config of the ASR model
     config.write_text("head: mfa\nloss: aamsoftmax\n")
     options = {"freeze_encoder_epochs": 1, "log_level": "INFO", "config": config}
-    for max_epoch in (1, 2):  # the second run resumes in the frozen state and leaves it
+    for max_epoch in (1, 2):  # the second run resumes frozen and unfreezes
         results = run_two(tmp_path, max_epoch=max_epoch, resume="true", **options)
         assert [code for _, code in results] == [0, 0], results[0][0][-2000:]
     reporter = torch.load(tmp_path / "checkpoint.pth", weights_only=True)["reporter"]

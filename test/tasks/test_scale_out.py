@@ -1,4 +1,4 @@
-"""Two processes on one machine, started by torchrun, train what one process trains."""
+"""Training with two torchrun processes gives the same results as with one."""
 
 import subprocess
 import sys
@@ -24,8 +24,8 @@ DROPOUT = [
 ]
 SETTINGS = {
     "batch_size": 8,
-    "num_iters_per_epoch": 1,  # so that the mean loss of an epoch is the loss of a step
-    "optim": "sgd",  # adaptive ones divide rounding errors by themselves
+    "num_iters_per_epoch": 1,  # the mean loss of an epoch is the loss of its only step
+    "optim": "sgd",  # adaptive optimizers amplify rounding errors
     "optim_conf": "lr=0.002",
     "lr_schedule": f"total_steps={STEPS}",
     "margin_schedule": "to_epoch=3",
@@ -37,14 +37,7 @@ SETTINGS = {
 def run_two(module: str, command) -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     done = subprocess.run(
-        [
-            *torchrun,
-            "--nproc_per_node",
-            "2",
-            "-m",
-            f"espnet2_sv.bin.{module}",
-            *command,
-        ],
+        [*torchrun, "--nproc_per_node=2", "-m", f"espnet2_sv.bin.{module}", *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -113,7 +106,7 @@ def test_one_and_two_processes_agree(training_command, small_network, corpus, tm
 def test_losses_agree_for_every_task(
     module, options, training_command, asr_exp, tmp_path
 ):
-    config = tmp_path / "train.yaml"  # read by our parser alone, not by the ASR model's
+    config = tmp_path / "train.yaml"  # must not be read as the config of the ASR model
     config.write_text("loss: aamsoftmax\n")
     settings = SETTINGS | {"asr": asr_exp, "max_epoch": 2, "config": config}
     module.main([*training_command(tmp_path / "alone", **settings), *options])

@@ -122,7 +122,9 @@ def test_resuming_with_other_speeds_is_rejected(train, train_at_speeds, tmp_path
         ({"spk2utt": ""}, "spk2utt is required"),
     ],
 )
-def test_invalid_options_are_rejected_before_training(train, tmp_path, options, message):
+def test_invalid_options_are_rejected_before_training(
+    train, tmp_path, options, message
+):
     if "ngpu" in options and torch.cuda.is_available():
         pytest.skip("needs a machine without a GPU")
     with pytest.raises(SVError, match=message):
@@ -144,7 +146,9 @@ def test_resuming_with_other_speakers_is_rejected(train, corpus, tmp_path):
         train(folder, spk2utt=tmp_path / "spk2utt", resume="true")
 
 
-def test_resuming_with_another_model_is_rejected_and_the_config_is_kept(train, tmp_path):
+def test_resuming_with_another_model_is_rejected_and_the_config_is_kept(
+    train, tmp_path
+):
     folder = train(tmp_path / "exp")
     config = (folder / "config.yaml").read_text()
     with pytest.raises(SVError, match="head_conf"):

@@ -1,4 +1,4 @@
-"""The template's training configurations are understood, and give the published sizes."""
+"""The template's training configs are valid and give the published sizes."""
 
 from pathlib import Path
 
@@ -36,6 +36,5 @@ def test_scratch_has_the_size_of_the_papers_large_conformer():
     args.spk_num = 2
     with torch.device("meta"):
         model = build_network(args)
-    # the encoder has 121,174,016 parameters, the MFA head 9,502,336
     assert sum(p.numel() for p in model.backbone.parameters()) == 121_174_016
     assert sum(p.numel() for p in model.head.parameters()) == 9_502_336

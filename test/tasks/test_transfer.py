@@ -28,7 +28,7 @@ def train(training_command):
 
 
 def blocks_of_stock_encoder(bundle, speech):
-    """Block outputs of ESPnet's own ASR model, by its own return_all_hs."""
+    """Block outputs of ESPnet's ASR model, from return_all_hs."""
     model = bundle.model
     lengths = torch.full((len(speech),), speech.shape[1])
     feats, feat_lengths = model.frontend(speech, lengths)

@@ -1,4 +1,4 @@
-"""The VoxCeleb recipe's configs are understood, and give the sizes that they state."""
+"""The VoxCeleb recipe's configs are valid and have the sizes in their comments."""
 
 import re
 import shlex

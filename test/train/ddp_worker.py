@@ -1,4 +1,4 @@
-"""One of two gloo processes; prints the gradients that both processes ended up with."""
+"""One of two gloo processes; prints the gradients of both."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""One of two gloo processes: normalises its share of a batch and tells all that came of it."""
+"""One of two gloo processes; normalises its part of a batch and saves the results."""
 
 import sys
 
@@ -11,7 +11,7 @@ def main(rank: int, rendezvous: str, path: str):
     torch.distributed.init_process_group("gloo", rendezvous, rank=rank, world_size=2)
     case = torch.load(path, weights_only=False)
     model = synchronise_batchnorm(case["model"], "cpu")
-    x = case["shares"][rank].requires_grad_()
+    x = case["parts"][rank].requires_grad_()
     y = model(x)
     (y * case["weights"][rank]).sum().backward()
     for p in model.parameters():

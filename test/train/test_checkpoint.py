@@ -9,15 +9,13 @@ from espnet2_sv.train.checkpoint import (
 )
 
 
-@pytest.mark.parametrize("what_the_kill_left", [None, "half a file"])
-def test_a_kill_keeps_the_checkpoint_of_the_last_completed_epoch(
-    tmp_path, what_the_kill_left
-):
+@pytest.mark.parametrize("left_behind", [None, "half a file"])
+def test_a_kill_keeps_the_checkpoint_of_the_last_completed_epoch(tmp_path, left_behind):
     checkpoint = tmp_path / CHECKPOINT
     checkpoint.write_text("epoch 1")
     stash(tmp_path)
-    if what_the_kill_left:
-        checkpoint.write_text(what_the_kill_left)
+    if left_behind:
+        checkpoint.write_text(left_behind)
     restore(tmp_path)
     assert checkpoint.read_text() == "epoch 1"
 
@@ -33,14 +31,12 @@ def test_a_completed_run_keeps_only_its_last_checkpoint(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
 
 
-@pytest.mark.parametrize("what_the_kill_left", [None, "", "half a file"])
-def test_a_kill_in_the_first_epoch_leaves_nothing_to_resume(
-    tmp_path, what_the_kill_left
-):
+@pytest.mark.parametrize("left_behind", [None, "", "half a file"])
+def test_a_kill_in_the_first_epoch_leaves_nothing_to_resume(tmp_path, left_behind):
     checkpoint = tmp_path / CHECKPOINT
     stash(tmp_path)
-    if what_the_kill_left is not None:
-        checkpoint.write_text(what_the_kill_left)
+    if left_behind is not None:
+        checkpoint.write_text(left_behind)
     assert not has_checkpoint(tmp_path)
     restore(tmp_path)
     assert list(tmp_path.iterdir()) == []

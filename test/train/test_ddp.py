@@ -1,4 +1,4 @@
-"""Two gloo processes: unfreezing in mid-run must keep the processes' weights equal."""
+"""Two gloo processes: unfreezing during training keeps their weights equal."""
 
 import json
 import subprocess

@@ -27,7 +27,7 @@ def rates(optim, scheduler, steps: int) -> list[list[float]]:
 def test_decay_equals_torchs_cosine_for_each_group():
     ours, theirs = optimizer(), optimizer()
     expected = rates(theirs, torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 10), 10)
-    # torch's first step is at the full rate, ours at what follows it
+    # PyTorch's first step has the full rate, ours the next one
     found = rates(ours, ScheduledLR(ours, CosineSchedule().with_default_steps(10)), 9)
     assert found == [pytest.approx(pair) for pair in expected[1:]]
 
@@ -37,7 +37,7 @@ def test_warms_up_decays_and_stays_constant():
     schedule = CosineSchedule(warmup_steps=4, total_steps=8, final=0.1)
     found = [pair[0] for pair in rates(optim, ScheduledLR(optim, schedule), 11)]
     assert found[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
-    assert found[5] == pytest.approx(0.55)  # half-way down
+    assert found[5] == pytest.approx(0.55)  # halfway
     assert found[7:] == pytest.approx([0.1] * 4)
 
 

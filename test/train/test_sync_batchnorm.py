@@ -1,4 +1,4 @@
-"""Batch normalisation in two processes against torch's in one."""
+"""BatchNorm over two processes compared with PyTorch's in one process."""
 
 import copy
 import subprocess
@@ -13,10 +13,10 @@ from espnet2_sv.train.distributed import ReducedBatchNorm, synchronise_batchnorm
 WORKER = Path(__file__).with_name("sync_batchnorm_worker.py")
 
 
-def in_two_processes(model, shares, weights, folder):
+def in_two_processes(model, parts, weights, folder):
     """Outputs, gradients and state of both processes."""
     case = folder / "case"
-    torch.save({"model": model, "shares": shares, "weights": weights}, case)
+    torch.save({"model": model, "parts": parts, "weights": weights}, case)
     processes = [
         subprocess.Popen(
             [sys.executable, WORKER, str(rank), f"file://{folder}/init", case]
@@ -44,7 +44,7 @@ def test_equals_one_process_with_the_whole_batch(model, shape, tmp_path):
     generator = torch.Generator().manual_seed(0)
     x = 5 + torch.randn(10, 3, *shape, generator=generator)
     weights = torch.randn(x.shape, generator=generator)
-    sizes = [4, 6]  # as many as each process happens to have
+    sizes = [4, 6]  # of the two processes
     results = in_two_processes(model, x.split(sizes), weights.split(sizes), tmp_path)
 
     alone = copy.deepcopy(model)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a speaker embedding costs on top of an ASR model's encoder pass.
+"""Measure the cost of a speaker embedding on top of an ASR encoder pass.
 
 python tools/bench/adaptor_cost.py    # about a minute
 """
@@ -15,9 +15,11 @@ from espnet2_sv.heads.adaptor import SpeakerAdaptor
 
 
 def main() -> None:
-    """Print a Markdown table of multiply-accumulates and times."""
+    """Print a Markdown table of multiply-accumulates (MAC) and times."""
     options = parser(__doc__.splitlines()[0], repeats=15)
-    options.add_argument("--seconds", type=float, default=10.0, help="of audio")
+    options.add_argument(
+        "--seconds", type=float, default=10.0, help="length of the audio"
+    )
     options.add_argument("--sizes", nargs="+", default=["18x512", "12x512", "12x256"])
     args = options.parse_args()
     torch.set_num_threads(args.threads)
@@ -26,8 +28,8 @@ def main() -> None:
         f" {args.repeats}\n"
     )
     print(
-        "| encoder | adaptor | encoder MAC | with adaptor | more | encoder s | joint s"
-        " | more |"
+        "| encoder | adaptor parameters | encoder MAC | with adaptor | increase |"
+        " encoder s | joint s | increase |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for size in args.sizes:
@@ -35,7 +37,7 @@ def main() -> None:
 
 
 def measure(num_blocks: int, dim: int, seconds: float, repeats: int) -> str:
-    """Return a row of the table."""
+    """Return a row of the table for one encoder size."""
     bundle = asr_bundle(num_blocks, dim)
     backbone, audio = bundle.backbone(), speech(1, seconds)
     adaptor = SpeakerAdaptor(num_blocks, dim).eval()

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""What a training step of the speaker adaptor costs, beside fine-tuning the whole encoder.
+"""Compare a training step of the speaker adaptor with one of the whole encoder.
 
-The adaptor's step is compared with the frozen encoder's forward pass alone, which is
-the least that it can take, and with a step of the transfer task's network (encoder and
-MFA head, everything trained). A step is forward, loss over 5,994 speakers, backward,
-clipping and AdamW. Peak memory is that of a process of its own, less what it takes
-after importing everything.
+The adaptor's step is compared with the forward pass of the frozen encoder, its lower
+bound, and with a step of the transfer model (encoder and MFA head, all trainable). A
+step is forward pass, loss over 5,994 speakers, backward pass, gradient clipping and
+AdamW. Peak memory is measured in a separate process, without the memory used after all
+imports.
 
     python tools/bench/adaptor_training.py    # about four minutes
 """
@@ -24,15 +24,15 @@ from espnet2_sv.heads.mfa import MFAHead
 from espnet2_sv.models.choices import loss_choices
 from espnet2_sv.models.speaker_model import SpeakerModel
 
-SPEAKERS = 5994  # VoxCeleb2's development set
-VARIANTS = ("forward", "adaptor", "everything")
+SPEAKERS = 5994  # of VoxCeleb2's development set
+VARIANTS = ("forward", "adaptor", "transfer")
 
 
 def main() -> None:
     """Print a Markdown table."""
     options = parser(__doc__.splitlines()[0], repeats=5)
     options.add_argument("--batch_size", type=int, default=16)
-    options.add_argument("--seconds", type=float, default=3.0, help="of a crop")
+    options.add_argument("--seconds", type=float, default=3.0, help="length of a crop")
     options.add_argument("--sizes", nargs="+", default=["12x256", "12x512"])
     args = options.parse_args()
     torch.set_num_threads(args.threads)
@@ -41,8 +41,8 @@ def main() -> None:
         f" medians of {args.repeats}\n"
     )
     print(
-        "| encoder | forward alone s | adaptor step s | / forward | everything s | /"
-        " adaptor | adaptor memory | everything | share |"
+        "| encoder | forward s | adaptor step s | / forward | transfer step s |"
+        " / adaptor | adaptor memory | transfer memory | adaptor / transfer |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for size in args.sizes:
@@ -50,34 +50,35 @@ def main() -> None:
 
 
 def measure(size: str, args) -> str:
-    """Return a row of the table."""
+    """Return a row of the table for one encoder size."""
     shape = (*map(int, size.split("x")), args.batch_size, args.seconds)
     memory = {
-        name: apart(peak_memory, name, shape, args.threads) for name in VARIANTS[1:]
+        name: in_subprocess(peak_memory, name, shape, args.threads)
+        for name in VARIANTS[1:]
     }
-    times = apart(step_times, shape, args.threads, args.repeats)
+    times = in_subprocess(step_times, shape, args.threads, args.repeats)
     cells = [
         size.replace("x", " x "),
         f"{statistics.median(times['forward']):.3f}",
         f"{statistics.median(times['adaptor']):.3f}",
         f"{median_ratio(times['adaptor'], times['forward']):.2f}",
-        f"{statistics.median(times['everything']):.3f}",
-        f"{median_ratio(times['everything'], times['adaptor']):.2f}",
+        f"{statistics.median(times['transfer']):.3f}",
+        f"{median_ratio(times['transfer'], times['adaptor']):.2f}",
         f"{memory['adaptor'] / 2**30:.2f} GiB",
-        f"{memory['everything'] / 2**30:.2f} GiB",
-        f"{100 * memory['adaptor'] / memory['everything']:.0f} %",
+        f"{memory['transfer'] / 2**30:.2f} GiB",
+        f"{100 * memory['adaptor'] / memory['transfer']:.0f} %",
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def step_times(shape: tuple, threads: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each variant, measured in turn."""
+    """Time the steps of all variants in turn, in seconds."""
     torch.set_num_threads(threads)
     return in_turn({name: variant(name, *shape) for name in VARIANTS}, repeats)
 
 
 def peak_memory(name: str, shape: tuple, threads: int) -> int:
-    """Bytes that a variant takes at most, from building the model to its second step."""
+    """Return a variant's peak memory in bytes, from building it to its second step."""
     torch.set_num_threads(threads)
     before = peak()
     step = variant(name, *shape)
@@ -87,20 +88,19 @@ def peak_memory(name: str, shape: tuple, threads: int) -> int:
 
 
 def peak() -> int:
-    """Return the process's peak of resident memory in bytes."""
+    """Return the peak resident memory of this process in bytes."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return 1024 * int(
-        status.split("VmHWM:")[1].split()[0]
-    )  # e.g. VmHWM:	  123456 kB
+    # e.g. VmHWM:	  123456 kB
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def variant(
     name: str, num_blocks: int, dim: int, batch: int, seconds: float
 ) -> Callable:
-    """Return a function that does one step."""
+    """Return a function that runs one step of a variant."""
     bundle = asr_bundle(num_blocks, dim)
     backbone, audio = bundle.backbone(), speech(batch, seconds)
-    if name == "everything":
+    if name == "transfer":
         head = MFAHead(num_blocks, dim)
     else:
         backbone = FrozenBackbone(backbone, "00" * 32)
@@ -122,8 +122,8 @@ def variant(
     return step
 
 
-def apart(function: Callable, *arguments):
-    """Call a function in a process of its own."""
+def in_subprocess(function: Callable, *arguments):
+    """Call a function in a separate process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 

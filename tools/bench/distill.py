@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Time a distillation step and weigh its loss, and count what a second of audio costs in use.
+"""Measure time and memory of a distillation step, and the inference cost of models.
 
-Weights and audio are random. A step is forward and backward of the student on crops of
-3 s; the parts are timed in turn, so that all see the same machine, and ratios are of
-medians. Memory is by how much the loss, forward and backward, raises the peak of a
-process's resident memory when what it takes from student and teacher is there already;
-freed memory goes back to the system at once.
+Weights and audio are random. A step is a forward and backward pass of the student on
+crops of 3 s. The parts are timed in turn, so that changes in machine load affect all of
+them, and ratios are those of medians. The memory of the loss is the increase of a
+process's peak resident memory by its forward and backward pass, given the outputs of
+student and teacher; freed memory is returned to the system immediately.
 
     python tools/bench/distill.py             # a few minutes on one core
     python tools/bench/distill.py --device cuda --batch_size 256
@@ -25,13 +25,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 SECONDS, RATE, VOCAB, TOP_K = 3.0, 16000, 5000, 32
-FRAMES, DIMENSION = 74, 176  # of 3 s at 25 Hz, of the student's branch
-TEACHER = {
-    "output_size": 512,
-    "attention_heads": 8,
-    "linear_units": 2048,
-    "num_blocks": 12,
-}
+FRAMES, DIMENSION = 74, 176  # frames of 3 s at 25 Hz; dimension of the branch
+WIDE = {"output_size": 512, "attention_heads": 8, "linear_units": 2048}
+TEACHER = WIDE | {"num_blocks": 12}
+LARGE = WIDE | {"num_blocks": 18}
 STUDENT = {"output_size": 176, "attention_heads": 4, "linear_units": 704}
 STUDENTS = {
     "half small": STUDENT | {"num_blocks": 8, "input_layer": "conv2d2"},
@@ -41,12 +38,6 @@ STUDENTS = {
 }
 ENCODERS = {"ecapa": "ecapa_tdnn", "resnet34": "resnet"}
 HEADS = {"resnet34": {"pooling": "stats", "embed_dim": 256}}
-LARGE = {
-    "output_size": 512,
-    "attention_heads": 8,
-    "linear_units": 2048,
-    "num_blocks": 18,
-}
 MEBIBYTE = 2**20
 
 
@@ -57,27 +48,26 @@ def main() -> None:
         "--batch_size", type=int, default=8, help="crops per timed step"
     )
     parser.add_argument(
-        "--repeats", type=int, default=3, help="medians are over so many steps"
+        "--repeats", type=int, default=3, help="steps that medians are taken over"
     )
-    parser.add_argument("--device", default="cpu", help="where the steps are timed")
+    parser.add_argument("--device", default="cpu", help="device for the timed steps")
     parser.add_argument(
-        "--memory_batch", type=int, default=256, help="crops per weighed loss"
+        "--memory_batch", type=int, default=256, help="crops for the memory of the loss"
     )
-    parser.add_argument(
-        "--weigh", type=int, help=argparse.SUPPRESS
-    )  # in a process of its own
+    # Measure the loss in this process and exit
+    parser.add_argument("--weigh", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     torch.manual_seed(0)
     if args.weigh is not None:
-        print(weigh_loss(args.weigh))
+        print(loss_memory(args.weigh))
         return
-    memory(args.memory_batch)
+    print_memory(args.memory_batch)
     print_times(args)
     print_cost()
 
 
-def memory(batch: int) -> None:
-    """Print what the loss adds to the peak of resident memory, for two sizes of batch."""
+def print_memory(batch: int) -> None:
+    """Print how much the loss adds to peak memory, for two batch sizes."""
     print(
         f"| batch of {SECONDS:g} s, {VOCAB:,} classes, top {TOP_K} | loss adds (MiB) |"
     )
@@ -92,8 +82,8 @@ def memory(batch: int) -> None:
     print(flush=True)
 
 
-def weigh_loss(batch: int) -> float:
-    """Run the loss forward and backward and return by how much the peak of memory rose, in MiB."""
+def loss_memory(batch: int) -> float:
+    """Return the increase of peak memory by the loss and its gradient, in MiB."""
     from espnet2_sv.distill.kd_loss import DistillationLoss
 
     frames = torch.randn(batch, FRAMES, DIMENSION, requires_grad=True)
@@ -113,28 +103,27 @@ def weigh_loss(batch: int) -> float:
         )
         sums.loss.backward()
 
-    step(1)  # what libraries take for themselves
+    step(1)  # includes memory that libraries allocate once
     before = peak()
     step(batch)
     return peak() - before
 
 
 def peak() -> float:
-    """Return the process's peak of resident memory in MiB (getrusage would count its parent's)."""
+    """Return peak resident memory in MiB; getrusage would include the parent's."""
     status = Path("/proc/self/status").read_text()
-    return (
-        int(status.split("VmHWM:")[1].split()[0]) / 1024
-    )  # e.g. VmHWM:	  123456 kB
+    # e.g. VmHWM:	  123456 kB
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def encoder_conf(size: dict, **changes) -> dict:
-    """Settings of a macaron Conformer."""
+    """Return the encoder_conf of a macaron Conformer."""
     common = {"macaron_style": True, "cnn_module_kernel": 31, "rel_pos_type": "latest"}
     return common | size | changes
 
 
 def build_student(name: str) -> torch.nn.Module:
-    """Build one of the ready students for 6,000 speakers."""
+    """Build one of the students for 6,000 speakers."""
     from espnet2_sv.models.build import build_network
     from espnet2_sv.tasks.sv import SVTask
 
@@ -150,7 +139,7 @@ def build_student(name: str) -> torch.nn.Module:
 
 
 def build_asr(size: dict) -> SimpleNamespace:
-    """Build what a teacher or an adaptor takes of an ASR model."""
+    """Build the parts of an ASR model that a teacher or an adaptor needs."""
     from espnet2.asr.ctc import CTC
 
     from espnet2_sv.backbones.build import build_backbone
@@ -168,7 +157,7 @@ def build_asr(size: dict) -> SimpleNamespace:
 
 
 def build_distilled(student: torch.nn.Module, name: str) -> torch.nn.Module:
-    """Put branch and teacher on a student."""
+    """Add branch and teacher to a student."""
     from espnet2_sv.distill.asr_branch import AsrBranch
     from espnet2_sv.distill.kd_loss import DistillationLoss
     from espnet2_sv.distill.teacher import Teacher
@@ -191,8 +180,8 @@ def build_distilled(student: torch.nn.Module, name: str) -> torch.nn.Module:
 def print_times(args: argparse.Namespace) -> None:
     """Print the time of a step with and without distillation."""
     print(
-        f"Batch of {args.batch_size} x {SECONDS:g} s on {args.device}, teacher of "
-        f"{TEACHER['num_blocks']} x {TEACHER['output_size']}\n"
+        f"Batch of {args.batch_size} x {SECONDS:g} s on {args.device}, teacher with"
+        f" {TEACHER['num_blocks']} x {TEACHER['output_size']}\n"
     )
     print("| student | plain step (s) | teacher forward (s) | KD step (s) | ratio |")
     print("| --- | ---: | ---: | ---: | ---: |")
@@ -224,7 +213,7 @@ def print_times(args: argparse.Namespace) -> None:
 def time_in_turn(
     work: dict[str, Callable], repeats: int, device: str
 ) -> dict[str, float]:
-    """Return the median seconds of each piece of work; the first round does not count."""
+    """Return the median seconds of each function; a first round is discarded."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(repeats + 1):
         for name, run in work.items():
@@ -237,11 +226,11 @@ def time_in_turn(
 
 
 def print_cost(seconds: int = 10) -> None:
-    """Print parameters and multiply-accumulates per second of audio of what is used in the end."""
+    """Print parameters and MACs per second of audio of the models at inference."""
     from espnet2_sv.heads.adaptor import SpeakerAdaptor
     from espnet2_sv.heads.mfa import MFAHead
 
-    print("| model in use | parameters | GMAC per second of audio |")
+    print("| model at inference | parameters | GMAC per second of audio |")
     print("| --- | ---: | ---: |")
     for name in STUDENTS:
         student = build_student(name)
@@ -258,7 +247,7 @@ def print_cost(seconds: int = 10) -> None:
 def print_row(
     name: str, backbone: torch.nn.Module, head: torch.nn.Module, seconds: int
 ) -> None:
-    """Print what a network costs; the counter leaves out Fourier transforms."""
+    """Print the cost of a model; the counter ignores Fourier transforms."""
     parameters = sum(p.numel() for part in (backbone, head) for p in part.parameters())
     samples = seconds * RATE
     with FlopCounterMode(display=False) as counter:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Text and embedding of a list with mixed lengths: in length buckets against one by one.
+"""Compare joint recognition of utterances in length buckets and one by one.
 
 python tools/bench/joint_batching.py    # about three minutes
 """
@@ -47,8 +47,8 @@ def main() -> None:
         f" {args.repeats}\n"
     )
     print(
-        "| encoder | one by one s | in buckets s | faster | texts equal | embeddings"
-        " differ |"
+        "| encoder | one by one s | in buckets s | speed-up | equal texts | largest"
+        " relative difference of embeddings |"
     )
     print("|---|---:|---:|---:|---:|---:|")
     for size in args.sizes:
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def mixed_list(utterances: int) -> list[torch.Tensor]:
-    """Noise of log-normally distributed lengths."""
+    """Return noise with log-normally distributed lengths."""
     rng = np.random.default_rng(0)
     lengths = np.clip(
         rng.lognormal(np.log(MEDIAN_SECONDS), SPREAD, utterances), SHORTEST, LONGEST
@@ -69,7 +69,7 @@ def mixed_list(utterances: int) -> list[torch.Tensor]:
 
 
 def measure(num_blocks: int, dim: int, waves: list[torch.Tensor], repeats: int) -> str:
-    """Return a row of the table."""
+    """Return a row of the table for one encoder size."""
     joint = joint_recogniser(num_blocks, dim)
     found: dict[str, list[EmbeddingResult]] = {}
 
@@ -97,7 +97,7 @@ def measure(num_blocks: int, dim: int, waves: list[torch.Tensor], repeats: int) 
 
 
 def joint_recogniser(num_blocks: int, dim: int) -> JointRecogniser:
-    """An ASR model with a speaker adaptor, random both."""
+    """Build an ASR model with a speaker adaptor, both with random weights."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         files = ModelFiles(root / "config.yaml", root / "model.pth", root, {})

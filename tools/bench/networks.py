@@ -1,4 +1,4 @@
-"""ASR models of published sizes with random weights, and how the benchmarks here time things."""
+"""Shared by the benchmarks: ASR models with random weights, timing and options."""
 
 import argparse
 import os
@@ -18,15 +18,11 @@ VOCABULARY = 5000
 
 
 def asr_settings(num_blocks: int, dim: int, vocabulary: int = VOCABULARY) -> dict:
-    """Settings of an ESPnet CTC Conformer as it is published: kernel 31, 2,048 linear units."""
+    """Return the config of a published size of ESPnet CTC Conformer."""
+    characters = map(chr, range(256, 253 + vocabulary))
     return ASRTask.get_default_config() | {
         "token_type": "char",
-        "token_list": [
-            "<blank>",
-            "<unk>",
-            *map(chr, range(256, 253 + vocabulary)),
-            "<sos/eos>",
-        ],
+        "token_list": ["<blank>", "<unk>", *characters, "<sos/eos>"],
         "frontend_conf": {
             "fs": "16k",
             "n_fft": 512,
@@ -55,7 +51,7 @@ def asr_settings(num_blocks: int, dim: int, vocabulary: int = VOCABULARY) -> dic
 
 
 def asr_bundle(num_blocks: int, dim: int) -> AsrBundle:
-    """An ASR model with random weights."""
+    """Build an ASR model with random weights."""
     args = argparse.Namespace(**asr_settings(num_blocks, dim))
     torch.manual_seed(0)
     return AsrBundle(ASRTask.build_model(args).eval(), args, None)
@@ -64,20 +60,24 @@ def asr_bundle(num_blocks: int, dim: int) -> AsrBundle:
 def speech(
     batch: int, seconds: float, seed: int = 0
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise (B, S) and lengths (B,)."""
+    """Return noise (B, S) at 16 kHz and its lengths (B,)."""
     samples = int(seconds * RATE)
     generator = torch.Generator().manual_seed(seed)
-    return 0.1 * torch.randn(batch, samples, generator=generator), torch.full(
-        (batch,), samples
-    )
+    noise = 0.1 * torch.randn(batch, samples, generator=generator)
+    return noise, torch.full((batch,), samples)
 
 
 def in_turn(
     functions: dict[str, Callable[[], object]], repeats: int
 ) -> dict[str, list[float]]:
-    """Seconds of each function, measured in turn so that all see the same machine.
+    """Time functions in turn, so that changes in machine load affect all of them.
 
-    One round is not counted.
+    Args:
+        functions: Functions by name.
+        repeats: Number of rounds; another one before them is discarded.
+
+    Returns:
+        Seconds of every round by name.
     """
     seconds = {name: [] for name in functions}
     for _ in range(repeats + 1):
@@ -89,12 +89,12 @@ def in_turn(
 
 
 def median_ratio(numerator: list[float], denominator: list[float]) -> float:
-    """Median of the ratios of each round."""
+    """Return the median over rounds of the ratio of two times."""
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
 def machine(threads: int) -> str:
-    """One line about where this was measured."""
+    """Describe the machine in one line."""
     name = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         if line.startswith("model name"):
@@ -104,10 +104,13 @@ def machine(threads: int) -> str:
 
 
 def parser(description: str, repeats: int) -> argparse.ArgumentParser:
-    """Options that all benchmarks have."""
+    """Build a parser with the options that all benchmarks have."""
     options = argparse.ArgumentParser(description=description)
-    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--threads", type=int, default=2, help="PyTorch threads")
     options.add_argument(
-        "--repeats", type=int, default=repeats, help="medians are over so many"
+        "--repeats",
+        type=int,
+        default=repeats,
+        help="rounds that medians are taken over",
     )
     return options

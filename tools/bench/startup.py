@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a user waits for before anything is done, and whose share of it that is.
+"""Measure the start-up time of commands and how much of it third-party imports take.
 
     tools/bench/startup.py [--model SOURCE] [--repeats 5]
 
-Compares two recordings with sv_verify, embeds them with sv_embed, and does the former
-by the Python API, each in a process of its own. Beside it, in turn, a process that only
-imports what that one has imported of other packages (torch, ESPnet, numpy ...), and one
-that imports torch alone. What is left is this project's: its imports, finding and
-loading the model, and the work itself.
+Compares two recordings with sv_verify, computes their embeddings with sv_embed, and
+compares them with the Python API, each in a separate process. For reference, further
+processes import only PyTorch, or only the third-party packages that the command
+imported. The difference is the time of this project: its own imports, resolving and
+loading the model, and the computation.
 """
 
 import argparse
@@ -32,27 +32,28 @@ COMMAND = (
     "import runpy, sys; runpy.run_module(sys.argv.pop(1), run_name='__main__',"
     " alter_sys=True)"
 )
-# Tells, at the end, what has been imported
-LISTED = "import atexit, json, os, sys\n"
-LISTED += "_known = set(sys.modules)\n"
-LISTED += (
-    "atexit.register(lambda: print(json.dumps([m for m in sys.modules if m not in"
-    " _known]),"
-)
-LISTED += " file=open(os.environ['LISTING'], 'w')))\n"
+# Writes the imported modules to $LISTING at exit
+LISTED = """
+import atexit, json, os, sys
+_known = set(sys.modules)
+def _write():
+    names = [name for name in sys.modules if name not in _known]
+    json.dump(names, open(os.environ["LISTING"], "w"))
+atexit.register(_write)
+"""
 IMPORT = """
 import importlib, json, sys
 for name in json.load(open(sys.argv[1])):
     try:
         importlib.import_module(name)
-    except Exception:  # made by another module, not to be imported by itself
+    except Exception:  # created by another module and not importable
         pass
 """
 
 
 def seconds(code: str, *words: str | Path, env: dict[str, str] | None = None) -> float:
-    """Processor time of a process that runs the code; it waits for nothing else."""
-    # byte code as users have it, but not in the tree
+    """Return the CPU time of a process that runs the code, in seconds."""
+    # Use byte code like an installation, but outside the source tree
     settings = {
         "PYTHONDONTWRITEBYTECODE": "",
         "PYTHONPYCACHEPREFIX": f"{tempfile.gettempdir()}/pyc",
@@ -69,26 +70,25 @@ def seconds(code: str, *words: str | Path, env: dict[str, str] | None = None) ->
     return sum((after.ru_utime, after.ru_stime, -before.ru_utime, -before.ru_stime))
 
 
-def others(code: str, words: list[str | Path], listing: Path) -> None:
-    """Leave in a file what a process imports of other packages, in its order."""
+def list_third_party_imports(code: str, words: list[str | Path], listing: Path) -> None:
+    """Write the third-party modules that a process imports to a file, in order."""
     seconds(LISTED + code, *words, env={"LISTING": str(listing)})
     names = json.loads(listing.read_text())
     listing.write_text(json.dumps([name for name in names if not name.startswith(OWN)]))
 
 
 def main() -> None:
-    """Print a row for each way of use."""
+    """Print a table with a row per command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--model", default=str(MODEL), help="a speaker model; default: mini_an4's"
+        "--model", default=str(MODEL), help="speaker model (default: that of mini_an4)"
     )
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=5, help="runs per command")
     args = parser.parse_args()
     if args.model == str(MODEL) and not MODEL.exists():
         sys.exit("startup.py: run egs2/mini_an4/sv1/run.sh first, or give --model")
     print(
-        "| processor seconds, median | all | torch alone | all that is imported |"
-        " ours |"
+        "| median CPU seconds | total | PyTorch | third-party imports | this project |"
     )
     print("|---|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
@@ -99,28 +99,19 @@ def main() -> None:
         (Path(folder) / "wav.scp").write_text(
             "".join(f"{wav.stem} {wav}\n" for wav in wavs)
         )
-        verify = [
-            "espnet2_sv.bin.sv_verify",
-            "--model",
-            args.model,
-            "--enroll",
-            wavs[0],
-        ]
+        verify = ["espnet2_sv.bin.sv_verify", "--model", args.model]
+        verify += ["--enroll", wavs[0]]
         embed = ["espnet2_sv.bin.sv_embed", "--model", args.model, "--resume", "false"]
-        embed += [
-            "--wav_scp",
-            f"{folder}/wav.scp",
-            "--output_dir",
-            f"{folder}/embedded",
-        ]
-        ways = {
+        embed += ["--wav_scp", f"{folder}/wav.scp"]
+        embed += ["--output_dir", f"{folder}/embedded"]
+        commands = {
             "sv_verify": (COMMAND, [*verify, "--test", wavs[1]]),
             "sv_embed": (COMMAND, embed),
             "SpeakerVerifier": (API, [args.model, *wavs]),
         }
-        for name, (code, words) in ways.items():
+        for name, (code, words) in commands.items():
             listing = Path(folder) / "modules"
-            others(code, words, listing)
+            list_third_party_imports(code, words, listing)
             rows = [
                 (
                     seconds(code, *words),
@@ -129,12 +120,12 @@ def main() -> None:
                 )
                 for _ in range(args.repeats)
             ]
-            whole, torch, imported = (
+            total, torch, imported = (
                 statistics.median(column) for column in zip(*rows, strict=True)
             )
-            ours = statistics.median(whole - imported for whole, _, imported in rows)
+            own = statistics.median(total - imported for total, _, imported in rows)
             print(
-                f"| {name} | {whole:.2f} | {torch:.2f} | {imported:.2f} | {ours:.2f} |"
+                f"| {name} | {total:.2f} | {torch:.2f} | {imported:.2f} | {own:.2f} |"
             )
 
 

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""How long the trainings of egs2/voxceleb/sv1 take on this machine's GPU or CPU.
+"""Estimate the duration of the egs2/voxceleb/sv1 trainings on this machine.
 
-Each training configuration of the recipe is built as it is, for 17,982 classes;
-transfer, adaptor and distillation start from an ASR Conformer of 18 x 512 with random
-weights. One step is forward, backward, clipping and the optimizer's, on noise, in
-bfloat16 on a GPU that has it. Its time is multiplied by the steps that the
-configuration asks for; reading data is not in it (see data.py). Floating-point
-operations are those that torch counts in one step, two for each multiply-accumulate.
+Each training config of the recipe is built unchanged, for 17,982 classes; transfer,
+adaptor and distillation start from an 18 x 512 ASR Conformer with random weights. A
+step is a forward pass on noise, a backward pass, gradient clipping and an optimizer
+step, in bfloat16 on GPUs that support it. Its time is multiplied by the number of steps
+in the config; data loading is not included (see data.py). Floating-point operations are
+those that PyTorch counts in one step, two per multiply-accumulate.
 
     python tools/bench/training_hours.py --device cuda
-    python tools/bench/training_hours.py --batch_size 8 --repeats 1    # a CPU: a minute
-    and a half
+    python tools/bench/training_hours.py --batch_size 8 --repeats 1    # CPU: 90 seconds
 """
 
 import argparse
@@ -27,8 +26,8 @@ from networks import asr_settings, machine, parser
 from torch.utils.flop_counter import FlopCounterMode
 
 RATE = 16000
-SPEAKERS = 5994  # VoxCeleb2's development set; each speed of a speaker is a class
-UTTERANCES = 1_092_009  # of it, an epoch where num_iters_per_epoch is not given
+SPEAKERS = 5994  # of VoxCeleb2's development set; each speed of a speaker is a class
+UTTERANCES = 1_092_009  # of that set, for configs without num_iters_per_epoch
 CONF = Path(__file__).resolve().parents[2] / "egs2/voxceleb/sv1/conf"
 TASKS = {"scratch": "sv.SVTask", "transfer": "transfer.SVTransferTask"}
 TASKS |= {"adaptor": "adaptor.SVAdaptorTask", "distill": "distill.SVDistillTask"}
@@ -40,13 +39,18 @@ def main() -> None:
     options = parser(__doc__.splitlines()[0], repeats=3)
     options.add_argument("--device", default="cpu", help="cpu or cuda")
     options.add_argument(
-        "--batch_size", type=int, help="crops in a timed step (the config's)"
+        "--batch_size",
+        type=int,
+        help="crops per timed step (default: as in the config)",
     )
     options.add_argument(
         "--asr", default="18x512", help="blocks and width of the ASR Conformer"
     )
     options.add_argument(
-        "configs", nargs="*", type=Path, help="all of the recipe's if none"
+        "configs",
+        nargs="*",
+        type=Path,
+        help="training configs (default: all of the recipe)",
     )
     args = options.parse_args()
     torch.set_num_threads(args.threads)
@@ -56,7 +60,7 @@ def main() -> None:
     )
     print(f"{name}; medians of {args.repeats} steps\n")
     print(
-        "| training | parameters trained | steps | TFLOP a step | crops a second |"
+        "| training | trained parameters | steps | TFLOP per step | crops per second |"
         " hours |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
@@ -68,7 +72,7 @@ def main() -> None:
 
 
 def write_asr(folder: Path, num_blocks: int, dim: int) -> Path:
-    """Write an ASR model as training leaves it."""
+    """Write the exp directory of an ASR model with random weights."""
     from espnet2.tasks.asr import ASRTask
 
     settings = asr_settings(num_blocks, dim)
@@ -80,7 +84,7 @@ def write_asr(folder: Path, num_blocks: int, dim: int) -> Path:
 
 
 def measure(config: Path, asr: Path, args: argparse.Namespace) -> str:
-    """Return the table's row of one training configuration."""
+    """Return the row of the table for one training config."""
     conf = build_arguments(config, asr)
     model = conf.task.build_model(conf).to(args.device)
     optimizer = conf.task.build_optimizers(conf, model)[0]
@@ -95,9 +99,9 @@ def measure(config: Path, asr: Path, args: argparse.Namespace) -> str:
         step = one_step(model, optimizer, conf, batch, args.device)
         with FlopCounterMode(display=False) as counter:
             step()
-        share = epochs / conf.max_epoch * conf.batch_size / batch
-        flops += share * counter.get_total_flops()
-        seconds += share * timed(step, args.repeats, args.device)
+        weight = epochs / conf.max_epoch * conf.batch_size / batch
+        flops += weight * counter.get_total_flops()
+        seconds += weight * timed(step, args.repeats, args.device)
     trained = sum(
         p.numel() for group in optimizer.param_groups for p in group["params"]
     )
@@ -114,13 +118,13 @@ def measure(config: Path, asr: Path, args: argparse.Namespace) -> str:
 
 
 def build_arguments(config: Path, asr: Path) -> argparse.Namespace:
-    """Read a configuration as its task does."""
-    way = config.stem.removeprefix("train_sv_").split("_")[0]
-    module, name = TASKS[way].split(".")
-    task = getattr(importlib.import_module(f"espnet2_sv.tasks.{module}"), name)
+    """Parse a training config with the parser of its task."""
+    name = config.stem.removeprefix("train_sv_").split("_")[0]
+    module, task_class = TASKS[name].split(".")
+    task = getattr(importlib.import_module(f"espnet2_sv.tasks.{module}"), task_class)
     command = ["--config", str(config), "--output_dir", str(asr / "none")]
     conf = task.get_parser().parse_args(
-        command + (["--asr", str(asr)] if way != "scratch" else [])
+        command + (["--asr", str(asr)] if name != "scratch" else [])
     )
     conf.spk_num = SPEAKERS * len(conf.speed_perturb_factors)
     conf.task = task
@@ -128,7 +132,7 @@ def build_arguments(config: Path, asr: Path) -> argparse.Namespace:
 
 
 def one_step(model, optimizer, conf: argparse.Namespace, batch: int, device: str):
-    """Return a function that trains on a batch of noise once."""
+    """Return a function that runs one training step on a batch of noise."""
     length = round(conf.target_duration * RATE)
     generator = torch.Generator().manual_seed(0)
     speech = (0.1 * torch.randn(batch, length, generator=generator)).to(device)
@@ -149,7 +153,7 @@ def one_step(model, optimizer, conf: argparse.Namespace, batch: int, device: str
 
 
 def timed(step, repeats: int, device: str) -> float:
-    """Return the median seconds of a step; the first one was that of counting."""
+    """Return the median seconds of a step; counting has been the warm-up."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
