@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting and lint of Python (ruff), shell (shellcheck) and Perl (perl -c).
+# Formatting, lint and types of Python (ruff, mypy), lint of shell (shellcheck) and Perl (perl -c).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/activate_python.sh
@@ -12,6 +12,7 @@ ours() { # finds files by name, except those created by recipes and set-up
 
 ruff format --check .
 ruff check .
+mypy
 ours -name '*.sh' -o -path './.ci/run' | xargs -0 shellcheck -x -P SCRIPTDIR -P SCRIPTDIR/..
 ours -name '*.bats' | xargs -0 shellcheck -x
 ours -name '*.pl' | xargs -0 -n 1 perl -c 2>&1 | { grep -v 'syntax OK$' && exit 1 || true; }

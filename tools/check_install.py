@@ -77,6 +77,7 @@ PROGRAMS = [  # name, kind, Debian package
     ("flock", NEEDED, "util-linux"),
     ("git", OPTIONAL, "git"),
     ("ruff", OPTIONAL, ""),
+    ("mypy", OPTIONAL, ""),
     ("shellcheck", OPTIONAL, ""),
     ("bats", OPTIONAL, ""),
 ]

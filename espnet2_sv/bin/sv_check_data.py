@@ -7,10 +7,9 @@ import logging
 from espnet2.utils.types import str2bool
 
 from espnet2_sv.bin import options
-from espnet2_sv.bin.cli import run
+from espnet2_sv.bin.cli import print_report, run
 from espnet2_sv.data.check_audio import LEVELS
 from espnet2_sv.data.check_data import check_data_dir
-from espnet2_sv.errors import SVError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -81,7 +80,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Check the directory and print its problems; raise SVError if there are any."""
     args = get_parser().parse_args(cmd)
-    findings = check_data_dir(
+    report = check_data_dir(
         args.data_dir,
         train=args.train,
         trials=args.trials,
@@ -94,14 +93,7 @@ def main(cmd: list[str] | None = None) -> None:
         utt2dur=args.utt2dur,
         shard=args.shard,
     )
-    for line in findings.warnings():
-        logging.warning(line)
-    for line in findings.problems():
-        print(line)
-    if findings.num_problems:
-        raise SVError(
-            f"{args.data_dir}: {findings.num_problems} problem(s), listed above"
-        )
+    print_report(report, args.data_dir)
     logging.info("%s: no problems found", args.data_dir)
 
 

@@ -7,9 +7,8 @@ import logging
 from espnet2.utils.types import str2bool
 
 from espnet2_sv.bin import options
-from espnet2_sv.bin.cli import run
+from espnet2_sv.bin.cli import print_report, run
 from espnet2_sv.data.formatting import AUDIO_FORMATS, format_data_dir
-from espnet2_sv.errors import SVError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -50,7 +49,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Format and print the problems of utterances; raise SVError if there are any."""
     args = get_parser().parse_args(cmd)
-    findings = format_data_dir(
+    report = format_data_dir(
         args.data_dir,
         args.output_dir,
         args.sample_rate,
@@ -60,14 +59,7 @@ def main(cmd: list[str] | None = None) -> None:
         nj=args.nj,
         shard=args.shard,
     )
-    for line in findings.warnings():
-        logging.warning(line)
-    for line in findings.problems():
-        print(line)
-    if findings.num_problems:
-        raise SVError(
-            f"{args.data_dir}: {findings.num_problems} problem(s), listed above"
-        )
+    print_report(report, args.data_dir)
     logging.info(
         "%s: %s",
         args.output_dir,

@@ -34,14 +34,14 @@ def packed(tmp_path, capsys):
 
 def test_json(packed, tmp_path, capsys):
     for _ in range(2):  # resolved now, resolved before
-        main(["--asr", str(packed), "--outdir", str(tmp_path / "asr"), "--json"])
+        main(["--asr", str(packed), "--output_dir", str(tmp_path / "asr"), "--json"])
         summary = json.loads(capsys.readouterr().out)
         assert list(summary) == KEYS
         assert (summary["encoder"], summary["frame_rate_hz"]) == ("conformer", 31.25)
 
 
 def test_for_people(packed, tmp_path, capsys):
-    main(["--asr", str(packed), "--outdir", str(tmp_path / "asr")])
+    main(["--asr", str(packed), "--output_dir", str(tmp_path / "asr")])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(KEYS)
     assert lines[0].split() == ["encoder", "conformer"]
@@ -50,7 +50,7 @@ def test_for_people(packed, tmp_path, capsys):
 
 def test_error_is_one_line(tmp_path):
     (tmp_path / "x.zip").write_text("nothing")
-    command = ["--asr", str(tmp_path / "x.zip"), "--outdir", str(tmp_path / "asr")]
+    command = ["--asr", str(tmp_path / "x.zip"), "--output_dir", str(tmp_path / "asr")]
     with pytest.raises(SVError, match="not a zip archive"):
         main(command)
     done = subprocess.run(

@@ -10,7 +10,7 @@ from espnet2_sv.scoring.metrics import equal_error_rate
 
 @pytest.fixture
 def files(tmp_path):
-    """All pairs of four utterances of each of eight speakers, scored by a so-so system."""
+    """All pairs of four utterances per speaker, scored by a mediocre system."""
     rng = np.random.default_rng(0)
     names = [f"s{s}-u{u}" for s in range(8) for u in range(4)]
     trials, scores, worse = [], [], []

@@ -12,7 +12,7 @@ def test_an_archive_is_written_and_listed(speaker_exp, tmp_path, capsys):
         (tmp_path / name).write_text(name)
     Calibration(1.0, 0.0, {}, {}).save(tmp_path / "cal.json")
     outpath = tmp_path / "packed" / "model.zip"
-    command = ["--exp", str(speaker_exp), "--outpath", str(outpath)]
+    command = ["--exp", str(speaker_exp), "--output", str(outpath)]
     command += [
         "--option",
         str(tmp_path / "a.txt"),
@@ -28,7 +28,7 @@ def test_an_archive_is_written_and_listed(speaker_exp, tmp_path, capsys):
 
 def test_a_missing_run_is_named(tmp_path):
     with pytest.raises(SVError, match="nowhere"):
-        main(["--exp", str(tmp_path / "nowhere"), "--outpath", str(tmp_path / "m.zip")])
+        main(["--exp", str(tmp_path / "nowhere"), "--output", str(tmp_path / "m.zip")])
 
 
 def test_an_adaptor_is_packed_in_three_ways(zoo, tmp_path, capsys):
@@ -39,7 +39,7 @@ def test_an_adaptor_is_packed_in_three_ways(zoo, tmp_path, capsys):
             [
                 "--exp",
                 str(zoo.adaptor()),
-                "--outpath",
+                "--output",
                 str(zip_path),
                 "--format",
                 layout,

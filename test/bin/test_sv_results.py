@@ -31,7 +31,7 @@ def test_collects_and_replaces(metrics, tmp_path):
     page.write_text("old")
     for _ in range(2):
         systems = [f"first={metrics[0]}", f"b={metrics[1]}"]
-        main(["--outpath", str(page), "--title", "T", *systems])
+        main(["--output", str(page), "--title", "T", *systems])
     text = page.read_text()
     for name, path in (("first", metrics[0]), ("b", metrics[1])):
         eer = json.loads(Path(path).read_text())["eer"]
@@ -42,16 +42,16 @@ def test_collects_and_replaces(metrics, tmp_path):
 
 def test_refuses(metrics, tmp_path):
     with pytest.raises(SVError, match=r"give NAME=DIR/metrics\.json"):
-        main(["--outpath", "x", metrics[0]])
+        main(["--output", "x", metrics[0]])
     with pytest.raises(SVError, match="the name a is given twice"):
-        main(["--outpath", "x", f"a={metrics[0]}", f"a={metrics[1]}"])
+        main(["--output", "x", f"a={metrics[0]}", f"a={metrics[1]}"])
 
 
 def test_a_layout_needs_no_results_and_a_list_does(tmp_path):
     layout = Path(__file__).parents[2] / "egs2/voxceleb/sv1/conf/results.yaml"
     page = tmp_path / "RESULTS.md"
-    main(["--outpath", str(page), "--title", "VoxCeleb", "--layout", str(layout)])
+    main(["--output", str(page), "--title", "VoxCeleb", "--layout", str(layout)])
     # what the recipe comes with: nothing measured beside what was published
     assert page.read_text() == (layout.parents[1] / "RESULTS.md").read_text()
     with pytest.raises(SVError, match="at least one"):
-        main(["--outpath", str(page)])
+        main(["--output", str(page)])

@@ -8,7 +8,7 @@ from espnet2_sv.errors import SVError
 @pytest.fixture
 def archive(speaker_exp, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    pack(["--exp", str(speaker_exp), "--outpath", str(tmp_path / "model.zip")])
+    pack(["--exp", str(speaker_exp), "--output", str(tmp_path / "model.zip")])
     return str(tmp_path / "model.zip")
 
 

@@ -33,7 +33,7 @@ def test_the_packed_threshold_decides(speaker_exp, an4, capsys, tmp_path, home):
     (exp / "threshold.json").write_text('{"cosine": 1.5}')
     from espnet2_sv.bin.sv_pack import main as pack
 
-    pack(["--exp", str(exp), "--outpath", str(tmp_path / "model.zip")])
+    pack(["--exp", str(exp), "--output", str(tmp_path / "model.zip")])
     capsys.readouterr()
     a = an4["an251-fash-b"]
     result = verify(
