@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, lint and types of Python (ruff, mypy), lint of shell (shellcheck) and Perl (perl -c).
+# Python: ruff and mypy; shell: shellcheck; Perl: perl -c.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . tools/activate_python.sh
