@@ -159,22 +159,24 @@ def test_outputs_do_not_depend_on_the_batch(name, shorter, train_asr):
     backbone = backbone_of(train_asr(name))
     assert not backbone.padding_sensitive
     audio = 0.1 * torch.randn(2, 12000)
-    alone_audio = audio[1:, :shorter].clone()
+    unbatched_audio = audio[1:, :shorter].clone()
     audio[1, shorter:] = 0
     with torch.no_grad():
-        together, lengths = backbone(audio, torch.tensor([12000, shorter]))
-        alone, alone_lengths = backbone(alone_audio, torch.tensor([shorter]))
+        batched, lengths = backbone(audio, torch.tensor([12000, shorter]))
+        unbatched, unbatched_lengths = backbone(
+            unbatched_audio, torch.tensor([shorter])
+        )
         longest, _ = backbone(audio[:1], torch.tensor([12000]))
-    assert lengths[1] == alone_lengths[0]
+    assert lengths[1] == unbatched_lengths[0]
     for i in range(3):
-        valid = together[i][1:, : lengths[1]]
+        valid = batched[i][1:, : lengths[1]]
         # Relative to the largest output: rounding errors grow with it and differ
         # between CPUs.
         torch.testing.assert_close(
-            valid, alone[i], rtol=0, atol=1e-5 * alone[i].abs().max()
+            valid, unbatched[i], rtol=0, atol=1e-5 * unbatched[i].abs().max()
         )
         torch.testing.assert_close(
-            together[i][:1], longest[i], rtol=0, atol=1e-5 * longest[i].abs().max()
+            batched[i][:1], longest[i], rtol=0, atol=1e-5 * longest[i].abs().max()
         )
 
 
@@ -208,9 +210,9 @@ def test_padding_sensitive_matches_the_outputs(
     backbone = backbone_of(train_asr(small_conformer(**conf)))
     audio = torch.randn(2, 12000)
     with torch.no_grad():
-        together, lengths = backbone(audio, torch.tensor([12000, 7000]))
-        alone, _ = backbone(audio[1:, :7000], torch.tensor([7000]))
-    difference = (together[-1][1, : lengths[1]] - alone[-1][0]).abs().max()
+        batched, lengths = backbone(audio, torch.tensor([12000, 7000]))
+        unbatched, _ = backbone(audio[1:, :7000], torch.tensor([7000]))
+    difference = (batched[-1][1, : lengths[1]] - unbatched[-1][0]).abs().max()
     assert (difference > 1e-5) == depends
     assert backbone.padding_sensitive == depends
 

@@ -54,10 +54,12 @@ def test_embedding_does_not_depend_on_its_batch():
     head = MFAHead(2, 8, embed_dim=5).eval()
     blocks = [torch.randn(3, 25, 8) for _ in range(2)]
     lengths = torch.tensor([25, 9, 14])
-    together = head(blocks, lengths)
+    batched = head(blocks, lengths)
     for i, length in enumerate(lengths.tolist()):
-        alone = head([b[i : i + 1, :length] for b in blocks], torch.tensor([length]))
-        torch.testing.assert_close(together[i : i + 1], alone)
+        unbatched = head(
+            [b[i : i + 1, :length] for b in blocks], torch.tensor([length])
+        )
+        torch.testing.assert_close(batched[i : i + 1], unbatched)
 
 
 def test_a_missing_block_is_rejected():

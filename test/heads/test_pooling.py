@@ -35,9 +35,9 @@ def test_padding_has_no_influence():
     torch.manual_seed(0)
     pooling = AttentiveStatisticsPooling(16).eval()
     x = torch.randn(2, 30, 16)
-    alone = pooling(x[:1, :17], torch.tensor([17]))
+    unbatched = pooling(x[:1, :17], torch.tensor([17]))
     x[0, 17:] = 1.0e4
-    torch.testing.assert_close(pooling(x, torch.tensor([17, 30]))[:1], alone)
+    torch.testing.assert_close(pooling(x, torch.tensor([17, 30]))[:1], unbatched)
 
 
 def test_padding_has_no_influence_on_batch_statistics():

@@ -38,11 +38,13 @@ def test_embedding_does_not_depend_on_its_batch(settings):
     ).eval()
     blocks = [torch.randn(3, 60, 12) for _ in range(3)]
     lengths = torch.tensor([60, 21, 44])
-    together = adaptor(blocks, lengths)
-    assert together.shape == (3, 6)
+    batched = adaptor(blocks, lengths)
+    assert batched.shape == (3, 6)
     for i, length in enumerate(lengths.tolist()):
-        alone = adaptor([b[i : i + 1, :length] for b in blocks], torch.tensor([length]))
-        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-5)
+        unbatched = adaptor(
+            [b[i : i + 1, :length] for b in blocks], torch.tensor([length])
+        )
+        torch.testing.assert_close(batched[i : i + 1], unbatched, atol=1e-5, rtol=1e-5)
 
 
 def test_only_the_selected_blocks_are_used():

@@ -38,10 +38,10 @@ def test_an_embedding_does_not_depend_on_its_batch(model):
     speech = torch.randn(3, 16000)
     for row, length in zip(speech, lengths, strict=True):
         row[length:] = 0.0
-    together = model.embed(speech, lengths)
+    batched = model.embed(speech, lengths)
     for i, length in enumerate(lengths):
-        alone = model.embed(speech[i : i + 1, :length], length[None])
-        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-5, rtol=1e-5)
+        unbatched = model.embed(speech[i : i + 1, :length], length[None])
+        torch.testing.assert_close(batched[i : i + 1], unbatched, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

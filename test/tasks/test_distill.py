@@ -289,8 +289,8 @@ def test_invalid_options_are_rejected(
 def test_a_teacher_without_ctc_is_rejected_with_the_reason(
     train, asr_exp, conformer, tmp_path
 ):
-    silent = shutil.copytree(asr_exp, tmp_path / "silent")
-    settings = config(silent) | {
+    no_ctc = shutil.copytree(asr_exp, tmp_path / "no_ctc")
+    settings = config(no_ctc) | {
         "model_conf": {"ctc_weight": 0.0},
         "decoder": "transformer",
     }
@@ -299,11 +299,11 @@ def test_a_teacher_without_ctc_is_rejected_with_the_reason(
         "linear_units": 8,
         "attention_heads": 2,
     }
-    (silent / "config.yaml").write_text(yaml.safe_dump(settings))
+    (no_ctc / "config.yaml").write_text(yaml.safe_dump(settings))
     model = ASRTask.build_model(argparse.Namespace(**settings))
-    torch.save(model.state_dict(), silent / "valid.acc.ave.pth")
+    torch.save(model.state_dict(), no_ctc / "valid.acc.ave.pth")
     with pytest.raises(SVError, match="trained without CTC"):
-        train(tmp_path / "exp", conformer, asr=silent)
+        train(tmp_path / "exp", conformer, asr=no_ctc)
 
 
 def test_two_processes_have_the_loss_of_one_with_the_whole_batch(

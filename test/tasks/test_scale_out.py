@@ -56,32 +56,33 @@ def embeddings(scp) -> dict[str, np.ndarray]:
 
 def test_one_and_two_processes_agree(training_command, small_network, corpus, tmp_path):
     network = [*small_network, *DROPOUT]
-    alone, together = tmp_path / "alone", tmp_path / "together"
-    sv_train.main([*training_command(alone, max_epoch=STEPS, **SETTINGS), *network])
+    single, distributed = tmp_path / "single", tmp_path / "distributed"
+    sv_train.main([*training_command(single, max_epoch=STEPS, **SETTINGS), *network])
     for max_epoch in (STEPS // 2, STEPS):  # the second run resumes
         run_two(
             "sv_train",
-            [*training_command(together, max_epoch=max_epoch, **SETTINGS), *network],
+            [*training_command(distributed, max_epoch=max_epoch, **SETTINGS), *network],
         )
 
-    expected, found = stats(alone), stats(together)
+    expected, found = stats(single), stats(distributed)
     for epoch in range(1, STEPS + 1):
         loss = expected[epoch]["train"]["loss"]
         assert found[epoch]["train"]["loss"] == pytest.approx(loss, rel=1e-5)
         assert found[epoch]["valid"]["eer"] == expected[epoch]["valid"]["eer"]
     weights = [
-        torch.load(exp / "latest.pth", weights_only=True) for exp in (alone, together)
+        torch.load(exp / "latest.pth", weights_only=True)
+        for exp in (single, distributed)
     ]
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-5, atol=1e-6)
 
     wavs = ["--wav_scp", f"{corpus.root}/wav.scp"]
-    for model in (alone, together):
+    for model in (single, distributed):
         out = ["--model", str(model), *wavs, "--output_dir", str(model / "embedded")]
-        for shard in ("1/2", "2/2") if model is together else ():
+        for shard in ("1/2", "2/2") if model is distributed else ():
             sv_embed.main([*out, "--shard", shard])
         sv_embed.main(out)
     vectors = [
-        embeddings(exp / "embedded" / "xvector.scp") for exp in (alone, together)
+        embeddings(exp / "embedded" / "xvector.scp") for exp in (single, distributed)
     ]
     assert vectors[0].keys() == vectors[1].keys()
     for name, vector in vectors[0].items():
@@ -109,10 +110,10 @@ def test_losses_agree_for_every_task(
     config = tmp_path / "train.yaml"  # must not be read as the config of the ASR model
     config.write_text("loss: aamsoftmax\n")
     settings = SETTINGS | {"asr": asr_exp, "max_epoch": 2, "config": config}
-    module.main([*training_command(tmp_path / "alone", **settings), *options])
+    module.main([*training_command(tmp_path / "single", **settings), *options])
     name = module.__name__.split(".")[-1]
-    run_two(name, [*training_command(tmp_path / "together", **settings), *options])
-    expected, found = stats(tmp_path / "alone"), stats(tmp_path / "together")
+    run_two(name, [*training_command(tmp_path / "distributed", **settings), *options])
+    expected, found = stats(tmp_path / "single"), stats(tmp_path / "distributed")
     for epoch in (1, 2):
         for key in {"loss", "loss_kd"} & expected[epoch]["train"].keys():
             loss = expected[epoch]["train"][key]

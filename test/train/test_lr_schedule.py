@@ -25,10 +25,14 @@ def rates(optim, scheduler, steps: int) -> list[list[float]]:
 
 
 def test_decay_equals_torchs_cosine_for_each_group():
-    ours, theirs = optimizer(), optimizer()
-    expected = rates(theirs, torch.optim.lr_scheduler.CosineAnnealingLR(theirs, 10), 10)
-    # PyTorch's first step has the full rate, ours the next one
-    found = rates(ours, ScheduledLR(ours, CosineSchedule().with_default_steps(10)), 9)
+    cosine, reference = optimizer(), optimizer()
+    expected = rates(
+        reference, torch.optim.lr_scheduler.CosineAnnealingLR(reference, 10), 10
+    )
+    # PyTorch's first step has the full rate, that of ScheduledLR has the next one
+    found = rates(
+        cosine, ScheduledLR(cosine, CosineSchedule().with_default_steps(10)), 9
+    )
     assert found == [pytest.approx(pair) for pair in expected[1:]]
 
 

@@ -47,9 +47,9 @@ def test_equals_one_process_with_the_whole_batch(model, shape, tmp_path):
     sizes = [4, 6]  # of the two processes
     results = in_two_processes(model, x.split(sizes), weights.split(sizes), tmp_path)
 
-    alone = copy.deepcopy(model)
+    single = copy.deepcopy(model)
     x = x.clone().requires_grad_()
-    y = alone(x)
+    y = single(x)
     (y * weights).sum().backward()
     close = {"rtol": 1e-5, "atol": 1e-5}
     torch.testing.assert_close(
@@ -58,11 +58,11 @@ def test_equals_one_process_with_the_whole_batch(model, shape, tmp_path):
     torch.testing.assert_close(torch.cat([r["x"] for r in results]), x.grad, **close)
     for result in results:
         torch.testing.assert_close(
-            result["p"], [p.grad for p in alone.parameters()], **close
+            result["p"], [p.grad for p in single.parameters()], **close
         )
-        assert list(result["state"]) == list(alone.state_dict())
+        assert list(result["state"]) == list(single.state_dict())
         torch.testing.assert_close(
-            dict(result["state"]), dict(alone.state_dict()), **close
+            dict(result["state"]), dict(single.state_dict()), **close
         )
 
 
