@@ -16,7 +16,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--asr", required=True, metavar="SOURCE", help=f"ASR model: {options.SOURCE}"
     )
-    options.add_output_dir(parser, "Folder to write the unpacked model to", "--outdir")
+    options.add_output_dir(
+        parser, "Directory to write the unpacked model to", "--outdir"
+    )
     parser.add_argument(
         "--json", action="store_true", help="Print the summary as one JSON object"
     )

@@ -12,11 +12,13 @@ Options = argparse.ArgumentParser | argparse._ArgumentGroup
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Show the defaults that say something: not None, not an empty string or list."""
+    """Show defaults, except for None, empty values and flags without an argument."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default is None or action.default in ("", []):
+        if action.default is None or action.default in ("", []) or action.nargs == 0:
             return action.help
+        if isinstance(action.default, bool):
+            return f"{action.help} (default: {str(action.default).lower()})"
         return super()._get_help_string(action)
 
 
@@ -26,6 +28,13 @@ def make_parser(
     """Return an empty parser whose help shows the defaults."""
     return argparse.ArgumentParser(
         description=description, epilog=epilog, formatter_class=HelpFormatter
+    )
+
+
+def add_switch(options: Options, name: str, help: str, default: bool = False) -> None:
+    """Add an option that takes true or false."""
+    options.add_argument(
+        name, type=str2bool, default=default, metavar="{true,false}", help=help
     )
 
 
@@ -68,17 +77,14 @@ def add_wav_scp(options: Options, several: bool = False) -> None:
 
 def add_allow_pipes(options: Options) -> None:
     """Add ``--allow_pipes``."""
-    options.add_argument(
-        "--allow_pipes",
-        type=str2bool,
-        default=False,
-        help="Run the shell commands ('cmd |') in wav.scp",
-    )
+    add_switch(options, "--allow_pipes", "Run the shell commands ('cmd |') in wav.scp")
 
 
 def add_sample_rate(options: Options, help: str = "Sampling rate in Hz") -> None:
     """Add ``--sample_rate``."""
-    options.add_argument("--sample_rate", type=int, default=16000, help=help)
+    options.add_argument(
+        "--sample_rate", type=int, default=16000, metavar="HZ", help=help
+    )
 
 
 # Outputs
@@ -87,13 +93,13 @@ def add_sample_rate(options: Options, help: str = "Sampling rate in Hz") -> None
 def add_output_dir(
     options: Options, help: str, *aliases: str, several: bool = False
 ) -> None:
-    """Add ``--output_dir``, the folder to write.
+    """Add ``--output_dir``, the directory to write.
 
     Args:
         options: A parser or a group of it.
         help: What is written there.
         aliases: Older spellings of the option.
-        several: Whether several folders can be given.
+        several: Whether several directories can be given.
     """
     options.add_argument(
         "--output_dir",
@@ -127,13 +133,13 @@ def add_output(
 def add_gpu(options: Options) -> None:
     """Add ``--ngpu`` of a command that uses one GPU at most."""
     options.add_argument(
-        "--ngpu", type=int, default=0, help="1 runs on a GPU, 0 on the CPU"
+        "--ngpu", type=int, default=0, metavar="N", help="1 runs on a GPU, 0 on the CPU"
     )
 
 
 def add_jobs(options: Options, help: str, default: int = 4) -> None:
     """Add ``--nj``."""
-    options.add_argument("--nj", type=int, default=default, help=help)
+    options.add_argument("--nj", type=int, default=default, metavar="N", help=help)
 
 
 def add_extraction(options: Options) -> None:
@@ -142,6 +148,7 @@ def add_extraction(options: Options) -> None:
         "--ngpu",
         type=int,
         default=0,
+        metavar="N",
         help="Number of GPUs, with one worker process per device; 0 runs on the CPU",
     )
     add_jobs(options, "Number of worker processes on the CPU", default=1)
@@ -149,12 +156,14 @@ def add_extraction(options: Options) -> None:
         "--num_workers",
         type=int,
         default=2,
+        metavar="N",
         help="Audio-reading threads per process",
     )
     options.add_argument(
         "--batch_seconds",
         type=float,
         default=240.0,
+        metavar="SECONDS",
         help="Seconds of audio in a batch, padding included",
     )
     add_allow_pipes(options)
@@ -221,10 +230,11 @@ def add_resampling(options: Options) -> None:
         "--bootstrap_samples",
         type=int,
         default=1000,
+        metavar="N",
         help="Bootstrap samples for confidence intervals; 0 computes no intervals",
     )
     options.add_argument(
-        "--seed", type=int, default=0, help="Random seed of the bootstrap"
+        "--seed", type=int, default=0, metavar="N", help="Random seed of the bootstrap"
     )
 
 
@@ -233,11 +243,10 @@ def add_resampling(options: Options) -> None:
 
 def add_unpacking(options: Options) -> None:
     """Add how archives of a corpus are unpacked and checked."""
-    options.add_argument(
+    add_switch(
+        options,
         "--allow_incomplete",
-        type=str2bool,
-        default=False,
-        help="Go on if the counts differ from the published ones",
+        "Go on if the counts differ from the published ones",
     )
     options.add_argument(
         "--unpack_dir",

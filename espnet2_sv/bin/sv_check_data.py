@@ -4,8 +4,6 @@
 import argparse
 import logging
 
-from espnet2.utils.types import str2bool
-
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import print_report, run
 from espnet2_sv.data.check_audio import LEVELS
@@ -24,11 +22,8 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="Kaldi data directory with wav.scp, utt2spk and spk2utt",
     )
-    parser.add_argument(
-        "--train",
-        type=str2bool,
-        default=False,
-        help="The data is for training, so speakers are required",
+    options.add_switch(
+        parser, "--train", "The data is for training, so speakers are required"
     )
     parser.add_argument(
         "--trials",

@@ -35,7 +35,7 @@ def get_parser() -> argparse.ArgumentParser:
             " directory"
         ),
     )
-    options.add_output_dir(parser, "Folder for comparison.json and comparison.md")
+    options.add_output_dir(parser, "Directory for comparison.json and comparison.md")
     parser.add_argument(
         "--title", default="Comparison", help="Heading of comparison.md"
     )

@@ -3,8 +3,6 @@
 
 import argparse
 
-from espnet2.utils.types import str2bool
-
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
@@ -38,7 +36,7 @@ def add_embedding_options(
     options.add_wav_scp(parser, several)
     options.add_output_dir(
         parser,
-        "Folder to write" + ", one for each of --wav_scp" * several,
+        "Directory to write" + ", one for each of --wav_scp" * several,
         several=several,
     )
     options.add_extraction(parser)
@@ -61,17 +59,13 @@ def add_embedding_options(
             " then depend slightly on the batch"
         ),
     )
-    parser.add_argument(
+    options.add_switch(
+        parser,
         "--skip_bad",
-        type=str2bool,
-        default=False,
-        help="Skip recordings that cannot be embedded and list them in DIR/failed",
+        "Skip recordings that cannot be embedded; DIR/failed lists them",
     )
-    parser.add_argument(
-        "--resume",
-        type=str2bool,
-        default=True,
-        help="Keep the finished part of an earlier run",
+    options.add_switch(
+        parser, "--resume", "Keep the finished part of an earlier run", default=True
     )
     options.add_shard(
         parser,
@@ -87,7 +81,9 @@ def add_embedding_options(
         ),
     )
     parser.add_argument(
-        "--model_file", metavar="FILE", help="Weights; default: the best of the model"
+        "--model_file",
+        metavar="FILE",
+        help="Weights; default: the model's best checkpoint",
     )
 
 
@@ -97,7 +93,7 @@ def main(cmd: list[str] | None = None) -> None:
     wav_scps, output_dirs = args.pop("wav_scp"), args.pop("output_dir")
     if len(wav_scps) != len(output_dirs):
         raise SVError(
-            f"--output_dir: give one folder for each of the {len(wav_scps)} --wav_scp"
+            f"--output_dir: give one for each of the {len(wav_scps)} --wav_scp"
         )
     from espnet2_sv.inference.embedder import embed_wav_scps
 

@@ -4,8 +4,6 @@
 import argparse
 import logging
 
-from espnet2.utils.types import str2bool
-
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import print_report, run
 from espnet2_sv.data.formatting import AUDIO_FORMATS, format_data_dir
@@ -30,11 +28,10 @@ def get_parser() -> argparse.ArgumentParser:
         default="flac",
         help="Format of converted audio",
     )
-    parser.add_argument(
+    options.add_switch(
+        parser,
         "--convert_containers",
-        type=str2bool,
-        default=False,
-        help="Also convert m4a, aac and webm: takes more disk, but reads faster",
+        "Also convert m4a, aac and webm: more disk, faster reading",
     )
     options.add_allow_pipes(parser)
     options.add_shard(

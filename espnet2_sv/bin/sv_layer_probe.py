@@ -12,7 +12,7 @@ def get_parser() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
     parser = options.make_parser(
         "Equal error rate of every block of an ASR encoder (mean and standard deviation"
-        " over frames, cosine), or of every input of a speaker adaptor. Nothing is"
+        " over frames, cosine), or of every layer of a speaker adaptor. Nothing is"
         " trained. Writes layer_probe.md, layer_probe.json and layer_probe.png."
     )
     parser.add_argument(
@@ -27,7 +27,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     options.add_wav_scp(parser)
     options.add_trials(parser)
-    options.add_output_dir(parser, "Folder to write")
+    options.add_output_dir(parser, "Directory to write")
     parser.add_argument(
         "--norm_wav_scp",
         metavar="FILE",

@@ -14,8 +14,8 @@ from espnet2_sv.scoring.make_trials import CONDITIONS, make_trials
 def get_parser() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
     parser = options.make_parser(
-        "Make a random trial list. With --utt2dur it has equal parts of trials between"
-        " short and long utterances."
+        "Make a random trial list. With --utt2dur it is balanced over duration"
+        " conditions: short and long utterances against each other."
     )
     parser.add_argument(
         "--utt2spk",

@@ -4,8 +4,6 @@
 import argparse
 from pathlib import Path
 
-from espnet2.utils.types import str2bool
-
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
@@ -29,8 +27,8 @@ def get_parser() -> argparse.ArgumentParser:
     )
     options.add_output_dir(
         parser,
-        "Folder for metrics.json, metrics.md, det.json, det.png and scores.png, one for"
-        " each of --scores",
+        "Directory for metrics.json, metrics.md, det.json, det.png and scores.png, one"
+        " for each of --scores",
         several=True,
     )
     parser.add_argument(
@@ -71,11 +69,8 @@ def get_parser() -> argparse.ArgumentParser:
             " --trials"
         ),
     )
-    parser.add_argument(
-        "--pictures",
-        type=str2bool,
-        default=True,
-        help="Draw det.png and scores.png",
+    options.add_switch(
+        parser, "--pictures", "Draw det.png and scores.png", default=True
     )
     options.add_resampling(parser)
     return parser

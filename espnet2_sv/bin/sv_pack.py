@@ -14,11 +14,11 @@ def get_parser() -> argparse.ArgumentParser:
         " results and a model card. Paths of this machine are removed."
     )
     parser.add_argument(
-        "--exp", required=True, metavar="DIR", help="Folder of the training run"
+        "--exp", required=True, metavar="DIR", help="Directory of the training run"
     )
     options.add_output(parser, "Archive to write (.zip)", "--outpath")
     parser.add_argument(
-        "--model_file", metavar="FILE", help="Weights; default: the best of the run"
+        "--model_file", metavar="FILE", help="Weights; default: the best checkpoint"
     )
     parser.add_argument(
         "--calibration", metavar="FILE", help="calibration.json from sv_calibrate"

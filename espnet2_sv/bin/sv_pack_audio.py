@@ -4,8 +4,6 @@
 import argparse
 import logging
 
-from espnet2.utils.types import str2bool
-
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.pack_audio import pack_audio
@@ -26,11 +24,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--shard_bytes", type=int, default=10**9, help="Size of an ark in bytes"
     )
-    parser.add_argument(
-        "--shuffle",
-        type=str2bool,
-        default=False,
-        help="Distribute the utterances over the arks at random",
+    options.add_switch(
+        parser, "--shuffle", "Distribute the utterances over the arks at random"
     )
     parser.add_argument(
         "--seed", type=int, default=0, help="Random seed of the distribution"

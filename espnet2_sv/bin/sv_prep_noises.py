@@ -12,15 +12,15 @@ def get_parser() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
     parser = options.make_parser(
         "Write musan_music.scp, musan_noise.scp, musan_speech.scp and rirs.scp, for"
-        " augmentation. An archive is unpacked if its folder does not exist."
+        " augmentation. An archive is unpacked if its directory does not exist."
     )
     parser.add_argument(
-        "--musan", required=True, metavar="DIR", help="Folder, or musan.tar.gz"
+        "--musan", required=True, metavar="DIR", help="Directory, or musan.tar.gz"
     )
     parser.add_argument(
-        "--rirs", required=True, metavar="DIR", help="Folder, or rirs_noises.zip"
+        "--rirs", required=True, metavar="DIR", help="Directory, or rirs_noises.zip"
     )
-    options.add_output_dir(parser, "Folder to write")
+    options.add_output_dir(parser, "Directory to write")
     parser.add_argument(
         "--rooms",
         nargs="+",

@@ -3,8 +3,6 @@
 
 import argparse
 
-from espnet2.utils.types import str2bool
-
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.corpora.voxceleb.plan import TRAIN_ON, Plan
@@ -16,15 +14,15 @@ def get_parser() -> argparse.ArgumentParser:
     parser = options.make_parser(
         "Make Kaldi data directories of VoxCeleb: for training, validation, calibration"
         " and the cohort, and the trial lists O, E and H. Archives are unpacked if"
-        " their folders do not exist. Speakers and utterances are counted."
+        " their directories do not exist. Speakers and utterances are counted."
     )
     parser.add_argument(
-        "--voxceleb1", required=True, metavar="DIR", help="Folder of VoxCeleb1"
+        "--voxceleb1", required=True, metavar="DIR", help="Directory of VoxCeleb1"
     )
     parser.add_argument(
-        "--voxceleb2", required=True, metavar="DIR", help="Folder of VoxCeleb2"
+        "--voxceleb2", required=True, metavar="DIR", help="Directory of VoxCeleb2"
     )
-    options.add_output_dir(parser, "Folder to write the data directories to")
+    options.add_output_dir(parser, "Directory to write the data directories to")
     parser.add_argument(
         "--train_on",
         choices=tuple(TRAIN_ON),
@@ -38,17 +36,17 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="LIST",
         help="Trial lists to test on: o, e, h",
     )
-    parser.add_argument(
+    options.add_switch(
+        parser,
         "--cleaned",
-        type=str2bool,
+        "Use the cleaned versions of the trial lists",
         default=Plan.cleaned,
-        help="Use the cleaned versions of the trial lists",
     )
     parser.add_argument(
         "--trial_lists",
         default="",
         metavar="DIR",
-        help="Folder with the trial lists; default: download them",
+        help="Directory with the trial lists; default: download them",
     )
     for kind, use in (("valid", "validation"), ("calib", "calibration")):
         parser.add_argument(
@@ -68,8 +66,8 @@ def get_parser() -> argparse.ArgumentParser:
         default="",
         metavar="DIR",
         help=(
-            "Folder with the files valid_speakers and calib_speakers, to use instead of"
-            " choosing speakers"
+            "Directory with the files valid_speakers and calib_speakers, to use instead"
+            " of choosing speakers"
         ),
     )
     parser.add_argument(

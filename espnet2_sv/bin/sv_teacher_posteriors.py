@@ -18,7 +18,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--asr", required=True, metavar="SOURCE", help=f"ASR teacher: {options.SOURCE}"
     )
     options.add_wav_scp(parser)
-    options.add_output_dir(parser, "Folder to write")
+    options.add_output_dir(parser, "Directory to write")
     parser.add_argument(
         "--temperature",
         type=float,

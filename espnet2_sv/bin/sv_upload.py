@@ -3,8 +3,6 @@
 
 import argparse
 
-from espnet2.utils.types import str2bool
-
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 
@@ -21,18 +19,10 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--repo", required=True, metavar="ORG/NAME", help="Hub repository to upload to"
     )
-    parser.add_argument(
-        "--private",
-        type=str2bool,
-        default=False,
-        help="Make the repository private if it does not exist yet",
+    options.add_switch(
+        parser, "--private", "Make the repository private if it does not exist yet"
     )
-    parser.add_argument(
-        "--dry_run",
-        type=str2bool,
-        default=False,
-        help="List the files without uploading them",
-    )
+    options.add_switch(parser, "--dry_run", "List the files without uploading them")
     return parser
 
 

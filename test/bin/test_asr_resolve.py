@@ -40,7 +40,7 @@ def test_json(packed, tmp_path, capsys):
         assert (summary["encoder"], summary["frame_rate_hz"]) == ("conformer", 31.25)
 
 
-def test_for_people(packed, tmp_path, capsys):
+def test_text_summary(packed, tmp_path, capsys):
     main(["--asr", str(packed), "--output_dir", str(tmp_path / "asr")])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(KEYS)

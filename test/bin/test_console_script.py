@@ -1,8 +1,10 @@
-"""``espnet2-sv VERB`` is a second door to every command."""
+"""The console script ``espnet2-sv VERB``, a second name for every command."""
 
 import os
+import pkgutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ def run(*words, plain=True):
 
 
 def output(capsys, *words) -> str:
-    """What a call that ends well prints."""
+    """Return what a successful call prints."""
     try:
         main(list(words))
     except SystemExit as e:
@@ -34,6 +36,12 @@ def test_every_command_is_a_verb():
         path.stem for path in BIN.glob("*.py") if path.stem[:3] in ("sv_", "asr")
     ]
     assert sorted(VERBS.values()) == sorted(commands)
+
+
+def test_the_package_installs_the_console_script():
+    project = tomllib.loads((BIN.parents[1] / "pyproject.toml").read_text())
+    target = project["project"]["scripts"]["espnet2-sv"]
+    assert pkgutil.resolve_name(target) is main
 
 
 def test_help_lists_each_verb_on_one_line_of_a_terminal(capsys):
@@ -81,7 +89,7 @@ def test_a_command_runs_and_its_errors_are_one_line(tmp_path):
     assert metrics.read_text().startswith("# Results\n")
 
 
-def test_bad_options_are_told_under_the_name_of_the_verb(capsys):
+def test_usage_errors_name_the_verb(capsys):
     with pytest.raises(SystemExit) as e:
         main(["verify", "--mode", "x"])
     assert e.value.code == 2
@@ -95,7 +103,7 @@ def test_bad_options_are_told_under_the_name_of_the_verb(capsys):
 @pytest.mark.parametrize(
     ("word", "hint"), [("verfy", "did you mean verify? "), ("qqq", "")]
 )
-def test_an_unknown_verb_is_answered_with_the_nearest(word, hint):
+def test_an_unknown_verb_suggests_the_nearest(word, hint):
     done = run(word, "--help")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

@@ -7,7 +7,7 @@ from espnet2_sv.bin.sv_check_data import main
 from espnet2_sv.errors import SVError
 
 
-def test_a_sound_folder_passes(corpus, capsys):
+def test_a_valid_directory_passes(corpus, capsys):
     main(
         [
             str(corpus.root),
@@ -22,7 +22,7 @@ def test_a_sound_folder_passes(corpus, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_problems_are_printed_a_line_each(corpus, tmp_path, capsys):
+def test_problems_are_printed_one_per_line(corpus, tmp_path, capsys):
     for name in ("wav.scp", "utt2spk", "spk2utt"):
         (tmp_path / name).write_text((corpus.root / name).read_text())
     (tmp_path / "trials").write_text(

@@ -7,7 +7,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.inference.description import describe
 
 
-def test_what_is_known_of_a_model_is_not_counted_again(speaker_exp, tmp_path):
+def test_a_stored_description_is_reused(speaker_exp, tmp_path):
     for name, text in (("ref", "a ONE\n"), ("alone", "a ONE\n"), ("joint", "a OXE\n")):
         (tmp_path / name).write_text(text)
     texts = ["--text", tmp_path / "ref", "--text_asr_alone", tmp_path / "alone"]

@@ -74,7 +74,7 @@ def test_several_lists_are_embedded_by_one_model(
     for name, vector in some.items():
         np.testing.assert_allclose(vector, everything[name[:-6]], atol=1e-5)
     assert json.loads((tmp_path / "system.json").read_text()) == describe(speaker_exp)
-    with pytest.raises(SVError, match="one folder for each of the 2"):
+    with pytest.raises(SVError, match="give one for each of the 2"):
         main([*command[:5], "--output_dir", folders[0]])
     with pytest.raises(SVError, match="all: is given for two lists"):
         main([*command[:5], "--output_dir", folders[0], folders[0]])

@@ -35,7 +35,7 @@ def test_a_folder_is_formatted_in_several_processes(corpus, tmp_path):
     ).read_text()
 
 
-def test_problems_are_printed_a_line_each(tmp_path, capsys):
+def test_problems_are_printed_one_per_line(tmp_path, capsys):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/wav.scp").write_text("a /gone/a.wav\nb /gone/b.wav\n")
     with pytest.raises(

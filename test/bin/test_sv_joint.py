@@ -34,7 +34,7 @@ def test_greedy_is_the_default(zoo, wav_scp, tmp_path, capsys):
     assert (tmp_path / "o/xvector.scp").exists()
 
 
-def test_options_go_before_the_decoding_configuration(zoo, wav_scp, an4, tmp_path):
+def test_options_override_the_decoding_configuration(zoo, wav_scp, an4, tmp_path):
     config = tmp_path / "decode.yaml"
     config.write_text(
         "batch_size: 1\nbeam_size: 4\nctc_weight: 0.2\nmaxlenratio: 0.1\n"

@@ -71,7 +71,7 @@ def test_figures_and_files(files, capsys):
     assert curve["points"][0]["p_fa"] == pytest.approx(metrics["eer"] / 100)
 
 
-def test_several_score_files_are_evaluated_each_by_itself(files):
+def test_several_score_files_are_evaluated_separately(files):
     outputs = [str(files / name) for name in ("one", "two")]
     command = [
         "--trials",

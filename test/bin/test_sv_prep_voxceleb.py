@@ -112,7 +112,7 @@ def test_the_commands_write_the_sets(archives, tmp_path):
     assert not (tmp_path / "data/voxceleb1_e").exists()
 
 
-def test_the_lists_of_noises_are_told(archives, tmp_path, capsys):
+def test_the_noise_lists_are_printed(archives, tmp_path, capsys):
     options = [
         "--musan",
         archives.musan,

@@ -1,4 +1,4 @@
-"""Which of the four training tasks a command runs."""
+"""Which of the four training tasks a command runs, and with which options."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from espnet2_sv.errors import SVError
 
 
 def configuration(*words) -> dict:
-    """The settings that a training command would run with if nothing else is given."""
+    """Return the default settings of a training command."""
     command = [sys.executable, "-m", "espnet2_sv", *words, "--print_config"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return yaml.safe_load(done.stdout)
