@@ -1,6 +1,6 @@
-"""Makes a small ``queen.1c``: the layout of the game's archive, with buzzes for voices.
+"""Make a small ``queen.1c``: the layout of the game's archive, with synthetic voices.
 
-Written from a description of the format, not with the code that is tested.
+Written from a description of the format, independently of the tested code.
 """
 
 import io
@@ -62,13 +62,13 @@ _PAUSE = 0.5
 
 @dataclass
 class Queen:
-    """What was made.
+    """An archive and the facts about its clips.
 
     Attributes:
-        path: The archive.
-        entries: What it holds.
-        texts: Of each clip whose text the archive tells, by the clip's entry.
-        seconds: Of each clip.
+        path: Path of the archive.
+        entries: Content by name.
+        texts: Text of each clip that has one in the archive, by entry.
+        seconds: Duration of each clip in seconds, by entry.
     """
 
     path: Path
@@ -124,7 +124,7 @@ def _pack_lines(lines: list[tuple[int, str]], start: int) -> bytes:
 
 
 def encode(pitch: float, seconds: float, seed: int = 0) -> bytes:
-    """A buzz as mp3 of constant bit rate, whose header does not tell its length, as the game's."""
+    """A buzz as mp3 of constant bit rate without declared length, as in the game."""
     t = np.arange(round(seconds * RATE)) / RATE
     rng = np.random.default_rng(seed)
     buzz = sum(np.sin(2 * np.pi * pitch * k * t) / k for k in range(1, 6))
@@ -138,9 +138,9 @@ def encode(pitch: float, seconds: float, seed: int = 0) -> bytes:
 def make_queen(
     path: Path, lines: int = 9, remarks: int = 5, words: int = 12, seed: int = 0
 ) -> Queen:
-    """All characters with ``lines`` lines each; Joe answers, and remarks on what he sees.
+    """Write an archive of all characters with ``lines`` lines each, and Joe's answers.
 
-    A clip has at most ``words`` words.
+    Joe also makes ``remarks``. A clip has at most ``words`` words.
     """
     rng = random.Random(seed)
     queen = Queen(path)
@@ -167,7 +167,7 @@ def make_queen(
 def _say(
     queen: Queen, talk: int, number: int, who: str, pitch: float, words: int, rng
 ) -> str:
-    """A line of one to three parts, some of them without words; adds the clips of the others."""
+    """Make a line of one to three parts, and the clips of those with words."""
     line, part = rng.choice(("", "*FL", "*01*XY00(128,112)")), 1
     part += line.count("*")
     for _ in range(rng.randint(1, 2)):

@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Makes small corpora in the official layouts of VoxCeleb, MUSAN and RIRS_NOISES.
+"""Make small corpora in the official layouts of VoxCeleb, MUSAN and RIRS_NOISES.
 
     python test/voxceleb_tree.py OUT --speakers 200
 
 Below OUT: voxceleb1/ (dev and test, wav), voxceleb2/ (dev, AAC in m4a, or wav or flac),
 trial_lists/ (the six official names), musan/ and RIRS_NOISES/. With --archives, the
-corpora are the archives that are handed out: zips, cut into vox2_dev_aac_partaa and so
-    on, and tar.gz. With
---damage, some files are bad; the program prints which, and how.
+corpora are archives as distributed: zips, split into vox2_dev_aac_partaa and so on, and
+tar.gz. With --damage, some files are damaged; the program prints which, and how.
 """
 
 import argparse
@@ -27,11 +26,8 @@ import soundfile
 
 RATE = 16000
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
-_VOXCELEB1_FIRST, _VOXCELEB1_TEST, _VOXCELEB2_FIRST = (
-    10001,
-    10270,
-    12,
-)  # numbers of speakers
+# first speaker ids of each corpus, and of VoxCeleb1 test
+_VOXCELEB1_FIRST, _VOXCELEB1_TEST, _VOXCELEB2_FIRST = 10001, 10270, 12
 _VOXCELEB1_TEST_SPEAKERS = 40
 _CLEANED = {
     "o": "veri_test2.txt",
@@ -43,12 +39,11 @@ _UNCLEANED = {"o": "veri_test.txt", "e": "list_test_all.txt", "h": "list_test_ha
 
 @dataclass
 class Tree:
-    """What was made, and where.
+    """Folders of the corpora, and the damaged files.
 
     Attributes:
-        bad: For each bad file, its utterance id and what is wrong: ``missing`` (of
-            VoxCeleb1 test, in the trials), ``truncated``, ``empty``, ``silent``, ``8
-            kHz`` or ``stereo``.
+        bad: Damage by utterance id: ``missing`` (of VoxCeleb1 test, in the trials),
+            ``truncated``, ``empty``, ``silent``, ``8 kHz`` or ``stereo``.
     """
 
     root: Path
@@ -62,7 +57,7 @@ class Tree:
 
 class _File(NamedTuple):
     path: Path
-    voice: int  # which speaker talks
+    voice: int  # index of the speaker
     seed: int
 
 
@@ -86,22 +81,21 @@ def make_tree(
     """Make all corpora below ``root``.
 
     Args:
-        root: A folder to make; must not hold a tree already.
-        speakers: Of VoxCeleb2 dev.
-        dev_speakers: Of VoxCeleb1 dev.
-        test_speakers: Of VoxCeleb1 test, at most 40.
-        videos: Of each speaker.
-        utterances: Of each video.
-        seconds: Shortest and longest utterance.
-        audio: Of VoxCeleb2: ``"m4a"`` (in ``dev/aac``), ``"wav"`` or ``"flac"`` (in
-            ``dev/wav``).
-        trials: Lines of each cleaned list, half of them target trials; E and H have as
-            many.
-        noises: Files of each kind of MUSAN, and rooms of each kind of RIRS_NOISES.
-        archives: Leave archives instead of trees.
-        parts: Into how many each VoxCeleb dev archive is cut.
-        damage: Spoil some files.
-        seed: The same seed gives the same samples.
+        root: Output folder; must not contain a tree already.
+        speakers: Speakers of VoxCeleb2 dev.
+        dev_speakers: Speakers of VoxCeleb1 dev.
+        test_speakers: Speakers of VoxCeleb1 test, at most 40.
+        videos: Videos per speaker.
+        utterances: Utterances per video.
+        seconds: Minimum and maximum duration of an utterance.
+        audio: Format of VoxCeleb2: ``"m4a"`` (in ``dev/aac``), ``"wav"`` or ``"flac"``
+            (in ``dev/wav``).
+        trials: Lines of each cleaned list, half of them target trials.
+        noises: Files per kind of MUSAN, and rooms per size of RIRS_NOISES.
+        archives: Write archives instead of trees.
+        parts: Number of parts of each VoxCeleb dev archive.
+        damage: Damage some files.
+        seed: Seed of the samples.
     """
     root = Path(root)
     tree = Tree(
@@ -178,7 +172,7 @@ def speech(voice: int, seconds: float, seed: int) -> np.ndarray:
 def write_audio(
     path: Path, samples: np.ndarray, rate: int = RATE, faststart: bool = False
 ) -> None:
-    """Write float32 (S,) or (S, C); the name's ending decides: wav, flac, or AAC in m4a.
+    """Write float32 (S,) or (S, C) as the suffix says: wav, flac, or m4a (AAC).
 
     ``faststart`` puts the index of an m4a before its data, as for streaming.
     """
@@ -199,7 +193,7 @@ def write_audio(
 
 
 def utterance_id(path: Path) -> str:
-    """``.../id10270/x6uYqmx31kE/00001.wav`` is ``id10270-x6uYqmx31kE-00001``."""
+    """Turn ``.../id10270/x6uYqmx31kE/00001.wav`` into its utterance id."""
     return "-".join((*path.parts[-3:-1], path.stem))
 
 
@@ -279,7 +273,7 @@ def _write_rirs(rirs: Path, rooms: int, rng: np.random.Generator) -> None:
 
 
 def _damage(files: list[_File], tree: Tree) -> dict[str, str]:
-    """Spoil files of VoxCeleb2 and of the trials, each in one way."""
+    """Damage files of VoxCeleb2 and of the trials, each in one way."""
     train = [file for file in files if tree.voxceleb2 in file.path.parents]
     listed = (tree.trial_lists / _CLEANED["o"]).read_text(encoding="ascii").split()[1]
     missing = tree.voxceleb1 / "test/wav" / listed
@@ -305,7 +299,7 @@ def _damage(files: list[_File], tree: Tree) -> dict[str, str]:
 
 
 def _archive(tree: Tree, parts: int) -> None:
-    """Replace the trees by archives with the names and inner paths of the official ones."""
+    """Replace the trees by archives with the official names and inner paths."""
     first, second = tree.voxceleb1, tree.voxceleb2
     _zip(first / "dev", "", first / "vox1_dev_wav_part", parts)
     _zip(first / "test", "", first / "vox1_test_wav.zip", 1)
@@ -341,7 +335,7 @@ def _zip(folder: Path, prefix: str, target: Path, parts: int) -> None:
 
 
 def main() -> None:
-    """Make a tree as the command line says; print its places and what is bad in it."""
+    """Make a tree from the command line; print its folders and damaged files."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,

@@ -128,7 +128,7 @@ def read_section(
 
 
 def _ratio(rate: int, sample_rate: int, speed: Fraction | int) -> tuple[int, int]:
-    """Return (up, down): ``up`` output samples last as long as ``down`` input samples."""
+    """Return (up, down): ``up`` output samples correspond to ``down`` input samples."""
     return Fraction(sample_rate, rate * speed).as_integer_ratio()
 
 
@@ -184,7 +184,7 @@ def read_crop_at(
     length: int,
     speed: Fraction | int = 1,
 ) -> np.ndarray:
-    """Read ``length`` samples from ``start`` on, repeating a recording that is too short."""
+    """Read ``length`` samples from ``start`` on, repeating a short recording."""
     total = length_at(source, sample_rate, speed)
     stop = min(start + length, total)
     samples = read_section(source, sample_rate, start, stop, speed=speed)

@@ -20,29 +20,29 @@ _NOISE_KEYS = {
 }
 _SNR_OF = ("sum", "each")
 _RIR_KEYS = {"scp": None, "weight": 1.0}
-_INAUDIBLE = 1e-6  # of a response's energy
+_INAUDIBLE = 1e-6  # fraction of a response's energy, -60 dB
 _KEYS = {"apply_prob", "noise", "rir"}
-_DEFAULT_PROBABILITY = 2 / 3  # of the paper's recipe
+_DEFAULT_PROBABILITY = 2 / 3  # as in the paper
 
 
 class Augmenter:
-    """Changes a crop with some probability in one of several ways.
+    """Augments a crop with some probability, with noise or reverberation.
 
-    Configuration (all keys optional but ``scp``)::
+    Configuration (only ``scp`` is required)::
 
-        apply_prob: 0.667            # probability that anything is done
+        apply_prob: 0.667  # probability of any augmentation
         noise:
         - {scp: noise.scp, snr: [0, 15], num: [1, 1], weight: 1.0}
         - {scp: music.scp, snr: [5, 15]}
-        - {scp: speech.scp, snr: [13, 20], num: [3, 8]}    # babble: 3 to 8 recordings
-          summed # snr_of: sum (default) or each: the sum of recordings has this SNR,
-          or, as with Kaldi's # and ESPnet's scripts, each of them has its own, so that
-          their sum is louder
+        # babble: the sum of 3 to 8 recordings
+        - {scp: speech.scp, snr: [13, 20], num: [3, 8], snr_of: sum}
         rir: {scp: rirs.scp, weight: 1.0}
 
-    One way is drawn by weight, then a recording of its list. SNR (dB) and number are
-    uniform in their ranges, both ends included; several recordings are made equally
-    loud and are different ones as long as the list has enough.
+    An entry is drawn by weight, then recordings from its list. SNR (dB) and number are
+    uniform in their ranges, both ends included. Several recordings are different ones
+    if the list has enough, and are scaled to equal power. ``snr_of`` is ``sum`` (the
+    sum of the recordings has the SNR) or, as in Kaldi's and ESPnet's scripts, ``each``
+    (each recording has its own SNR, so that the sum is louder).
     """
 
     def __init__(self, conf: Mapping, sample_rate: int):
@@ -65,7 +65,7 @@ class Augmenter:
         weights = np.array([way.weight for way in self._ways], float)
         if len(weights) and (weights.min() < 0 or not 0 < weights.sum() < np.inf):
             raise SVError(
-                "augment_conf: weights must be 0 or more, and one of them above 0"
+                "augment_conf: weights must be 0 or more, and at least one above 0"
             )
         self._bounds = np.cumsum(weights / weights.sum()) if len(weights) else weights
 
@@ -78,9 +78,9 @@ class Augmenter:
 
 
 def add_noise(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
-    """Add ``noise`` (S,) to ``speech`` (S,) at a ratio of their mean powers of ``snr`` dB.
+    """Add ``noise`` (S,) to ``speech`` (S,) at an SNR (ratio of mean powers) in dB.
 
-    Where one of them is silent there is no ratio, and the speech comes back as it is.
+    If one of them is silent, the speech is returned unchanged.
     """
     speech_power, noise_power = _power(speech), _power(noise)
     if speech_power == 0 or noise_power == 0:
@@ -94,8 +94,8 @@ def add_noise(speech: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
 def reverberate(speech: np.ndarray, rir: np.ndarray) -> np.ndarray:
     """Convolve ``speech`` (S,) with a room impulse response (R,).
 
-    The response's strongest peak, the direct path, is put at lag 0, so speech does not
-    shift in time; the result has the length and the mean power of ``speech``.
+    The response's strongest peak, the direct path, is moved to lag 0, so speech is not
+    delayed; the result has the length and the mean power of ``speech``.
     """
     rir = audible(rir)
     direct = int(np.argmax(np.abs(rir)))
@@ -111,19 +111,19 @@ def reverberate(speech: np.ndarray, rir: np.ndarray) -> np.ndarray:
 
 
 def _fft_length(least: int) -> int:
-    """Return a length of which most factors are 2: quicker than the next that is smooth at all."""
+    """Return a fast FFT length, at least ``least``, whose factors are mostly 2."""
     unit = 2048 if least > 16 * 2048 else 1
     return unit * next_fast_len(-(-least // unit), real=True)
 
 
 def audible(rir: np.ndarray) -> np.ndarray:
-    """Cut a response's tail where it holds less than a millionth (-60 dB) of all energy."""
+    """Cut the tail of a response (R,) that has less than -60 dB of its energy."""
     left = np.cumsum(np.square(rir, dtype=np.float64)[::-1])
     return rir[: len(rir) - int(np.searchsorted(left, _INAUDIBLE * left[-1]))]
 
 
 class _Noise:
-    """Sums a few crops of recordings from a list and adds them to speech."""
+    """Adds the sum of random crops from a list of recordings."""
 
     def __init__(self, conf: Mapping, sample_rate: int):
         _known("augment_conf: noise", conf, _NOISE_KEYS)
@@ -161,7 +161,7 @@ class _Noise:
 
 
 class _Reverberation:
-    """Convolves speech with an impulse response from a list; of several channels, one is drawn."""
+    """Convolves speech with a random channel of a random impulse response."""
 
     def __init__(self, conf: Mapping, sample_rate: int):
         _known("augment_conf: rir", conf, _RIR_KEYS)
@@ -185,7 +185,7 @@ class _Reverberation:
 def _read(
     table: KaldiTable, index: int, read: Callable[[AudioSource], np.ndarray]
 ) -> np.ndarray:
-    """Open an entry and read it; errors name the list and the entry."""
+    """Open an entry and read it; SVError names the list and the entry."""
     try:
         with open_audio(table.value(index)) as source:
             return read(source)
@@ -209,7 +209,7 @@ def _list(scp, kind: str) -> KaldiTable:
 
 
 def _range(conf: Mapping, key: str, least: float) -> tuple[float, float]:
-    """A pair of numbers, or one number standing for both ends."""
+    """Return a range as (low, high), given as a pair or as one number."""
     value = conf[key] if isinstance(conf[key], list | tuple) else (conf[key],) * 2
     if len(value) != 2 or not least <= value[0] <= value[1]:
         raise SVError(

@@ -1,4 +1,4 @@
-"""Looking at recordings: are they there, whole, finite, and not silent?"""
+"""Check recordings: readable, complete, finite, and not silent."""
 
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -14,13 +14,13 @@ from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 
 LEVELS = ("none", "header", "full")
-_CHUNK = 500  # utterances a process takes at a time
-_BLOCK_SECONDS = 60  # decoded at a time
-_SILENCE = 0.5 / 32768  # what 16 bits round to zero
+_CHUNK = 500  # utterances per task of a worker process
+_BLOCK_SECONDS = 60  # seconds decoded at a time
+_SILENCE = 0.5 / 32768  # amplitudes below are zero in 16 bits
 
 
-class AudioReport(NamedTuple):
-    """What was found out about one recording; ``problem`` is empty where it is good."""
+class AudioCheck(NamedTuple):
+    """Result of checking one recording; ``problem`` is empty if it is usable."""
 
     utt: str
     problem: str = ""
@@ -42,40 +42,40 @@ def check_audio(
     allow_pipes: bool,
     nj: int,
     sample_rate: int,
-    findings: ValidationReport,
+    report: ValidationReport,
     shard: str | None = None,
 ) -> dict[str, float]:
     """Check every recording.
 
     Args:
-        wavs: Audio per utterance.
-        level: ``"header"`` opens each file; ``"full"`` decodes it all.
-        allow_pipes: Whether commands may be run (with both levels).
-        nj: Processes.
-        sample_rate: Rate in Hz that the recordings are meant to have.
-        findings: Where problems and warnings go.
-        shard: ``"i/n"`` checks the i-th of n shares only.
+        wavs: Audio of each utterance.
+        level: ``"header"`` opens each file; ``"full"`` decodes all of it.
+        allow_pipes: Whether commands may be run (at both levels).
+        nj: Number of processes.
+        sample_rate: Expected sampling rate in Hz.
+        report: Collects problems and warnings.
+        shard: ``"i/n"`` checks the i-th of n splits only.
 
     Returns:
-        Seconds of each good recording.
+        Duration in seconds of each usable recording.
     """
     durations = {}
     starts = select_split(range(0, len(wavs), _CHUNK), shard)
     chunks = (_Chunk(_entries(wavs, start), level, allow_pipes) for start in starts)
-    for reports in in_processes(_check_chunk, chunks, nj):
-        for report in reports:
-            if report.problem:
-                findings.problem(
-                    "audio", f"{wavs.name}: utterance {report.utt}: {report.problem}"
+    for checks in in_processes(_check_chunk, chunks, nj):
+        for check in checks:
+            if check.problem:
+                report.problem(
+                    "audio", f"{wavs.name}: utterance {check.utt}: {check.problem}"
                 )
                 continue
-            durations[report.utt] = report.seconds
-            warn(report, wavs.name, sample_rate, findings)
+            durations[check.utt] = check.seconds
+            add_warnings(check, wavs.name, sample_rate, report)
     return durations
 
 
 def require_whole(spec: str) -> None:
-    """Raise SVError if ``spec`` is a file that ends too early."""
+    """Raise SVError if ``spec`` is a truncated file."""
     if Path(spec).is_file() and (missing := missing_bytes(spec)):
         raise SVError(
             f"{spec}: is truncated, {missing} bytes are missing; replace the file"
@@ -87,35 +87,33 @@ def is_silent(samples: np.ndarray) -> bool:
     return float(np.abs(samples).max(initial=0.0)) < _SILENCE
 
 
-def warn(
-    report: AudioReport, name: str, sample_rate: int, findings: ValidationReport
+def add_warnings(
+    check: AudioCheck, name: str, sample_rate: int, report: ValidationReport
 ) -> None:
-    """Note what of a good recording deserves a look.
+    """Warn of silence, another sampling rate, and several channels.
 
     Args:
-        report: What is known of it.
-        name: Of its table, for messages.
-        sample_rate: Hz that it is meant to have.
-        findings: Where warnings go.
+        check: Result of checking the recording.
+        name: Name of its table, for messages.
+        sample_rate: Expected sampling rate in Hz.
+        report: Collects the warnings.
     """
-    start = f"{name}: utterance {report.utt}: "
-    if report.silent:
-        findings.warning("silent", start + "is silent, all samples are zero")
-    if report.rate != sample_rate:
+    start = f"{name}: utterance {check.utt}: "
+    if check.silent:
+        report.warning("silent", start + "is silent, all samples are zero")
+    if check.rate != sample_rate:
         lost = (
-            f", nothing above {report.rate // 2} Hz"
-            if report.rate < sample_rate
-            else ""
+            f", nothing above {check.rate // 2} Hz" if check.rate < sample_rate else ""
         )
-        findings.warning(
+        report.warning(
             "sampling rate",
-            f"{start}is at {report.rate} Hz and will be converted to {sample_rate}"
+            f"{start}is at {check.rate} Hz and will be converted to {sample_rate}"
             f" Hz{lost}",
         )
-    if report.channels > 1:
-        findings.warning(
+    if check.channels > 1:
+        report.warning(
             "channels",
-            f"{start}has {report.channels} channels; their mean will be used",
+            f"{start}has {check.channels} channels; their mean will be used",
         )
 
 
@@ -124,50 +122,48 @@ def _entries(wavs: KaldiTable, start: int) -> list[tuple[str, str]]:
     return [(wavs.key(i), wavs.value(i)) for i in range(start, stop)]
 
 
-def _check_chunk(chunk: _Chunk) -> list[AudioReport]:
+def _check_chunk(chunk: _Chunk) -> list[AudioCheck]:
     return [
         _check(utt, spec, chunk.level, chunk.allow_pipes) for utt, spec in chunk.entries
     ]
 
 
-def _check(utt: str, spec: str, level: str, allow_pipes: bool) -> AudioReport:
+def _check(utt: str, spec: str, level: str, allow_pipes: bool) -> AudioCheck:
     try:
         with open_audio(spec, allow_pipes) as source:
             if source.frames < 1:
-                return AudioReport(
+                return AudioCheck(
                     utt, f"{spec}: holds no samples; replace or remove it"
                 )
             require_whole(spec)
             silent = level == "full" and _decodes_to_silence(source)
             seconds = source.frames / source.rate
-            return AudioReport(utt, "", seconds, source.rate, source.channels, silent)
+            return AudioCheck(utt, "", seconds, source.rate, source.channels, silent)
     except SVError as e:
-        return AudioReport(utt, str(e))
+        return AudioCheck(utt, str(e))
 
 
 def _decodes_to_silence(source: AudioSource) -> bool:
-    """Decode it all, in blocks. Raises SVError at what cannot be used."""
+    """Decode a recording in blocks; SVError if it is unusable."""
     silent = True
     start, step = 0, _BLOCK_SECONDS * source.rate
     while start < source.frames:
-        # no short last block: where a container declares too much, it could hold
-        # nothing
+        # no short last block: it could be empty if a container overstates its length
         stop = source.frames if source.frames - start < 2 * step else start + step
         silent = is_silent(read_section(source, source.rate, start, stop)) and silent
         start = stop
     return silent
 
 
-# sizes that programs write into a wav header when they do not know the length yet
+# sizes in wav headers of this and above mean that the length was not known
 _STREAMED = 0x7FFF0000
-_MAX_BOXES = 1000  # of an mp4; whole files have a handful
+_MAX_BOXES = 1000  # top-level boxes of an mp4; intact files have a handful
 
 
 def missing_bytes(path: str) -> int:
-    """Bytes that a wav or mp4 (m4a) file's structure promises and the file does not hold.
+    """Return how many bytes a wav or mp4 (m4a) file lacks, according to its structure.
 
-    Decoders read such files without complaint, as shorter ones. 0 for other kinds of
-    files.
+    Decoders silently read such files as shorter ones. Returns 0 for other formats.
     """
     with open(path, "rb") as f:
         size = f.seek(0, 2)
@@ -179,7 +175,7 @@ def missing_bytes(path: str) -> int:
 
 
 def _missing_of_wav(f: BinaryIO, size: int) -> int:
-    position = 12  # after RIFF, size, WAVE
+    position = 12  # after "RIFF", size, "WAVE"
     while position + 8 <= size:
         f.seek(position)
         name, length = f.read(4), int.from_bytes(f.read(4), "little")
@@ -191,17 +187,17 @@ def _missing_of_wav(f: BinaryIO, size: int) -> int:
 
 
 def _missing_of_mp4(f: BinaryIO, size: int) -> int:
-    """Go from box to box; each begins with its length and four letters."""
+    """Walk the top-level boxes; each begins with its length and type."""
     position = 0
     for _ in range(_MAX_BOXES):
         if position >= size:
             break
         f.seek(position)
         length = int.from_bytes(f.read(4), "big")
-        if length == 1:  # the length follows, in eight bytes
+        if length == 1:  # a 64-bit length follows
             f.seek(4, 1)
             length = int.from_bytes(f.read(8), "big")
-        if length < 8:  # 0: to the end of the file
+        if length < 8:  # 0: extends to the end of the file
             return 0
         position += length
     return max(position - size, 0)

@@ -1,4 +1,4 @@
-"""Training examples: an utterance becomes a crop, augmented, with its speaker's class."""
+"""Datasets: augmented training crops with speaker classes, and whole utterances."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +13,8 @@ from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.data.sources import open_audio
 from espnet2_sv.errors import SVError
 
-# why a teacher's posteriors on disk allow the original speed only
-NO_POSTERIORS = (
-    "a teacher's posteriors on disk are of the original speed; leave out one or the"
-    " other"
-)
+# why precomputed posteriors exclude speed perturbation
+NO_POSTERIORS = "precomputed posteriors are of the original speed; use only one of them"
 
 _EXAMPLE = 2  # separates the dataset's random numbers from the sampler's
 
@@ -26,7 +23,7 @@ Example = tuple[str, dict[str, np.ndarray]]
 
 
 class CropPosteriors(Protocol):
-    """A teacher's posteriors on disk; see :mod:`espnet2_sv.distill.posteriors`."""
+    """Precomputed teacher posteriors; see :mod:`espnet2_sv.distill.posteriors`."""
 
     shift: int  # samples per frame
 
@@ -38,12 +35,11 @@ class TrainDataset(torch.utils.data.Dataset):
     """Crops of the training utterances, each at each speed.
 
     Entry ``u + N * k`` is utterance u of N at the k-th speed, see
-    :class:`espnet2_sv.data.labels.Speeds`; nothing of it is made before it is asked
-    for.
+    :class:`espnet2_sv.data.labels.Speeds`.
 
-    Item ``(entry, pass, position)`` draws everything random (place of the crop,
-    augmentation) from a generator seeded by (seed, pass, position). It is therefore the
-    same in every worker and rank, and differs between any two places of a training.
+    Item ``(entry, pass, position)`` draws everything random (position of the crop,
+    augmentation) from a generator seeded by (seed, pass, position). So it is the same
+    in every worker and rank, and differs between any two positions of a training.
 
     Attributes:
         labels: Class of each entry, int32 (N * speeds,), utterances in the order of
@@ -64,25 +60,24 @@ class TrainDataset(torch.utils.data.Dataset):
         posteriors: CropPosteriors | None = None,
         speeds: Speeds | None = None,
     ):
-        """Match audio and speakers.
+        """Match audio with speakers.
 
         Args:
             wav_scp: Audio of each utterance.
-            utt2spk: Speaker of each utterance; its utterances must be those of
-                ``wav_scp``.
+            utt2spk: Speaker of each utterance, for the same utterances as ``wav_scp``.
             speakers: Class of each speaker at the original speed.
-            sample_rate: Hz.
-            crop_seconds: Length of a crop.
+            sample_rate: Sampling rate in Hz.
+            crop_seconds: Duration of a crop in seconds.
             seed: Seed of all random choices.
-            augment: Changes a crop (S,), keeping its length and what is when in it.
-            keep_clean: Give the crop before augmentation, too, as ``speech_clean``.
-            posteriors: Give a teacher's posteriors of the crop, too; crops then begin
-                where one of the teacher's frames does.
-            speeds: The speeds; by default the original only.
+            augment: Maps a crop (S,) to an augmented one of the same length and timing.
+            keep_clean: Also return the crop before augmentation, as ``speech_clean``.
+            posteriors: Also return the teacher's posteriors of the crop; crops then
+                begin at teacher frames.
+            speeds: Speeds; by default the original only.
 
         Raises:
-            SVError: An utterance with audio but no speaker, or the other way round;
-                posteriors with other speeds than the original.
+            SVError: An utterance has audio but no speaker, or vice versa; posteriors
+                are combined with other speeds.
         """
         self.speeds = speeds or Speeds()
         if posteriors:
@@ -112,7 +107,7 @@ class TrainDataset(torch.utils.data.Dataset):
         return len(self.labels)
 
     def __getitem__(self, key: tuple[int, int, int]) -> Example | SVError:
-        """Example of ``key``, or the error (a value: DataLoader mangles what is raised)."""
+        """Return the example of ``key``, or the error as a value, for CheckedLoader."""
         entry, number, position = key
         at, index = divmod(entry, len(self.wavs))
         speed = self.speeds.factors[at]
@@ -157,10 +152,12 @@ class EmbedDataset(torch.utils.data.Dataset):
 
 
 def collate_train(examples: Sequence[Example | SVError]):
-    """Batch crops of equal length: ids, speech (B, S), speech_lengths (B,), spk_labels (B, 1).
+    """Batch crops of equal length.
 
-    And what else examples have: speech_clean (B, S), kd_classes, kd_probs and
-        kd_lengths.
+    Returns:
+        Utterance ids, and a dictionary of speech (B, S), speech_lengths (B,),
+        spk_labels (B, 1) and, if the examples have them, speech_clean (B, S),
+        kd_classes, kd_probs and kd_lengths. The first error of the examples, if any.
     """
     read: list[Example] = []
     for example in examples:
@@ -179,7 +176,12 @@ def collate_train(examples: Sequence[Example | SVError]):
 
 
 def collate_embed(examples: Sequence[tuple[str, np.ndarray] | SVError]):
-    """Zero-pad utterances: ids, and speech (B, S) with speech_lengths (B,)."""
+    """Zero-pad utterances.
+
+    Returns:
+        Utterance ids, and a dictionary of speech (B, S) and speech_lengths (B,). The
+        first error of the examples, if any.
+    """
     read: list[tuple[str, np.ndarray]] = []
     for example in examples:
         if isinstance(example, SVError):

@@ -37,7 +37,7 @@ class AudioSource(Protocol):
     exact: bool
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read samples ``start <= n < stop`` as float32 (n, channels); fewer at the end."""
+        """Read samples [start, stop) as float32 (n, channels); fewer at the end."""
 
     def __enter__(self) -> "AudioSource": ...
 
@@ -65,7 +65,7 @@ class SoundFileSource:
         self.channels = self._file.channels
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read samples ``start <= n < stop`` as float32 (n, channels) in [-1, 1)."""
+        """Read samples [start, stop) as float32 (n, channels), scaled to [-1, 1)."""
         try:
             self._file.seek(start)
             frames = max(min(stop, self.frames) - start, 0)
@@ -104,7 +104,7 @@ class PCMSource:
         self._offset = offset
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read samples ``start <= n < stop`` as float32 (n, channels) in [-1, 1)."""
+        """Read samples [start, stop) as float32 (n, channels), scaled to [-1, 1)."""
         width = 2 * self.channels
         stop = min(stop, self.frames)
         first, missing = self._offset + start * width, max(stop - start, 0) * width
@@ -195,7 +195,7 @@ class AVSource:
     exact = False
 
     def __init__(self, spec: str, stream: BinaryIO | io.RawIOBase | None = None):
-        """Open the file ``spec``, or ``stream``, for which ``spec`` stands in messages."""
+        """Open the file ``spec``, or ``stream``; ``spec`` names it in messages."""
         self.spec = spec
         self._file = stream
         with self._open() as container:
@@ -212,7 +212,7 @@ class AVSource:
         self.frames = len(self.read(0, 1 << 62)) if declared is None else declared
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read samples ``start <= n < stop`` as float32 (n, channels); fewer at the end."""
+        """Read samples [start, stop) as float32 (n, channels); fewer at the end."""
         import av
 
         parts = []

@@ -1,4 +1,4 @@
-"""Making a Kaldi data directory whose audio all later stages can read cheaply."""
+"""Write a Kaldi data directory whose audio all later stages read efficiently."""
 
 import hashlib
 import logging
@@ -12,7 +12,12 @@ import numpy as np
 import soundfile
 
 from espnet2_sv.data.audio import length_at, read_section
-from espnet2_sv.data.check_audio import AudioReport, is_silent, require_whole, warn
+from espnet2_sv.data.check_audio import (
+    AudioCheck,
+    add_warnings,
+    is_silent,
+    require_whole,
+)
 from espnet2_sv.data.decoders import AudioSource
 from espnet2_sv.data.job_split import in_processes, select_split
 from espnet2_sv.data.segments import Piece, Utterances
@@ -22,19 +27,19 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
 AUDIO_FORMATS = ("flac", "wav")
-_CHUNK = 200  # utterances a process takes at a time, and that a kill can cost
-_MAX_NAME = 150  # bytes of an utterance id that go into a file name
-_MAX_OVERSHOOT = 0.5  # seconds that a segment may end after its recording, as in Kaldi
+_CHUNK = 200  # utterances per task, which an interruption can cost at most
+_MAX_NAME = 150  # bytes of the utterance id in a file name
+_MAX_OVERSHOOT = 0.5  # seconds a segment may exceed its recording, as in Kaldi
 
 
 class Settings(NamedTuple):
-    """What the audio is to be.
+    """Settings of the conversion.
 
     Attributes:
-        sample_rate: Hz.
-        audio_format: Of what is converted: ``"flac"`` or ``"wav"``, 16 bit.
-        audio_dir: Where converted files go.
-        convert_containers: Convert m4a and the like too, which are slower to read in
+        sample_rate: Sampling rate in Hz.
+        audio_format: Format of converted files: ``"flac"`` or ``"wav"``, 16 bit.
+        audio_dir: Folder of converted files.
+        convert_containers: Also convert m4a and the like, which are slow to read in
             parts.
         allow_pipes: Whether commands may be run.
     """
@@ -47,9 +52,9 @@ class Settings(NamedTuple):
 
 
 class Formatted(NamedTuple):
-    """What was found out about an utterance's audio, and where it is now."""
+    """Result of checking an utterance's audio, and its new ``wav.scp`` entry."""
 
-    report: AudioReport
+    check: AudioCheck
     spec: str = ""
 
 
@@ -67,34 +72,34 @@ def format_data_dir(
 ) -> ValidationReport:
     """Copy a data directory, converting only the audio that needs it.
 
-    Audio stays where it is (``wav.scp`` goes on pointing there) if it is mono, at
-    ``sample_rate`` and no command. Everything else becomes a file below
-    ``output_dir/audio``: resampled, the mean of its channels, 16 bit, cut if there is a
-        ``segments`` file. ``utt2dur`` (seconds) is written;
-    all other files are copied. ``wav.scp`` is written last.
+    Mono files at ``sample_rate`` stay where they are, and ``wav.scp`` keeps pointing
+    there. All other audio is converted to files below ``output_dir/audio``: resampled,
+    channels averaged, 16 bit, cut according to ``segments``. ``utt2dur`` (seconds) is
+    written, ``wav.scp`` last; all other files are copied.
 
-    A second call after a kill keeps what was converted and goes on; a changed source
-    (its entry, or its file's time of change) is converted again.
+    A repeated call after an interruption keeps converted files and continues; a source
+    whose entry or modification time changed is converted again.
 
     Args:
-        data_dir: Holds ``wav.scp``; what else it holds is copied.
-        output_dir: The folder to make.
-        sample_rate: Hz.
-        audio_format: Of what is converted, of :data:`AUDIO_FORMATS`.
-        convert_containers: Convert m4a and the like too.
+        data_dir: Data directory with ``wav.scp``.
+        output_dir: Data directory to write.
+        sample_rate: Sampling rate in Hz.
+        audio_format: Format of converted files, one of :data:`AUDIO_FORMATS`.
+        convert_containers: Also convert m4a and the like.
         allow_pipes: Whether commands may be run.
-        nj: Processes.
-        listed: Most problems of one kind that are told in full.
-        shard: ``"i/n"`` converts the i-th of n shares and writes no tables, for cluster
-            jobs; a call without it takes what they have done, does what is left, and
+        nj: Number of processes.
+        listed: Maximum messages per kind of problem.
+        shard: ``"i/n"`` converts the i-th of n splits and writes no tables, for cluster
+            jobs; a final call without it uses their files, converts the rest, and
             writes the tables.
 
     Returns:
-        Problems, if any; then ``wav.scp`` is not written. Warnings of what is
+        Problems, in which case ``wav.scp`` is not written; warnings about audio that is
         converted, or silent.
 
     Raises:
-        SVError: A wrong option, unreadable tables, or a folder that cannot be written.
+        SVError: An option is invalid, a table is unreadable, or the folder cannot be
+            written.
     """
     data_dir, output_dir = Path(data_dir), Path(output_dir)
     if audio_format not in AUDIO_FORMATS:
@@ -122,14 +127,14 @@ def format_data_dir(
         raise SVError(
             f"{output_dir}: cannot be written ({e.strerror}); choose another"
         ) from e
-    findings = ValidationReport(listed)
-    _format_parts(utts, settings, parts, nj, findings, shard)
-    if shard is None and not findings.num_problems:
+    report = ValidationReport(listed)
+    _format_parts(utts, settings, parts, nj, report, shard)
+    if shard is None and not report.num_problems:
         _copy_rest(data_dir, output_dir)
         _join(parts, len(utts), output_dir)
         for unfinished in output_dir.glob(".parts.*"):
             shutil.rmtree(unfinished)
-    return findings
+    return report
 
 
 def _format_parts(
@@ -137,13 +142,13 @@ def _format_parts(
     settings: Settings,
     parts: Path,
     nj: int,
-    findings: ValidationReport,
+    report: ValidationReport,
     shard: str | None,
 ) -> None:
-    """Format chunk by chunk; a chunk without problems leaves a file in ``parts``."""
+    """Format chunk by chunk; each chunk without problems leaves a file in ``parts``."""
     total = len(utts)
-    share = select_split(range(0, total, _CHUNK), shard)
-    missing = [start for start in share if not _part(parts, start).exists()]
+    starts = select_split(range(0, total, _CHUNK), shard)
+    missing = [start for start in starts if not _part(parts, start).exists()]
     chunks = (
         (settings, [utts[i] for i in range(start, min(start + _CHUNK, total))])
         for start in missing
@@ -151,22 +156,22 @@ def _format_parts(
     for start, chunk in zip(
         missing, in_processes(_format_chunk, chunks, nj), strict=True
     ):
-        reports = [done.report for done in chunk]
-        for report in reports:
-            if report.problem:
-                findings.problem(
+        checks = [done.check for done in chunk]
+        for check in checks:
+            if check.problem:
+                report.problem(
                     "audio",
-                    f"{utts.wavs.name}: utterance {report.utt}: {report.problem}",
+                    f"{utts.wavs.name}: utterance {check.utt}: {check.problem}",
                 )
             else:
-                warn(report, utts.wavs.name, settings.sample_rate, findings)
-        if not any(report.problem for report in reports):
+                add_warnings(check, utts.wavs.name, settings.sample_rate, report)
+        if not any(check.problem for check in checks):
             with atomic_write(_part(parts, start)) as f:
                 f.writelines(
-                    f"{d.report.utt}\t{d.report.seconds:.6f}\t{d.spec}\n" for d in chunk
+                    f"{d.check.utt}\t{d.check.seconds:.6f}\t{d.spec}\n" for d in chunk
                 )
         if start // _CHUNK % 50 == 0:
-            logging.info("went through %d of %d utterances", start + len(chunk), total)
+            logging.info("processed %d of %d utterances", start + len(chunk), total)
 
 
 def _join(parts: Path, total: int, output_dir: Path) -> None:
@@ -208,8 +213,8 @@ def _format(piece: Piece, settings: Settings) -> Formatted:
                 )
             speech = _read(piece, source, settings.sample_rate)
     except SVError as e:
-        return Formatted(AudioReport(piece.utt, str(e)))
-    _write(path, speech, settings)  # what stops this stops the rest, too
+        return Formatted(AudioCheck(piece.utt, str(e)))
+    _write(path, speech, settings)  # a failure here, e.g. a full disk, is fatal
     seconds = len(speech) / settings.sample_rate
     return _formatted(piece, str(path), source, seconds, is_silent(speech))
 
@@ -218,7 +223,7 @@ def _formatted(
     piece: Piece, spec: str, source: AudioSource, seconds: float, silent: bool = False
 ) -> Formatted:
     return Formatted(
-        AudioReport(piece.utt, "", seconds, source.rate, source.channels, silent), spec
+        AudioCheck(piece.utt, "", seconds, source.rate, source.channels, silent), spec
     )
 
 
@@ -236,7 +241,7 @@ def _read(piece: Piece, source: AudioSource, sample_rate: int) -> np.ndarray:
     seconds = source.frames / source.rate
     if seconds + _MAX_OVERSHOOT < piece.end < float("inf"):
         raise SVError(
-            f"{piece.spec}: lasts {seconds:.2f} s, but the segment goes to"
+            f"{piece.spec}: lasts {seconds:.2f} s, but the segment ends at"
             f" {piece.end:.2f} s; correct segments"
         )
     last = min(piece.end * sample_rate, length_at(source, sample_rate))
@@ -246,7 +251,7 @@ def _read(piece: Piece, source: AudioSource, sample_rate: int) -> np.ndarray:
 
 
 def _converted_path(piece: Piece, settings: Settings) -> Path:
-    """A name that changes with what is asked for; ids may hold any character, also "/"."""
+    """Return a path that depends on utterance and settings; ids may contain "/"."""
     asked = f"{tuple(piece)}\n{settings.sample_rate}".encode()
     digest = hashlib.sha256(asked).hexdigest()[:12]
     name = f"{quote(piece.utt, safe='')[:_MAX_NAME]}.{digest}.{settings.audio_format}"
@@ -254,7 +259,7 @@ def _converted_path(piece: Piece, settings: Settings) -> Path:
 
 
 def _is_fresh(path: Path, spec: str) -> bool:
-    """Whether ``path`` is there and not older than its source, where that is a file."""
+    """Whether ``path`` exists and is not older than its source file, if that is one."""
     if not path.exists():
         return False
     return not os.path.isfile(spec) or os.path.getmtime(spec) <= os.path.getmtime(path)
@@ -270,7 +275,7 @@ def _write(path: Path, speech: np.ndarray, settings: Settings) -> None:
 
 
 def _copy_rest(data_dir: Path, output_dir: Path) -> None:
-    """Copy all files but those that are written anew or have been applied."""
+    """Copy all files except those that are rewritten, and ``segments``."""
     for path in sorted(data_dir.iterdir()):
         done = path.name in ("wav.scp", "utt2dur", "segments")
         if path.is_file() and not done and not path.name.startswith("."):

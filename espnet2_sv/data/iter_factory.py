@@ -1,4 +1,4 @@
-"""ESPnet iterator factories for training and for embedding."""
+"""ESPnet iterator factories for training and for validation."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -28,9 +28,9 @@ class TrainIterFactory(AbsIterFactory):
     """Speaker-balanced batches of augmented crops.
 
     Each item is ``(utterance ids, {"speech": (B, S) float32, "speech_lengths": (B,)
-    int64, "spk_labels": (B, 1) int64})``, B = ``batch_size / world_size``. What an
-    epoch holds depends on the seed and the epoch only, so a resumed training goes on
-    with the batches it would have had.
+    int64, "spk_labels": (B, 1) int64})``, B = ``batch_size / world_size``. The content
+    of an epoch depends only on seed and epoch, so a resumed training continues with the
+    batches it would have had.
     """
 
     def __init__(
@@ -56,31 +56,30 @@ class TrainIterFactory(AbsIterFactory):
         """Set up dataset and sampler.
 
         Args:
-            wav_scp: Audio per utterance; give a path (not a dictionary) where it is
-                large.
-            spk2utt_labels: Class per speaker at the original speed.
-            utt2spk: Speaker per utterance; give a path where it is large.
-            sample_rate: Hz.
-            crop_seconds: Length of a training example.
+            wav_scp: Audio of each utterance; for large lists a path, not a dictionary.
+            spk2utt_labels: Class of each speaker at the original speed.
+            utt2spk: Speaker of each utterance; for large lists a path.
+            sample_rate: Sampling rate in Hz.
+            crop_seconds: Duration of a training crop in seconds.
             batch_size: Utterances per step over all ranks.
-            seed: Seed of everything random.
-            augment_conf: See :class:`espnet2_sv.data.augment.Augmenter`; empty means
-                none.
+            seed: Seed of all random choices.
+            augment_conf: See :class:`espnet2_sv.data.augment.Augmenter`; empty for no
+                augmentation.
             num_workers: Loading processes.
-            num_iters_per_epoch: Steps per epoch; None means once through the corpus at
+            num_iters_per_epoch: Steps per epoch; None means one pass over the corpus at
                 all speeds.
-            rank: This process.
+            rank: Index of this process.
             world_size: Number of processes.
             pin_memory: As in ``DataLoader``.
-            keep_clean: Give the crops before augmentation, too, as ``"speech_clean":
+            keep_clean: Also return the crops before augmentation, as ``"speech_clean":
                 (B, S)``.
-            posteriors: Give a teacher's posteriors of the crops, too, see
+            posteriors: Also return the teacher's posteriors of the crops, see
                 :meth:`espnet2_sv.distill.posteriors.PosteriorTable.crop`.
             speeds: Speeds of every utterance, each with its own classes; by default the
-                original.
+                original only.
 
         Raises:
-            SVError: Audio and speakers that do not match, or an impossible batch size.
+            SVError: Audio and speakers do not match, or the batch size is impossible.
         """
         self.dataset = TrainDataset(
             wav_scp,
@@ -101,7 +100,7 @@ class TrainIterFactory(AbsIterFactory):
         self.pin_memory = pin_memory
 
     def build_iter(self, epoch: int, shuffle: bool | None = None) -> "CheckedLoader":
-        """Batches of ``epoch`` (from 1); ``shuffle`` changes nothing, order is always random."""
+        """Return the batches of ``epoch`` (from 1), always in random order."""
         return CheckedLoader(
             self.dataset,
             self.sampler.generate(epoch),

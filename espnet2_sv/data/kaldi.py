@@ -1,4 +1,4 @@
-"""Small Kaldi files as dictionaries; :mod:`espnet2_sv.data.kaldi` serves the large ones."""
+"""Kaldi's two-column files, large ones as tables and small ones as dictionaries."""
 
 import hashlib
 import os
@@ -138,7 +138,7 @@ class KaldiTable:
         )
 
     def find(self, keys: np.ndarray) -> np.ndarray:
-        """Return the entry of each key (bytes (K,)) as int64 (K,); -1 if there is none."""
+        """Return the entry of each key (bytes (K,)) as int64 (K,); -1 if not found."""
         if not len(self):
             return np.full(len(keys), -1)
         ours, order = self._sorted_keys
@@ -155,7 +155,7 @@ class KaldiTable:
 
     @cached_property
     def first_unsorted(self) -> int | None:
-        """First entry whose key sorts before its predecessor (C locale); None if sorted."""
+        """First entry whose key sorts before the previous one (C locale), or None."""
         keys = self.keys()
         wrong = keys[1:] < keys[:-1]
         return int(np.argmax(wrong)) + 1 if wrong.any() else None

@@ -1,4 +1,4 @@
-"""Which class of the training loss stands for which speaker."""
+"""Classes of the training loss: one per speaker and speed."""
 
 import hashlib
 import os
@@ -11,11 +11,11 @@ from espnet2_sv.data.kaldi import KaldiTable, read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
-LABELS_FILE = "spk2id"  # its name beside a model
+LABELS_FILE = "spk2id"  # file name beside a model
 
 
 class SpeakerLabels:
-    """An ordered list of speakers; a speaker's class is its place in it.
+    """An ordered list of speakers; a speaker's class is its index.
 
     A new map sorts speakers by name (byte order), so it does not depend on the order of
     lines in a file. The map is saved with the model as ``speaker class`` lines.
@@ -28,7 +28,7 @@ class SpeakerLabels:
         self.speakers = tuple(speakers)
         self._classes = {speaker: i for i, speaker in enumerate(self.speakers)}
         if len(self._classes) != len(self.speakers):
-            raise SVError("a speaker is named twice in the speaker map; name each once")
+            raise SVError("a speaker occurs twice in the speaker map; list each once")
 
     @classmethod
     def from_names(cls, speakers: Iterable[str]) -> "SpeakerLabels":
@@ -45,13 +45,13 @@ class SpeakerLabels:
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> "SpeakerLabels":
-        """Read what :meth:`save` wrote; classes must be 0, 1, 2, ... in file order."""
+        """Read a saved map; classes must be 0, 1, 2, ... in file order."""
         classes = read_two_column(path)
         for expected, (speaker, number) in enumerate(classes.items()):
             if number != str(expected):
                 raise SVError(
-                    f"{path}: speaker {speaker} has class {number} where {expected} is"
-                    " due; take the file that was written with the model"
+                    f"{path}: speaker {speaker} has class {number} instead of"
+                    f" {expected}; use the file that was written with the model"
                 )
         return cls(list(classes))
 
@@ -64,7 +64,7 @@ class SpeakerLabels:
         return len(self.speakers)
 
     def index(self, speaker: str) -> int:
-        """Class of ``speaker``; SVError if it has none."""
+        """Return the class of ``speaker``; SVError if it has none."""
         try:
             return self._classes[speaker]
         except KeyError:
@@ -74,11 +74,11 @@ class SpeakerLabels:
             ) from None
 
     def classes_of(self, utterances: np.ndarray, utt2spk: KaldiTable) -> np.ndarray:
-        """Classes of many utterances.
+        """Return the classes of many utterances.
 
         Args:
             utterances: Utterance ids, NumPy bytes array (N,).
-            utt2spk: The speaker of each utterance; it may hold more utterances.
+            utt2spk: Speaker of each utterance; may list further utterances.
 
         Returns:
             int32 (N,).
@@ -101,11 +101,11 @@ class SpeakerLabels:
 
     @property
     def sha256(self) -> str:
-        """Hash of the saved form."""
+        """SHA-256 of the saved form, in hex."""
         return hashlib.sha256(self._text().encode()).hexdigest()
 
     def require_same(self, other: "SpeakerLabels", where: str) -> None:
-        """Raise SVError unless ``other``, which comes from ``where``, is the same map."""
+        """Raise SVError unless ``other``, read from ``where``, is the same map."""
         if self.speakers == other.speakers:
             return
         only = sorted(set(self.speakers) ^ set(other.speakers))
@@ -115,7 +115,7 @@ class SpeakerLabels:
             else "order differs"
         )
         raise SVError(
-            f"{where}: has {len(other)} speakers where {len(self)} are due ({what});"
+            f"{where}: has {len(other)} speakers instead of {len(self)} ({what});"
             " continue with the data and speeds that this training started with, or"
             " use another output folder"
         )
@@ -125,38 +125,39 @@ class SpeakerLabels:
 
 
 ORIGINAL = Fraction(1)
-_MOST_DECIMALS = 3  # a speed is a ratio of small numbers, so that resampling is exact
+_MOST_DECIMALS = 3  # speeds are ratios of small integers, for exact resampling
 _SLOWEST, _FASTEST = Fraction(1, 2), Fraction(2)
 
 
 class Speeds:
-    """The speeds that a training plays its recordings at, as sox's ``speed`` does.
+    """Speed perturbation as by sox's ``speed``; each speed makes new speakers.
 
     At speed v a recording is 1 / v times as long and its frequencies are v times as
-    high. The original comes first, the others follow in ascending order, whatever order
-    they are given in. With S speakers, speaker s at the k-th speed is class ``s + S *
-    k``; with N utterances, utterance u at that speed is entry ``u + N * k``. So the
-    first S classes are those of a training without perturbation.
+    high. The original speed comes first, the others follow in ascending order. With S
+    speakers, speaker s at the k-th speed is class ``s + S * k``; with N utterances,
+    utterance u at that speed is entry ``u + N * k``. So the first S classes are those
+    of a training without speed perturbation.
 
     Attributes:
-        factors: The speeds, as fractions.
+        factors: Speeds, as fractions.
     """
 
     def __init__(self, factors: Iterable[float] = (1.0,)):
-        """Take the speeds.
+        """Check and sort the speeds.
 
         Raises:
-            SVError: The original speed is missing, one is there twice or out of range.
+            SVError: The original speed is missing, or a speed is repeated or out of
+                range.
         """
         factors = list(factors)
         exact = [_fraction(factor) for factor in factors]
         if ORIGINAL not in exact:
             raise SVError(
-                f"speed_perturb_factors are {factors}; 1.0 must be among them, for it"
-                " is the speed that is tested"
+                f"speed_perturb_factors are {factors}; 1.0 must be among them, since"
+                " tests use it"
             )
         if len(set(exact)) != len(exact):
-            raise SVError(f"speed_perturb_factors are {factors}; name each speed once")
+            raise SVError(f"speed_perturb_factors are {factors}; list each speed once")
         self.factors = (ORIGINAL, *sorted(set(exact) - {ORIGINAL}))
 
     def __len__(self) -> int:
@@ -177,12 +178,12 @@ class Speeds:
         )
 
     def labels(self, labels: np.ndarray, num_speakers: int) -> np.ndarray:
-        """Return the class of each entry (N * speeds,) from each utterance's speaker (N,)."""
+        """Return the class of each entry (N * speeds,) from speakers' classes (N,)."""
         steps = num_speakers * np.arange(len(self), dtype=labels.dtype)
         return (steps[:, None] + labels).ravel()
 
     def require_original_only(self, why: str) -> None:
-        """Raise SVError, saying ``why``, if there are other speeds than the original."""
+        """Raise SVError with the reason ``why`` if there are other speeds."""
         if len(self) > 1:
             others = ", ".join(f"{float(factor):g}" for factor in self.factors[1:])
             raise SVError(f"speed_perturb_factors has {others}: {why}")

@@ -1,4 +1,4 @@
-"""Packing a data directory's audio into few large files, for network file systems."""
+"""Pack a data directory's audio into few large files, for network file systems."""
 
 import logging
 import os
@@ -15,12 +15,12 @@ from espnet2_sv.data.sources import ARK_OFFSET
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
-_MARK = b"AUDIO\4"  # kaldiio's: the size follows in 4 bytes, then a file as it is
-_MOST_BYTES = 2**32 - 1  # of one recording, so that its size fits
+_MARK = b"AUDIO\4"  # of kaldiio; a 4-byte size and an unchanged audio file follow
+_MOST_BYTES = 2**32 - 1  # of one recording, the largest 4-byte size
 
 
 class Record(NamedTuple):
-    """A recording to pack: utterance, path, its size in bytes and time of change."""
+    """A recording to pack: utterance, path, size in bytes, modification time."""
 
     utt: str
     path: str
@@ -29,23 +29,23 @@ class Record(NamedTuple):
 
     @property
     def head(self) -> bytes:
-        """What comes before the file itself."""
+        """Bytes that precede the audio file in the ark."""
         return self.utt.encode() + b" " + _MARK + self.size.to_bytes(4, "little")
 
 
 class Shard(NamedTuple):
-    """An ark with what is to be in it; ``audio.3.scp`` beside ``audio.3.ark`` says it is done."""
+    """An ark and its records; it is finished when ``audio.N.scp`` exists beside it."""
 
     ark: Path
     records: list[Record]
 
     @property
     def scp(self) -> Path:
-        """The list of its entries."""
+        """Path of the list of its entries."""
         return self.ark.with_suffix(".scp")
 
     def entries(self) -> list[tuple[str, str]]:
-        """Utterances and the places where they will be, ``audio.3.ark:OFFSET``."""
+        """Return utterances and ``wav.scp`` entries, e.g. ``audio.3.ark:OFFSET``."""
         entries, position = [], 0
         for record in self.records:
             mark = position + len(record.utt.encode()) + 1
@@ -54,11 +54,11 @@ class Shard(NamedTuple):
         return entries
 
     def text(self) -> str:
-        """The contents of :attr:`scp`."""
+        """Return the content of :attr:`scp`."""
         return "".join(f"{utt} {place}\n" for utt, place in self.entries())
 
     def finished(self) -> bool:
-        """Whether an earlier call has written it, from files that have not changed since."""
+        """Whether an earlier call wrote it, and the files have not changed since."""
         try:
             if self.scp.read_text(encoding="utf-8") != self.text():
                 return False
@@ -81,24 +81,24 @@ def pack_audio(
 ) -> int:
     """Copy a data directory with its audio in arks.
 
-    The audio's bytes are kept as they are (wav, flac, m4a, ...), so reading gives the
-    same samples. ``wav.scp`` is written last, in the order that it had; all other files
-    are copied. A second call after a kill keeps the arks that were finished.
+    Audio files are copied unchanged (wav, flac, m4a, ...), so the samples are the same.
+    ``wav.scp`` is written last, in its original order; all other files are copied. A
+    repeated call after an interruption keeps finished arks.
 
     Args:
-        data_dir: Holds ``wav.scp`` with paths of files.
-        output_dir: The folder to make; the new ``wav.scp`` names its arks by this path.
-        shard_bytes: An ark is closed when it has reached this size.
-        shuffle: Mix the utterances over the arks, for readers that go through them in
-            order; otherwise they stay in the order of ``wav.scp``.
-        seed: Of the mixing.
-        nj: Processes.
+        data_dir: Data directory whose ``wav.scp`` lists files.
+        output_dir: Data directory to write; ``wav.scp`` uses this path for the arks.
+        shard_bytes: Size in bytes at which an ark is closed.
+        shuffle: Distribute the utterances over the arks at random, for sequential
+            readers; otherwise they stay in the order of ``wav.scp``.
+        seed: Seed of the shuffling.
+        nj: Number of processes.
 
     Returns:
         The number of arks.
 
     Raises:
-        SVError: A wrong option, an entry that is not a file, or one that cannot be read
+        SVError: An option is invalid, an entry is not a file, or a file cannot be read
             or written.
     """
     data_dir, output_dir = Path(data_dir), Path(output_dir)
@@ -124,9 +124,7 @@ def pack_audio(
     shards = plan(records, output_dir, shard_bytes)
     todo = [shard for shard in shards if not shard.finished()]
     if len(todo) < len(shards):
-        logging.info(
-            "%s: %d arks are there already", output_dir, len(shards) - len(todo)
-        )
+        logging.info("%s: %d arks exist already", output_dir, len(shards) - len(todo))
     for done, shard in enumerate(in_processes(_write, todo, nj), 1):
         logging.info("wrote %s, %d of %d", shard, done, len(todo))
     for unfinished in output_dir.glob(".audio.*.part"):
@@ -162,14 +160,17 @@ def _record(wavs: KaldiTable, entry: int) -> Record:
     where = f"{wavs.name}: utterance {utt}: {spec}"
     if spec.endswith("|") or ARK_OFFSET.fullmatch(spec):
         raise SVError(
-            f"{where}: is not a file; use sv_format_wav for commands, arks stay as is"
+            f"{where}: is not a file; convert commands with sv_format_wav, arks stay"
+            " as they are"
         )
     try:
         status = os.stat(spec)
     except OSError as e:
         raise SVError(f"{where}: cannot be read ({e.strerror})") from e
     if not os.path.isfile(spec) or not 0 < status.st_size <= _MOST_BYTES:
-        raise SVError(f"{where}: is empty, too large or no file; replace or remove it")
+        raise SVError(
+            f"{where}: is empty, too large or not a file; replace or remove it"
+        )
     return Record(utt, spec, status.st_size, status.st_mtime)
 
 
@@ -181,7 +182,7 @@ def _write(shard: Shard) -> str:
                 content = Path(record.path).read_bytes()
                 if len(content) != record.size:
                     raise SVError(
-                        f"{record.path}: changes while it is packed; call again"
+                        f"{record.path}: changed while it was packed; run again"
                     )
                 ark.write(record.head)
                 ark.write(content)

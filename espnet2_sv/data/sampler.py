@@ -1,4 +1,4 @@
-"""Speaker-balanced batches, the same for every number of processes."""
+"""Speaker-balanced training batches, independent of the number of processes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,30 +8,28 @@ from espnet2_sv.errors import SVError
 
 _SHUFFLE = 1  # separates the sampler's random numbers from the dataset's
 
-# (utterance index, pass over the corpus from 1, position in that pass): unique in a
+# (utterance index, pass over the corpus from 1, position in that pass); unique in a
 # training
 SampleKey = tuple[int, int, int]
 
 
 class SpeakerBatchSampler:
-    """Deals a corpus into global batches, each with as many different speakers as possible.
+    """Divides a corpus into global batches with as many speakers as possible in each.
 
     A pass over N utterances has K = ceil(N / batch_size) batches and uses every
-    utterance once; the K * batch_size - N places that are left are filled with
-    utterances drawn at random for a second time, first of all such whose speaker has
-    fewer than K in the pass.
+    utterance once; the remaining K * batch_size - N places are filled with utterances
+    drawn at random a second time, preferably of speakers with fewer than K utterances
+    in the pass.
 
-    The rule of balance: a speaker with c utterances in the pass has floor(c / K) or
-        ceil(c / K)
-    of them in every batch. So no speaker is twice in a batch unless it has more
-    utterances than there are batches, and the number of different speakers per batch,
-    summed over the pass, is the largest possible. A corpus smaller than one batch is
-    repeated to fill it.
+    Balance: a speaker with c utterances in the pass has floor(c / K) or ceil(c / K) of
+    them in every batch. So no speaker is in a batch twice unless it has more utterances
+    than there are batches, and the number of different speakers per batch, summed over
+    the pass, is maximal. A corpus smaller than one batch is repeated to fill it.
 
     Rank r of W takes every W-th entry of a global batch, from the r-th on: the global
-    batches, and the key of each of their entries, do not depend on W.
+    batches, and the keys of their entries, do not depend on W.
 
-    An epoch is one pass or, with ``num_iters``, that many batches, going on where the
+    An epoch is one pass or, with ``num_iters``, that many batches, continuing where the
     last epoch stopped.
     """
 
@@ -44,19 +42,20 @@ class SpeakerBatchSampler:
         world_size: int = 1,
         num_iters: int | None = None,
     ):
-        """Remember the corpus.
+        """Check the batch size.
 
         Args:
             labels: Class of each utterance, (N,) integers from 0.
             batch_size: Utterances per global batch, over all ranks.
             seed: Seed of the order.
-            rank: This process.
+            rank: Index of this process.
             world_size: Number of processes.
             num_iters: Batches per epoch; None means one pass over the corpus.
 
         Raises:
-            SVError: No utterances, a batch size that the ranks cannot share evenly, or
-                fewer than two utterances per rank, which BatchNorm cannot train on.
+            SVError: There are no utterances, the batch size is not divisible by the
+                number of ranks, or gives a rank fewer than two utterances, which
+                BatchNorm cannot train on.
         """
         self.labels = np.asarray(labels, np.int32)
         if not len(self.labels):
@@ -87,20 +86,20 @@ class SpeakerBatchSampler:
         return self.num_iters
 
     def generate(self, epoch: int) -> "RankBatches":
-        """This rank's batches of ``epoch`` (from 1), each a list of ``SampleKey``."""
+        """Return this rank's batches of ``epoch`` (from 1), each a list of keys."""
         parts = []
         batch, last = (epoch - 1) * self.num_iters, epoch * self.num_iters
         while batch < last:
             number, row = divmod(batch, self.batches_per_pass)
             rows = min(self.batches_per_pass - row, last - batch)
             columns = slice(self.rank, None, self.world_size)
-            dealt = self._deal(number + 1)[row : row + rows, columns].copy()
-            parts.append((number + 1, row, dealt))
+            chosen = self._distribute(number + 1)[row : row + rows, columns].copy()
+            parts.append((number + 1, row, chosen))
             batch += rows
         return RankBatches(parts, self.batch_size, self.rank, self.world_size)
 
-    def _deal(self, number: int) -> np.ndarray:
-        """Utterance indices (K, batch_size) of the pass ``number``."""
+    def _distribute(self, number: int) -> np.ndarray:
+        """Return the utterance indices (K, batch_size) of the pass ``number``."""
         rng = np.random.default_rng((_SHUFFLE, self.seed, number))
         items = self._with_fill(rng)
         speaker_order = rng.permutation(self.labels.max() + 1).astype(np.int32)
@@ -108,7 +107,7 @@ class SpeakerBatchSampler:
         return _spread(items, self.labels[items], self.batches_per_pass, rng)
 
     def _with_fill(self, rng: np.random.Generator) -> np.ndarray:
-        """All utterances in random order, then those that fill the last places."""
+        """Return all utterances in random order, then those that fill the batches."""
         count, k = len(self.labels), self.batches_per_pass
         items = rng.permutation(count).astype(np.int32)
         missing = k * self.batch_size - count
@@ -124,7 +123,7 @@ class SpeakerBatchSampler:
 
 
 class RankBatches:
-    """A list of batches that makes its keys only when they are asked for."""
+    """A sequence of batches that makes keys lazily."""
 
     def __init__(
         self,
@@ -133,7 +132,7 @@ class RankBatches:
         rank: int,
         world_size: int,
     ):
-        """Take ``(pass, first batch, utterance indices (batches, entries))`` per part."""
+        """Keep parts ``(pass, first batch, utterance indices (batches, entries))``."""
         self._parts = parts
         self._batch_size = batch_size
         self._rank = rank
@@ -153,7 +152,7 @@ class RankBatches:
 
 
 def _rank_in_group(labels: np.ndarray) -> np.ndarray:
-    """How many earlier entries have the same label, (N,)."""
+    """Return for each entry how many earlier ones have the same label, (N,)."""
     order = np.argsort(labels, kind="stable")
     ordered = labels[order]
     firsts = np.searchsorted(ordered, ordered)
@@ -163,16 +162,14 @@ def _rank_in_group(labels: np.ndarray) -> np.ndarray:
 
 
 def _spread(items: np.ndarray, speakers: np.ndarray, k: int, rng) -> np.ndarray:
-    """Deal items, grouped by speaker, to ``k`` batches so that each speaker is spread evenly.
+    """Distribute items, grouped by speaker, evenly over ``k`` batches.
 
-    Every run of ``k`` items gives one item to each batch, in random order. Only the
-    speaker whose items go on from the run before needs care: its items go to the
-        batches that it left out.
+    Every run of ``k`` items gives one item to each batch, in random order. If a speaker
+    continues from the previous run, its items go to the batches without it first.
     """
     batches = np.empty((k, len(items) // k), items.dtype)
-    taken = np.zeros(
-        k, bool
-    )  # batches with an item of the going-on speaker's last partial run
+    # batches with an item of the current speaker's previous, partial run
+    taken = np.zeros(k, bool)
     current = -1
     for column in range(batches.shape[1]):
         run = slice(column * k, (column + 1) * k)

@@ -1,4 +1,4 @@
-"""Utterances as recordings or, with Kaldi's ``segments``, as parts of recordings."""
+"""Utterances of a data directory: whole recordings, or Kaldi ``segments`` of them."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from espnet2_sv.errors import SVError
 
 
 class Piece(NamedTuple):
-    """An utterance: the audio entry ``spec`` from ``start`` to ``end``, in seconds."""
+    """An utterance: entry ``spec`` of ``wav.scp`` from ``start`` to ``end`` (s)."""
 
     utt: str
     spec: str
@@ -18,7 +18,7 @@ class Piece(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """Whether it is all of the recording."""
+        """Whether it is the whole recording."""
         return self.start == 0 and self.end == float("inf")
 
 
@@ -27,12 +27,13 @@ class Utterances:
 
     Attributes:
         wavs: The ``wav.scp``.
-        segments: The ``segments`` file (``utt recording start end``, seconds; an end
-            below 0 is the recording's), or None: then every recording is an utterance.
+        segments: The ``segments`` file (``utt recording start end``, seconds; a
+            negative end means the recording's), or None if every recording is an
+            utterance.
     """
 
     def __init__(self, folder: str | os.PathLike):
-        """Read the tables of ``folder``; missing or malformed ones are an SVError."""
+        """Read the tables of ``folder``; SVError if one is missing or malformed."""
         self.wavs = KaldiTable.read(Path(folder) / "wav.scp")
         path = Path(folder) / "segments"
         self.segments = KaldiTable.read(path) if path.exists() else None
@@ -43,7 +44,7 @@ class Utterances:
         return len(self.wavs if self.segments is None else self.segments)
 
     def __getitem__(self, index: int) -> Piece:
-        """Utterance ``index``.
+        """Return utterance ``index``.
 
         Raises:
             SVError: A segment that is malformed, empty, or of an unknown recording.

@@ -1,17 +1,17 @@
-"""Collecting what is wrong with data, so that all of it can be told at once."""
+"""Collect problems and warnings about data, to report all of them at once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-_LISTED = 50  # of each kind; the rest is counted
+_LISTED = 50  # messages per kind; the rest is counted
 
 
 @dataclass
 class ValidationReport:
-    """Problems, which stop the work, and warnings, which do not.
+    """Problems, which are fatal, and warnings, which are not.
 
     Attributes:
-        listed: How many of one kind are told in full.
+        listed: Maximum messages per kind; further ones are only counted.
     """
 
     listed: int = _LISTED
@@ -20,24 +20,24 @@ class ValidationReport:
     _counts: dict[str, int] = field(default_factory=dict)
 
     def problem(self, kind: str, message: str) -> None:
-        """Note a problem; ``kind`` names the group that is cut and counted together."""
+        """Add a problem; ``kind`` names the group whose messages are limited."""
         self._add(self._problems, kind, message)
 
     def warning(self, kind: str, message: str) -> None:
-        """Note something that deserves a look."""
+        """Add a warning."""
         self._add(self._warnings, kind, message)
 
     @property
     def num_problems(self) -> int:
-        """All problems, listed or not."""
+        """Number of problems, listed or not."""
         return sum(self._counts[kind] for kind in self._problems)
 
     def problems(self) -> Iterator[str]:
-        """One line per problem, then one per kind that has more."""
+        """Yield one line per problem, and one per kind that exceeds ``listed``."""
         return self._lines(self._problems)
 
     def warnings(self) -> Iterator[str]:
-        """One line per warning, then one per kind that has more."""
+        """Yield one line per warning, and one per kind that exceeds ``listed``."""
         return self._lines(self._warnings)
 
     def _add(self, groups: dict[str, list[str]], kind: str, message: str) -> None:

@@ -201,10 +201,10 @@ def test_damage_is_named(make_tree, recipe, tmp_path):
     subprocess.run(
         **data_sh(tree, "--test_lists", "", "--valid_utterances", "4"), cwd=recipe
     )
-    told = []
+    found = []
     for name in ("voxceleb2_train", "voxceleb2_valid", "voxceleb2_calib"):
-        findings = check_data_dir(recipe / "data" / name, audio="full")
-        told += [*findings.problems(), *findings.warnings()]
+        report = check_data_dir(recipe / "data" / name, audio="full")
+        found += [*report.problems(), *report.warnings()]
     for kind, message in (
         ("truncated", "is truncated"),
         ("empty", "is empty"),
@@ -214,7 +214,7 @@ def test_damage_is_named(make_tree, recipe, tmp_path):
     ):
         assert [
             line
-            for line in told
+            for line in found
             if f"utterance {damaged[kind]}: " in line and message in line
         ]
-    assert len(told) == 5
+    assert len(found) == 5

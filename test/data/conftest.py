@@ -1,4 +1,4 @@
-"""Speech for the data tests: real AN4 recordings, and tones and noise made on the spot."""
+"""Speech for the data tests: real AN4 recordings, and synthetic tones and noise."""
 
 import importlib.util
 import tarfile
@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("steady")
 
 @pytest.fixture(scope="session")
 def an4(tmp_path_factory):
-    """The folder with the AN4 recordings, noises and room responses of the espnet wheel."""
+    """The folder of AN4 recordings, noises and room responses in the espnet wheel."""
     package = importlib.util.find_spec("egs3")
     archive = (
         Path(package.submodule_search_locations[0])
@@ -35,13 +35,13 @@ def an4(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def an4_wavs(an4):
-    """Path of each AN4 recording by utterance id; the speaker is the middle of the id."""
+    """Path of each AN4 recording by utterance id (its middle part is the speaker)."""
     return {path.stem: str(path) for path in sorted(an4.glob("an4/wav/**/*.sph"))}
 
 
 @pytest.fixture
 def noise():
-    """A function: ``noise(samples, channels=1, seed=0)`` gives float32 white noise, rms 0.1."""
+    """Return a function that makes float32 white noise of rms 0.1."""
 
     def make(samples, channels=1, seed=0):
         x = 0.1 * np.random.default_rng(seed).standard_normal((samples, channels))
@@ -54,7 +54,7 @@ def noise():
 
 @pytest.fixture
 def write_wav(tmp_path, noise):
-    """A function that writes a recording and gives its path; white noise unless told otherwise."""
+    """Return a function that writes a recording, by default noise, and its path."""
 
     def write(name, samples=16000, rate=16000, **kwargs):
         path = tmp_path / name

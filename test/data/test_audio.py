@@ -36,7 +36,7 @@ def test_lossy_formats_come_close(write_wav, an4_wavs, suffix):
     assert np.corrcoef(got, speech)[0, 1] > 0.98
 
 
-def test_an_mp3_that_does_not_tell_its_length_is_read(tmp_path, noise):
+def test_an_mp3_that_does_not_declare_its_length_is_read(tmp_path, noise):
     speech = noise(3 * 11025)
     path = tmp_path / "a.mp3"
     with av.open(path, "w", options={"write_xing": "0"}) as container:

@@ -22,7 +22,7 @@ def tones(write_wav, count, samples=16000):
 
 
 def tones_in(x):
-    """Frequencies in x whose level is within 20 dB of the strongest, in units of 200 Hz."""
+    """Frequencies within 20 dB of the strongest one, in units of 200 Hz."""
     spectrum = np.abs(np.fft.rfft(x * np.hanning(len(x))))
     levels = spectrum[:: 200 * len(x) // 16000][1:]
     return {i + 1 for i in np.flatnonzero(levels > 0.1 * levels.max())}
@@ -253,11 +253,11 @@ def test_an_unreadable_recording_is_named(tmp_path, noise):
         ),
         ({"noise": [{"scp": {"a": "x"}, "volume": 1}]}, "noise: unknown key volume"),
         ({"noise": [{"scp": {"a": "x"}, "weight": -1}]}, "weights must be 0 or more"),
-        ({"rir": {"scp": {"a": "x"}, "weight": 0}}, "one of them above 0"),
+        ({"rir": {"scp": {"a": "x"}, "weight": 0}}, "at least one above 0"),
         ({"rir": {"scp": {}}}, "the rir list is empty"),
         ({"rir": {"scp": "/nowhere/rir.scp"}}, "/nowhere/rir.scp: cannot be read"),
     ],
 )
-def test_wrong_settings_are_told(conf, message):
+def test_wrong_settings_are_reported(conf, message):
     with pytest.raises(SVError, match=message):
         Augmenter(conf, 16000)

@@ -7,10 +7,10 @@ from espnet2_sv.data.validation_report import ValidationReport
 
 
 def check(wavs, level, nj=1, allow_pipes=False):
-    findings = ValidationReport()
+    report = ValidationReport()
     table = KaldiTable.from_dict(wavs, "wav.scp")
-    durations = check_audio(table, level, allow_pipes, nj, 16000, findings)
-    return durations, list(findings.problems()), list(findings.warnings())
+    durations = check_audio(table, level, allow_pipes, nj, 16000, report)
+    return durations, list(report.problems()), list(report.warnings())
 
 
 def truncate(path, part):

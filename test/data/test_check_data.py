@@ -34,13 +34,13 @@ def edit(path, old, new):
 
 
 def problems_of(folder, **kwargs):
-    findings = check_data_dir(folder, **kwargs)
-    return [line.replace(f"{folder}/", "") for line in findings.problems()]
+    report = check_data_dir(folder, **kwargs)
+    return [line.replace(f"{folder}/", "") for line in report.problems()]
 
 
 def warnings_of(folder, **kwargs):
-    findings = check_data_dir(folder, **kwargs)
-    return [line.replace(f"{folder}/", "") for line in findings.warnings()]
+    report = check_data_dir(folder, **kwargs)
+    return [line.replace(f"{folder}/", "") for line in report.warnings()]
 
 
 @pytest.mark.parametrize("audio", ["none", "header", "full"])
@@ -51,7 +51,7 @@ def test_a_sound_folder_passes(data_dir, audio):
 
 
 @pytest.mark.parametrize("name", ["wav.scp", "utt2spk", "spk2utt"])
-def test_a_missing_or_empty_table_is_told(data_dir, name):
+def test_a_missing_or_empty_table_is_reported(data_dir, name):
     (data_dir / name).write_text("")
     assert f"{name}: is empty" in problems_of(data_dir)
     (data_dir / name).unlink()
@@ -68,11 +68,11 @@ def test_speakers_are_needed_for_training_only(data_dir):
     ]
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path):
+def test_a_folder_that_does_not_exist_is_reported(tmp_path):
     assert "wav.scp: is missing" in problems_of(tmp_path / "none")
 
 
-def test_all_malformed_lines_are_told(data_dir):
+def test_all_malformed_lines_are_reported(data_dir):
     path = data_dir / "wav.scp"
     path.write_text(
         path.read_text() + "\nlonely\n  x y\namy-1 again.wav\nbob-2 again.wav\n"
@@ -86,12 +86,12 @@ def test_all_malformed_lines_are_told(data_dir):
     ]
 
 
-def test_bytes_that_are_not_utf8_are_told(data_dir):
+def test_bytes_that_are_not_utf8_are_reported(data_dir):
     (data_dir / "utt2spk").write_bytes(b"amy-1 \xff\n")
     assert "utt2spk: line 1 is not UTF-8; convert the file" in problems_of(data_dir)
 
 
-def test_a_table_out_of_order_is_told(data_dir):
+def test_a_table_out_of_order_is_reported(data_dir):
     lines = (data_dir / "wav.scp").read_text().splitlines(keepends=True)
     (data_dir / "wav.scp").write_text(
         "".join([*lines[:2], lines[3], lines[2], *lines[4:]])
@@ -127,9 +127,9 @@ def test_disagreement_between_speaker_tables_is_named(data_dir):
     edit(data_dir / "spk2utt", "bob-1 bob-2", "bob-1")
     edit(data_dir / "utt2spk", "amy-2 amy", "amy-2 cem")
     assert problems_of(data_dir) == [
-        "spk2utt: utterance amy-2 is of speaker amy, unlike in utt2spk",
-        "utt2spk: utterance amy-2 is of speaker cem, unlike in spk2utt",
-        "utt2spk: utterance bob-2 is of speaker bob, unlike in spk2utt",
+        "spk2utt: utterance amy-2 has speaker amy, unlike in utt2spk",
+        "utt2spk: utterance amy-2 has speaker cem, unlike in spk2utt",
+        "utt2spk: utterance bob-2 has speaker bob, unlike in spk2utt",
     ]
     edit(data_dir / "spk2utt", "amy-1 amy-2", "amy-1 amy-2 amy-1")
     assert any(
@@ -162,15 +162,16 @@ def test_one_training_speaker_is_a_problem(tmp_path, write_wav):
     ]
 
 
-def test_trials_are_held_against_the_tables(data_dir):
+def test_trials_are_checked_against_the_tables(data_dir):
     edit(
         data_dir / "trials",
         "amy-1 bob-1 nontarget",
         "amy-1 bob-1 target\namy-1 zed-1 nontarget",
     )
     assert problems_of(data_dir, trials=[data_dir / "trials"]) == [
-        "trials: line 2 says target, but amy-1 is of speaker amy and bob-1 of bob",
-        "trials: utterance zed-1 of 1 trials is not in wav.scp; add it or remove them",
+        "trials: line 2 has label target, but amy-1 is of speaker amy and bob-1 of bob",
+        "trials: utterance zed-1 of 1 trials is not in wav.scp; add it or remove the"
+        " trials",
     ]
 
 
@@ -190,8 +191,8 @@ def test_shared_speakers_and_utterances_are_named(data_dir, tmp_path):
         tmp_path / "valid/utt2spk", {"amy-9": "amy", "bob-1": "bob", "zed-1": "zed"}
     )
     assert problems_of(data_dir, against=[tmp_path / "valid"]) == [
-        f"utt2spk: {what} is in {tmp_path}/valid/utt2spk, too; results would flatter,"
-        " hold it out"
+        f"utt2spk: {what} is also in {tmp_path}/valid/utt2spk; overlap inflates"
+        " results, hold it out"
         for what in ("speaker amy", "speaker bob", "utterance bob-1")
     ]
     write_two_column(tmp_path / "valid/utt2spk", {"zed-1": "zed"})
@@ -242,7 +243,7 @@ def test_a_shard_looks_at_audio_only(data_dir):
     (data_dir / "utt2spk").unlink()
     (line,) = problems_of(data_dir, shard="1/1")
     assert "utterance bob-1: " in line
-    with pytest.raises(SVError, match="a shard is of audio"):
+    with pytest.raises(SVError, match="shard checks audio only"):
         check_data_dir(data_dir, audio="none", shard="1/2")
 
 
@@ -253,11 +254,11 @@ SPEAKERS = {"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
 def check(tmp_path):
     def run(text, enroll=SPEAKERS, speaker_of=SPEAKERS):
         (tmp_path / "trials").write_text(text)
-        findings = ValidationReport()
-        check_trials(tmp_path / "trials", enroll, SPEAKERS, speaker_of, findings)
+        report = ValidationReport()
+        check_trials(tmp_path / "trials", enroll, SPEAKERS, speaker_of, report)
         problems, warnings = (
             [line.removeprefix(f"{tmp_path}/trials: ") for line in lines]
-            for lines in (findings.problems(), findings.warnings())
+            for lines in (report.problems(), report.warnings())
         )
         return problems, warnings
 
@@ -273,24 +274,24 @@ def test_models_may_enrol(check):
     assert check(text, {"model-a"}, SPEAKERS | {"model-a": "a"}) == ([], [])
 
 
-def test_an_unknown_utterance_is_told_once_with_its_trials(check):
+def test_an_unknown_utterance_is_reported_once_with_its_trials(check):
     problems, _ = check(
         "a1 a2 target\na1 x nontarget\nx b1 nontarget\nb1 y nontarget\n"
     )
     assert problems == [
-        "utterance x of 2 trials is not in wav.scp; add it or remove them",
-        "utterance y of 1 trials is not in wav.scp; add it or remove them",
+        "utterance x of 2 trials is not in wav.scp; add it or remove the trials",
+        "utterance y of 1 trials is not in wav.scp; add it or remove the trials",
     ]
 
 
 def test_models_may_not_be_tested(check):
     problems, _ = check("a1 a2 target\na1 model nontarget\n", SPEAKERS | {"model": "b"})
     assert problems == [
-        "utterance model of 1 trials is not in wav.scp; add it or remove them"
+        "utterance model of 1 trials is not in wav.scp; add it or remove the trials"
     ]
 
 
-def test_bad_lines_labels_and_repetitions_are_told_by_line(check):
+def test_bad_lines_labels_and_repetitions_are_reported_by_line(check):
     problems, warnings = check(
         "a1 a2 target\na1 b1 nontarget\na1 b2 1\na1 b2\n\na1 a2 target\na1 b1 target\n"
     )
@@ -302,16 +303,16 @@ def test_bad_lines_labels_and_repetitions_are_told_by_line(check):
         "line 4 has 2 fields; write enroll_utt test_utt label",
         "line 5 has 0 fields; write enroll_utt test_utt label",
         "line 7 lists a1 b1 with both labels; keep one line",
-        "line 7 says target, but a1 is of speaker a and b1 of b",
+        "line 7 has label target, but a1 is of speaker a and b1 of b",
     ]
 
 
-def test_labels_are_held_against_speakers_where_these_are_known(check):
+def test_labels_agree_with_the_speakers_where_known(check):
     text = "a1 b1 target\na1 a2 nontarget\n"
     problems, _ = check(text)
     assert problems == [
-        "line 1 says target, but a1 is of speaker a and b1 of b",
-        "line 2 says nontarget, but a1 is of speaker a and a2 of a",
+        "line 1 has label target, but a1 is of speaker a and b1 of b",
+        "line 2 has label nontarget, but a1 is of speaker a and a2 of a",
     ]
     assert check(text, speaker_of={})[0] == []
 
@@ -338,7 +339,7 @@ def test_an_utterance_against_itself_is_a_warning(check):
 
 
 def test_a_missing_list_is_a_problem(tmp_path):
-    findings = ValidationReport()
-    check_trials(tmp_path / "none", {}, {}, {}, findings)
-    (line,) = findings.problems()
+    report = ValidationReport()
+    check_trials(tmp_path / "none", {}, {}, {}, report)
+    (line,) = report.problems()
     assert line.startswith(f"{tmp_path}/none: cannot be read")

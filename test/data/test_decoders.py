@@ -81,7 +81,7 @@ def test_files_do_not_stay_open(every_value, tmp_path):
 
 
 def lag(reference, signal, most=3000):
-    """The shift of ``signal`` against ``reference`` in samples, by cross-correlation."""
+    """Delay of ``signal`` against ``reference`` in samples, by cross-correlation."""
     n = min(len(reference), len(signal))
     spectrum = np.fft.rfft(signal[:n], 2 * n) * np.fft.rfft(reference[:n], 2 * n).conj()
     shifts = np.fft.irfft(spectrum)

@@ -33,8 +33,8 @@ def out(tmp_path):
 
 
 def format_well(data_dir, out, **kwargs):
-    findings = format_data_dir(data_dir, out, **kwargs)
-    assert list(findings.problems()) == []
+    report = format_data_dir(data_dir, out, **kwargs)
+    assert list(report.problems()) == []
     return read_two_column(out / "wav.scp")
 
 
@@ -127,7 +127,7 @@ def test_segments_that_outlast_their_recording_are_named(data_dir, out):
     write_two_column(data_dir / "segments", {"u1": "good 0 0.6", "u2": "good 0.1 0.9"})
     (line,) = format_data_dir(data_dir, out).problems()
     assert "utterance u2: " in line
-    assert "lasts 0.25 s, but the segment goes to 0.90 s" in line
+    assert "lasts 0.25 s, but the segment ends at 0.90 s" in line
 
 
 def test_a_second_call_converts_nothing_again(data_dir, out):
@@ -245,8 +245,8 @@ def test_shards_and_a_last_call_give_what_one_call_gives(
     monkeypatch.setattr(formatting, "_CHUNK", 1)
     whole = format_well(data_dir, tmp_path / "whole")
     for i in (3, 1, 2):
-        findings = format_data_dir(data_dir, out, shard=f"{i}/3")
-        assert list(findings.problems()) == []
+        report = format_data_dir(data_dir, out, shard=f"{i}/3")
+        assert list(report.problems()) == []
         assert not (out / "wav.scp").exists()
     audio = files_below(out / "audio")
 

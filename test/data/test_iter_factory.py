@@ -91,7 +91,7 @@ def test_speeds_do_not_depend_on_ranks_workers_or_earlier_epochs(
 
 
 def set_up(folder, utterances):
-    """Write tables and set up an epoch of three speeds; give calls made, bytes at most, factory."""
+    """Set up an epoch of three speeds; return function calls and peak bytes."""
     utts = [f"id{i % 100:05d}-{i:016d}" for i in range(utterances)]
     (folder / "wav.scp").write_text(
         "".join(f"{u} /data/vox2/dev/aac/{u}.m4a\n" for u in utts)
@@ -126,7 +126,7 @@ def set_up(folder, utterances):
 
 
 def test_a_large_corpus_starts_without_work_or_objects_for_each_utterance(tmp_path):
-    """At 1.1 million utterances, 300 bytes for each are 0.3 GiB beside what imports take."""
+    """At 1.1 million utterances, 300 bytes each are 0.3 GiB besides the imports."""
     few_calls, few_bytes = set_up(tmp_path, 100_000)
     many_calls, many_bytes = set_up(tmp_path, 200_000)
     assert many_calls < few_calls + 1000

@@ -10,23 +10,23 @@ from espnet2_sv.errors import SVError
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])
-def test_every_item_is_in_one_share(count):
+def test_every_item_is_in_one_split(count):
     items = list(range(11))
-    shares = [list(select_split(items, f"{i}/{count}")) for i in range(1, count + 1)]
-    assert sorted(x for share in shares for x in share) == items
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    splits = [list(select_split(items, f"{i}/{count}")) for i in range(1, count + 1)]
+    assert sorted(x for split in splits for x in split) == items
+    assert max(map(len, splits)) - min(map(len, splits)) <= 1
 
 
 def test_none_is_all():
     assert list(select_split([1, 2], None)) == [1, 2]
 
 
-@pytest.mark.parametrize("share", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])
-def test_what_is_no_share_is_refused(share):
+@pytest.mark.parametrize("split", ["0/3", "4/3", "3", "a/b", "1/0", "-1/2"])
+def test_an_invalid_split_is_refused(split):
     with pytest.raises(
-        SVError, match=f"{share}' is not understood; write i/n, for example 3/8"
+        SVError, match=f"{split}' is not understood; write i/n, for example 3/8"
     ):
-        select_split([], share)
+        select_split([], split)
 
 
 @pytest.mark.parametrize("nj", [1, 2])
@@ -51,7 +51,7 @@ def test_errors_keep_their_one_line(nj):
     assert "\n" not in str(error.value)
 
 
-def test_a_killed_process_is_told():
+def test_a_killed_process_is_reported():
     with pytest.raises(SVError, match="worker process was killed"):
         list(in_processes(signal.raise_signal, [signal.SIGKILL] * 2, 2))
 

@@ -113,7 +113,7 @@ def test_order_depends_on_seed_and_epoch_only():
 
 
 def test_speakers_meet_different_speakers():
-    """In every batch half of the speakers, and any two of them together about equally often."""
+    """Half of the speakers in every batch, all pairs of them about equally often."""
     labels, epochs = labels_of([5] * 20), 60
     together = np.zeros((20, 20))
     for epoch in range(1, epochs + 1):

@@ -28,7 +28,7 @@ def test_ark_entries_are_read_at_their_offsets(tmp_path, write_function):
 
 @pytest.fixture
 def in_ark(tmp_path):
-    """A function that puts files into an ark, as kaldiio's AUDIO records, and gives entries."""
+    """Return a function that writes files to an ark as kaldiio's AUDIO records."""
 
     def write(*paths):
         entries = []
@@ -120,7 +120,7 @@ def test_pipes_run_only_where_allowed(write_wav, tmp_path):
 
 
 @pytest.mark.parametrize("command", ["echo broken >&2; exit 3 |", "echo broken >&2 |"])
-def test_a_failing_pipe_tells_its_last_words(command):
+def test_a_failing_pipe_is_reported_with_its_last_words(command):
     with pytest.raises(SVError, match=r"command failed with status \d: broken"):
         read_audio(command, allow_pipes=True)
 

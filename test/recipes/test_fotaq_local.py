@@ -42,7 +42,7 @@ def options(**values) -> list[str]:
 def espnet_start(
     config: Path, corpus, folder: Path, seed: int
 ) -> dict[str, torch.Tensor]:
-    """The weights of an ESPnet ASR training that has learned nothing: its learning rate is 0."""
+    """Initial weights of an ESPnet ASR training: its learning rate is 0."""
     names = [
         line.split()[0] for line in (corpus.root / "wav.scp").read_text().splitlines()
     ]
@@ -91,14 +91,14 @@ def test_untrained_weights_are_those_that_espnet_s_training_starts_from(
 
 def test_a_configuration_that_does_not_fit_is_named(tmp_path):
     random_asr = local("random_asr")
-    for text, told in (
+    for text, message in (
         (None, "cannot be read"),
         ("a: b", "is not the configuration of an ASR"),
     ):
         config = tmp_path / "config.yaml"
         if text:
             config.write_text(text)
-        with pytest.raises(SVError, match=f"config.yaml: {told}"):
+        with pytest.raises(SVError, match=f"config.yaml: {message}"):
             random_asr.main(options(config=config, output=tmp_path / "x.pth"))
 
 
@@ -306,9 +306,7 @@ def run_script(script: str, *options: str, **env: str) -> subprocess.CompletedPr
 
 
 @pytest.mark.parametrize("script", ["resemblyzer.sh", "recognise.sh", "probe.sh"])
-def test_scripts_explain_themselves_and_tell_in_one_line_what_is_missing(
-    script, tmp_path
-):
+def test_scripts_explain_themselves_and_name_what_is_missing(script, tmp_path):
     shown = run_script(script, "--help")
     assert shown.returncode == 0
     assert "expdir=exp" in shown.stdout
@@ -326,10 +324,10 @@ def test_a_quick_run_leaves_out_what_says_so_and_all_runs_what_is_not_published(
     file = tmp_path / "systems.yaml"
     file.write_text("\n".join(["systems:", *lines, ""]))
     for quick, names in (("true", "b\n"), ("false", "a b\n")):
-        told = run_script(
+        done = run_script(
             "systems.py", "names", "--systems", str(file), "--quick", quick
         )
-        assert told.stdout == names, told.stderr
+        assert done.stdout == names, done.stderr
 
 
 def test_what_starts_from_no_trained_asr_model_can_be_trained_early(tmp_path):
@@ -352,8 +350,8 @@ def test_what_starts_from_no_trained_asr_model_can_be_trained_early(tmp_path):
         "--only",
         *"abcde",
     )
-    told = run_script("systems.py", "jobs", "--kind", "early", *options)
-    assert told.stdout == "".join(
+    done = run_script("systems.py", "jobs", "--kind", "early", *options)
+    assert done.stdout == "".join(
         f"3 {seed} {name} t c {kinds[name]}\n" for seed in (5, 6) for name in "bc"
     )
 
@@ -392,6 +390,6 @@ def test_the_candidate_of_the_lowest_error_rate_on_validation_is_chosen(tmp_path
         (["slow", "fast"], "slow"),
         (["fast", "plain"], "plain"),
     ):
-        told = run_script("systems.py", "choose", *map(str, options), *names)
-        assert f"fold 1: x is {best} (" in told.stdout, told.stderr
+        done = run_script("systems.py", "choose", *map(str, options), *names)
+        assert f"fold 1: x is {best} (" in done.stdout, done.stderr
         assert os.readlink(tmp_path / "exp/fold1/sv_x_seed0") == f"sv_{best}_seed0"

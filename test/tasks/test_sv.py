@@ -108,7 +108,7 @@ def test_resuming_with_speeds_equals_uninterrupted_training(train_at_speeds, tmp
 
 def test_resuming_with_other_speeds_is_rejected(train, train_at_speeds, tmp_path):
     folder = train_at_speeds(tmp_path / "exp")
-    with pytest.raises(SVError, match=r"4 speakers where 12 are due.*sp0\.9-spk00"):
+    with pytest.raises(SVError, match=r"4 speakers instead of 12.*sp0\.9-spk00"):
         train(folder, max_epoch=2, resume="true")
 
 
@@ -142,7 +142,7 @@ def test_resuming_with_other_speakers_is_rejected(train, corpus, tmp_path):
     folder = train(tmp_path / "exp")
     lines = (corpus.root / "spk2utt").read_text().splitlines()
     (tmp_path / "spk2utt").write_text("".join(f"{line}\n" for line in lines[:3]))
-    with pytest.raises(SVError, match="3 speakers where 4 are due"):
+    with pytest.raises(SVError, match="3 speakers instead of 4"):
         train(folder, spk2utt=tmp_path / "spk2utt", resume="true")
 
 

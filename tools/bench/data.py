@@ -1,30 +1,29 @@
 #!/usr/bin/env python3
-"""How many utterances a core turns into batches, beside stock ESPnet's speaker preprocessing.
+"""Throughput of training batches per core, compared with stock ESPnet's preprocessing.
 
 Both sides read the same files, crop 3 s, augment two thirds of the crops in one of four
 ways and collate batches, in one thread. "stock" is ``ESPnetDataset`` with
-``SpkPreprocessor`` and ``CommonCollateFn``. Files are made: lengths as in VoxCeleb,
-MUSAN and RIRS_NOISES.
+``SpkPreprocessor`` and ``CommonCollateFn``. The files are synthetic, with durations as
+in VoxCeleb, MUSAN and RIRS_NOISES.
 
-Where the two differ by design, they are brought together as far as their options go:
+Options of both sides are matched as far as possible. Differences by design:
 
-- Stock has no speed perturbation while training, its recipes write copies to disk. So
-  one comparison is without; in the other, ESPnet's own ``speed_perturb`` plays the
-  recording at one of three speeds before its preprocessing. A training that reads
-  copies is the first column of stock.
+- Stock has no speed perturbation during training; its recipes write copies to disk. So
+  one comparison is without; in the other, ESPnet's own ``speed_perturb`` is applied
+  with one of three speeds before its preprocessing. A training that reads copies is the
+  first column of stock.
 - Stock draws noise (probability 1/2) and reverberation (1/6) independently, so that one
-  crop in twelve gets both; here it is one of four ways (2/3 in all). The numbers of
-  each are the same.
-- Stock draws a ratio for each recording of a babble. So does ``snr_of: each`` here.
-- Stock adds 1e-4 to the powers that the ratio is of; recordings here are louder than
-  that counts.
-- Stock scales a response to unit energy, here the speech keeps its power, as with
-  Kaldi's tools: the table shows both levels. Neither changes the share of late energy,
-  that of the response later than 50 ms after its peak. Stock does not align responses,
-  which costs nothing.
+  crop in twelve gets both; here it is one of four ways (2/3 in all). The number of
+  crops with each is the same.
+- Stock draws an SNR for each recording of a babble, as does ``snr_of: each`` here.
+- Stock adds 1e-4 to the powers in the SNR, which is negligible for recordings as loud
+  as these.
+- Stock scales a response to unit energy; here speech keeps its power, as in Kaldi: the
+  table shows both levels. Neither changes the ratio of late energy, later than 50 ms
+  after the peak of the response. Stock does not align responses, which costs nothing.
 
-The last table says how long the set-up of a training takes at VoxCeleb2's size with
-three speeds, and how much memory the process has then, everything imported.
+The last table has the set-up time of a training with VoxCeleb2 at three speeds, and the
+memory of the process afterwards, imports included.
 
     python tools/bench/data.py    # about three minutes, 300 MB below --folder
 """
@@ -60,11 +59,8 @@ WAYS = {
 }
 PROBABILITY = 2 / 3
 LATE = 0.05  # seconds after the direct path
-UTTERANCES, SPEAKERS, SPEEDS = (
-    1_092_009,
-    5994,
-    (0.9, 1.0, 1.1),
-)  # VoxCeleb2's development set
+UTTERANCES, SPEAKERS = 1_092_009, 5994  # VoxCeleb2 dev
+SPEEDS = (0.9, 1.0, 1.1)
 
 
 def main() -> None:
@@ -126,7 +122,7 @@ def throughput(name: str, corpus: Path, lists: dict[str, Path], repeats: int) ->
 def own_conf(
     lists: dict[str, Path], ways=(*WAYS, "rir"), probability: float = PROBABILITY
 ) -> dict:
-    """Return the augmentation of this project's side, some of its ways."""
+    """Return the augment_conf of this project with some of the ways."""
     noise = [
         {
             "scp": str(lists[way]),
@@ -144,7 +140,7 @@ def own_conf(
 def own_factory(
     corpus: Path, speeds, batch_size: int, conf: dict | None
 ) -> TrainIterFactory:
-    """Return what makes the epochs of a training."""
+    """Return the iterator factory of a training."""
     return TrainIterFactory(
         corpus / "wav.scp",
         SpeakerLabels.from_spk2utt(corpus / "spk2utt"),
@@ -159,7 +155,7 @@ def own_factory(
 
 
 def own_epoch(corpus: Path, lists: dict[str, Path], speeds) -> Callable[[], int]:
-    """Return a function that goes through the next epoch and counts its utterances."""
+    """Return a function that iterates over the next epoch and counts utterances."""
     factory = own_factory(corpus, speeds, BATCH, own_conf(lists))
     epochs = iter(range(1, 1_000_000))
     return lambda: sum(len(utts) for utts, _ in factory.build_iter(next(epochs)))
@@ -171,7 +167,7 @@ def stock(
     ways=(*WAYS, "rir"),
     probability: float = PROBABILITY,
 ) -> SpkPreprocessor:
-    """Return the preprocessor of ESPnet's side, some of its ways, each with the same chance."""
+    """Return ESPnet's preprocessor with some of the ways, equally probable."""
     noises = [way for way in ways if way != "rir"]
     return SpkPreprocessor(
         train=True,
@@ -188,7 +184,7 @@ def stock(
 
 
 def stock_epoch(corpus: Path, lists: dict[str, Path], speeds) -> Callable[[], int]:
-    """Return a function that goes through the corpus and counts its utterances."""
+    """Return a function that iterates over the corpus and counts utterances."""
     rng, preprocess = np.random.default_rng(0), stock(corpus, lists)
 
     def play(utt: str, data: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -216,7 +212,7 @@ def stock_epoch(corpus: Path, lists: dict[str, Path], speeds) -> Callable[[], in
 
 
 def statistics_rows(corpus: Path, lists: dict[str, Path], draws: int):
-    """Yield rows of what the two sides do to speech."""
+    """Yield rows with statistics of both sides' augmentation."""
     speech = crops(corpus, draws)
     pulse = np.zeros(int(SECONDS * RATE), np.float32)
     pulse[len(pulse) // 2] = 1.0
@@ -240,7 +236,7 @@ def statistics_rows(corpus: Path, lists: dict[str, Path], draws: int):
 def both(
     corpus: Path, lists: dict[str, Path], way: str, speech, measure: Callable
 ) -> str:
-    """Return two cells, stock's and ours, of ``measure(before, after)`` of one way."""
+    """Return stock's and our cell of ``measure(before, after)`` for one way."""
     theirs = stock(corpus, lists, (way,), 1.0)._apply_data_augmentation
     augmenter, rng = (
         Augmenter(own_conf(lists, (way,), 1.0), RATE),
@@ -262,14 +258,14 @@ def decibel(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def late_energy(_, response: np.ndarray) -> float:
-    """Split of a response's energy later than 50 ms after its peak, in dB."""
+    """Ratio of a response's energy later than 50 ms after its peak, in dB."""
     late = int(np.argmax(np.abs(response))) + int(LATE * RATE)
     energy = response.astype(float) ** 2
     return 10 * np.log10(energy[late:].sum() / energy.sum())
 
 
 def crops(corpus: Path, count: int) -> list[np.ndarray]:
-    """Return the beginnings of utterances, float32 (S,), repeated to the number wanted."""
+    """Return ``count`` beginnings of utterances, float32 (S,), repeated if needed."""
     paths = [
         line.split()[1] for line in (corpus / "wav.scp").read_text().splitlines()[:100]
     ]
@@ -279,7 +275,7 @@ def crops(corpus: Path, count: int) -> list[np.ndarray]:
 
 
 def full_size(folder: Path) -> str:
-    """Return a row: seconds and memory of setting up an epoch, in a process of its own."""
+    """Return a row: seconds and memory of setting up an epoch, in a new process."""
     utts = {
         f"id{s:05d}-{i // 4:011d}-{i % 4:05d}": f"id{s:05d}"
         for s in range(SPEAKERS)
@@ -301,8 +297,8 @@ def full_size(folder: Path) -> str:
 
 
 def set_up(folder: Path) -> tuple[float, float, float, int]:
-    """Set up an epoch; return seconds, resident memory and its peak in GiB, and entries."""
-    import espnet2_sv.tasks.sv  # noqa: F401 (what a training process has in memory)
+    """Set up an epoch; return seconds, resident and peak memory (GiB), and entries."""
+    import espnet2_sv.tasks.sv  # noqa: F401 (as in a training process)
 
     start = time.perf_counter()
     factory = own_factory(folder, SPEEDS, 512, None)

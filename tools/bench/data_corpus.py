@@ -1,4 +1,4 @@
-"""Recordings of the lengths of VoxCeleb, MUSAN and RIRS_NOISES, made of shaped noise."""
+"""Shaped noise with the durations of VoxCeleb, MUSAN and RIRS_NOISES."""
 
 from pathlib import Path
 
@@ -7,25 +7,22 @@ import soundfile
 from scipy.signal import lfilter
 
 RATE = 16000
-UTTERANCE_SECONDS = (4.0, 20.0, 8.0)  # VoxCeleb's least, most (nearly) and mean
-RECORDINGS = {
-    "noise": (30, 60),
-    "music": (20, 200),
-    "babble": (20, 300),
-}  # number, mean seconds
+UTTERANCE_SECONDS = (4.0, 20.0, 8.0)  # VoxCeleb's minimum, (nearly) maximum and mean
+# number of recordings, mean duration in seconds
+RECORDINGS = {"noise": (30, 60), "music": (20, 200), "babble": (20, 300)}
 ROOMS, ROOM_SECONDS = 200, 1.0
 _RESONANCES = np.poly([0.97 * np.exp(1j * w) for w in (0.2, -0.2, 0.6, -0.6)]).real
-_LEVEL = 0.1  # root mean square, about that of MUSAN and VoxCeleb
+_LEVEL = 0.1  # root mean square, similar to MUSAN and VoxCeleb
 
 
 def make_corpus(folder: Path, utterances: int, suffix: str, seed: int = 0) -> Path:
-    """Write a data directory (wav.scp, utt2spk, spk2utt), ten utterances a speaker.
+    """Write a data directory (wav.scp, utt2spk, spk2utt), ten utterances per speaker.
 
     Args:
-        folder: Where to.
-        utterances: How many.
+        folder: Output folder.
+        utterances: Number of utterances.
         suffix: ``wav`` or ``flac``.
-        seed: The same audio for the same seed, whatever the suffix.
+        seed: Seed of the audio, which does not depend on the suffix.
     """
     rng = np.random.default_rng(seed)
     least, most, mean = UTTERANCE_SECONDS
@@ -46,7 +43,7 @@ def make_corpus(folder: Path, utterances: int, suffix: str, seed: int = 0) -> Pa
 
 
 def make_noises(folder: Path, seed: int = 1) -> dict[str, Path]:
-    """Write the lists ``noise``, ``music``, ``babble`` and ``rir``, and return their places."""
+    """Write the lists ``noise``, ``music``, ``babble`` and ``rir``; return paths."""
     rng = np.random.default_rng(seed)
     lists = {}
     for kind, (count, mean) in RECORDINGS.items():

@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
 """Speed of preparing VoxCeleb: listing, writing sets, checking and converting m4a.
 
-    python tools/bench/prepare.py                     # half a minute
-    python tools/bench/prepare.py --speakers 5994     # as many files as VoxCeleb2 dev;
-    two minutes
+    python tools/bench/prepare.py                   # half a minute
+    python tools/bench/prepare.py --speakers 5994   # the files of VoxCeleb2 dev, 2 min
 
-Files are in the page cache: what a disk or a network adds is not in these figures.
-    Seconds are
-those of one core, so that other work on the machine does not count.
+Files are in the page cache, so the figures exclude disk and network. Seconds are CPU
+seconds, so that other processes do not count.
 """
 
 import argparse
@@ -28,14 +26,14 @@ from espnet2_sv.data.corpora.voxceleb.plan import Plan
 from espnet2_sv.data.corpora.voxceleb.prepare import prepare_voxceleb
 from espnet2_sv.data.formatting import format_data_dir
 
-VIDEOS, UTTERANCES = 24, 7.6  # of a speaker of VoxCeleb2, and of a video
+VIDEOS, UTTERANCES = 24, 7.6  # per speaker and per video of VoxCeleb2
 SECONDS = 7.8  # VoxCeleb2's mean: 2,360 hours in 1,092,009 utterances
-ALL = 1_092_009 + 153_516  # VoxCeleb2 dev and VoxCeleb1
-DIFFERENT = 16  # recordings; the others are copies
+ALL = 1_092_009 + 153_516  # files of VoxCeleb2 dev and VoxCeleb1
+DIFFERENT = 16  # distinct recordings; the others are copies
 
 
 def make_names(root: Path, speakers: int) -> int:
-    """Make empty files named as VoxCeleb2's, and return their number."""
+    """Make empty files with names as in VoxCeleb2, and return their number."""
     count = 0
     for speaker in range(speakers):
         for video in range(VIDEOS):
@@ -48,7 +46,7 @@ def make_names(root: Path, speakers: int) -> int:
 
 
 def make_recordings(root: Path, count: int) -> None:
-    """Write m4a files of VoxCeleb2's mean length, ten a speaker."""
+    """Write m4a files of VoxCeleb2's mean duration, ten per speaker."""
     path = Path(__file__).parents[2] / "test" / "voxceleb_tree.py"
     spec = importlib.util.spec_from_file_location("voxceleb_tree", path)
     tree = importlib.util.module_from_spec(spec)
@@ -66,15 +64,15 @@ def make_recordings(root: Path, count: int) -> None:
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Processor seconds of a call."""
+    """Return the CPU seconds of a call."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
-def without_problems(look: Callable[..., object], *args, **options) -> None:
-    """Call a check; what it finds must not make it quicker than it is on good files."""
-    problems = list(look(*args, **options).problems())
+def without_problems(check: Callable[..., object], *args, **options) -> None:
+    """Run a check and require that it finds no problems, which would distort times."""
+    problems = list(check(*args, **options).problems())
     assert not problems, problems[0]
 
 
@@ -82,10 +80,10 @@ def main() -> None:
     """Print a Markdown table."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument(
-        "--speakers", type=int, default=1000, help="of the tree that is listed"
+        "--speakers", type=int, default=1000, help="speakers of the listed tree"
     )
     options.add_argument(
-        "--recordings", type=int, default=400, help="m4a files that are read"
+        "--recordings", type=int, default=400, help="m4a files to read"
     )
     args = options.parse_args()
     logging.disable(logging.WARNING)
@@ -129,7 +127,7 @@ def main() -> None:
             ),
         }.items():
             rows[title] = (args.recordings, seconds_of(work))
-    from networks import machine  # loads torch, which would be in the peak above
+    from networks import machine  # imports torch, which would add to the peak
 
     print(
         f"{machine(1)}; recordings of {SECONDS} s; {ALL:,} files are VoxCeleb1 and 2"

@@ -1,1 +1,1 @@
-"""Corpora as they are handed out, made into Kaldi data directories."""
+"""Kaldi data directories from corpora as they are distributed."""

@@ -1,4 +1,4 @@
-"""Unpacking a corpus: archives of up to a million files, whole or cut in parts."""
+"""Unpack a corpus: archives of up to a million files, whole or split into parts."""
 
 import functools
 import gzip
@@ -21,7 +21,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write, require_writable
 
 _TAR_SUFFIXES = (".tar.gz", ".tgz")
-_BLOCK = 4096  # bytes; what a file takes on disk is a multiple of it
+_BLOCK = 4096  # bytes; the disk usage of a file is a multiple of it
 _BUFFER = 1 << 20
 _DAMAGED = (
     zipfile.BadZipFile,
@@ -42,22 +42,22 @@ class _Member(NamedTuple):
 def unpack_once(
     archive: Sequence[str | os.PathLike], outdir: str | os.PathLike
 ) -> bool:
-    """Unpack a zip or tar.gz archive into a folder, once.
+    """Unpack a zip or tar.gz archive into a folder, unless that has been done.
 
-    Files appear under their names when they are complete, so that a call after a kill
-    goes on behind them; the last thing written is a note, by which a later call knows
-    that all is there.
+    Files get their names when they are complete, so a repeated call after an
+    interruption continues after them. A marker file, written last, records that the
+    archive has been unpacked.
 
     Args:
-        archive: The file, or its parts in order; they are joined as they are read.
-        outdir: May hold other things.
+        archive: The file, or its parts in order; they are joined while reading.
+        outdir: Output folder; it may contain other files.
 
     Returns:
-        Whether anything had to be done.
+        Whether anything was unpacked.
 
     Raises:
-        SVError: The archive is damaged or incomplete, the disk too small, or a name in
-            the archive leads out of ``outdir``.
+        SVError: The archive is damaged or incomplete, the disk is too small, or a name
+            in the archive points outside ``outdir``.
     """
     paths, outdir = [Path(path) for path in archive], Path(outdir)
     note = outdir / f".{paths[0].name}.unpacked"
@@ -79,8 +79,8 @@ def unpack_once(
                     logging.info(f"{whole}: {number} files")
     except _DAMAGED as e:
         raise SVError(
-            f"{whole}: is damaged or incomplete ({e}), perhaps the end is missing;"
-            " fetch it again"
+            f"{whole}: is damaged or incomplete ({e}), perhaps truncated; fetch"
+            " it again"
         ) from e
     with atomic_write(note) as f:
         f.write(key)
@@ -105,7 +105,7 @@ def _zip_members(stream: IO[bytes], outdir: Path, whole: object) -> Iterator[_Me
 
 
 def _tar_members(stream: IO[bytes]) -> Iterator[_Member]:
-    # decompressed here, because tarfile's own streams take a cut file for a short one
+    # decompressed here, because tarfile's own streams accept a truncated file
     with (
         gzip.GzipFile(fileobj=stream) as plain,
         tarfile.open(fileobj=plain, mode="r|") as archive,
@@ -126,7 +126,7 @@ def _open_tar_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[by
 
 
 def _require_space(members: list[zipfile.ZipInfo], outdir: Path, whole: object) -> None:
-    """Refuse to begin what the disk cannot hold; files that are there already count as done."""
+    """Raise SVError if the disk has too little space for the files still to unpack."""
     needed = 0
     for member in members:
         path = outdir / _safe(member.filename, whole)
@@ -141,7 +141,7 @@ def _require_space(members: list[zipfile.ZipInfo], outdir: Path, whole: object) 
 
 
 def _safe(name: str, whole: object) -> str:
-    """A name that stays in its folder, e.g. ``wav/id10001/x/00001.wav`` but not ``../x.wav``."""
+    """Return a name if it stays in its folder (``wav/x.wav``, not ``../x.wav``)."""
     path = PurePosixPath(name)
     if (
         not path.parts
@@ -150,7 +150,7 @@ def _safe(name: str, whole: object) -> str:
         or "\0" in name
         or "\\" in name
     ):
-        raise SVError(f"{whole}: refused, {name!r} leads out of the archive")
+        raise SVError(f"{whole}: refused, {name!r} points outside the folder")
     return str(path)
 
 
@@ -173,7 +173,7 @@ def _write(member: _Member, path: Path) -> None:
         ) from e
 
 
-# the ending that split(1) gives, e.g. "aa" of vox2_dev_aac_partaa
+# suffixes of split(1), e.g. "aa" in vox2_dev_aac_partaa
 _PART = re.compile(r".*part(?P<letters>[a-z]{2})")
 
 
@@ -184,8 +184,8 @@ def find_parts(folder: str | os.PathLike, stem: str) -> list[Path]:
         The parts; empty if there are none.
 
     Raises:
-        SVError: One between others is missing, or has another size than the first.
-            (Whether the last is there shows when the whole is read.)
+        SVError: A part before the last is missing or truncated. (A missing last part
+            is noticed when the archive is read.)
     """
     parts = sorted(
         p for p in Path(folder).glob(f"{stem}part*") if _PART.fullmatch(p.name)
@@ -199,17 +199,17 @@ def find_parts(folder: str | os.PathLike, stem: str) -> list[Path]:
     for part, size in zip(parts[:-1], sizes[:-1], strict=True):
         if size != whole:
             raise SVError(
-                f"{part}: is truncated, it has {size} bytes and the largest part"
+                f"{part}: is truncated, it has {size} bytes, the largest part"
                 f" {whole}; fetch it again"
             )
     return parts
 
 
 class JoinedFile(io.RawIOBase):
-    """Several files as one, for reading at any place."""
+    """Several files as one seekable file."""
 
     def __init__(self, paths: Sequence[str | os.PathLike]):
-        """Open ``paths``, in their order."""
+        """Open ``paths``, in order."""
         self._files = [open(path, "rb") for path in paths]  # noqa: SIM115 (closed in close)
         sizes = [os.fstat(f.fileno()).st_size for f in self._files]
         self._starts = [0, *accumulate(sizes)]
@@ -224,23 +224,23 @@ class JoinedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Position in the whole."""
+        """Return the position in the joined file."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a position in the whole."""
+        """Go to a position in the joined file."""
         origins = {
             os.SEEK_SET: 0,
             os.SEEK_CUR: self._position,
             os.SEEK_END: self._starts[-1],
         }
         if (position := origins[whence] + offset) < 0:
-            raise OSError("a position before the beginning")
+            raise OSError("negative seek position")
         self._position = position
         return position
 
     def readinto(self, buffer) -> int:
-        """Read up to the end of the part at the position; 0 at the end of the whole."""
+        """Read at most to the end of the current part; 0 bytes at the very end."""
         if self._position >= self._starts[-1]:
             return 0
         index = bisect_right(self._starts, self._position) - 1

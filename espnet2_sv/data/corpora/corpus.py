@@ -1,4 +1,9 @@
-"""A corpus as it is found on disk: choosing from it, and what is missing of it."""
+"""A corpus in memory: selections by seed, and reports of what is missing.
+
+Names are ranked by a hash of seed and name, so that a selection depends neither on the
+order of files nor on a library's random numbers: without a selected speaker, the next
+one takes its place and the others stay.
+"""
 
 import hashlib
 import logging
@@ -6,19 +11,19 @@ from collections.abc import Collection, Iterable
 
 from espnet2_sv.errors import SVError
 
-_NAMED = 5  # examples in a message
+_NAMED = 5  # examples listed in a message
 
 # (utterance, audio) pairs of each speaker, in the order of the utterances' names
 Corpus = dict[str, list[tuple[str, str]]]
 
 
 def rank(names: Iterable[str], seed: int) -> list[str]:
-    """Put names into an order that only the seed and the names decide."""
+    """Return the names in an order that depends only on seed and names."""
     return sorted(names, key=lambda name: (_hash(f"{seed} {name}"), name))
 
 
 def limit_utterances(corpus: Corpus, limit: int, seed: int) -> Corpus:
-    """Keep at most ``limit`` utterances of each speaker, chosen by ``seed``."""
+    """Keep at most ``limit`` utterances of each speaker, selected by ``seed``."""
     limited = {}
     for speaker, utterances in corpus.items():
         kept = set(rank((utt for utt, _ in utterances), seed)[:limit])
@@ -27,7 +32,7 @@ def limit_utterances(corpus: Corpus, limit: int, seed: int) -> Corpus:
 
 
 def require_complete(differences: list[str], allowed: bool) -> None:
-    """Log what differs from what was published; raise SVError unless that is allowed."""
+    """Log differences from the published corpus; SVError unless they are allowed."""
     for line in differences:
         logging.warning(line)
     if differences and not allowed:
@@ -35,13 +40,13 @@ def require_complete(differences: list[str], allowed: bool) -> None:
             f" ({len(differences) - 1} more, see above)" if len(differences) > 1 else ""
         )
         raise SVError(
-            f"{differences[0]}{more}; complete the corpus, or go on with"
-            " --allow_incomplete true"
+            f"{differences[0]}{more}; complete the corpus, or continue"
+            " with --allow_incomplete true"
         )
 
 
 def name_some(items: Collection[str]) -> str:
-    """Name the first few, e.g. ``id10001, id10002 and 7 more``."""
+    """List the first few names, e.g. ``id10001, id10002 and 7 more``."""
     shown = sorted(items)[:_NAMED]
     more = len(items) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")

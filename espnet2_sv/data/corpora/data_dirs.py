@@ -1,4 +1,4 @@
-"""Writing Kaldi data directories of a corpus."""
+"""Write Kaldi data directories of a corpus."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,7 @@ from espnet2_sv.fileio import atomic_write
 
 
 class Trial(NamedTuple):
-    """A pair of utterances, and ``target`` or ``nontarget``."""
+    """A trial: two utterances, and ``target`` or ``nontarget``."""
 
     enroll: str
     test: str
@@ -20,9 +20,9 @@ class Trial(NamedTuple):
 def write_set(
     folder: str | os.PathLike, corpus: Corpus, trials: Iterable[Trial] | None = None
 ) -> None:
-    """Write ``wav.scp``, ``utt2spk``, ``spk2utt`` and, where given, ``trials``.
+    """Write ``wav.scp``, ``utt2spk``, ``spk2utt`` and, if given, ``trials``.
 
-    Tables are sorted by utterance or speaker in byte order, trials stay as they come.
+    Tables are sorted by utterance or speaker in byte order, trials keep their order.
     ``wav.scp`` is written last.
     """
     folder = Path(folder)
@@ -42,7 +42,7 @@ def write_set(
 
 
 def write_names(path: str | os.PathLike, names: Iterable[str]) -> None:
-    """Write a name a line."""
+    """Write one name per line."""
     _write(Path(path), names)
 
 

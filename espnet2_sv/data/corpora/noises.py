@@ -1,4 +1,4 @@
-"""MUSAN and RIRS_NOISES: lists of noises and room impulse responses for augmentation."""
+"""Lists of noises (MUSAN) and room impulse responses (RIRS_NOISES)."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,10 +9,10 @@ from espnet2_sv.data.corpora.corpus import require_complete
 from espnet2_sv.data.kaldi import write_two_column
 from espnet2_sv.errors import SVError
 
-MUSAN_KINDS = {"music": 660, "noise": 930, "speech": 426}  # and files published of each
-# Simulated rooms; each of the three kinds has 200 rooms of 100 responses, of one
-# channel. The real responses are of up to eight channels, recorded for far-field
-# arrays, and are left out.
+MUSAN_KINDS = {"music": 660, "noise": 930, "speech": 426}  # published files of each
+# Published files of simulated rooms: 200 rooms of each size with 100 responses of one
+# channel. The real responses have up to eight channels, recorded with far-field arrays,
+# and are not used.
 RIR_ROOMS = {"small": 20_000, "medium": 20_000, "large": 20_000}
 
 
@@ -25,27 +25,26 @@ def prepare_noises(
     unpack_dir: str | os.PathLike = "downloads",
     allow_incomplete: bool = False,
 ) -> dict[str, int]:
-    """Write ``musan_music.scp``, ``musan_noise.scp``, ``musan_speech.scp`` and ``rirs.scp``.
+    """Write ``musan_{music,noise,speech}.scp`` and ``rirs.scp``.
 
     Args:
-        musan: The folder ``musan``, or one that holds it or its archive, or the
-            archive.
-        rirs: The folder ``RIRS_NOISES``, or one that holds it or its archive, or the
-            archive.
-        output_dir: Where to write.
-        rooms: Of :data:`RIR_ROOMS`; small and medium ones are usual for VoxCeleb, whose
-            speakers are near the microphone.
-        unpack_dir: Where archives are unpacked to.
-        allow_incomplete: Go on where there are not as many files as were published.
+        musan: The folder ``musan`` or its archive, or a folder that contains either.
+        rirs: The folder ``RIRS_NOISES`` or its archive, or a folder that contains
+            either.
+        output_dir: Output folder.
+        rooms: Room sizes of :data:`RIR_ROOMS`; small and medium are usual for VoxCeleb,
+            whose speakers are close to the microphone.
+        unpack_dir: Folder to unpack archives into.
+        allow_incomplete: Continue if the number of files is not as published.
 
     Returns:
-        Files in each list, by its name.
+        Number of files in each list, by file name.
 
     Raises:
-        SVError: Something is not there, incomplete, or has the name of another.
+        SVError: A corpus is missing or incomplete, or two files have the same name.
     """
     if unknown := [room for room in rooms if room not in RIR_ROOMS]:
-        raise SVError(f"rooms {unknown[0]}: choose of {' '.join(RIR_ROOMS)}")
+        raise SVError(f"rooms {unknown[0]}: choose from {' '.join(RIR_ROOMS)}")
     root = _find(musan, unpack_dir, "musan", "noise", ("musan.tar.gz",), "MUSAN")
     lists = {}
     differences: list[str] = []
@@ -60,9 +59,8 @@ def prepare_noises(
     for room in rooms:
         files = _wavs(folder := root / "simulated_rirs" / f"{room}room")
         _compare(f"{folder}", len(files), RIR_ROOMS[room], differences)
-        entries += [
-            (f"{room}-{file.stem}", file) for file in files
-        ]  # rooms share their names
+        # file names are the same for all room sizes
+        entries += [(f"{room}-{file.stem}", file) for file in files]
     lists["rirs.scp"] = _by_name(entries)
     require_complete(differences, allow_incomplete)
     for name, entries_of in lists.items():
@@ -78,7 +76,7 @@ def _find(
     archives: Sequence[str],
     variable: str,
 ) -> Path:
-    """The folder ``name`` that holds ``inner``; an archive is unpacked first if there is one."""
+    """Return the folder ``name`` that contains ``inner``, unpacked if needed."""
     given, unpack_dir = Path(given), Path(unpack_dir)
     for folder in (given, given / name):
         if (folder / inner).is_dir():
@@ -97,7 +95,7 @@ def _find(
 def _wavs(folder: Path) -> list[Path]:
     files = sorted(p for p in folder.rglob("*.wav") if not p.name.startswith("."))
     if not files:
-        raise SVError(f"{folder}: holds no wav files; unpack the corpus again")
+        raise SVError(f"{folder}: has no wav files; unpack the corpus again")
     return files
 
 
@@ -105,7 +103,7 @@ def _by_name(entries: Iterable[tuple[str, Path]]) -> dict[str, str]:
     files: dict[str, str] = {}
     for name, file in entries:
         if name in files:
-            raise SVError(f"{file}: has the name of {files[name]}, too; remove one")
+            raise SVError(f"{file}: has the same name as {files[name]}; remove one")
         files[name] = str(file)
     return files
 

@@ -1,4 +1,4 @@
-"""Finding the recordings of a corpus laid out as ``SPEAKER/VIDEO/UTTERANCE.wav``."""
+"""Find the recordings of a corpus in the layout ``SPEAKER/VIDEO/UTTERANCE.wav``."""
 
 import logging
 import os
@@ -10,10 +10,10 @@ from typing import NamedTuple
 from espnet2_sv.data.corpora.corpus import Corpus
 from espnet2_sv.errors import SVError
 
-# what is read of an utterance that lies there in several formats: the first of these
+# in order of preference, if an utterance exists in several formats
 SUFFIXES = (".wav", ".flac", ".m4a")
 _RANK = {suffix: rank for rank, suffix in enumerate(SUFFIXES)}
-_AHEAD = 64  # speakers under way for each thread
+_AHEAD = 64  # pending speakers per thread
 
 
 class _Speaker(NamedTuple):
@@ -31,14 +31,14 @@ def scan_speakers(
     """List all recordings two folders below ``root``.
 
     The utterance ``id10001/1zcIwhmdeo4/00001.wav`` is named
-    ``id10001-1zcIwhmdeo4-00001``. Hidden files and those of other kinds than
-    :data:`SUFFIXES` are no recordings.
+    ``id10001-1zcIwhmdeo4-00001``. Hidden files and those without one of
+    :data:`SUFFIXES` are ignored.
 
     Args:
-        root: Holds a folder for each speaker, and no other visible folders.
-        nj: Threads; they wait for the disk, or for the network's.
-        prefix: Put before the names of speakers, and so of utterances.
-        wanted: Whether to list a speaker; called with the folder's name.
+        root: Folder with one folder per speaker, and no other visible folders.
+        nj: Number of threads, which mostly wait for the disk or network.
+        prefix: Prefix of speaker names, and so of utterances.
+        wanted: Whether to list a speaker; called with the name of the folder.
 
     Returns:
         Speakers in byte order; one without recordings has an empty list.
@@ -61,7 +61,7 @@ def scan_speakers(
             logging.info(f"{root}: {len(corpus)} of {len(names)} speakers")
     if twice:
         logging.info(
-            f"{root}: {twice} utterances are there in several formats; one is taken"
+            f"{root}: {twice} utterances exist in several formats; one is used"
         )
     return corpus
 

@@ -59,7 +59,7 @@ def plan(tree, tmp_path):
 
 @pytest.fixture
 def make_zip(tmp_path):
-    """A function that writes a zip of names and contents, whole or in parts, and gives them."""
+    """Return a function that writes a zip, whole or in parts, and returns the paths."""
 
     def make(contents, parts=1, name="vox1_dev_wav"):
         whole = tmp_path / f"{name}.zip"

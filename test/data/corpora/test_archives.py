@@ -87,23 +87,23 @@ def test_another_archive_of_that_name_is_unpacked(make_zip, tmp_path):
     assert files_below(tmp_path / "out") == {"wav/a": b"a", "wav/b": b"b"}
 
 
-def test_a_missing_last_part_is_told(make_zip, tmp_path):
+def test_a_missing_last_part_is_reported(make_zip, tmp_path):
     *rest, _ = make_zip(CONTENTS, 4)
     with pytest.raises(
-        SVError, match=r"partaa to partac: is damaged or incomplete .*the end is"
+        SVError, match=r"partaa to partac: is damaged or incomplete .*perhaps truncated"
     ):
         unpack_once(rest, tmp_path / "out")
     assert files_below(tmp_path / "out") == {}
 
 
-def test_a_truncated_last_part_is_told(make_zip, tmp_path):
+def test_a_truncated_last_part_is_reported(make_zip, tmp_path):
     archive = make_zip(CONTENTS, 4)
     archive[-1].write_bytes(archive[-1].read_bytes()[:-5])
     with pytest.raises(SVError, match="is damaged or incomplete"):
         unpack_once(archive, tmp_path / "out")
 
 
-def test_damage_inside_is_told_and_no_bad_file_stays(make_zip, tmp_path):
+def test_damage_inside_is_reported_and_no_bad_file_stays(make_zip, tmp_path):
     (archive,) = make_zip(CONTENTS)
     data = bytearray(archive.read_bytes())
     place = data.index(b"00007.wav") + 12
@@ -115,7 +115,9 @@ def test_damage_inside_is_told_and_no_bad_file_stays(make_zip, tmp_path):
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.95])
-def test_a_truncated_tar_is_told_also_when_its_files_are_there(tmp_path, noise, part):
+def test_a_truncated_tar_is_reported_also_when_its_files_are_there(
+    tmp_path, noise, part
+):
     (tmp_path / "musan").mkdir()
     for i in range(5):
         (tmp_path / f"musan/{i}.wav").write_bytes(noise(9000, seed=i).tobytes())
@@ -136,7 +138,7 @@ def test_a_truncated_tar_is_told_also_when_its_files_are_there(tmp_path, noise, 
     "name", ["../evil", "a/../../evil", "/etc/evil", "..\\evil", ".."]
 )
 def test_names_that_lead_elsewhere_are_refused(make_zip, tmp_path, name):
-    with pytest.raises(SVError, match=r"vox1_dev_wav\.zip: refused, .* leads out"):
+    with pytest.raises(SVError, match=r"vox1_dev_wav\.zip: refused, .* points outside"):
         unpack_once(make_zip({"wav/good": b"", name: b""}), tmp_path / "deep/out")
     assert not list(tmp_path.rglob("evil"))
 
@@ -150,7 +152,7 @@ def test_links_are_refused(tmp_path):
         unpack_once([tmp_path / "x.zip"], tmp_path / "out")
 
 
-def test_a_full_disk_is_told_before_anything_is_written(
+def test_a_full_disk_is_reported_before_anything_is_written(
     make_zip, tmp_path, monkeypatch
 ):
     usage = namedtuple("usage", "total used free")
@@ -189,7 +191,7 @@ def test_going_before_the_beginning_is_an_error(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     with (
         JoinedFile([tmp_path / "a"]) as joined,
-        pytest.raises(OSError, match="beginning"),
+        pytest.raises(OSError, match="negative seek"),
     ):
         joined.seek(-4, os.SEEK_END)
 

@@ -60,5 +60,5 @@ def test_differences_stop_unless_they_are_allowed(caplog):
     require_complete([], allowed=False)
 
 
-def test_few_are_named_in_full():
+def test_few_are_listed_in_full():
     assert name_some({"b", "a"}) == "a, b"

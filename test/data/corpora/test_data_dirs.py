@@ -18,10 +18,10 @@ def test_a_set_is_what_kaldi_and_the_checks_want(tmp_path):
     assert (
         tmp_path / "d/trials"
     ).read_text() == "b-v-1 b-v-2 target\na-v-1 b-v-1 nontarget\n"
-    findings = check_data_dir(
+    report = check_data_dir(
         tmp_path / "d", trials=[tmp_path / "d/trials"], audio="none"
     )
-    assert list(findings.problems()) == []
+    assert list(report.problems()) == []
 
 
 def test_names_stay_in_their_order(tmp_path):

@@ -63,7 +63,7 @@ def test_archives_and_the_folders_around_do_as_well(tree, archives, tmp_path):
 def test_rooms_can_be_chosen(tree, tmp_path):
     found = prepare_noises(tree.musan, tree.rirs, tmp_path, rooms=["large"])
     assert found == COUNTS | {"rirs.scp": 4}
-    with pytest.raises(SVError, match="rooms huge: choose of small medium large"):
+    with pytest.raises(SVError, match="rooms huge: choose from small medium large"):
         prepare_noises(tree.musan, tree.rirs, tmp_path, rooms=["huge"])
 
 
@@ -78,7 +78,9 @@ def test_missing_files_are_counted_and_go_on_only_where_allowed(tree, tmp_path, 
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_folders_that_are_not_there_are_told_with_the_variable(own_tree, tmp_path):
+def test_folders_that_do_not_exist_are_reported_with_the_variable_to_set(
+    own_tree, tmp_path
+):
     with pytest.raises(
         SVError, match=r"none: holds neither musan/noise .*; set MUSAN in db\.sh"
     ):
@@ -86,7 +88,7 @@ def test_folders_that_are_not_there_are_told_with_the_variable(own_tree, tmp_pat
             tmp_path / "none", own_tree.rirs, tmp_path, unpack_dir=tmp_path / "u"
         )
     shutil.rmtree(own_tree.rirs / "simulated_rirs/mediumroom")
-    with pytest.raises(SVError, match="mediumroom: holds no wav files"):
+    with pytest.raises(SVError, match="mediumroom: has no wav files"):
         prepare_noises(own_tree.musan, own_tree.rirs, tmp_path)
 
 
@@ -96,6 +98,6 @@ def test_two_files_of_one_name_are_refused(own_tree, tmp_path):
     name = "noise-free-sound-0000.wav"
     shutil.copy(noise / "free-sound" / name, noise / "sound-bible" / name)
     with pytest.raises(
-        SVError, match=f"sound-bible/{name}: has the name of .*free-sound/{name}"
+        SVError, match=f"sound-bible/{name}: has the same name as .*free-sound/{name}"
     ):
         prepare_noises(own_tree.musan, own_tree.rirs, tmp_path)

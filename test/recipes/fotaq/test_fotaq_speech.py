@@ -21,7 +21,7 @@ def speech(queen, clips, tmp_path_factory):
     return Speech(clips, recordings, outdir / "joined", SHORTEST)
 
 
-def test_no_utterance_is_short_and_each_tells_what_is_said(speech, clips):
+def test_no_utterance_is_short_and_each_has_its_texts(speech, clips):
     texts = {clip.utt: normalise(clip.text) for clip in clips}
     joined = 0
     for character in ("BOB", "LOU", "SPARKY", "JOE"):

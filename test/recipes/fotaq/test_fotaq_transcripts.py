@@ -69,7 +69,7 @@ def test_slow_speakers_stay_and_what_is_off_its_speaker_s_line_is_dropped(spoken
         ("...", "no words: ..."),
     ],
 )
-def test_texts_that_are_not_what_is_heard_are_dropped(spoken, text, reason):
+def test_texts_that_are_not_what_is_spoken_are_dropped(spoken, text, reason):
     clips, seconds = spoken
     clips.append(clip("odd", text))
     found = check_transcripts(clips, seconds | {"BOB-odd": 1.0})

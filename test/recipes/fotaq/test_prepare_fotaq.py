@@ -46,9 +46,9 @@ def test_sets_pass_the_checks(made, name):
     trials = (
         [made / name / "trials"] if name.endswith(("valid", "test", "test4")) else []
     )
-    findings = check_data_dir(made / name, train=name.endswith("_train"), trials=trials)
-    assert list(findings.problems()) == []
-    assert list(findings.warnings()) == []
+    report = check_data_dir(made / name, train=name.endswith("_train"), trials=trials)
+    assert list(report.problems()) == []
+    assert list(report.warnings()) == []
 
 
 @pytest.mark.parametrize("fold", FOLDS)

@@ -62,7 +62,7 @@ def test_what_is_wrong_is_one_line_and_status_1(queen, tmp_path):
         text=True,
     )
     assert done.returncode == 1
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(told) == 1
-    assert "clips, not 4,548" in told[0]
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert "clips, not 4,548" in errors[0]
     assert not (tmp_path / "data").exists()

@@ -16,17 +16,17 @@ from espnet2_sv.data.corpora.voxceleb.splits import VOXCELEB1_DEV, VOXCELEB1_TES
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
-# the authors' page, and its mirror at the other university; either has all lists
+# the authors' page and its mirror; both have all lists
 SITES = (
     "https://mm.kaist.ac.kr/datasets/voxceleb/meta/",
     "https://www.robots.ox.ac.uk/~vgg/data/voxceleb/meta/",
 )
-_TIMEOUT = 30  # seconds to wait for a site
+_TIMEOUT = 30  # seconds
 _LABELS = {"1": "target", "0": "nontarget"}
 
 
 class OfficialList(NamedTuple):
-    """A published list: its file's name and number of lines."""
+    """A published list: file name and number of lines."""
 
     file: str
     lines: int
@@ -45,22 +45,22 @@ UNCLEANED = {
 
 
 def choose_lists(kinds: Sequence[str], cleaned: bool = True) -> dict[str, OfficialList]:
-    """Look up lists by ``o``, ``e`` and ``h``; another name is an SVError."""
+    """Look up lists by ``o``, ``e`` and ``h``; SVError for other names."""
     known = CLEANED if cleaned else UNCLEANED
     for kind in kinds:
         if kind not in known:
-            raise SVError(f"trial list {kind}: choose of {' '.join(known)}")
+            raise SVError(f"trial list {kind}: choose from {' '.join(known)}")
     return {kind: known[kind] for kind in kinds}
 
 
 def fetch_list(
     wanted: OfficialList, folder: Path, sites: Sequence[str] = SITES
 ) -> Path:
-    """Fetch a list from the first site that answers, unless it is in ``folder`` already.
+    """Download a list from the first site that answers, unless it is in ``folder``.
 
     Raises:
-        SVError: No site can be reached, or what came has not the published number of
-            lines.
+        SVError: No site can be reached, or the list does not have the published number
+            of lines.
     """
     path = folder / wanted.file
     if path.exists():
@@ -74,7 +74,7 @@ def fetch_list(
             reasons.append(f"{site}: {getattr(e, 'reason', e)}")
             continue
         if (lines := text.count(b"\n") + (not text.endswith(b"\n"))) != wanted.lines:
-            reasons.append(f"{site}: gave {lines} lines, not {wanted.lines}")
+            reasons.append(f"{site}: returned {lines} lines, not {wanted.lines}")
             continue
         with atomic_write(path, "wb") as f:
             f.write(text)
@@ -82,22 +82,22 @@ def fetch_list(
         return path
     raise SVError(
         f"{path}: cannot be fetched ({'; '.join(reasons)}); put the list into a folder"
-        " and name that with --trial_lists"
+        " and set --trial_lists"
     )
 
 
 def read_list(path: str | os.PathLike) -> list[Trial]:
     """Read a published list.
 
-    A line is ``1 id10270/x6uYqmx31kE/00001.wav id10270/8jEAjG6SegY/00008.wav`` (1: one
-    speaker).
+    A line is ``1 id10270/x6uYqmx31kE/00001.wav id10270/8jEAjG6SegY/00008.wav``; 1 means
+    target.
 
     Returns:
-        Trials with this project's utterance ids, in the order of the lines.
+        Trials with Kaldi utterance ids, in the order of the lines.
 
     Raises:
-        SVError: The file is missing or empty, or a line is of another form or
-            contradicts itself.
+        SVError: The file is missing or empty, or a line is malformed or has a label
+            that contradicts its speakers.
     """
     trials = []
     try:
@@ -119,7 +119,7 @@ def read_list(path: str | os.PathLike) -> list[Trial]:
                     )
     except (OSError, UnicodeDecodeError) as e:
         raise SVError(
-            f"{path}: cannot be read ({e}); name its folder with --trial_lists"
+            f"{path}: cannot be read ({e}); set --trial_lists to its folder"
         ) from e
     if not trials:
         raise SVError(f"{path}: is empty; fetch it again")
@@ -127,7 +127,7 @@ def read_list(path: str | os.PathLike) -> list[Trial]:
 
 
 def _utterance(file: str) -> str:
-    """``id10270/x6uYqmx31kE/00001.wav`` is ``id10270-x6uYqmx31kE-00001``."""
+    """Turn ``id10270/x6uYqmx31kE/00001.wav`` into ``id10270-x6uYqmx31kE-00001``."""
     speaker, video, recording = file.split("/")
     stem, dot, _ = recording.rpartition(".")
     if not dot:
@@ -144,17 +144,17 @@ _SPLITS = {
 
 @dataclass(frozen=True)
 class TestSet:
-    """A list of trials.
+    """A published trial list and the splits that contain its recordings.
 
     Attributes:
-        name: Of its data directory, e.g. ``voxceleb1_o``.
-        path: Of the published list.
-        trials: In the order of the list.
-        splits: Where its recordings are.
-        differences: Lines that say how it differs from what was published.
+        name: Name of its data directory, e.g. ``voxceleb1_o``.
+        path: Path of the published list.
+        trials: Trials in the order of the list.
+        splits: Splits with its recordings.
+        differences: One line for each difference from the published list.
     """
 
-    __test__ = False  # no test case of pytest
+    __test__ = False  # not a test case of pytest
 
     name: str
     path: Path
@@ -163,29 +163,29 @@ class TestSet:
     differences: list[str]
 
     def require_apart(self, speakers: Collection[str], where: str) -> None:
-        """Refuse to test on speakers that are trained on.
+        """Require that no test speaker is trained on.
 
         Args:
             speakers: Training speakers.
-            where: What they are, for the message.
+            where: Name of the training set, for the message.
 
         Raises:
-            SVError: There are some; names the first.
+            SVError: Speakers overlap; names the first few.
         """
         tested = {utt.split("-", 1)[0] for trial in self.trials for utt in trial[:2]}
         if shared := tested.intersection(speakers):
             raise SVError(
-                f"{self.name}: {len(shared):,} of its {len(tested):,} speakers are in"
-                f" {where}, too: {name_some(shared)}; results would flatter, leave it out of"
-                " --test_lists (o is of other speakers than VoxCeleb1 dev)"
+                f"{self.name}: {len(shared):,} of its {len(tested):,} speakers are also"
+                f" in {where}: {name_some(shared)}; speaker overlap inflates results,"
+                " remove it from --test_lists (o does not overlap with VoxCeleb1 dev)"
             )
 
 
 def read_test_sets(plan: Plan) -> list[TestSet]:
-    """Read the lists that a plan names; those that it has no folder for are fetched.
+    """Read the test lists of a plan; download them if it names no folder.
 
     Raises:
-        SVError: A list is unknown, cannot be fetched, or is malformed.
+        SVError: A list is unknown, cannot be downloaded, or is malformed.
     """
     sets = []
     for kind, wanted in choose_lists(plan.test_lists, plan.cleaned).items():

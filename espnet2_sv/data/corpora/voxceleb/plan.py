@@ -1,4 +1,4 @@
-"""What is to be made of VoxCeleb."""
+"""Options of the preparation of VoxCeleb."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,31 +10,30 @@ TRAIN_ON = {"voxceleb2": VOXCELEB2_DEV, "voxceleb1": VOXCELEB1_DEV}
 
 @dataclass(frozen=True)
 class Plan:
-    """The choices that a recipe's data preparation leaves open.
+    """Options of the data preparation; those that name a file or folder may be empty.
 
     Attributes:
-        train_on: A key of :data:`TRAIN_ON`.
-        test_lists: Of ``o``, ``e``, ``h``.
-        cleaned: Whether of the cleaned lists.
-        trial_lists: Folder that holds the lists; empty: they are fetched into
+        train_on: Training split, a key of :data:`TRAIN_ON`.
+        test_lists: Published trial lists: ``o``, ``e``, ``h``.
+        cleaned: Whether to use the cleaned lists.
+        trial_lists: Folder with the lists; if empty, they are downloaded to
             ``unpack_dir``.
-        valid_speakers: FrozenModuleRef out for validation.
-        valid_utterances: Kept of each of them, at most.
-        calib_speakers: FrozenModuleRef out for calibration.
-        calib_utterances: Kept of each of them, at most.
-        held_out: Folder with lists ``valid_speakers`` and ``calib_speakers`` to take
-            instead of choosing them; or empty.
-        cohort_utterances: Of each training speaker of VoxCeleb, for score
-            normalisation.
-        extra: Folder of further training speakers, as ``read_extra`` takes it; or
-            empty.
-        extra_prefix: Put before their names.
-        exclude: File with an utterance a line to leave out of all but the test sets; or
-            empty.
-        seed: Of all choices.
-        allow_incomplete: Go on where numbers are not as published.
-        unpack_dir: Where archives are unpacked to.
-        nj: Threads that list files.
+        valid_speakers: Number of training speakers held out for validation.
+        valid_utterances: Maximum utterances of each of them.
+        calib_speakers: Number of training speakers held out for calibration.
+        calib_utterances: Maximum utterances of each of them.
+        held_out: Folder with lists ``valid_speakers`` and ``calib_speakers`` to use
+            instead of choosing speakers.
+        cohort_utterances: Maximum utterances per VoxCeleb training speaker in the
+            cohort for score normalisation.
+        extra: Folder of further training speakers, see ``read_extra``.
+        extra_prefix: Prefix of their names.
+        exclude: File with one utterance per line to leave out of all sets except the
+            test sets.
+        seed: Seed of all random selections.
+        allow_incomplete: Continue if counts are not as published.
+        unpack_dir: Folder to unpack archives into.
+        nj: Number of threads that list files.
     """
 
     train_on: str = "voxceleb2"

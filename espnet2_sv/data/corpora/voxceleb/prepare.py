@@ -1,4 +1,4 @@
-"""VoxCeleb as data directories: training, validation, calibration, cohort and test sets."""
+"""Write VoxCeleb's data directories: training, validation, calibration, tests."""
 
 import logging
 import os
@@ -39,30 +39,30 @@ def prepare_voxceleb(
     output_dir: str | os.PathLike,
     plan: Plan,
 ) -> list[Count]:
-    """Write all sets; those of held-out speakers are still without trials.
+    """Write all sets; held-out sets do not have trials yet.
 
-    These are ``X_train``, ``X_valid`` and ``X_calib`` of the corpus X that is trained
-    on, ``cohort``, ``voxceleb1_o`` and so on, and the lists ``held_out/valid_speakers``
-    and ``held_out/calib_speakers``. The same plan on the same files writes the same.
+    The sets are ``X_train``, ``X_valid`` and ``X_calib`` of the training corpus X,
+    ``cohort``, ``voxceleb1_o`` and so on, and the lists ``held_out/valid_speakers`` and
+    ``held_out/calib_speakers``. The output is determined by plan and files.
 
     Args:
         voxceleb1: Folder of VoxCeleb1, or of its archives.
-        voxceleb2: The same of VoxCeleb2; not looked at where it is not needed.
-        output_dir: Where to write.
-        plan: What to make.
+        voxceleb2: Folder of VoxCeleb2, or of its archives; read only if needed.
+        output_dir: Output folder.
+        plan: Options.
 
     Returns:
-        What was found of each split.
+        Count of each split.
 
     Raises:
-        SVError: Something is missing, differs from what was published (unless that is
-            allowed), or training and test speakers overlap.
+        SVError: Data are missing or, unless that is allowed, differ from what was
+            published; or training and test speakers overlap.
     """
     if plan.train_on not in TRAIN_ON:
-        raise SVError(f"train_on {plan.train_on}: choose of {' '.join(TRAIN_ON)}")
+        raise SVError(f"train_on {plan.train_on}: choose from {' '.join(TRAIN_ON)}")
     tests = read_test_sets(plan)
     source = TRAIN_ON[plan.train_on]
-    for test in tests:  # known before a large archive is unpacked
+    for test in tests:  # checked before a large archive is unpacked
         test.require_apart(listed_speakers(source, voxceleb2), source.title)
     roots = {
         VOXCELEB1_DEV: voxceleb1,
@@ -97,7 +97,7 @@ def prepare_voxceleb(
     train = inner
     if plan.extra:
         extra = _without(read_extra(plan.extra, plan.extra_prefix, plan.nj), excluded)
-        add_extra(corpus, extra, plan.extra)  # held-out speakers must not come back in
+        add_extra(corpus, extra, plan.extra)  # held-out speakers must not return
         train = add_extra(inner, extra, plan.extra)
     if excluded:
         raise SVError(
@@ -131,7 +131,7 @@ def _list_recordings(split: Split, root: str | os.PathLike, plan: Plan) -> Corpu
 
 
 def _recordings_of(test: TestSet, found: Mapping[Split, Corpus]) -> Corpus:
-    """The recordings that a test set's trials name; a missing one is an SVError."""
+    """Return the recordings of a test set's trials; SVError if one is missing."""
     left = {utt for trial in test.trials for utt in trial[:2]}
     chosen: Corpus = {}
     for split in test.splits:
@@ -141,8 +141,9 @@ def _recordings_of(test: TestSet, found: Mapping[Split, Corpus]) -> Corpus:
                 left.difference_update(utt for utt, _ in kept)
     if left:
         raise SVError(
-            f"{test.path}: {len(left):,} utterances have no recording: {name_some(left)};"
-            " add them, results on a part of the list compare to nothing"
+            f"{test.path}: {len(left):,} utterances have no recording:"
+            f" {name_some(left)}; add them, results on a part of the list are not"
+            " comparable"
         )
     return chosen
 
@@ -160,7 +161,7 @@ def _read_exclusions(path: str) -> set[str]:
 
 
 def _without(corpus: Corpus, excluded: set[str]) -> Corpus:
-    """Leave out utterances, and strike them from what is still to be found."""
+    """Leave out utterances, and remove those found from ``excluded``."""
     if not excluded:
         return corpus
     kept = {s: [x for x in utts if x[0] not in excluded] for s, utts in corpus.items()}

@@ -1,4 +1,4 @@
-"""VoxCeleb1 and VoxCeleb2 as they are handed out: folders, archives, numbers."""
+"""The splits of VoxCeleb1 and VoxCeleb2: their folders, archives and speakers."""
 
 import logging
 import os
@@ -18,30 +18,30 @@ from espnet2_sv.data.corpora.voxceleb.counts import (
 )
 from espnet2_sv.errors import SVError
 
-# VoxCeleb1's numbers of speakers are 10001 to 11251; those whose names begin with E are
-# test's
+# speaker ids of VoxCeleb1; test speakers are those whose names begin with E
 _SPEAKER = re.compile(r"id(?P<number>\d{5})")
 _VOXCELEB1, _VOXCELEB1_TEST = range(10001, 11252), range(10270, 10310)
 
 
 def is_voxceleb1_test(speaker: str) -> bool:
-    """Whether it is one of the 40 speakers of VoxCeleb1's test part."""
+    """Whether it is one of the 40 speakers of VoxCeleb1 test."""
     match = _SPEAKER.fullmatch(speaker)
     return match is not None and int(match["number"]) in _VOXCELEB1_TEST
 
 
 class Split(NamedTuple):
-    """A part of VoxCeleb that is handed out on its own.
+    """A split of VoxCeleb that is distributed separately.
 
     Attributes:
-        title: Its name for messages.
-        variable: What names its place in ``db.sh``.
-        trees: Where its speakers may lie below that place, preferred ones first.
-        stems: What its archives' names begin with; ``_partaa`` or ``.zip`` follow.
-        inside: Folder that it is unpacked to, so that one of ``trees`` comes about.
+        title: Name for messages.
+        variable: Variable of ``db.sh`` with the folder of its corpus.
+        trees: Folders that may contain its speakers, relative to the corpus, preferred
+            ones first.
+        stems: File names of its archives up to ``_partaa`` or ``.zip``.
+        inside: Folder to unpack it into, so that one of ``trees`` exists.
         published: Published numbers of speakers and utterances.
-        owns: Whether a speaker is of this split, rather than of another in the same
-            folder.
+        owns: Whether a speaker belongs to this split rather than to another one in the
+            same folder.
     """
 
     title: str
@@ -85,23 +85,23 @@ VOXCELEB2_DEV = Split(
 def find_tree(
     split: Split, root: str | os.PathLike, unpack_dir: str | os.PathLike
 ) -> Path:
-    """Find the folder that holds a split's speakers; unpack its archive if there is only that.
+    """Find the folder of a split's speakers; unpack its archive if needed.
 
     Args:
-        split: What is wanted.
+        split: The split to find.
         root: Folder of the corpus, or of its archives.
-        unpack_dir: Where archives are unpacked to.
+        unpack_dir: Folder to unpack archives into.
 
     Raises:
-        SVError: Neither is there, or the archive is damaged or incomplete.
+        SVError: Neither exists, or the archive is damaged or incomplete.
     """
     root, unpacked = Path(root), Path(unpack_dir) / split.inside
     tree, archive = _tree(split, root), _archive(split, root)
     if tree and not (archive and tree.resolve().is_relative_to(unpacked.resolve())):
         return tree
     if archive and not unpack_once(archive, unpacked):
-        logging.info(f"{archive[0]}: has been unpacked to {unpacked} before")
-    if tree := _tree(split, unpacked):  # perhaps of an archive that is gone
+        logging.info(f"{archive[0]}: was unpacked to {unpacked} before")
+    if tree := _tree(split, unpacked):  # the archive may have been deleted since
         return tree
     raise SVError(
         f"{root}: holds neither {split.title} ({split.trees[0]}/idXXXXX/VIDEO/00001.*)"
@@ -111,16 +111,15 @@ def find_tree(
 
 
 def scan_split(split: Split, tree: Path, nj: int = 8) -> Corpus:
-    """List the recordings of a split in ``tree``, in ``nj`` threads."""
+    """List the recordings of a split in ``tree`` with ``nj`` threads."""
     logging.info(f"{tree}: listing the recordings of {split.title}")
     return scan_speakers(tree, nj, wanted=split.owns)
 
 
 def listed_speakers(split: Split, root: str | os.PathLike) -> list[str]:
-    """The speakers that a split should have, as far as that is known.
+    """Return the speakers that a split should have; empty if unknown.
 
-    VoxCeleb2's are those of the set dev in ``vox2_meta.csv``, if that lies beside the
-    audio.
+    Those of VoxCeleb2 are read from ``vox2_meta.csv`` if it is in ``root``.
     """
     if split.variable == VOXCELEB1_DEV.variable:
         return [
@@ -157,7 +156,7 @@ def _has_speakers(split: Split, folder: Path) -> bool:
 
 
 def _archive(split: Split, root: Path) -> list[Path]:
-    """The archive of a split, whole or in parts; empty if it is not there."""
+    """Return the archive of a split, whole or in parts; empty if there is none."""
     for folder in (root, root / "dev", root / "test"):
         for stem in split.stems:
             if parts := find_parts(folder, f"{stem}_"):

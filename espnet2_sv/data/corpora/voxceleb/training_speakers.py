@@ -1,4 +1,4 @@
-"""Speakers kept out of training, for validation and for calibration."""
+"""Training speakers: which are held out, and further ones such as VoxBlink2's."""
 
 import os
 from pathlib import Path
@@ -9,22 +9,22 @@ from espnet2_sv.data.corpora.voxceleb.plan import Plan
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 
-_FEWEST = 2  # speakers that a set needs: for a nontarget trial, or to be trained on
+_FEWEST = 2  # speakers per set: for a nontarget trial, or for training
 
 
 def hold_out_speakers(corpus: Corpus, plan: Plan) -> dict[str, list[str]]:
-    """Choose speakers, or take those of the lists in ``plan.held_out``.
+    """Select speakers to hold out, or take those of the lists in ``plan.held_out``.
 
     Args:
-        corpus: What to choose from; speakers of one utterance make no target trial and
-            stay.
-        plan: Says how many, or which.
+        corpus: Training corpus; speakers with one utterance, who have no target trial,
+            are not held out.
+        plan: Numbers of speakers, or the lists.
 
     Returns:
-        Sorted speakers of ``valid`` and of ``calib``; none is in both.
+        Sorted speakers of ``valid`` and of ``calib``, without overlap.
 
     Raises:
-        SVError: Too few speakers are there or wanted, or a list is wrong.
+        SVError: A set would have too few speakers, or a list is wrong.
     """
     able = [speaker for speaker, utterances in corpus.items() if len(utterances) > 1]
     if plan.held_out:
@@ -61,22 +61,22 @@ def _read(path: Path, able: set[str]) -> list[str]:
         ) from e
     if unknown := [speaker for speaker in speakers if speaker not in able]:
         raise SVError(
-            f"{path}: {len(unknown)} speakers are not there with two utterances:"
+            f"{path}: {len(unknown)} speakers do not have two utterances:"
             f" {name_some(unknown)}"
         )
     return speakers
 
 
 def read_extra(folder: str | os.PathLike, prefix: str = "", nj: int = 8) -> Corpus:
-    """List the recordings of a Kaldi data directory or of a tree ``SPEAKER/VIDEO/UTTERANCE.wav``.
+    """List the recordings of further training speakers.
 
     Args:
-        folder: With ``wav.scp`` and ``utt2spk``, or a folder for each speaker.
-        prefix: Put before the names of speakers and utterances.
-        nj: Threads.
+        folder: Kaldi data directory, or a tree ``SPEAKER/VIDEO/UTTERANCE.wav``.
+        prefix: Prefix of the names of speakers and utterances.
+        nj: Number of threads that list files.
 
     Raises:
-        SVError: Neither is there, the tables do not fit, or there are ``segments``.
+        SVError: It is neither, its tables are inconsistent, or it has ``segments``.
     """
     folder = Path(folder)
     corpus = (
@@ -96,7 +96,7 @@ def read_extra(folder: str | os.PathLike, prefix: str = "", nj: int = 8) -> Corp
 
 
 def add_extra(corpus: Corpus, extra: Corpus, folder: str | os.PathLike) -> Corpus:
-    """Put further speakers beside the others.
+    """Add further speakers to a corpus.
 
     Raises:
         SVError: A speaker or an utterance has the name of another.
@@ -111,8 +111,8 @@ def add_extra(corpus: Corpus, extra: Corpus, folder: str | os.PathLike) -> Corpu
     ):
         if shared:
             raise SVError(
-                f"{folder}: {what} have names of VoxCeleb's: {name_some(shared)}; tell them"
-                " apart with --extra_prefix"
+                f"{folder}: {what} have the same names as VoxCeleb's:"
+                f" {name_some(shared)}; distinguish them with --extra_prefix"
             )
     return corpus | extra
 

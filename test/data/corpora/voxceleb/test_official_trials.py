@@ -45,7 +45,7 @@ def test_published_lists():
     assert [wanted.lines for wanted in UNCLEANED.values()] == [37_720, 581_480, 552_536]
     assert choose_lists(["h"]) == {"h": OfficialList("list_test_hard2.txt", 550_894)}
     assert choose_lists(["o"], cleaned=False)["o"].file == "veri_test.txt"
-    with pytest.raises(SVError, match="trial list x: choose of o e h"):
+    with pytest.raises(SVError, match="trial list x: choose from o e h"):
         choose_lists(["o", "x"])
 
 
@@ -110,13 +110,13 @@ def test_a_site_s_error_page_is_no_list(site, tmp_path):
     url, folder = site
     (folder / "list.txt").write_text("<html>gone</html>")
     with pytest.raises(
-        SVError, match=r"list\.txt: cannot be fetched .*gave 1 lines, not 2"
+        SVError, match=r"list\.txt: cannot be fetched .*returned 1 lines, not 2"
     ):
         fetch_list(OfficialList("list.txt", 2), tmp_path / "lists", [url])
     assert not (tmp_path / "lists").exists()
 
 
-def test_no_site_is_told_with_what_to_do(tmp_path):
+def test_no_site_is_reported_with_what_to_do(tmp_path):
     with pytest.raises(
         SVError, match=r"cannot be fetched .*127\.0\.0\.1.*--trial_lists"
     ):
@@ -150,6 +150,6 @@ def test_speakers_that_are_trained_on_are_refused_by_name(plan):
     o, e, _ = read_test_sets(plan)
     o.require_apart(["id10001", "id00012"], "the training set")
     with pytest.raises(
-        SVError, match=r"^voxceleb1_e: 1 of its 8 speakers are in V, too: id10001;"
+        SVError, match=r"^voxceleb1_e: 1 of its 8 speakers are also in V: id10001;"
     ):
         e.require_apart(["id10001", "id00012"], "V")

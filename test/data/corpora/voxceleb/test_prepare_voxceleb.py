@@ -73,8 +73,8 @@ def test_test_sets_hold_the_utterances_of_their_trials(made, tree, out):
 @pytest.mark.parametrize("name", [*SETS, *TESTS])
 def test_sets_pass_the_checks(made, out, name):
     trials = [out / name / "trials"] if name in TESTS else []
-    findings = check_data_dir(out / name, train=name == SETS[0], trials=trials)
-    assert list(findings.problems()) == []
+    report = check_data_dir(out / name, train=name == SETS[0], trials=trials)
+    assert list(report.problems()) == []
 
 
 def test_a_second_run_and_archives_write_the_same(
@@ -143,8 +143,8 @@ def test_training_on_voxceleb1_refuses_e_and_h_and_allows_o(tree, plan, out):
         with pytest.raises(
             SVError,
             match=(
-                rf"^voxceleb1_{kind}: 4 of its 8 speakers are in VoxCeleb1 dev,"
-                r" too: id1"
+                rf"^voxceleb1_{kind}: 4 of its 8 speakers are also in VoxCeleb1 dev:"
+                r" id1"
             ),
         ):
             prepare_tree(tree, out, plan, train_on="voxceleb1", test_lists=["o", kind])
@@ -195,10 +195,13 @@ def test_further_speakers_that_are_held_out_or_tested_are_refused(
     made, tree, plan, out, tmp_path
 ):
     for name, message in (
-        (next(iter(made["voxceleb2_valid"])), "speakers have names of VoxCeleb's"),
+        (
+            next(iter(made["voxceleb2_valid"])),
+            "speakers have the same names as VoxCeleb's",
+        ),
         (
             next(iter(made["voxceleb1_o"])),
-            "voxceleb1_o: 1 of its 4 speakers are in the training",
+            "voxceleb1_o: 1 of its 4 speakers are also in the training",
         ),
     ):
         write_two_column(tmp_path / "k/wav.scp", {f"{name}-x": "/z/1.wav"})
@@ -220,6 +223,6 @@ def test_listed_utterances_are_left_out(made, tree, plan, tmp_path):
 
 def test_an_unknown_corpus_is_refused(tree, plan, out):
     with pytest.raises(
-        SVError, match="train_on voxceleb3: choose of voxceleb2 voxceleb1"
+        SVError, match="train_on voxceleb3: choose from voxceleb2 voxceleb1"
     ):
         prepare_tree(tree, out, plan, train_on="voxceleb3")

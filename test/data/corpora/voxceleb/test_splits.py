@@ -92,7 +92,7 @@ def test_archives_in_the_folder_they_are_unpacked_to_go_on_after_a_kill(
     assert scan(VOXCELEB2_DEV, root, tmp_path / "downloads") == found[VOXCELEB2_DEV]
 
 
-def test_nothing_there_is_told_with_the_variable_to_set(tmp_path):
+def test_nothing_there_is_reported_with_the_variable_to_set(tmp_path):
     with pytest.raises(
         SVError, match=rf"^{tmp_path}: holds neither VoxCeleb2 dev .*VOXCELEB2"
     ):

@@ -44,7 +44,7 @@ def test_lists_are_taken_as_they_are(tmp_path):
         hold_out_speakers(CORPUS, plan)
     (tmp_path / "valid_speakers").write_text("id00009\nnobody\n")
     with pytest.raises(
-        SVError, match=r"valid_speakers: 1 speakers are not there .*: nobody"
+        SVError, match=r"valid_speakers: 1 speakers do not have two .*: nobody"
     ):
         hold_out_speakers(CORPUS, plan)
     (tmp_path / "valid_speakers").unlink()
@@ -94,16 +94,17 @@ def test_names_of_other_speakers_are_refused():
     extra = {"c": [("c-1", "3.wav")]}
     assert add_extra(corpus, extra, "dir") == corpus | extra
     with pytest.raises(
-        SVError, match=r"^dir: speakers have names of VoxCeleb's: b; .*_prefix"
+        SVError, match=r"^dir: speakers have the same names as VoxCeleb's: b; .*_prefix"
     ):
         add_extra(corpus, {"b": [("b-9", "3.wav")]}, "dir")
     with pytest.raises(
-        SVError, match=r"^dir: utterances have names of VoxCeleb's: a-1; .*_prefix"
+        SVError,
+        match=r"^dir: utterances have the same names as VoxCeleb's: a-1; .*_prefix",
     ):
         add_extra(corpus, {"d": [("a-1", "3.wav")]}, "dir")
 
 
-def test_what_cannot_be_used_is_told(kaldi_dir, tmp_path):
+def test_what_cannot_be_used_is_reported(kaldi_dir, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SVError, match=r"empty: has neither a wav\.scp nor"):
         read_extra(tmp_path / "empty")
