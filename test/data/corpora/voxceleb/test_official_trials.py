@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
+from espnet2_sv.data.corpora.data_dirs import Trial
 from espnet2_sv.data.corpora.voxceleb.official_trials import (
     CLEANED,
     UNCLEANED,
     OfficialList,
-    Trial,
     choose_lists,
     fetch_list,
     read_list,
