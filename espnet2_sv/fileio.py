@@ -230,7 +230,9 @@ class Stamp:
 
 
 @contextmanager
-def locked(path: str | os.PathLike, shared: bool = False) -> Iterator[None]:
+def locked(
+    path: str | os.PathLike, shared: bool = False, wait: bool = True
+) -> Iterator[None]:
     """Be the only process that makes ``path``, waiting for any other one.
 
     The lock is the file ``.NAME.lock`` beside it, and ends with the process that holds
@@ -238,17 +240,19 @@ def locked(path: str | os.PathLike, shared: bool = False) -> Iterator[None]:
 
     Args:
         path: A file or folder, which need not exist.
-        shared: Wait only for a process that is not sharing.
+        shared: Allow other processes that share.
+        wait: Wait for other processes; otherwise refuse.
 
     Raises:
-        SVError: Nothing can be written beside it.
+        SVError: Nothing can be written beside it, or another process makes ``path``
+            and is not to be waited for.
     """
     path = Path(os.path.abspath(path))
     lock = path.with_name(f".{path.name}.lock")
     with contextlib.ExitStack() as stack:
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            stream = stack.enter_context(_lock(lock, path, shared))
+            stream = stack.enter_context(_lock(lock, path, shared, wait))
         try:
             yield
         finally:
@@ -257,13 +261,18 @@ def locked(path: str | os.PathLike, shared: bool = False) -> Iterator[None]:
             stream.close()
 
 
-def _lock(lock: Path, path: Path, shared: bool) -> IO:
+def _lock(lock: Path, path: Path, shared: bool, wait: bool) -> IO:
     operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         stream = open(lock, "a")  # noqa: SIM115
         try:
             fcntl.flock(stream, operation | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                stream.close()
+                raise SVError(
+                    f"{path}: is being made by another run; wait for it"
+                ) from None
             logging.info(f"waiting for another run, which is making {path}")
             fcntl.flock(stream, operation)
         except OSError:

@@ -79,6 +79,11 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
         return self.frozen_module.sample_rate
 
     @property
+    def minimum_samples(self) -> int:
+        """Length in samples of the shortest input that gives one output frame."""
+        return self.frozen_module.minimum_samples
+
+    @property
     def frame_rate_hz(self) -> float:
         """Frames of the outputs per second."""
         return self.frozen_module.frame_rate_hz

@@ -1,6 +1,8 @@
-"""What the commands share: logging and how errors reach the user."""
+"""How every command ends: done, one line and status 1, or 130 after Ctrl-C."""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -8,27 +10,117 @@ from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 
 LOG_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
+BROKEN_PIPE = 141  # exit status of a process that SIGPIPE has ended, as shells give it
+INTERRUPTED = 130  # likewise of SIGINT
+# Errors that torch raises as RuntimeError, e.g. "[enforce fail at alloc_cpu.cpp:127]
+# err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate ..."
+_OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "cannot allocate")
+# e.g. "PytorchStreamWriter failed writing file data/3: file write failed"
+_NOT_WRITTEN = ("PytorchStreamWriter", "inline_container.cc", "unexpected pos")
+
+_interrupted = False
 
 
 def run(main: Callable[[], None], configure_logging: bool = True) -> None:
-    """Run a command's ``main()``; its errors become one line and an exit status.
+    """Run a command's ``main()`` and end the process as every command ends.
 
-    An :class:`SVError` ends the process with status 1.
+    Bad input, a full disk and exhausted memory are one line and exit status 1, Ctrl-C
+    is one line and 130. What is left is an error of this program, with its traceback.
 
     Args:
         main: Called without arguments.
         configure_logging: False where ``main`` sets up logging itself, as ESPnet's
             tasks do.
     """
+    watch_interrupts()
     if configure_logging:
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     try:
+        check_interrupted()
         main()
-    except SVError as e:
-        print(f"error: {e}", file=sys.stderr)
-        sys.exit(1)
+        check_interrupted()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:  # e.g. ... | head
-        sys.exit(141)
+        _discard_output()
+        sys.exit(BROKEN_PIPE)
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except Exception as e:
+        line = describe_error(e)
+        if line is None:
+            raise
+        logging.debug("the error was raised here:", exc_info=True)
+        _fail(line, 1)
+
+
+def describe_error(error: BaseException) -> str | None:
+    """Return one line for an error that a user can do something about.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        The line, or None for an error of this program.
+    """
+    text = " ".join(str(error).split())
+    if isinstance(error, SVError):
+        return text
+    if isinstance(error, MemoryError) or any(part in text for part in _OUT_OF_MEMORY):
+        advice = "use smaller batches, fewer processes or a machine with more"
+        return f"out of memory; {advice} ({text[:200] or 'no details'})"
+    if isinstance(error, OSError) and error.strerror:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{where}{error.strerror}"
+    if isinstance(error, RuntimeError) and any(part in text for part in _NOT_WRITTEN):
+        return f"weights cannot be written; is the disk full? ({text[:200]})"
+    return None
+
+
+def watch_interrupts() -> None:
+    """Remember Ctrl-C, also where a package that is being imported swallows it."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+        sys.excepthook = _interrupted_import
+
+
+def check_interrupted() -> None:
+    """Stop if Ctrl-C was pressed before.
+
+    Raises:
+        KeyboardInterrupt: It was.
+    """
+    if _interrupted:
+        raise KeyboardInterrupt
+
+
+def _interrupt(number, frame):
+    global _interrupted
+    _interrupted = True
+    raise KeyboardInterrupt
+
+
+def _interrupted_import(kind, error, traceback):
+    """End in one line where Ctrl-C came before the command was run."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("error: interrupted", file=sys.stderr, flush=True)
+        os._exit(INTERRUPTED)
+    sys.__excepthook__(kind, error, traceback)
+
+
+def _fail(line: str, status: int) -> None:
+    print(f"error: {line}", file=sys.stderr)
+    _discard_output()
+    sys.exit(status)
+
+
+def _discard_output() -> None:
+    """Keep Python from complaining once more that standard output cannot be written."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def print_report(report: ValidationReport, data_dir: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import espnet2_sv
-from espnet2_sv.bin.cli import run
+from espnet2_sv.bin.cli import check_interrupted, run
 from espnet2_sv.errors import SVError
 
 PROGRAM = "espnet2-sv"
@@ -92,7 +92,9 @@ def run_verb(name: str, options: list[str]) -> None:
         hint = f"did you mean {nearest[0]}? " if nearest else ""
         raise SVError(f"unknown verb '{name}': {hint}{PROGRAM} --help lists all verbs")
     sys.argv = [f"{PROGRAM} {name}", *options]  # the program name in help and errors
-    importlib.import_module(f"espnet2_sv.bin.{VERBS[name]}").main()
+    module = importlib.import_module(f"espnet2_sv.bin.{VERBS[name]}")
+    check_interrupted()
+    module.main()
 
 
 def help_text() -> str:

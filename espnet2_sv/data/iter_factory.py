@@ -117,6 +117,9 @@ class EmbedIterFactory(AbsIterFactory):
     "speech_lengths": (B,) int64})``. Batches come longest first and are the same in
     every run; rank r takes every W-th batch, from the r-th on, so ranks get about the
     same amount of speech, in numbers of batches that can differ by one.
+
+    Attributes:
+        shortest: The shortest utterance, and its samples.
     """
 
     def __init__(
@@ -162,6 +165,8 @@ class EmbedIterFactory(AbsIterFactory):
             equal_lengths_only=equal_lengths_only,
             alone=~lengths.exact if equal_lengths_only else None,
         )
+        last = int(np.argmin(lengths.samples))
+        self.shortest = wavs.key(chosen[last]), int(lengths.samples[last])
         self.batches = [chosen[batch].tolist() for batch in batches[rank::world_size]]
         self.num_workers = num_workers
         self.pin_memory = pin_memory

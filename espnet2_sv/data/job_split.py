@@ -1,12 +1,18 @@
 """Split work over the jobs of a cluster, and over processes."""
 
+import contextlib
+import ctypes
 import multiprocessing
+import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from espnet2_sv.errors import SVError
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def select_split[T](items: Sequence[T], split: str | None) -> Sequence[T]:
@@ -25,6 +31,19 @@ def select_split[T](items: Sequence[T], split: str | None) -> Sequence[T]:
     if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
         raise SVError(f"shard {split!r} is not understood; write i/n, for example 3/8")
     return items[int(index) - 1 :: int(count)]
+
+
+def end_with_parent() -> None:
+    """Let the kernel kill this worker process when its parent is gone.
+
+    Ctrl-C is left to the parent, which stops its workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    with contextlib.suppress(AttributeError, OSError):  # other systems than Linux
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and not parent.is_alive():
+        os._exit(1)  # it was gone before
 
 
 def in_processes[T, R](
@@ -48,7 +67,8 @@ def in_processes[T, R](
     if nj == 1:
         yield from map(work, items)
         return
-    with ProcessPoolExecutor(nj, multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(nj, spawn, initializer=end_with_parent) as pool:
         waiting: deque[Future[R]] = deque()
         try:
             for item in items:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from espnet2_sv.data.job_split import select_split
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import Stamp
+from espnet2_sv.fileio import Stamp, locked
 from espnet2_sv.inference.extractors import (
     EmbeddingExtractor,
     Extractor,
@@ -221,9 +221,26 @@ def process_wav_scp(
         "max_seconds": max_seconds,
     }
     wavs = _read_wav_scp(wav_scp)
-    shards = make_shards(wavs, shard_size or default_shard_size(len(wavs)), settings)
-    if not resume:
-        _remove_outputs(output_dir, extractor.gives_text)
+    if shard_size is None:
+        shard_size = default_shard_size(len(wavs))
+    shards = make_shards(wavs, shard_size, settings)
+    # jobs that each do one shard run side by side; the one that merges is alone
+    with locked(output_dir, shared=shard is not None):
+        if not resume:
+            _remove_outputs(output_dir, extractor.gives_text)
+        return _process(job, shards, output_dir, ngpu, nj, shard, load)
+
+
+def _process(
+    job: Job,
+    shards: list[Shard],
+    output_dir: Path,
+    ngpu: int,
+    nj: int,
+    shard: str | None,
+    load: Loader | None,
+) -> EmbedReport:
+    extractor, skip_bad = job.extractor, job.skip_bad
     # xvector.scp names the ark by the folder as it was given
     made_from = "\n".join([str(output_dir), *(s.key for s in shards)])
     names = _outputs(extractor.gives_text)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.multiprocessing
 
+from espnet2_sv.data.job_split import end_with_parent
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.extractors import Extractor, Precision
 from espnet2_sv.inference.reading import (
@@ -236,6 +237,7 @@ def _work(
     job: Job, device: str, threads: int, shards: Sequence[Shard], next_shard, reports
 ) -> None:
     """Run in a spawned process: embed shards until there are no more."""
+    end_with_parent()
     try:
         torch.set_num_threads(threads)
         embed_shards(

@@ -50,6 +50,11 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
         raise SVError(
             f"--ngpu {args.ngpu}: this machine has no usable GPU; give --ngpu 0"
         )
+    if args.use_adapter:
+        raise SVError(
+            "--use_adapter: a model with ESPnet's adapters (LoRA) could not be loaded"
+            " again; leave it out"
+        )
     check_schedules(args)
     world_size = number_of_processes(args)
     if args.batch_size < MIN_BATCH_PER_PROCESS * world_size:

@@ -1,19 +1,22 @@
 """Train a speaker model from scratch; base class of the other speaker tasks."""
 
 import argparse
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
+from espnet2.train.distributed_utils import get_node_rank, get_rank
 
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels, Speeds
 from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import locked
 from espnet2_sv.models.build import build_network, init_from_speaker_model
 from espnet2_sv.models.choices import ALL_CHOICES
 from espnet2_sv.models.load import load_speaker_model
@@ -71,7 +74,8 @@ class SVTask(AbsTask):
             args.spk_num = len(check_training_arguments(args))
         if args.ngpu == 0:
             args.dist_backend = "gloo"  # NCCL supports only GPUs
-        super().main(args=args)
+        with output_lock(args):
+            super().main(args=args)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace):
@@ -228,6 +232,22 @@ class SVTask(AbsTask):
     def crop_options(cls, args: argparse.Namespace) -> dict:
         """Return further options of the training set, for tasks that need them."""
         return {}
+
+
+@contextlib.contextmanager
+def output_lock(args: argparse.Namespace) -> Iterator[None]:
+    """Keep a second training out of ``--output_dir``.
+
+    Raises:
+        SVError: Another training is running there.
+    """
+    of_rank = get_node_rank if args.multiprocessing_distributed else get_rank
+    first = not of_rank(args.dist_rank, args.dist_launcher)
+    if args.output_dir is None or args.print_config or not first:
+        yield
+        return
+    with locked(args.output_dir, wait=False):
+        yield
 
 
 def augmentation(args: argparse.Namespace) -> dict:

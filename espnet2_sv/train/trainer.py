@@ -10,6 +10,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.errors import SVError
 from espnet2_sv.train import checkpoint
 from espnet2_sv.train.distributed import (
     gather_dicts,
@@ -96,8 +97,10 @@ class SVTrainer(Trainer):
         """Train until ``max_epoch``, resuming after the last completed epoch.
 
         Raises:
-            SVError: There is a margin schedule but the loss has no margin.
+            SVError: There is a margin schedule but the loss has no margin, or a
+                validation utterance is too short for the model.
         """
+        check_shortest(model, kwargs["valid_iter_factory"])
         output_dir = Path(trainer_options.output_dir)
         if is_first_process(distributed_option):
             checkpoint.restore(output_dir)
@@ -122,6 +125,23 @@ class SVTrainer(Trainer):
         )
         if is_first_process(distributed_option):
             checkpoint.discard(output_dir)
+
+    @classmethod
+    def resume(cls, checkpoint, **kwargs):
+        """Resume from a checkpoint.
+
+        Raises:
+            SVError: The checkpoint is incomplete or damaged.
+        """
+        try:
+            super().resume(checkpoint, **kwargs)
+        except (SVError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as e:  # torch and pickle raise all kinds of errors
+            raise SVError(
+                f"{checkpoint}: is incomplete, damaged or of another training; remove"
+                " it to train from the start, or choose another --output_dir"
+            ) from e
 
     @classmethod
     def train_one_epoch(cls, model, *, reporter, options, distributed_option, **kwargs):
@@ -161,6 +181,21 @@ class SVTrainer(Trainer):
 def is_first_process(distributed_option) -> bool:
     """Whether this is the only process or the one with rank 0."""
     return not distributed_option.distributed or distributed_option.dist_rank == 0
+
+
+def check_shortest(model: torch.nn.Module, valid_iter_factory) -> None:
+    """Refuse validation utterances that are too short before training starts.
+
+    Raises:
+        SVError: It names the shortest one.
+    """
+    utterance, samples = valid_iter_factory.shortest
+    least, rate = model.backbone.minimum_samples, model.backbone.sample_rate
+    if samples < least:
+        raise SVError(
+            f"validation utterance {utterance} has {samples / rate:.3f} s, but the"
+            f" model needs {least / rate:.3f} s; leave it out of the validation set"
+        )
 
 
 def build_schedulers(
