@@ -199,7 +199,8 @@ def test_two_at_once_on_one_output(name, commands, tmp_path):
         _, stderr = process.communicate()
         assert process.returncode == 0, stderr
     alone = start(name, commands(tmp_path / "alone")[name])
-    assert alone.wait() == 0
+    alone.communicate()
+    assert alone.returncode == 0
     files = {p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()}
     expected = {p for p in files if p.parts[0] == "alone"}
     assert {Path("alone", p) for p in files - expected} == expected
