@@ -7,3 +7,14 @@ class SVError(RuntimeError):
     The message names the file, utterance or key that is wrong and says what to do about
     it. Command lines print it without a traceback and exit with status 1.
     """
+
+
+def printable(text: str, longest: int = 100) -> str:
+    """Return text from outside as one line of at most ``longest`` visible characters.
+
+    What cannot be seen is escaped: control characters, and marks such as U+FEFF.
+    """
+    shown = text if len(text) <= longest else text[: longest - 3] + "..."
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown
+    )

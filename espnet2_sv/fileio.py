@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.textfile import read_text
 
 # Errors of a write that say more about the file system than about the file
 STORAGE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS)
@@ -74,9 +75,14 @@ def fresh_folder(outdir: str | os.PathLike, replace: bool = False) -> Iterator[P
 
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Report errors of the file system in one line that names the output."""
+    """Report errors of the file system, or of a name, in one line with the output."""
     try:
         yield
+    except UnicodeEncodeError as e:  # e.g. of a file whose name is not UTF-8
+        name = e.object[max(e.start - 40, 0) : e.end + 40]
+        raise SVError(
+            f"{path}: cannot be written, {name!a} is not UTF-8; rename it"
+        ) from e
     except OSError as e:
         of_storage = e.filename is None and e.errno in STORAGE_ERRORS
         if not of_storage and not _is_about(e, path):
@@ -188,10 +194,9 @@ def read_json(path: str | os.PathLike) -> Any:
     Raises:
         SVError: The file cannot be read or is not JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as e:
-        raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+        return json.loads(text)
     except (ValueError, RecursionError) as e:
         raise SVError(f"{path}: is not JSON; make it again") from e
 

@@ -181,3 +181,14 @@ def test_what_is_no_json_is_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(SVError, match=r"x\.json"):
             read_json(path)
+
+
+def test_a_name_that_is_not_utf8_is_refused_and_the_old_file_stays(tmp_path):
+    (tmp_path / "wav.scp").write_text("old\n")
+    with (
+        pytest.raises(SVError, match=r"wav.scp: cannot be written, .*\\udcff"),
+        atomic_write(tmp_path / "wav.scp") as f,
+    ):
+        f.write("a /data/\udcff.wav\n")
+    assert os.listdir(tmp_path) == ["wav.scp"]
+    assert (tmp_path / "wav.scp").read_text() == "old\n"
