@@ -65,9 +65,9 @@ def read_audio(
         return read_section(source, sample_rate, first, last)
 
 
-def audio_info(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioInfo:
-    """Read length, rate and channels from the header; commands are run."""
-    with open_audio(spec, allow_pipes) as source:
+def audio_info(spec: str | os.PathLike) -> AudioInfo:
+    """Read length, rate and channels from the header, without decoding."""
+    with open_audio(spec) as source:
         return AudioInfo(source.frames, source.rate, source.channels)
 
 

@@ -17,6 +17,9 @@ LEVELS = ("none", "header", "full")
 _CHUNK = 500  # utterances per task of a worker process
 _BLOCK_SECONDS = 60  # seconds decoded at a time
 _SILENCE = 0.5 / 32768  # amplitudes below are zero in 16 bits
+# sizes in wav headers of this and above mean that the length was not known
+_STREAMED = 0x7FFF0000
+_MAX_BOXES = 1000  # top-level boxes of an mp4; intact files have a handful
 
 
 class AudioCheck(NamedTuple):
@@ -153,11 +156,6 @@ def _decodes_to_silence(source: AudioSource) -> bool:
         silent = is_silent(read_section(source, source.rate, start, stop)) and silent
         start = stop
     return silent
-
-
-# sizes in wav headers of this and above mean that the length was not known
-_STREAMED = 0x7FFF0000
-_MAX_BOXES = 1000  # top-level boxes of an mp4; intact files have a handful
 
 
 def missing_bytes(path: str) -> int:

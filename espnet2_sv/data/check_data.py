@@ -11,6 +11,8 @@ from espnet2_sv.data.segments import Utterances
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 
+_LABELS = {"target": True, "nontarget": False}
+
 
 def check_data_dir(
     folder: str | os.PathLike,
@@ -249,9 +251,6 @@ def _check_disjoint(
                 f"{folder / 'utt2spk'}: {what} {name} is also in {other / 'utt2spk'};"
                 " overlap inflates results, hold it out",
             )
-
-
-_LABELS = {"target": True, "nontarget": False}
 
 
 def check_trials(

@@ -67,7 +67,6 @@ def format_data_dir(
     convert_containers: bool = False,
     allow_pipes: bool = False,
     nj: int = 1,
-    listed: int = 50,
     shard: str | None = None,
 ) -> ValidationReport:
     """Copy a data directory, converting only the audio that needs it.
@@ -88,7 +87,6 @@ def format_data_dir(
         convert_containers: Also convert m4a and the like.
         allow_pipes: Whether commands may be run.
         nj: Number of processes.
-        listed: Maximum messages per kind of problem.
         shard: ``"i/n"`` converts the i-th of n splits and writes no tables, for cluster
             jobs; a final call without it uses their files, converts the rest, and
             writes the tables.
@@ -127,7 +125,7 @@ def format_data_dir(
         raise SVError(
             f"{output_dir}: cannot be written ({e.strerror}); choose another"
         ) from e
-    report = ValidationReport(listed)
+    report = ValidationReport()
     _format_parts(utts, settings, parts, nj, report, shard)
     if shard is None and not report.num_problems:
         _copy_rest(data_dir, output_dir)

@@ -12,6 +12,9 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
 LABELS_FILE = "spk2id"  # file name beside a model
+ORIGINAL = Fraction(1)
+_MOST_DECIMALS = 3  # speeds are ratios of small integers, for exact resampling
+_SLOWEST, _FASTEST = Fraction(1, 2), Fraction(2)
 
 
 class SpeakerLabels:
@@ -122,11 +125,6 @@ class SpeakerLabels:
 
     def _text(self) -> str:
         return "".join(f"{speaker} {i}\n" for i, speaker in enumerate(self.speakers))
-
-
-ORIGINAL = Fraction(1)
-_MOST_DECIMALS = 3  # speeds are ratios of small integers, for exact resampling
-_SLOWEST, _FASTEST = Fraction(1, 2), Fraction(2)
 
 
 class Speeds:

@@ -31,6 +31,8 @@ _DAMAGED = (
     NotImplementedError,
     ValueError,
 )
+# suffixes of split(1), e.g. "aa" in vox2_dev_aac_partaa
+_PART = re.compile(r".*part(?P<letters>[a-z]{2})")
 
 
 class _Member(NamedTuple):
@@ -171,10 +173,6 @@ def _write(member: _Member, path: Path) -> None:
         raise SVError(
             f"{path}: cannot be written ({e.strerror}); is the disk full?"
         ) from e
-
-
-# suffixes of split(1), e.g. "aa" in vox2_dev_aac_partaa
-_PART = re.compile(r".*part(?P<letters>[a-z]{2})")
 
 
 def find_parts(folder: str | os.PathLike, stem: str) -> list[Path]:

@@ -1,0 +1,1 @@
+"""VoxCeleb1 and VoxCeleb2, made into Kaldi data directories."""

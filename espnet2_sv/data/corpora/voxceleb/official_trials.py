@@ -23,6 +23,11 @@ SITES = (
 )
 _TIMEOUT = 30  # seconds
 _LABELS = {"1": "target", "0": "nontarget"}
+_SPLITS = {
+    "o": (VOXCELEB1_TEST,),
+    "e": (VOXCELEB1_DEV, VOXCELEB1_TEST),
+    "h": (VOXCELEB1_DEV, VOXCELEB1_TEST),
+}
 
 
 class OfficialList(NamedTuple):
@@ -133,13 +138,6 @@ def _utterance(file: str) -> str:
     if not dot:
         raise ValueError(file)
     return f"{speaker}-{video}-{stem}"
-
-
-_SPLITS = {
-    "o": (VOXCELEB1_TEST,),
-    "e": (VOXCELEB1_DEV, VOXCELEB1_TEST),
-    "h": (VOXCELEB1_DEV, VOXCELEB1_TEST),
-}
 
 
 @dataclass(frozen=True)

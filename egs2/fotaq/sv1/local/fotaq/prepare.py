@@ -23,6 +23,10 @@ from fotaq.trials import (
     pair_utterances,
 )
 
+# counts of Debian's package, version 1.0.0-9
+KNOWN = {"characters": 30, "clips": 4548, "clips with a text": 3753}
+_LEAST_CORRELATION = 0.7  # lower: texts and clips do not match; 0.84 is expected
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -56,11 +60,6 @@ class Plan:
     seed: int = 0
     allow_incomplete: bool = False
     nj: int = 2
-
-
-# counts of Debian's package, version 1.0.0-9
-KNOWN = {"characters": 30, "clips": 4548, "clips with a text": 3753}
-_LEAST_CORRELATION = 0.7  # lower: texts and clips do not match; 0.84 is expected
 
 
 def prepare_fotaq(
