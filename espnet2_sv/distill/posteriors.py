@@ -11,16 +11,16 @@ import logging
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import kaldiio
 import numpy as np
 import torch
 
+from espnet2_sv.data.arks import ArkReader, write_record
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.distill.kd_loss import DistillationLoss, Targets
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import fresh_folder
+from espnet2_sv.fileio import fresh_folder, read_json
 
 SCP, ARK, TEACHER = "posteriors.scp", "posteriors.ark", "teacher.json"
 
@@ -51,7 +51,26 @@ class PosteriorInfo:
 
     def save(self, folder: Path) -> None:
         """Write ``teacher.json``."""
-        (folder / TEACHER).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        text = json.dumps(asdict(self), indent=1) + "\n"
+        (folder / TEACHER).write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "PosteriorInfo":
+        """Read ``teacher.json``.
+
+        Raises:
+            SVError: It is not one that :meth:`save` wrote.
+        """
+        found = read_json(folder / TEACHER)
+        good = isinstance(found, dict) and all(
+            type(found.get(f.name)) is f.type for f in fields(cls)
+        )
+        if not good or min(found["top_k"], found["shift"], found["sample_rate"]) < 1:
+            raise SVError(
+                f"{folder / TEACHER}: does not describe posteriors; run"
+                " sv_teacher_posteriors again"
+            )
+        return cls(**{f.name: found[f.name] for f in fields(cls)})
 
 
 class PosteriorTable:
@@ -61,20 +80,16 @@ class PosteriorTable:
         folder: Output directory of ``sv_teacher_posteriors``.
 
     Raises:
-        SVError: The directory is incomplete.
+        SVError: The directory is incomplete, or ``teacher.json`` is damaged.
     """
 
     def __init__(self, folder: str | Path):
         folder = Path(folder)
-        try:
-            found = json.loads((folder / TEACHER).read_text())
-            self.info = PosteriorInfo(
-                **{f.name: found[f.name] for f in fields(PosteriorInfo)}
-            )
-        except (OSError, ValueError, KeyError, TypeError) as e:
+        if not (folder / TEACHER).exists():
             raise SVError(
                 f"{folder}: no complete posteriors; run sv_teacher_posteriors"
-            ) from e
+            )
+        self.info = PosteriorInfo.load(folder)
         self.table = KaldiTable.read(folder / SCP)
 
     @property
@@ -99,7 +114,7 @@ class PosteriorTable:
             ``kd_lengths`` () int64, with T = length // shift.
 
         Raises:
-            SVError: The directory has no posteriors of this utterance.
+            SVError: The directory has no posteriors of this utterance, or damaged ones.
         """
         index = int(self.table.find(np.array([utterance.encode()]))[0])
         if index < 0:
@@ -112,7 +127,26 @@ class PosteriorTable:
             start // self.shift,
             length // self.shift,
         )
-        stored = kaldiio.load_mat(self.table.value(index))[first : first + num_frames]
+        where = f"{self.table.name}: line {index + 1}"
+        reader = ArkReader("teacher's posteriors")
+        whole = reader.read(utterance, self.table.value(index), lambda: where)
+        if whole.ndim != 2 or whole.shape[1] != 2 * k + 1:
+            raise SVError(
+                f"{where}: {utterance} has an array of"
+                f" {' x '.join(map(str, whole.shape))}, expected frames of {2 * k + 1};"
+                " run sv_teacher_posteriors again"
+            )
+        stored = whole[first : first + num_frames]
+        classes = stored[:, :k]
+        if not (
+            np.isfinite(stored).all()
+            and (classes >= 0).all()
+            and (classes < self.info.vocab).all()
+        ):
+            raise SVError(
+                f"{where}: {utterance} has values that are no posteriors of"
+                f" {self.info.vocab} classes; run sv_teacher_posteriors again"
+            )
         frames = np.zeros((num_frames, 2 * k + 1), np.float32)
         frames[: len(stored)] = stored
         return {
@@ -206,9 +240,8 @@ def write_posteriors(
                 frames = top_posteriors(teacher, speech, top_k_loss, device)
             except SVError as e:
                 raise SVError(f"utterance {utt}: {e}") from e
-            ark.write(utt.encode() + b" ")
-            lines.append(f"{utt} {Path(output_dir) / ARK}:{ark.tell()}\n")
-            kaldiio.matio.write_array(ark, frames)
+            offset = write_record(ark, utt, frames)
+            lines.append(f"{utt} {Path(output_dir) / ARK}:{offset}\n")
         (part / SCP).write_text("".join(lines), encoding="utf-8")
         info.save(part)
     logging.info(f"Wrote the posteriors of {len(wavs)} utterances to {output_dir}")

@@ -5,6 +5,7 @@ import json
 import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,8 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
+from espnet2_sv.data.arks import write_record
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+
+# What numpy.load raises for damaged files
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +124,7 @@ def load_part(path: Path) -> Part:
                 [(utterance, reason) for utterance, reason in data["failed"].tolist()],
                 data["texts"].tolist(),
             )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as e:
+    except _DAMAGED as e:
         raise SVError(f"{path}: cannot be read; remove it and run again") from e
 
 
@@ -148,7 +163,7 @@ def merge_parts(
         for path in paths:
             part = load_part(path)
             for utterance, vector, seconds in _rows(part):
-                offset = write_vector(ark, utterance, vector)
+                offset = write_record(ark, utterance, vector)
                 scp.write(f"{utterance} {ark_path}:{offset}\n")
                 utt2dur.write(f"{utterance} {seconds:.3f}\n")
             if text is not None:
@@ -159,16 +174,6 @@ def merge_parts(
             done += len(part.utterances)
             failed += len(part.failed)
     return done, failed
-
-
-def write_vector(stream, utterance: str, vector: np.ndarray) -> int:
-    """Append a float vector (E,) to a binary Kaldi archive; return its byte offset."""
-    stream.write(utterance.encode() + b" ")
-    offset = stream.tell()
-    stream.write(
-        b"\0BFV \4" + struct.pack("<i", len(vector)) + vector.astype("<f4").tobytes()
-    )
-    return offset
 
 
 def _rows(part: Part) -> Iterator[tuple[str, np.ndarray, float]]:

@@ -4,21 +4,18 @@ Reading takes about a second for hundreds of thousands of embeddings.
 """
 
 import os
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 
 import numpy as np
 
+from espnet2_sv.data.arks import ArkReader
 from espnet2_sv.data.kaldi import KaldiTable, read_spk2utt
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.cosine import enrolment_vectors, length_normalise
 from espnet2_sv.scoring.pairs import Pairs
-
-# Kaldi's binary float vector; an int32 dimension and the data follow
-_FLOAT_VECTOR = b"\0BFV \4"
-_HEADER = len(_FLOAT_VECTOR) + 4
 
 
 def read_embeddings(
@@ -51,79 +48,55 @@ def read_embeddings(
     )
     if not names:
         raise SVError(f"{title}: is empty; extract the embeddings again")
-    specs = _specs(tables, names, title, wanted_by)
-    reader = _ArchiveReader(title)
-    first = reader.read(names[0], specs[0])
-    embeddings = np.empty((len(names), len(first)), np.float32)
-    for row, (name, spec) in enumerate(zip(names, specs, strict=True)):
-        vector = reader.read(name, spec)
-        if len(vector) != len(first):
-            raise SVError(
-                f"{title}: the embedding of {name} has {len(vector)} dimensions, that"
-                f" of {names[0]} has {len(first)}; extract all with one model"
-            )
-        embeddings[row] = vector
+    places = _places(tables, names, title, wanted_by)
+    reader = ArkReader("embedding")
+
+    embeddings = np.empty((0, 0), np.float32)
+    with np.errstate(over="ignore"):  # of doubles; Inf is found below
+        for row, (name, (table, entry)) in enumerate(zip(names, places, strict=True)):
+            where = partial(_line, table, entry)
+            vector = reader.read(name, table.value(entry), where)
+            if vector.ndim != 1:
+                raise SVError(
+                    f"{where()}: the embedding of {name} is a matrix of"
+                    f" {' x '.join(map(str, vector.shape))}; expected a vector"
+                )
+            if row == 0:
+                embeddings = np.empty((len(names), len(vector)), np.float32)
+            if len(vector) != embeddings.shape[1]:
+                raise SVError(
+                    f"{where()}: the embedding of {name} has {len(vector)}"
+                    f" dimensions, that of {names[0]} has {embeddings.shape[1]};"
+                    " extract all with one model"
+                )
+            embeddings[row] = vector
+    reader.finish()
     _check_values(title, names, embeddings)
     return names, embeddings
 
 
-class _ArchiveReader:
-    """Memory-maps each archive once; leaves unusual formats to kaldiio."""
-
-    def __init__(self, scp: str):
-        self.scp = scp
-        self._archives: dict[str, memoryview] = {}
-
-    def read(self, name: str, spec: str) -> np.ndarray:
-        """Read the vector (E,) at an archive position; errors name the utterance."""
-        try:
-            return self._read(spec)
-        except (OSError, ValueError, TypeError, struct.error) as e:
-            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-            raise SVError(
-                f"{self.scp}: the embedding of {name} ({spec}) cannot be read: {reason}"
-            ) from e
-
-    def _read(self, spec: str) -> np.ndarray:
-        path, _, offset = spec.rpartition(":")
-        if path and offset.isdigit():
-            archive, start = self._map(path), int(offset)
-            if archive[start : start + len(_FLOAT_VECTOR)] == _FLOAT_VECTOR:
-                data = start + _HEADER
-                (dim,) = struct.unpack("<i", archive[data - 4 : data])
-                return np.frombuffer(archive, "<f4", dim, data)
-        import kaldiio
-
-        vector = np.asarray(kaldiio.load_mat(spec))
-        if vector.ndim != 1 or vector.dtype.kind != "f":
-            raise ValueError(
-                f"expected a vector of floats, got {vector.dtype} {vector.shape}"
-            )
-        return vector
-
-    def _map(self, path: str) -> memoryview:
-        if path not in self._archives:
-            self._archives[path] = memoryview(np.memmap(path, np.uint8, "r"))
-        return self._archives[path]
+def _line(table: KaldiTable, entry: int) -> str:
+    return f"{table.name}: line {entry + 1}"
 
 
-def _specs(
+def _places(
     tables: list[KaldiTable], names: list[str], title: str, wanted_by: str | PathLike
-) -> list[str]:
-    """Return the archive position of each name."""
+) -> list[tuple[KaldiTable, int]]:
+    """Return the table of each name and the entry there."""
     keys = np.array([name.encode() for name in names])
-    specs = [""] * len(names)
+    places: list[tuple[KaldiTable, int] | None] = [None] * len(names)
     for table in reversed(tables):  # so that the first file takes precedence
         entries = table.find(keys)
         for row in np.flatnonzero(entries >= 0).tolist():
-            specs[row] = table.value(int(entries[row]))
-    missing = [name for name, spec in zip(names, specs, strict=True) if not spec]
-    if missing:
+            places[row] = table, int(entries[row])
+    found = [place for place in places if place is not None]
+    if len(found) < len(names):
+        missing = names[places.index(None)]
         raise SVError(
-            f"{title}: has no embedding for {missing[0]}, which {wanted_by} needs "
-            f"({len(missing)} of {len(names)} are missing)"
+            f"{title}: has no embedding for {missing}, which {wanted_by} needs "
+            f"({len(names) - len(found)} of {len(names)} are missing)"
         )
-    return specs
+    return found
 
 
 def _check_values(scp: str, names: list[str], embeddings: np.ndarray) -> None:

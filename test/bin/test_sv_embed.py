@@ -1,8 +1,8 @@
 import json
 
-import kaldiio
 import numpy as np
 import pytest
+from kaldi_reference import kaldiio
 
 from espnet2_sv.bin.sv_embed import get_parser, main
 from espnet2_sv.errors import SVError

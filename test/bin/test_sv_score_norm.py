@@ -1,6 +1,6 @@
-import kaldiio
 import numpy as np
 import pytest
+from kaldi_reference import kaldiio
 
 from espnet2_sv.bin.sv_score_norm import main
 from espnet2_sv.errors import SVError

@@ -1,10 +1,10 @@
 import os
 from pathlib import Path
 
-import kaldiio
 import numpy as np
 import pytest
 import soundfile
+from kaldi_reference import kaldiio
 
 from espnet2_sv.data.audio import audio_info, read_audio
 from espnet2_sv.data.kaldi import read_two_column, write_two_column

@@ -1,9 +1,9 @@
 import os
 from pathlib import Path
 
-import kaldiio
 import numpy as np
 import pytest
+from kaldi_reference import kaldiio
 
 from espnet2_sv.data.audio import audio_info, read_audio
 from espnet2_sv.data.sources import _Slice

@@ -1,11 +1,11 @@
 import os
 import shutil
 
-import kaldiio
 import numpy as np
 import pytest
 import soundfile
 import torch
+from kaldi_reference import kaldiio
 
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.errors import SVError

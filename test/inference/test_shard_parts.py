@@ -1,6 +1,6 @@
-import kaldiio
 import numpy as np
 import pytest
+from kaldi_reference import kaldiio
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.shards import Part, load_part, merge_parts, save_part

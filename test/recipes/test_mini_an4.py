@@ -7,11 +7,11 @@ import shutil
 import subprocess
 import sys
 
-import kaldiio
 import numpy as np
 import pytest
 import torch
 import yaml
+from kaldi_reference import kaldiio
 
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.tasks.distill import SVDistillTask

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import kaldiio
 import numpy as np
 import pytest
+from kaldi_reference import kaldiio
 
 
 class Folder:

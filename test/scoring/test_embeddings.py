@@ -1,4 +1,3 @@
-import kaldiio
 import numpy as np
 import pytest
 
@@ -23,15 +22,10 @@ def test_reads_the_names_asked_for_in_that_order(folder):
     np.testing.assert_array_equal(found, [VECTORS["utt3"], VECTORS["utt0"]])
 
 
-def test_reads_other_kaldi_formats(folder):
-    doubles = folder.embeddings(
-        "d", {k: v.astype(np.float64) for k, v in VECTORS.items()}
-    )
-    text = str(folder.root / "t.ark")
-    kaldiio.save_ark(text, VECTORS, scp=f"{text}.scp", text=True)
-    for scp in (doubles, f"{text}.scp"):
-        _, found = read_embeddings(scp)
-        np.testing.assert_allclose(found, np.stack(list(VECTORS.values())), rtol=1e-6)
+def test_reads_doubles(folder):
+    doubles = {k: v.astype(np.float64) for k, v in VECTORS.items()}
+    _, found = read_embeddings(folder.embeddings("d", doubles))
+    np.testing.assert_array_equal(found, np.stack(list(VECTORS.values())))
 
 
 def test_several_files_are_searched_in_turn(folder):
@@ -51,7 +45,7 @@ def test_several_files_are_searched_in_turn(folder):
             np.ones(6, np.float32),
             "the embedding of utt1 has 6 dimensions, that of utt0 has 7",
         ),
-        (np.ones((2, 7), np.float32), "utt1 .* cannot be read: expected a vector"),
+        (np.ones((2, 7), np.float32), "line 2: .* utt1 is a matrix of 2 x 7"),
     ],
 )
 def test_names_the_bad_embedding(folder, value, message):

@@ -3,10 +3,10 @@
 import subprocess
 import sys
 
-import kaldiio
 import numpy as np
 import pytest
 import torch
+from kaldi_reference import kaldiio
 
 from espnet2_sv.bin import (
     sv_adaptor_train,
