@@ -26,7 +26,8 @@ def main(cmd: list[str] | None = None, task: str | None = None) -> None:
     Raises:
         SVError: The task is unknown, or options or data are bad.
     """
-    get_task(task or choose_task(cmd)).main(cmd=cmd)
+    chosen = choose_task(cmd)
+    get_task(task or chosen).main(cmd=cmd)
 
 
 def choose_task(cmd: list[str] | None = None) -> str:

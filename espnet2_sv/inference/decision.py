@@ -1,11 +1,11 @@
 """From a score to a likelihood ratio and a decision."""
 
-import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import read_json
 from espnet2_sv.scoring.calibration import Calibration
 
 CALIBRATION_FILE = "calibration.json"
@@ -63,6 +63,8 @@ class ScoreDecision:
 
     def __post_init__(self):
         """Refuse settings that would fail or mislead later."""
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise SVError(f"threshold {self.threshold} is not a number")
         if not 0 < self.p_target < 1:
             raise SVError(
                 f"p_target {self.p_target} is not a probability between 0 and 1"
@@ -127,12 +129,12 @@ def read_threshold(path: Path) -> float | None:
     """
     if not path.exists():
         return None
-    try:
-        threshold = float(json.loads(path.read_text(encoding="utf-8"))["cosine"])
-        if not math.isfinite(threshold):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    content = read_json(path)
+    threshold = content.get("cosine") if isinstance(content, dict) else None
+    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+    # any cosine is between -1 and 1; what is beyond accepts all or none
+    if not number or not abs(threshold) < 1e9:
         raise SVError(
             f'{path}: is not {{"cosine": NUMBER}}; remove it or give --threshold'
-        ) from e
-    return threshold
+        )
+    return float(threshold)

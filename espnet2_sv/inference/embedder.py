@@ -203,6 +203,13 @@ def process_wav_scp(
         SVError: A recording cannot be embedded and ``skip_bad`` is not set, none can,
             or an argument is wrong.
     """
+    for name, value, least in (
+        ("ngpu", ngpu, 0),
+        ("nj", nj, 1),
+        ("num_workers", num_workers, 0),
+    ):
+        if value < least:
+            raise SVError(f"{name} {value} must be {least} or more")
     if ngpu > 0:
         check_device(f"cuda:{ngpu - 1}")
     output_dir = Path(output_dir)

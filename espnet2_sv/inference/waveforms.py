@@ -1,6 +1,7 @@
 """From waveforms to embeddings, for every entry point of inference."""
 
 import copy
+import math
 import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -67,8 +68,12 @@ class WaveformEmbedder:
             raise SVError(
                 f"dtype {dtype!r} is not supported; use one of {', '.join(DTYPES)}"
             )
-        if not max_seconds > 0 or not batch_seconds > 0:
-            raise SVError("max_seconds and batch_seconds must be positive")
+        for name, value in (
+            ("max_seconds", max_seconds),
+            ("batch_seconds", batch_seconds),
+        ):
+            if not 0 < value < math.inf:
+                raise SVError(f"{name} {value} must be a positive number of seconds")
         self.model = model
         self.dtype = dtype
         self.sample_rate = int(model.backbone.sample_rate)

@@ -142,6 +142,8 @@ def check_device(device: str) -> None:
     """
     try:
         found = torch.device(device)
+        if found.type not in ("cpu", "cuda"):
+            raise RuntimeError
     except RuntimeError as e:
         raise SVError(f"device {device!r} is unknown; use cpu, cuda or cuda:N") from e
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():

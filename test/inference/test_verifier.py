@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import numpy as np
@@ -116,12 +117,31 @@ def test_the_threshold_of_the_model_is_used(speaker_exp, an4, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", "[1]", '{"cosine": "x"}', '{"cosine": NaN}', "{"]
+    "text",
+    [
+        "",
+        "{",
+        "{}",
+        "[1]",
+        "[" * 100_000,
+        '{"cosine": "x"}',
+        '{"cosine": NaN}',
+        '{"cosine": true}',
+        '{"cosine": -Infinity}',
+        f'{{"cosine": {"9" * 400}}}',
+        f'{{"cosine": {"9" * 5000}}}',
+    ],
 )
 def test_a_damaged_threshold_is_named(tmp_path, text):
     (tmp_path / "threshold.json").write_text(text)
     with pytest.raises(SVError, match=r"threshold\.json"):
         ScoreDecision.load(tmp_path)
+
+
+@pytest.mark.parametrize("threshold", [math.nan, math.inf])
+def test_a_threshold_that_is_no_number_is_refused(threshold):
+    with pytest.raises(SVError, match="threshold"):
+        ScoreDecision(threshold=threshold)
 
 
 def test_a_calibration_beside_the_config_gives_ratios_and_decides(

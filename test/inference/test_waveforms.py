@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -140,7 +142,14 @@ def test_mixed_precision_is_close_to_full_precision(model):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"dtype": "float64"}, {"max_seconds": 0}, {"batch_seconds": -1}]
+    "bad",
+    [
+        {"max_seconds": math.nan},
+        {"dtype": "float64"},
+        {"max_seconds": 0},
+        {"batch_seconds": -1},
+        {"max_seconds": math.inf},
+    ],
 )
 def test_bad_settings_are_refused(model, bad):
     with pytest.raises(SVError):

@@ -48,7 +48,7 @@ def test_a_missing_file_is_named(speaker_exp):
         )
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "tpu9"])
+@pytest.mark.parametrize("device", ["cuda:99", "tpu9", "mps", "meta"])
 def test_an_unavailable_device_is_rejected(speaker_exp, device):
     with pytest.raises(SVError, match=device):
         load_speaker_model(speaker_exp, device)

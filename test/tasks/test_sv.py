@@ -1,6 +1,8 @@
 import shutil
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 
@@ -196,3 +198,36 @@ def test_default_config_and_dry_run(train, tmp_path, monkeypatch):
     folder = train(tmp_path / "exp", dry_run="true")
     assert (folder / "config.yaml").exists()
     assert not (folder / "checkpoint.pth").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"half", bytes(2000), "cut"])
+def test_a_damaged_checkpoint_is_named_and_kept(content, train, tmp_path):
+    folder = train(tmp_path / "exp")
+    checkpoint = folder / "checkpoint.pth"
+    if content == "cut":
+        content = checkpoint.read_bytes()[:1000]
+    checkpoint.write_bytes(content)
+    with pytest.raises(SVError, match=r"checkpoint\.pth: is incomplete") as e:
+        train(folder, max_epoch=2, resume="true")
+    assert "\n" not in str(e.value)
+    assert checkpoint.read_bytes() == content
+
+
+def test_a_validation_utterance_that_is_too_short_is_named_before_training(
+    train, corpus, tmp_path
+):
+    data = shutil.copytree(corpus.root, tmp_path / "data")
+    lines = (data / "wav.scp").read_text().splitlines()
+    name = lines[3].split()[0]
+    soundfile.write(data / "short.wav", np.full(100, 0.1), 16000)
+    lines[3] = f"{name} {data}/short.wav"
+    (data / "wav.scp").write_text("".join(f"{line}\n" for line in lines))
+    valid = f"{data}/wav.scp,speech,sound"
+    with pytest.raises(SVError, match=f"validation utterance {name} has 0.006 s"):
+        train(tmp_path / "exp", valid_data_path_and_name_and_type=valid)
+    assert not list((tmp_path / "exp").glob("*.pth"))
+
+
+def test_adapters_are_refused_before_training(train, tmp_path):
+    with pytest.raises(SVError, match="use_adapter"):
+        train(tmp_path / "exp", use_adapter="true", adapter="lora")

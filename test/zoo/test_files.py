@@ -180,3 +180,19 @@ def test_directory_of_something_else(tmp_path):
 def test_missing_path(source):
     with pytest.raises(SVError, match="no such file"):
         find_model_files(source, "asr")
+
+
+def test_a_cache_that_cannot_be_written_says_how_to_choose_another(
+    package, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(SVError, match="XDG_CACHE_HOME"):
+        find_model_files(zip_of(package), "asr")
+
+
+@pytest.mark.parametrize("source", ["a\0b", "x" * 5000, "./" + "y/" * 3000])
+def test_names_that_no_file_can_have(source):
+    with pytest.raises(SVError) as e:
+        find_model_files(source, "asr")
+    assert "\n" not in str(e.value)
