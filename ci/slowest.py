@@ -8,7 +8,7 @@ SHOWN = 10
 
 
 def main(paths: list[str]) -> None:
-    """Print one line per test; its time includes the set-up of fixtures it is first to use."""
+    """Print one line per test; its time includes fixtures that it is first to use."""
     cases = [case for path in paths for case in ET.parse(path).iter("testcase")]
     cases.sort(key=lambda case: -float(case.get("time", 0)))
     print(f"the {SHOWN} slowest of {len(cases)} tests:")

@@ -146,9 +146,9 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 def test_leftovers_of_killed_runs_are_removed_and_those_of_live_ones_kept(
     kind, tmp_path
 ):
-    """Whether a run lives does not depend on process ids, which other hosts have too."""
+    """It does not depend on process ids, which other hosts have, too."""
     write = {
-        "file": "with atomic_write('out') as f: f.write('x'); print(flush=True); wait()",
+        "file": "with atomic_write('out') as f: f.write('x'); print(flush=1); wait()",
         "folder": "with fresh_folder('out') as f: print(flush=True); wait()",
     }[kind]
     code = f"from espnet2_sv.fileio import *; wait = input\n{write}"

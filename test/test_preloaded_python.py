@@ -1,4 +1,4 @@
-"""egs2/TEMPLATE/sv1/scripts/preloaded_python.py: its python3 behaves like a real one."""
+"""The python3 of scripts/preloaded_python.py behaves like a real one."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""egs2/TEMPLATE/sv1/scripts/read_config.py: what the shell stages read from YAML and JSON."""
+"""What the stages read from YAML and JSON by scripts/read_config.py."""
 
 import subprocess
 import sys

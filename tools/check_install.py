@@ -84,7 +84,7 @@ PROGRAMS = [  # name, kind, Debian package
 
 
 def version_of(module) -> str:
-    """The version that an imported module tells, or else its distribution; or ``installed``."""
+    """The version of an imported module or its distribution, or ``installed``."""
     if getattr(module, "__version__", None):
         return str(module.__version__)
     names = importlib.metadata.packages_distributions().get(module.__name__, [])
@@ -233,7 +233,7 @@ def collect() -> list[Row]:
 
 
 def main(cmd: list[str] | None = None) -> int:
-    """Print the table; the exit status is the number of needed things missing, at most 1."""
+    """Print the table; the exit status is 1 if something needed is missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.parse_args(cmd)
     rows = collect()

@@ -123,8 +123,8 @@ class ArkReader:
     def _error(self, utterance, entry, where, error: Exception) -> SVError:
         reason = getattr(error, "strerror", None) or str(error)
         return SVError(
-            f"{where}: the {self.kind} of {utterance} ({printable(entry, 300)}) cannot be"
-            f" read: {reason}; make it again"
+            f"{where}: the {self.kind} of {utterance} ({printable(entry, 300)})"
+            f" cannot be read: {reason}; make it again"
         )
 
 

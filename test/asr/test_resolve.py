@@ -205,7 +205,7 @@ def test_a_path_that_leads_out_of_the_package_is_refused(train_asr, tmp_path):
 @pytest.mark.parametrize("there", [True, False])
 @pytest.mark.parametrize("key", ["bpemodel", "non_linguistic_symbols"])
 def test_an_absolute_path_of_training_is_never_read(key, there, train_asr, tmp_path):
-    """Published configurations hold such paths; speaker models do not need the files."""
+    """Published configurations hold such paths, whose files are not needed."""
     trained = train_asr("librispeech_conformer_hop160")
     secret = tmp_path / "secret.model"
     if there:

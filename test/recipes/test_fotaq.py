@@ -1,4 +1,4 @@
-"""The recipe fotaq on a generated archive: data, also of a package, and a short experiment."""
+"""The recipe fotaq on a generated archive: data and a short experiment."""
 
 import json
 import os
@@ -15,16 +15,21 @@ SMALL = "--allow_incomplete true --test_utterances 8"
 PACKAGE = "flight-of-the-amazon-queen"
 FEW = """
 systems:
-- {name: slow, description: slow, task: transfer, config: transfer, asr: trained, seeds: 1,
+- {name: slow, description: slow, task: transfer, config: transfer,
+   asr: trained, seeds: 1,
    args: "--freeze_encoder_epochs 0 --encoder_lr_factor 0.1"}
-- {name: fast, description: fast, task: transfer, config: transfer, asr: trained, seeds: 1,
+- {name: fast, description: fast, task: transfer, config: transfer,
+   asr: trained, seeds: 1,
    args: "--freeze_encoder_epochs 0 --encoder_lr_factor 1.0"}
 - {name: transfer, description: the better one, best_of: [slow, fast], seeds: 2}
-- {name: adaptor, description: all blocks, task: adaptor, config: adaptor, asr: trained, seeds: 1,
+- {name: adaptor, description: all blocks, task: adaptor, config: adaptor,
+   asr: trained, seeds: 1,
    release: true}
-- {name: adaptor_last, description: last block, task: adaptor, config: adaptor, asr: random,
+- {name: adaptor_last, description: last block, task: adaptor, config: adaptor,
+   asr: random,
    seeds: 1, args: "--head_conf read_blocks=[8]"}
-- {name: adaptor_given, description: published, task: adaptor, config: adaptor, asr: given,
+- {name: adaptor_given, description: published, task: adaptor, config: adaptor,
+   asr: given,
    seeds: 1}
 comparisons:
 - {system: adaptor, against: adaptor_last, title: all or last}
@@ -63,7 +68,7 @@ def queen(queen_archive, tmp_path_factory):
 
 @pytest.fixture
 def recipe(copied_recipe):
-    """A fresh copy of the recipe, with a narrow network; its apt-get is not connected."""
+    """A fresh copy of the recipe, with a narrow network and no apt-get."""
     recipe = copied_recipe("fotaq/sv1")
     small = {"output_size": 32, "linear_units": 64}
     recipe.update_config("conf/train_asr.yaml", {"encoder_conf": small})
@@ -81,7 +86,7 @@ def set_apt_get(recipe, script: str) -> None:
 
 
 def hide_apt_get(recipe) -> None:
-    """Leave no apt-get on the PATH: a folder that has one is replaced by links to the rest."""
+    """Leave no apt-get on the PATH: its folder is replaced by links to the rest."""
     path = []
     for i, folder in enumerate(map(Path, os.environ["PATH"].split(":"))):
         path.append(folder)
@@ -96,7 +101,7 @@ def hide_apt_get(recipe) -> None:
 
 @pytest.fixture(scope="module")
 def published_asr(asr_fixtures, tmp_path_factory):
-    """A packed ASR model with the settings of a published one, small and with random weights."""
+    """A packed ASR model with a published one's settings, small, of random weights."""
     settings = asr_fixtures.published("librispeech_conformer_hop160")
     return asr_fixtures.train(tmp_path_factory.mktemp("published"), settings).pack(
         with_stats=True
@@ -123,7 +128,7 @@ def package(queen, tmp_path_factory):
 
 
 def tables(recipe) -> dict[str, str]:
-    """All that was made but audio, notes about stages, and what a kill left half-written."""
+    """All files but audio, notes about stages, and what a kill left half-written."""
     return {
         str(path.relative_to(recipe.folder)): path.read_text()
         for path in (recipe.folder / "data").rglob("*")

@@ -190,7 +190,7 @@ def test_mistakes_are_one_line(finished, options, message):
 
 
 def _divergence(model, weights: str, wav_scp: str) -> dict[str, float]:
-    """KL(teacher || student) per frame, in nats, and the fraction of frames that agree."""
+    """KL(teacher || student) per frame in nats, and the fraction that agrees."""
     model.load_state_dict(torch.load(weights, weights_only=True))
     sums = []
     with open(wav_scp) as recordings, torch.no_grad():

@@ -1,4 +1,4 @@
-"""mini_an4 run twice at the same time, without preloading, and after kills: same results."""
+"""mini_an4 twice at the same time, without preloading, and after kills."""
 
 import concurrent.futures
 import zipfile
@@ -12,7 +12,7 @@ TRANSFER = ("env", "tasks=transfer", "./run.sh")
 
 @pytest.fixture(scope="module")
 def twice(copied_recipe):
-    """The recipe after two concurrent runs of two tasks, with an ASR model of six steps."""
+    """The recipe after two concurrent runs of two tasks, with a short ASR training."""
     recipe = copied_recipe("mini_an4/sv1")
     _shorten_asr_training(recipe)
     call = ("env", "tasks=transfer scratch", "./run.sh")

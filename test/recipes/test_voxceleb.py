@@ -1,4 +1,4 @@
-"""The VoxCeleb recipe on generated corpora in the official layouts, with small networks."""
+"""The VoxCeleb recipe on generated corpora in the official layouts."""
 
 import json
 import zipfile

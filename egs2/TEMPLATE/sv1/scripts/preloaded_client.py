@@ -1,4 +1,4 @@
-"""The python3 that preloaded_python.py puts on PATH: runs its command line in the server.
+"""The python3 that preloaded_python.py puts on PATH: runs commands in the server.
 
 Runs without site-packages, as `python3 -IS`, to start in milliseconds. The real
 interpreter takes over for options other than OPTIONS, for environment variables that
@@ -32,7 +32,7 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 
 def parse(args: list[str]) -> dict | None:
-    """Split a command line of Python into options, kind (c, m, file), target and arguments."""
+    """Split Python's command line: options, kind (c, m, file), target, arguments."""
     options = []
     while args and args[0] in OPTIONS:
         options.append(args.pop(0))
@@ -47,7 +47,7 @@ def parse(args: list[str]) -> dict | None:
 
 
 def open_descriptors() -> list[int]:
-    """The file descriptors inherited from the parent, without those that Python opened."""
+    """Inherited file descriptors, without those that Python opened."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:

@@ -73,7 +73,7 @@ SERVER = {
 LIMITS = [
     getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")
 ]
-# Exit handlers of imported packages belong to the server and are slow; children need these
+# Exit handlers of packages belong to the server and are slow; children need these
 AT_EXIT = (
     ("logging", "shutdown"),
     ("multiprocessing.util", "_exit_function"),
@@ -291,7 +291,7 @@ def die_with_parent(number: int) -> None:
 
 
 def serve(listener: socket.socket, ready: Path) -> None:
-    """Import MODULES when the first client connects, then serve; clients wait meanwhile."""
+    """Import MODULES when the first client connects, then serve."""
     die_with_parent(signal.SIGTERM)
     select.select([listener], [], [])
     path = sys.path[1:]  # without this file's folder
@@ -327,7 +327,7 @@ def main(command: list[str]) -> int:
         return 1
     if importlib.util.find_spec("espnet2") is None:
         print(
-            f"preloaded_python.py: {sys.executable} has no espnet2: source path.sh first",
+            f"preloaded_python.py: {sys.executable} has no espnet2; source path.sh",
             file=sys.stderr,
         )
         return 1

@@ -49,7 +49,7 @@ def get(path: str, key: str) -> Iterator[str]:
 
 
 def augmentation_lists(path: str) -> Iterator[str]:
-    """The ``scp`` files of augment_conf, e.g. ``{noise: [{scp: F}], rir: {scp: F}}``."""
+    """The ``scp`` files of augment_conf: ``{noise: [{scp: F}], rir: {scp: F}}``."""
     conf = load(path).get("augment_conf") or {}
     for entries in conf.values():
         for entry in entries if isinstance(entries, list) else [entries]:
