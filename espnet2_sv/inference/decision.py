@@ -131,10 +131,9 @@ def read_threshold(path: Path) -> float | None:
         return None
     content = read_json(path)
     threshold = content.get("cosine") if isinstance(content, dict) else None
-    number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
-    # any cosine is between -1 and 1; what is beyond accepts all or none
-    if not number or not abs(threshold) < 1e9:
-        raise SVError(
-            f'{path}: is not {{"cosine": NUMBER}}; remove it or give --threshold'
-        )
-    return float(threshold)
+    if isinstance(threshold, bool):
+        threshold = None
+    # a cosine is between -1 and 1; what is beyond accepts all or none
+    if isinstance(threshold, int | float) and abs(threshold) < 1e9:
+        return float(threshold)
+    raise SVError(f'{path}: is not {{"cosine": NUMBER}}; remove it or give --threshold')

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from espnet2.train.trainer import Trainer, TrainerOptions
@@ -22,6 +23,9 @@ from espnet2_sv.train.distributed import (
 from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
 from espnet2_sv.train.margin_schedule import MarginSchedule, get_margin, set_margin
 from espnet2_sv.train.validation import embed_batches, verification_stats
+
+if TYPE_CHECKING:
+    from espnet2_sv.models.speaker_model import SpeakerModel
 
 
 @dataclasses.dataclass
@@ -183,7 +187,7 @@ def is_first_process(distributed_option) -> bool:
     return not distributed_option.distributed or distributed_option.dist_rank == 0
 
 
-def check_shortest(model: torch.nn.Module, valid_iter_factory) -> None:
+def check_shortest(model: "SpeakerModel", valid_iter_factory) -> None:
     """Refuse validation utterances that are too short before training starts.
 
     Raises:
