@@ -174,7 +174,7 @@ fi
 # complete run only: a killed run may leave processes that still hold the lock.
 if [ "${stop_stage}" -ge 4 ]; then
     mkdir -p "$(dirname "${sv_exp}")"
-    exp_lock=$(dirname "${sv_exp}")/.$(basename "${sv_exp}").lock
+    exp_lock=$(dirname "${sv_exp}")/.$(basename "${sv_exp}").run.lock
     lock "${exp_lock}" "${sv_exp}"
 fi
 
