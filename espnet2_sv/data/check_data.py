@@ -2,14 +2,19 @@
 
 import os
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from espnet2_sv.data.check_audio import LEVELS, check_audio
+from espnet2_sv.data.check_tables import SimilarKeys, check_table, normalise
 from espnet2_sv.data.kaldi import KaldiTable, read_spk2utt, write_two_column
 from espnet2_sv.data.segments import Utterances
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
+from espnet2_sv.textfile import read_text
+
+# Seconds. One analysis window of 25 ms; every supported model needs at least as much
+SHORTEST = 0.025
 
 _LABELS = {"target": True, "nontarget": False}
 
@@ -52,19 +57,29 @@ def check_data_dir(
         Problems and warnings. Problems of the data never raise.
 
     Raises:
-        SVError: An invalid combination of options.
+        SVError: An invalid option or combination of options.
     """
     if audio not in LEVELS:
         raise SVError(f"check_audio is {audio}; choose {', '.join(LEVELS)}")
     if utt2dur is not None and audio == "none":
         raise SVError("check_audio none: utt2dur needs header or full")
+    for name, value, least in (
+        ("sample_rate", sample_rate, 1),
+        ("nj", nj, 1),
+        ("listed", listed, 0),
+    ):
+        if value < least:
+            raise SVError(f"{name} is {value}; choose {least} or more")
     folder, report = Path(folder), ValidationReport(listed)
     if shard is not None and (audio == "none" or utt2dur is not None):
         raise SVError("shard checks audio only; leave out check_audio none and utt2dur")
-    wavs = _table(folder / "wav.scp", report)
+    wavs = check_table(folder / "wav.scp", report)
     if shard is not None:
         if wavs is not None:
-            check_audio(wavs, audio, allow_pipes, nj, sample_rate, report, shard)
+            seconds = check_audio(
+                wavs, audio, allow_pipes, nj, sample_rate, report, shard
+            )
+            _check_durations(seconds, wavs.name, report)
         return report
     utts = _utterances(folder, wavs, report)
     utt2spk = _speakers(folder, utts, train, report)
@@ -79,75 +94,22 @@ def check_data_dir(
         names = set(utts.names().tolist()) if utts is not None else set()
         check_trials(path, names | set(models), names, known, report)
     for other in against:
-        _check_disjoint(folder, speaker_of, Path(other), report)
+        _check_disjoint(folder, utts, speaker_of, Path(other), report)
     if audio != "none" and wavs is not None:
         seconds = check_audio(wavs, audio, allow_pipes, nj, sample_rate, report)
+        _check_durations(seconds, wavs.name, report)
         if utt2dur is not None and not report.num_problems:
             write_two_column(utt2dur, {utt: f"{seconds[utt]:.3f}" for utt in seconds})
     return report
-
-
-def _table(
-    path: Path, report: ValidationReport, needed: bool = True
-) -> KaldiTable | None:
-    """Read a two-column file; report malformed and unsorted lines."""
-    if not path.exists():
-        if needed:
-            report.problem("files", f"{path}: is missing")
-        return None
-    try:
-        table = KaldiTable.read(path)
-    except SVError as e:
-        if not _explain(path, report):
-            report.problem("files", str(e))
-        return None
-    if not len(table):
-        report.problem("files", f"{path}: is empty")
-    elif (place := table.first_unsorted) is not None:
-        report.problem(
-            "order",
-            f"{path}: is not sorted, {table.key(place)} (line {place + 1}) comes after "
-            f"{table.key(place - 1)}; run LC_ALL=C sort -o {path} {path}",
-        )
-    return table
-
-
-def _explain(path: Path, report: ValidationReport) -> bool:
-    """Report all malformed lines of a file; return whether there are any."""
-    seen: dict[str, int] = {}
-    before = report.num_problems
-    with open(path, encoding="utf-8", errors="replace", newline="\n") as f:
-        lines = f.readlines()
-    for number, line in enumerate(lines, 1):
-        fields = line.split(maxsplit=1)
-        where = f"{path}: line {number}"
-        if not fields:
-            report.problem(f"{path}: lines", f"{where} is empty; remove it")
-        elif line[0].isspace():
-            report.problem(
-                f"{path}: lines", f"{where} starts with white space; remove it"
-            )
-        elif len(fields) < 2:
-            report.problem(
-                f"{path}: lines", f"{where} has a key but no value: {fields[0]}"
-            )
-        elif fields[0] in seen:
-            report.problem(
-                f"{path}: repeated keys",
-                f"{where} repeats key {fields[0]} of line {seen[fields[0]]}; keep one",
-            )
-        else:
-            seen[fields[0]] = number
-    return report.num_problems > before
 
 
 def _utterances(
     folder: Path, wavs: KaldiTable | None, report: ValidationReport
 ) -> KaldiTable | None:
     """Return the table of utterances: ``segments`` if it exists, else ``wav.scp``."""
-    if not (folder / "segments").exists():
+    if not os.path.lexists(folder / "segments"):
         return wavs
-    table = _table(folder / "segments", report)
+    table = check_table(folder / "segments", report)
     if table is not None and wavs is not None:
         pieces = Utterances(folder)
         for i in range(len(pieces)):
@@ -162,15 +124,21 @@ def _speakers(
     folder: Path, utts: KaldiTable | None, needed: bool, report: ValidationReport
 ) -> KaldiTable | None:
     """Check utt2spk and spk2utt against the utterances and each other."""
-    needed = needed or (folder / "utt2spk").exists() or (folder / "spk2utt").exists()
-    utt2spk = _table(folder / "utt2spk", report, needed)
+    needed = needed or any(
+        os.path.lexists(folder / name) for name in ("utt2spk", "spk2utt")
+    )
+    utt2spk = check_table(folder / "utt2spk", report, needed)
     if utt2spk is not None and utts is not None:
         for a, b in ((utts, utt2spk), (utt2spk, utts)):
-            for utt in a.names()[b.find(a.keys()) < 0]:
+            missing = a.names()[b.find(a.keys()) < 0].tolist()
+            similar = SimilarKeys(b.names().tolist() if missing else ())
+            for utt in missing:
                 report.problem(
-                    "utterances", f"{b.name}: utterance {utt} of {a.name} is missing"
+                    "utterances",
+                    f"{b.name}: utterance {utt} of {a.name} is missing"
+                    f"{similar.hint(utt)}",
                 )
-    if _table(folder / "spk2utt", report, needed) is None or utt2spk is None:
+    if check_table(folder / "spk2utt", report, needed) is None or utt2spk is None:
         return utt2spk
     try:
         spk2utt = read_spk2utt(folder / "spk2utt")
@@ -212,15 +180,18 @@ def _models(
 ) -> dict[str, str]:
     """Return the speaker of each enrolment model; "" if unknown."""
     path = folder / "enroll_spk2utt"
-    if not path.exists():
+    if not os.path.lexists(path):
         return {}
-    table = _table(path, report)
+    table = check_table(path, report)
     models = {}
+    similar = SimilarKeys(speaker_of)
     for model, utts in table.items() if table is not None else ():
         missing = [utt for utt in utts.split() if speaker_of and utt not in speaker_of]
         for utt in missing:
             report.problem(
-                "models", f"{path}: utterance {utt} of model {model} is unknown"
+                "models",
+                f"{path}: utterance {utt} of model {model} is unknown"
+                f"{similar.hint(utt)}",
             )
         speakers = {speaker_of[utt] for utt in utts.split() if utt in speaker_of}
         if len(speakers) > 1:
@@ -232,31 +203,64 @@ def _models(
 
 
 def _check_disjoint(
-    folder: Path, speaker_of: dict[str, str], other: Path, report: ValidationReport
+    folder: Path,
+    utts: KaldiTable | None,
+    speaker_of: dict[str, str],
+    other: Path,
+    report: ValidationReport,
 ) -> None:
-    theirs = _table(other / "utt2spk", report)
+    theirs = check_table(other / "utt2spk", report)
     if theirs is None:
         return
-    for what, ours, shared in (
+    if not speaker_of:
+        report.warning(
+            "shared speakers",
+            f"{folder}: its speakers are unknown and cannot be compared with those of"
+            f" {other}",
+        )
+    table = folder / "utt2spk"
+    if not speaker_of and utts is not None:
+        table = Path(utts.name)
+    names = set(speaker_of) if utts is None else {*speaker_of, *utts.names().tolist()}
+    for what, ours, others in (
         (
             "speaker",
-            set(speaker_of.values()),
+            speaker_of.values(),
             {s.decode() for s in set(theirs.values().tolist())},
         ),
-        ("utterance", set(speaker_of), set(theirs.names().tolist())),
+        ("utterance", names, theirs.names().tolist()),
     ):
-        for name in sorted(ours & shared):
+        for name in _shared(ours, others):
             report.problem(
                 f"shared {what}s",
-                f"{folder / 'utt2spk'}: {what} {name} is also in {other / 'utt2spk'};"
+                f"{table}: {what} {name} is also in {other / 'utt2spk'};"
                 " overlap inflates results, hold it out",
+            )
+
+
+def _shared(ours: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Return the names of both, in whatever Unicode normalisation, sorted."""
+    composed = {normalise(name) for name in others}
+    return sorted(name for name in set(ours) if normalise(name) in composed)
+
+
+def _check_durations(
+    seconds: Mapping[str, float], name: str, report: ValidationReport
+) -> None:
+    """Report recordings that are too short for any model."""
+    for utt, duration in seconds.items():
+        if duration < SHORTEST:
+            report.problem(
+                "too short",
+                f"{name}: utterance {utt} lasts {duration:.4f} s, less than the"
+                f" {SHORTEST} s that every model needs; remove it",
             )
 
 
 def check_trials(
     path: str | os.PathLike,
-    enroll: Container[str],
-    test: Container[str],
+    enroll: Collection[str],
+    test: Collection[str],
     speaker_of: Mapping[str, str],
     report: ValidationReport,
 ) -> None:
@@ -270,11 +274,12 @@ def check_trials(
         report: Collects problems and warnings.
     """
     try:
-        with open(path, encoding="utf-8", newline="\n") as f:
-            lines = f.readlines()
-    except (OSError, UnicodeDecodeError) as e:
-        report.problem("trials", f"{path}: cannot be read ({e})")
+        lines = read_text(path).removesuffix("\n").split("\n")
+    except SVError as e:
+        report.problem("trials", str(e))
         return
+    if lines == [""]:
+        lines = []
     seen: dict[tuple[str, str], bool] = {}
     unknown: Counter[str] = Counter()
     for number, line in enumerate(lines, 1):
@@ -318,11 +323,12 @@ def check_trials(
             )
         if a == b:
             report.warning("trials", f"{where} compares {a} with itself")
+    similar = SimilarKeys({*enroll, *test} if unknown else ())
     for utt, count in unknown.items():
         report.problem(
             "unknown trial utterances",
             f"{path}: utterance {utt} of {count} trials is not in wav.scp; add it or"
-            " remove the trials",
+            f" remove the trials{similar.hint(utt)}",
         )
     missing = [label for label, same in _LABELS.items() if same not in seen.values()]
     for label in missing:

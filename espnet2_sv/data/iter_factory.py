@@ -16,7 +16,7 @@ from espnet2_sv.data.dataset import (
     collate_embed,
     collate_train,
 )
-from espnet2_sv.data.kaldi import KaldiTable
+from espnet2_sv.data.kaldi import KaldiTable, encode_keys
 from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.data.sampler import SpeakerBatchSampler
 from espnet2_sv.errors import SVError
@@ -223,7 +223,7 @@ class CheckedLoader:
 def _entries(wavs: KaldiTable, utterances: Iterable[str]) -> np.ndarray:
     """Entries of the wanted utterances, each once, ascending."""
     names = list(dict.fromkeys(utterances))
-    entries = wavs.find(np.array([name.encode() for name in names], dtype=bytes))
+    entries = wavs.find(encode_keys(names))
     if len(names) and (missing := entries < 0).any():
         raise SVError(
             f"{wavs.name}: has no utterance {names[int(np.argmax(missing))]} "

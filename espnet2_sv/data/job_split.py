@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.textfile import parse_int
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -27,10 +28,13 @@ def select_split[T](items: Sequence[T], split: str | None) -> Sequence[T]:
     """
     if split is None:
         return items
-    index, _, count = split.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+    try:
+        index, count = map(parse_int, split.split("/"))
+    except ValueError:
+        index = count = 0
+    if not 1 <= index <= count:
         raise SVError(f"shard {split!r} is not understood; write i/n, for example 3/8")
-    return items[int(index) - 1 :: int(count)]
+    return items[index - 1 :: count]
 
 
 def end_with_parent() -> None:

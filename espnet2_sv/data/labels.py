@@ -10,6 +10,7 @@ import numpy as np
 from espnet2_sv.data.kaldi import KaldiTable, read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+from espnet2_sv.textfile import parse_float
 
 LABELS_FILE = "spk2id"  # file name beside a model
 ORIGINAL = Fraction(1)
@@ -56,6 +57,11 @@ class SpeakerLabels:
                     f"{path}: speaker {speaker} has class {number} instead of"
                     f" {expected}; use the file that was written with the model"
                 )
+        if not classes:
+            raise SVError(
+                f"{path}: lists no speakers; take the file that was written with the"
+                " model"
+            )
         return cls(list(classes))
 
     def save(self, path: str | os.PathLike) -> None:
@@ -147,6 +153,8 @@ class Speeds:
             SVError: The original speed is missing, or a speed is repeated or out of
                 range.
         """
+        if not isinstance(factors, Iterable):
+            raise SVError(f"speed_perturb_factors is {factors!r}; give a list")
         factors = list(factors)
         exact = [_fraction(factor) for factor in factors]
         if ORIGINAL not in exact:
@@ -189,12 +197,12 @@ class Speeds:
 
 def _fraction(factor: float) -> Fraction:
     try:
-        exact = Fraction(str(factor))
+        parse_float(str(factor))
     except ValueError:
         raise SVError(f"speed_perturb_factors: {factor!r} is not a number") from None
     if (
-        not _SLOWEST <= exact <= _FASTEST
-        or (exact * 10**_MOST_DECIMALS).denominator != 1
+        not _SLOWEST <= float(factor) <= _FASTEST
+        or ((exact := Fraction(str(factor))) * 10**_MOST_DECIMALS).denominator != 1
     ):
         raise SVError(
             f"speed_perturb_factors: {factor} is not a speed from {float(_SLOWEST)} to "

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.errors import SVError
+from espnet2_sv.textfile import parse_float
 
 
 class Piece(NamedTuple):
@@ -36,7 +37,7 @@ class Utterances:
         """Read the tables of ``folder``; SVError if one is missing or malformed."""
         self.wavs = KaldiTable.read(Path(folder) / "wav.scp")
         path = Path(folder) / "segments"
-        self.segments = KaldiTable.read(path) if path.exists() else None
+        self.segments = KaldiTable.read(path) if os.path.lexists(path) else None
         names = () if self.segments is None else self.wavs.names().tolist()
         self._recordings = {name: i for i, name in enumerate(names)}
 
@@ -54,8 +55,8 @@ class Utterances:
         utt, fields = self.segments.key(index), self.segments.value(index).split()
         where = f"{self.segments.name}: utterance {utt}"
         try:
-            recording, start, end = fields[0], *map(float, fields[1:])
-        except ValueError:
+            recording, start, end = fields[0], *map(parse_float, fields[1:])
+        except (ValueError, IndexError):
             raise SVError(
                 f"{where}: write utterance, recording, start and end (s)"
             ) from None

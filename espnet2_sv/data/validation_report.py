@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from espnet2_sv.errors import printable
+
 _LISTED = 50  # messages per kind; the rest is counted
+_LONGEST = 2000  # characters of a message, which may quote ids and paths
 
 
 @dataclass
@@ -44,7 +47,7 @@ class ValidationReport:
         group = groups.setdefault(kind, [])
         self._counts[kind] = self._counts.get(kind, 0) + 1
         if len(group) < self.listed:
-            group.append(message)
+            group.append(printable(message, _LONGEST))
 
     def _lines(self, groups: dict[str, list[str]]) -> Iterator[str]:
         for kind, group in groups.items():

@@ -152,7 +152,7 @@ def test_a_training_speaker_with_one_utterance_is_a_warning(data_dir):
 
 def test_one_training_speaker_is_a_problem(tmp_path, write_wav):
     write_two_column(
-        tmp_path / "d/wav.scp", {f"u{i}": write_wav(f"{i}.wav", 99) for i in (1, 2)}
+        tmp_path / "d/wav.scp", {f"u{i}": write_wav(f"{i}.wav", 999) for i in (1, 2)}
     )
     write_two_column(tmp_path / "d/utt2spk", {"u1": "amy", "u2": "amy"})
     write_two_column(tmp_path / "d/spk2utt", {"amy": "u1 u2"})

@@ -33,7 +33,9 @@ def test_segments_are_parts_of_recordings(folder):
         ("u1 r1 zero 1", "utterance u1: write utterance, recording, start and end"),
         ("u1 r1 2 2", "utterance u1: goes from 2.0 s to 2.0 s"),
         ("u1 r1 -2 2", "utterance u1: goes from -2.0 s to 2.0 s"),
-        ("u1 r1 nan 2", "utterance u1: goes from nan s to 2.0 s"),
+        ("u1 r1 nan 2", "utterance u1: write utterance, recording, start and end"),
+        ("u1 r1 0 1_0", "utterance u1: write utterance, recording, start and end"),
+        ("u1 r1 0 1e400", "utterance u1: write utterance, recording, start and end"),
         ("u1 r9 0 1", "utterance u1: recording r9 is not in .*wav.scp"),
     ],
 )
