@@ -4,6 +4,8 @@ import argparse
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.textfile import parse_float, parse_int
+
 SOURCE = "zoo or Hub tag, packed .zip, unpacked directory or exp/ directory"
 TRIAL_LINES = "lines of 'enroll_utt test_utt target|nontarget'"
 SCORE_LINES = "lines of 'enroll_utt test_utt score'"
@@ -36,6 +38,53 @@ def add_switch(options: Options, name: str, help: str, default: bool = False) ->
     options.add_argument(
         name, type=str2bool, default=default, metavar="{true,false}", help=help
     )
+
+
+# Types of values
+
+
+def positive_int(text: str) -> int:
+    """Convert a whole number of at least 1."""
+    return _at_least(1, text)
+
+
+def non_negative_int(text: str) -> int:
+    """Convert a whole number of at least 0."""
+    return _at_least(0, text)
+
+
+def _at_least(smallest: int, text: str) -> int:
+    try:
+        number = parse_int(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(str(e)) from None
+    if number < smallest:
+        raise argparse.ArgumentTypeError(f"{number} is less than {smallest}")
+    return number
+
+
+def finite_float(text: str) -> float:
+    """Convert a decimal number that is not NaN or infinite."""
+    try:
+        return parse_float(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(str(e)) from None
+
+
+def positive_float(text: str) -> float:
+    """Convert a finite number above 0."""
+    number = finite_float(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
+def probability(text: str) -> float:
+    """Convert a number above 0 and below 1."""
+    number = finite_float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return number
 
 
 # Models and recordings
@@ -83,7 +132,7 @@ def add_allow_pipes(options: Options) -> None:
 def add_sample_rate(options: Options, help: str = "Sampling rate in Hz") -> None:
     """Add ``--sample_rate``."""
     options.add_argument(
-        "--sample_rate", type=int, default=16000, metavar="HZ", help=help
+        "--sample_rate", type=positive_int, default=16000, metavar="HZ", help=help
     )
 
 
@@ -133,20 +182,26 @@ def add_output(
 def add_gpu(options: Options) -> None:
     """Add ``--ngpu`` of a command that uses one GPU at most."""
     options.add_argument(
-        "--ngpu", type=int, default=0, metavar="N", help="1 runs on a GPU, 0 on the CPU"
+        "--ngpu",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="1 runs on a GPU, 0 on the CPU",
     )
 
 
 def add_jobs(options: Options, help: str, default: int = 4) -> None:
     """Add ``--nj``."""
-    options.add_argument("--nj", type=int, default=default, metavar="N", help=help)
+    options.add_argument(
+        "--nj", type=positive_int, default=default, metavar="N", help=help
+    )
 
 
 def add_extraction(options: Options) -> None:
     """Add how recordings are read, batched and spread over devices."""
     options.add_argument(
         "--ngpu",
-        type=int,
+        type=non_negative_int,
         default=0,
         metavar="N",
         help="Number of GPUs, with one worker process per device; 0 runs on the CPU",
@@ -154,14 +209,14 @@ def add_extraction(options: Options) -> None:
     add_jobs(options, "Number of worker processes on the CPU", default=1)
     options.add_argument(
         "--num_workers",
-        type=int,
+        type=positive_int,
         default=2,
         metavar="N",
         help="Audio-reading threads per process",
     )
     options.add_argument(
         "--batch_seconds",
-        type=float,
+        type=positive_float,
         default=240.0,
         metavar="SECONDS",
         help="Seconds of audio in a batch, padding included",
@@ -228,13 +283,17 @@ def add_resampling(options: Options) -> None:
     """Add the bootstrap's options."""
     options.add_argument(
         "--bootstrap_samples",
-        type=int,
+        type=non_negative_int,
         default=1000,
         metavar="N",
         help="Bootstrap samples for confidence intervals; 0 computes no intervals",
     )
     options.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="Random seed of the bootstrap"
+        "--seed",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="Random seed of the bootstrap",
     )
 
 

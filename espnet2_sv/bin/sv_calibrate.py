@@ -36,7 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     training.add_argument(
         "--p_target",
-        type=float,
+        type=options.probability,
         default=0.5,
         help="Target prior for which the fit is optimal",
     )
@@ -94,7 +94,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     quality.add_argument(
         "--top_n",
-        type=int,
+        type=options.positive_int,
         default=300,
         help="Number of closest cohort members in a mean cohort score",
     )

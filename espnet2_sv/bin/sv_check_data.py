@@ -65,7 +65,7 @@ def get_parser() -> argparse.ArgumentParser:
     options.add_jobs(parser, "Number of processes that check audio", default=1)
     parser.add_argument(
         "--max_listed",
-        type=int,
+        type=options.non_negative_int,
         default=50,
         help="Lines printed per kind of problem; further ones are only counted",
     )

@@ -42,7 +42,7 @@ def add_embedding_options(
     options.add_extraction(parser)
     parser.add_argument(
         "--max_seconds",
-        type=float,
+        type=options.positive_float,
         default=120.0,
         help=(
             "Longer recordings are embedded in equal pieces of at most this many"
@@ -74,7 +74,7 @@ def add_embedding_options(
     )
     parser.add_argument(
         "--shard_size",
-        type=int,
+        type=options.positive_int,
         help=(
             "Utterances written at a time, 16 to 256 by default; an interruption loses"
             " at most this many per process"

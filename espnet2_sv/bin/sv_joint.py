@@ -10,12 +10,12 @@ from espnet2_sv.bin.sv_embed import add_embedding_options
 
 # Options of ESPnet's asr_inference that are options here; --decode_config takes all.
 DECODING = {
-    "beam_size": int,
-    "ctc_weight": float,
-    "lm_weight": float,
-    "penalty": float,
-    "maxlenratio": float,
-    "minlenratio": float,
+    "beam_size": options.positive_int,
+    "ctc_weight": options.finite_float,
+    "lm_weight": options.finite_float,
+    "penalty": options.finite_float,
+    "maxlenratio": options.finite_float,
+    "minlenratio": options.finite_float,
     "lm_train_config": str,
     "lm_file": str,
 }

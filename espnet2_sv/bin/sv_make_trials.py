@@ -38,10 +38,16 @@ def get_parser() -> argparse.ArgumentParser:
         ),
     )
     parser.add_argument(
-        "--n_target", type=int, default=15000, help="Number of target trials"
+        "--n_target",
+        type=options.positive_int,
+        default=15000,
+        help="Number of target trials",
     )
     parser.add_argument(
-        "--n_nontarget", type=int, default=15000, help="Number of nontarget trials"
+        "--n_nontarget",
+        type=options.positive_int,
+        default=15000,
+        help="Number of nontarget trials",
     )
     parser.add_argument(
         "--conditions",
@@ -50,11 +56,14 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--boundary",
-        type=float,
+        type=options.positive_float,
         help="Seconds below which an utterance is short; default: the median",
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="Random seed of the selection"
+        "--seed",
+        type=options.non_negative_int,
+        default=0,
+        help="Random seed of the selection",
     )
     return parser
 

@@ -22,13 +22,19 @@ def get_parser() -> argparse.ArgumentParser:
     )
     options.add_output_dir(parser, "Kaldi data directory to write")
     parser.add_argument(
-        "--shard_bytes", type=int, default=10**9, help="Size of an ark in bytes"
+        "--shard_bytes",
+        type=options.positive_int,
+        default=10**9,
+        help="Size of an ark in bytes",
     )
     options.add_switch(
         parser, "--shuffle", "Distribute the utterances over the arks at random"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="Random seed of the distribution"
+        "--seed",
+        type=options.non_negative_int,
+        default=0,
+        help="Random seed of the distribution",
     )
     options.add_jobs(parser, "Number of processes")
     return parser

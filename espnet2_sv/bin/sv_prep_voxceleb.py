@@ -51,13 +51,13 @@ def get_parser() -> argparse.ArgumentParser:
     for kind, use in (("valid", "validation"), ("calib", "calibration")):
         parser.add_argument(
             f"--{kind}_speakers",
-            type=int,
+            type=options.non_negative_int,
             default=getattr(Plan, f"{kind}_speakers"),
             help=f"Number of training speakers held out for {use}",
         )
         parser.add_argument(
             f"--{kind}_utterances",
-            type=int,
+            type=options.non_negative_int,
             default=getattr(Plan, f"{kind}_utterances"),
             help="Maximum number of utterances of each of them",
         )
@@ -72,7 +72,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--cohort_utterances",
-        type=int,
+        type=options.non_negative_int,
         default=Plan.cohort_utterances,
         help=(
             "Maximum number of utterances of each VoxCeleb training speaker in the"
@@ -101,7 +101,10 @@ def get_parser() -> argparse.ArgumentParser:
     )
     options.add_unpacking(parser)
     parser.add_argument(
-        "--seed", type=int, default=Plan.seed, help="Random seed of all choices"
+        "--seed",
+        type=options.non_negative_int,
+        default=Plan.seed,
+        help="Random seed of all choices",
     )
     options.add_jobs(parser, "Number of threads that list files", default=Plan.nj)
     return parser

@@ -57,7 +57,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--top_n",
-        type=int,
+        type=options.positive_int,
         default=300,
         help="Number of closest cohort members that as_norm uses",
     )

@@ -21,12 +21,15 @@ def get_parser() -> argparse.ArgumentParser:
     options.add_output_dir(parser, "Directory to write")
     parser.add_argument(
         "--temperature",
-        type=float,
+        type=options.positive_float,
         default=1.0,
         help="Softmax temperature of the posteriors",
     )
     parser.add_argument(
-        "--top_k", type=int, default=32, help="Number of classes kept per frame"
+        "--top_k",
+        type=options.positive_int,
+        default=32,
+        help="Number of classes kept per frame",
     )
     options.add_gpu(parser)
     return parser

@@ -28,7 +28,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--threshold",
-        type=float,
+        type=options.finite_float,
         help=(
             "Cosine score at or above which the speaker is the same; overrides the"
             " calibrated threshold of the model"
@@ -36,7 +36,7 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--p_target",
-        type=float,
+        type=options.probability,
         default=0.5,
         help="Prior probability of the same speaker, for models with a calibration",
     )
