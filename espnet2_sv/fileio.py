@@ -12,6 +12,7 @@ import glob
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -21,7 +22,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from espnet2_sv.errors import SVError
+import yaml
+
+from espnet2_sv.errors import SVError, printable
 from espnet2_sv.textfile import read_text
 
 # Errors of a write that say more about the file system than about the file
@@ -199,6 +202,39 @@ def read_json(path: str | os.PathLike) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError) as e:
         raise SVError(f"{path}: is not JSON; make it again") from e
+
+
+def read_yaml(path: str | os.PathLike) -> Any:
+    """Read a YAML file of plain data, which is untrusted.
+
+    Raises:
+        SVError: The file cannot be read or is not YAML.
+    """
+    text = read_text(path)
+    try:
+        return yaml.safe_load(text)
+    except MemoryError:
+        raise
+    except Exception as e:  # constructors of YAML's types raise all kinds of errors
+        reason = printable(" ".join(str(e).split()), 200)
+        raise SVError(f"{path}: is not YAML of plain data ({reason})") from e
+
+
+def json_number(value: Any) -> float:
+    """Return a number of a JSON file.
+
+    Raises:
+        ValueError: It is something else, NaN, infinite, or too large for a double.
+    """
+    if type(value) not in (int, float):
+        raise ValueError("is not a number")
+    try:
+        number = float(value)
+    except OverflowError as e:
+        raise ValueError("is too large") from e
+    if not math.isfinite(number):
+        raise ValueError("is not finite")
+    return number
 
 
 class Stamp:

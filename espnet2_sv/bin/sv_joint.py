@@ -3,13 +3,14 @@
 
 import argparse
 import logging
+from collections.abc import Callable
 
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.bin.sv_embed import add_embedding_options
 
 # Options of ESPnet's asr_inference that are options here; --decode_config takes all.
-DECODING = {
+DECODING: dict[str, Callable[[str], object]] = {
     "beam_size": options.positive_int,
     "ctc_weight": options.finite_float,
     "lm_weight": options.finite_float,

@@ -6,9 +6,10 @@ import argparse
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.scoring.make_trials import CONDITIONS, make_trials
+from espnet2_sv.textfile import parse_float
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -94,10 +95,10 @@ def read_seconds(path: str) -> dict[str, float]:
     seconds = {}
     for utterance, value in read_two_column(path).items():
         try:
-            seconds[utterance] = float(value)
+            seconds[utterance] = parse_float(value)
         except ValueError:
             raise SVError(
-                f"{path}: {utterance} has the duration '{value}', which is not a number"
+                f"{path}: {utterance} has the duration '{printable(value)}', which is not a number"
             ) from None
     return seconds
 

@@ -25,6 +25,7 @@ from espnet2_sv.scoring.cosine import cosine_scores, length_normalise
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.intervals import Resampling, with_intervals
 from espnet2_sv.scoring.metrics import equal_error_rate
+from espnet2_sv.scoring.plots import plain
 from espnet2_sv.scoring.report import markdown_table
 from espnet2_sv.scoring.trials import (
     Speakers,
@@ -344,7 +345,7 @@ def _plot(results: Sequence[LayerResult], path: Path, title: str) -> None:
     axes.set_xticks(
         range(len(results)), [r.name for r in results], rotation=60, ha="right"
     )
-    axes.set(ylabel="EER (%)", title=title, ylim=(0, None))
+    axes.set(ylabel="EER (%)", title=plain(title), ylim=(0, None))
     axes.grid(color="0.9")
     with atomic_write(path, "wb") as stream:
         figure.savefig(stream, format="png")

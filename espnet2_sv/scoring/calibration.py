@@ -6,16 +6,14 @@ which correct for short or poor speech (Thienpondt et al., ICASSP 2021).
 
 import json
 import logging
-import math
 from dataclasses import asdict, dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import atomic_write
+from espnet2_sv.fileio import atomic_write, json_number, read_json
 from espnet2_sv.scoring.metrics import bayes_threshold, cllr
 from espnet2_sv.scoring.roc import check_scores
 
@@ -116,22 +114,20 @@ class Calibration:
         Raises:
             SVError: The file is missing or is not a calibration.
         """
+        content = read_json(path)
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-            if content.pop("format") != _FORMAT:
-                raise ValueError
-            weights = {
-                str(m): (float(w[0]), float(w[1]))
-                for m, w in content["measure_weights"].items()
-            }
-            numbers = float(content["score_weight"]), float(content["bias"])
-            flat = [*numbers, *(w for pair in weights.values() for w in pair)]
-            if not weights.keys() <= set(MEASURES) or not all(map(math.isfinite, flat)):
-                raise ValueError
-            return cls(*numbers, weights, dict(content["info"]))
-        except OSError as e:
-            raise SVError(f"{path}: cannot be read ({e.strerror})") from e
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as e:
+            if content["format"] != _FORMAT:
+                raise ValueError("is of another format")
+            weights = {}
+            for measure, (smaller, larger) in dict(content["measure_weights"]).items():
+                weights[measure] = json_number(smaller), json_number(larger)
+            score_weight = json_number(content["score_weight"])
+            # negative: a higher score would mean a less likely target
+            if score_weight < 0 or not weights.keys() <= set(MEASURES):
+                raise ValueError("is not fitted by sv_calibrate")
+            info = dict(content["info"])
+            return cls(score_weight, json_number(content["bias"]), weights, info)
+        except (ValueError, KeyError, TypeError) as e:
             raise SVError(
                 f"{path}: is not a calibration; write it with sv_calibrate"
             ) from e

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.fileio import json_number
 from espnet2_sv.scoring.bootstrap import (
     Draw,
     WeightedRoc,
@@ -239,12 +240,13 @@ def _describe(system: System) -> dict[str, float]:
             continue
         numbers: list[float] = []
         for path, value in zip(system.system, values, strict=True):
-            if isinstance(value, bool) or not isinstance(value, int | float):
+            try:
+                numbers.append(json_number(value))
+            except ValueError as e:
                 raise SVError(
-                    f"system {system.name}: {path}: {key} is {value!r}, not a number;"
+                    f"system {system.name}: {path}: {key} {e};"
                     " give it in all system.json files of a system, or in none"
-                )
-            numbers.append(value)
+                ) from e
         means[key] = float(np.mean(numbers))
     return means
 

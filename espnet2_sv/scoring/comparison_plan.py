@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
+from espnet2_sv.fileio import read_yaml
 
 
 @dataclass(frozen=True)
@@ -79,14 +77,11 @@ class Plan:
         Raises:
             SVError: It cannot be read or is not a plan; the message says why.
         """
+        conf = read_yaml(path)
         try:
-            return _parse(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
-        except OSError as e:
-            raise SVError(f"{path}: cannot be read ({e.strerror})") from e
-        except (yaml.YAMLError, UnicodeDecodeError) as e:
-            raise SVError(f"{path}: is not YAML ({' '.join(str(e).split())})") from e
+            return _parse(conf)
         except SVError as e:
-            raise SVError(f"{path}: {e}") from e
+            raise SVError(f"{path}: {printable(str(e), 500)}") from e
 
 
 def _parse(conf: Any) -> Plan:
@@ -193,7 +188,7 @@ def _entry(
     for key in entry:
         if key not in (*required, *optional):
             raise SVError(
-                f"{where} has unknown key {key}; use"
+                f"{where} has unknown key {printable(str(key))}; use"
                 f" {', '.join((*required, *optional))}"
             )
     return entry
@@ -202,8 +197,14 @@ def _entry(
 def _text(value: Any, where: str) -> str:
     """Return a name or path; YAML parses a name such as ``1`` as a number."""
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise SVError(f"{where}: {value!r} is not text; put it in quotes")
-    return str(value)
+        kind = "empty" if value == "" else f"a {type(value).__name__}"
+        raise SVError(f"{where}: a name or path is {kind}, not text; put it in quotes")
+    if isinstance(value, int) and abs(value) > 10**18:
+        raise SVError(f"{where}: a number has more than 18 digits; put it in quotes")
+    text = str(value)
+    if not text.isprintable():
+        raise SVError(f"{where}: '{printable(text)}' has control characters")
+    return text
 
 
 def _texts(entry: Mapping[str, Any], key: str) -> list[str]:

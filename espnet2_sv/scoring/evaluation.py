@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.scoring.intervals import Resampling, with_intervals
 from espnet2_sv.scoring.metrics import describe
@@ -32,6 +33,7 @@ from espnet2_sv.scoring.trials import (
     require_unseen,
     speakers_of,
 )
+from espnet2_sv.textfile import parse_float, read_text
 
 Path_ = str | PathLike
 
@@ -226,11 +228,7 @@ def breakdown(scores: np.ndarray, labels: np.ndarray, groups: Groups) -> dict[st
 
 
 def _first_fields(path: str | PathLike) -> int:
-    try:
-        with open(path, encoding="utf-8") as lines:
-            return len(next(lines, "").split())
-    except OSError as e:
-        raise SVError(f"{path}: cannot be read ({e.strerror})") from e
+    return len(read_text(path).partition("\n")[0].split())
 
 
 def _of_trials(path: str | PathLike, trials: Trials) -> Groups:
@@ -243,6 +241,7 @@ def _of_trials(path: str | PathLike, trials: Trials) -> Groups:
     ]
     _require(path, trials, known[rows] == wanted)
     coded = pa.array(values[rows]).dictionary_encode()
+    _refuse_nan(path, coded.dictionary.to_pylist())
     return _sorted(coded.dictionary.to_pylist(), coded.indices.to_numpy())
 
 
@@ -256,6 +255,7 @@ def _of_utterances(path: str | PathLike, trials: Trials) -> Groups:
     ]
     _require(path, trials, known[0] & known[1])
     values = sorted({table[name] for names in sides for name in names})
+    _refuse_nan(path, values)
     if len(values) > _MAX_NUMBERS:
         numbers = [_numbers(path, [table[name] for name in names]) for names in sides]
         return _quartiles(np.minimum(numbers[0][indices[0]], numbers[1][indices[1]]))
@@ -280,13 +280,25 @@ def _sorted(names: list[str], index: np.ndarray) -> Groups:
     return Groups([names[i] for i in order], np.argsort(order)[index])
 
 
+def _refuse_nan(path: str | PathLike, values: list[str]) -> None:
+    """Refuse values that are no group but a number gone wrong, e.g. ``NaN``."""
+    for value in values:
+        if re.fullmatch(r"[+-]?(nan|inf|infinity)", value, re.IGNORECASE):
+            raise SVError(
+                f"{path}: a value is {value}; replace it, or remove its trials"
+            )
+
+
 def _numbers(path: str | PathLike, values: list[str]) -> np.ndarray:
-    try:
-        return np.array(values, np.float64)
-    except ValueError:
-        raise SVError(
-            f"{path}: more than {_MAX_NUMBERS} values that are not numbers; group them"
-        ) from None
+    for value in values:
+        try:
+            parse_float(value)
+        except ValueError:
+            raise SVError(
+                f"{path}: more than {_MAX_NUMBERS} different values, of which"
+                f" '{printable(value, 40)}' is not a finite number; group them"
+            ) from None
+    return np.array(values, np.float64)
 
 
 def _quartiles(numbers: np.ndarray) -> Groups:

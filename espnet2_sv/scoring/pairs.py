@@ -1,7 +1,7 @@
 """Tables of ``enroll test value`` lines, read by the million into integer codes."""
 
+import io
 import logging
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
@@ -10,7 +10,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
+from espnet2_sv.textfile import decode, read_bytes
+
+_LONGEST_NAME = 1000  # characters, as in Kaldi tables
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,10 @@ def read_pairs(path: str | PathLike, column: Column) -> tuple[Pairs, np.ndarray]
         SVError: The file is missing or empty, a line is malformed, or a pair appears
             twice with different values (equal repeats are kept, with a logged warning).
     """
-    try:
-        table = _read_fast(path, column)
-    except OSError as e:
-        raise SVError(
-            f"{path}: cannot be read ({os.strerror(e.errno) if e.errno else e})"
-        ) from e
+    content = read_bytes(path)
+    table = _read_fast(content, column)
     if table is None:
-        table = _read_lines(path, column)
+        table = _read_lines(path, decode(content, str(path)), column)
     if not len(table):
         raise SVError(f"{path}: is empty; expected lines '{column.line_format}'")
     enroll, test = table["enroll"].chunk(0), table["test"].chunk(0)
@@ -111,12 +110,12 @@ def read_pairs(path: str | PathLike, column: Column) -> tuple[Pairs, np.ndarray]
     return pairs, values
 
 
-def _read_fast(path: str | PathLike, column: Column) -> pa.Table | None:
+def _read_fast(content: bytes, column: Column) -> pa.Table | None:
     """Read fields separated by single spaces; None if any line is different."""
     name = pa.dictionary(pa.int32(), pa.string())
     try:
         table = csv.read_csv(
-            path,
+            pa.BufferReader(content),
             csv.ReadOptions(
                 column_names=["enroll", "test", "value"], block_size=1 << 22
             ),
@@ -128,7 +127,7 @@ def _read_fast(path: str | PathLike, column: Column) -> pa.Table | None:
                 null_values=[],
             ),
         )
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowCapacityError):
         return None
     table = table.unify_dictionaries().combine_chunks()
     if not len(table):
@@ -138,26 +137,35 @@ def _read_fast(path: str | PathLike, column: Column) -> pa.Table | None:
         for side in ("enroll", "test")
         for n in table[side].chunk(0).dictionary.to_pylist()
     )
-    return table if all(n.split() == [n] for n in names) else None
+    good = all(len(n) <= _LONGEST_NAME and n.split() == [n] for n in names)
+    return table if good else None
 
 
-def _read_lines(path: str | PathLike, column: Column) -> pa.Table:
-    """Read fields separated by any white space, line by line."""
+def _read_lines(path: str | PathLike, text: str, column: Column) -> pa.Table:
+    """Read fields separated by any white space, line by line.
+
+    Raises:
+        SVError: A line is malformed.
+    """
     codes: tuple[dict[str, int], dict[str, int]] = ({}, {})
     index: tuple[list[int], list[int]] = ([], [])
     values = []
-    with open(path, encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                enroll, test, value = line.split()
-                values.append(column.parse(value))
-            except ValueError:
-                raise SVError(
-                    f"{path}: line {number} is '{line.strip()[:80]}', not"
-                    f" '{column.line_format}'"
-                ) from None
-            for side, field in enumerate((enroll, test)):
-                index[side].append(codes[side].setdefault(field, len(codes[side])))
+    for number, line in enumerate(io.StringIO(text), 1):
+        try:
+            enroll, test, value = line.split()
+            values.append(column.parse(value))
+        except ValueError:
+            raise SVError(
+                f"{path}: line {number} is '{printable(line.strip(), 80)}', not"
+                f" '{column.line_format}'"
+            ) from None
+        if max(len(enroll), len(test)) > _LONGEST_NAME:
+            raise SVError(
+                f"{path}: line {number} has a name of more than {_LONGEST_NAME}"
+                " characters; shorten it"
+            )
+        for side, field in enumerate((enroll, test)):
+            index[side].append(codes[side].setdefault(field, len(codes[side])))
     columns = [
         pa.chunked_array(
             [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from espnet2_sv.errors import printable
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.scoring.metrics import P_TARGETS
 from espnet2_sv.scoring.roc import Roc
@@ -125,7 +126,7 @@ def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -
         line = (
             ndtri(np.clip(rate, low / 10, 0.999)) for rate in (det.p_fa, det.p_miss)
         )
-        axes.plot(*line, color=colour, label=name, linewidth=1.6)
+        axes.plot(*line, color=colour, label=plain(name), linewidth=1.6)
         for marker, point in zip(_MARKERS, det.points, strict=False):
             where = [
                 ndtri(np.clip(rate, low, high)) for rate in (point.p_fa, point.p_miss)
@@ -148,7 +149,7 @@ def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -
         ylim=edge,
         xlabel="false alarms (%)",
         ylabel="misses (%)",
-        title=title,
+        title=plain(title),
     )
     axes.set_aspect("equal")
     axes.grid(color="0.9")
@@ -189,7 +190,7 @@ def plot_histogram(
     axes.axvline(
         threshold, color="k", linestyle="--", label=f"EER threshold {threshold:.3g}"
     )
-    axes.set(xlabel="score", ylabel="density", title=title)
+    axes.set(xlabel="score", ylabel="density", title=plain(title))
     axes.legend(fontsize="small")
     _save(figure, path)
 
@@ -220,6 +221,15 @@ def _percent(point: OperatingPoint) -> str:
     if point.name == "EER":
         return f"{100 * point.p_fa:.2f} %"
     return f"{100 * point.p_fa:.2g} % FA, {100 * point.p_miss:.3g} % miss"
+
+
+def plain(text: str) -> str:
+    """Return text as matplotlib shows it literally: ``$`` starts no mathematics.
+
+    A leading ``_``, which hides an entry of a legend, gets a space before it.
+    """
+    shown = printable(text, 200).replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def _save(figure: "Figure", path: str | PathLike) -> None:

@@ -7,12 +7,13 @@ from os import PathLike
 import numpy as np
 
 from espnet2_sv.data.kaldi import read_spk2utt
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
 from espnet2_sv.scoring.cosine import enrolment_vectors, length_normalise
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.pairs import Pairs
 from espnet2_sv.scoring.score_norm import cohort_statistics, read_cohort
 from espnet2_sv.scoring.trials import read_joined
+from espnet2_sv.textfile import parse_float
 
 Paths = Sequence[str | PathLike]
 
@@ -114,14 +115,14 @@ class QualityMeasures:
         seconds = {}
         for name in {name for model in models for name in model}:
             try:
-                seconds[name] = float(self._seconds[name])
+                seconds[name] = parse_float(self._seconds[name])
             except KeyError:
                 raise SVError(
                     f"utt2dur: has no {name}, which is in {wanted_by}"
                 ) from None
             except ValueError:
                 raise SVError(
-                    f"utt2dur: {name} has '{self._seconds[name]}', expected seconds"
+                    f"utt2dur: {name} has '{printable(self._seconds[name])}', expected seconds"
                 ) from None
             if not 0 < seconds[name] < np.inf:
                 raise SVError(

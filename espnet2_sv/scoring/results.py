@@ -4,16 +4,14 @@ Either one table with a row per system, or one table per protocol with the test 
 side by side and published results for reference.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
+from espnet2_sv.fileio import json_number, read_json, read_yaml
 from espnet2_sv.scoring.report import (
     format_number,
     interval_note,
@@ -93,17 +91,31 @@ class Layout:
         Raises:
             SVError: It cannot be read or is not a layout.
         """
+        conf = read_yaml(path)
         try:
-            conf = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-            protocols = [Protocol(**entry) for entry in conf.pop("protocols")]
-            systems = [Row(**entry) for entry in conf.pop("systems")]
-            return cls(protocols=protocols, systems=systems, **conf)
-        except OSError as e:
-            raise SVError(f"{path}: cannot be read ({e.strerror})") from e
-        except (yaml.YAMLError, AttributeError, KeyError, TypeError) as e:
-            raise SVError(
-                f"{path}: is not a layout of results: {str(e).splitlines()[0]}"
-            ) from e
+            protocols = [Protocol(**_texts(entry)) for entry in conf.pop("protocols")]
+            systems = [_row(entry) for entry in conf.pop("systems")]
+            sets = _texts(conf.pop("sets"))
+            notes = list(_texts(dict(enumerate(conf.pop("notes", [])))).values())
+            return cls(sets, protocols, systems, notes=notes, **_texts(conf))
+        except (AttributeError, KeyError, TypeError, ValueError) as e:
+            reason = printable(" ".join(str(e).split()), 200)
+            raise SVError(f"{path}: is not a layout of results: {reason}") from e
+
+
+def _row(entry: Any) -> Row:
+    published = _texts(entry.pop("published", {}))
+    return Row(**_texts(entry), published=published)
+
+
+def _texts(entry: Any) -> dict[Any, str]:
+    """Return a mapping whose values are text; YAML parses ``0.48`` as a number."""
+    if not isinstance(entry, dict):
+        raise TypeError(f"a mapping of texts is expected, not {type(entry).__name__}")
+    for key, value in entry.items():
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise TypeError(f"{key} is {type(value).__name__}, not text")
+    return {key: str(value) for key, value in entry.items()}
 
 
 def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
@@ -117,10 +129,7 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
         SVError: A file is missing or is not a metrics.json.
     """
     found = {name: read_metrics(path) for name, path in systems.items()}
-    extras = {
-        name: read_system(Path(path).parent / "system.json")
-        for name, path in systems.items()
-    }
+    extras = {name: _shown_system(path) for name, path in systems.items()}
     columns = [
         c for c in _SYSTEM_COLUMNS if any(c[0] in extra for extra in extras.values())
     ]
@@ -165,13 +174,33 @@ def read_metrics(path: str | PathLike) -> dict[str, Any]:
     Raises:
         SVError: The file cannot be read or is not a metrics.json.
     """
-    metrics = _read_json(path)
-    if (
-        not isinstance(metrics, dict)
-        or not {"eer", "bootstrap", "list"} <= metrics.keys()
-    ):
-        raise SVError(f"{path}: is not a metrics.json; write it with sv_metrics")
+    metrics = read_json(path)
+    try:
+        _check_metrics(metrics)
+    except (ValueError, KeyError, TypeError) as e:
+        raise SVError(f"{path}: is not a metrics.json; write it with sv_metrics") from e
     return metrics
+
+
+def _check_metrics(metrics: Any) -> None:
+    """Check what the tables show; raise ValueError, KeyError or TypeError."""
+    for key in ("eer", "mindcf_p01", "mindcf_p05", "cllr", "min_cllr"):
+        if metrics[key] is not None:
+            json_number(metrics[key])
+        ends = metrics.get(f"{key}_ci95")
+        if ends is not None:
+            low, high = ends
+            json_number(low)
+            json_number(high)
+    for key in ("n_target", "n_nontarget"):
+        json_number(metrics[key])
+    bootstrap, trials = metrics["bootstrap"], metrics["list"]
+    for text in (bootstrap["reason"], trials["name"]):
+        if not isinstance(text, str | None):
+            raise TypeError
+    if not isinstance(trials["note"], str) or not isinstance(bootstrap["unit"], str):
+        raise TypeError
+    json_number(bootstrap["samples"])
 
 
 def read_system(path: Path) -> dict[str, Any]:
@@ -180,19 +209,22 @@ def read_system(path: Path) -> dict[str, Any]:
     Raises:
         SVError: The file cannot be read or is not a JSON object.
     """
-    system = _read_json(path) if path.exists() else {}
+    system = read_json(path) if path.exists() else {}
     if not isinstance(system, dict):
         raise SVError(f"{path}: is not a JSON object")
     return system
 
 
-def _read_json(path: str | PathLike) -> Any:
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as e:
-        raise SVError(f"{path}: cannot be read ({e.strerror})") from e
-    except ValueError as e:
-        raise SVError(f"{path}: is not JSON ({e})") from e
+def _shown_system(path: str | PathLike) -> dict[str, Any]:
+    """Read the system.json beside a metrics.json, and check what the tables show."""
+    path = Path(path).parent / "system.json"
+    system = read_system(path)
+    for key, _, _ in _SYSTEM_COLUMNS:
+        try:
+            json_number(system.get(key, 0))
+        except ValueError as e:
+            raise SVError(f"{path}: {key} {e}; write it with sv_describe") from e
+    return system
 
 
 def layout_markdown(
@@ -216,7 +248,7 @@ def layout_markdown(
         key = tuple(name.split("/"))
         if len(key) == 3 and key[1] in layout.sets and key[2] in kinds:
             found[key] = read_metrics(path)
-            sizes[key[0]] = read_system(Path(path).parent / "system.json")
+            sizes[key[0]] = _shown_system(path)
     parts = [f"# {title}\n"]
     for protocol in layout.protocols:
         rows = [

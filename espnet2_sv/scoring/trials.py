@@ -1,7 +1,6 @@
 """Trial lists, their scores and their speakers: reading, writing and aligning."""
 
 import logging
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -14,6 +13,7 @@ from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.scoring.pairs import Column, Pairs, read_pairs
+from espnet2_sv.textfile import parse_float
 
 _LINES_PER_BLOCK = 1 << 20  # lines of a score file formatted at once
 
@@ -64,10 +64,7 @@ def _parse_label(field: str) -> bool:
 
 
 def _parse_score(field: str) -> float:
-    score = float(field)
-    if not math.isfinite(score):
-        raise ValueError
-    return score
+    return parse_float(field)
 
 
 _LABEL = Column(

@@ -273,11 +273,11 @@ def test_system_files_are_averaged(world, folder):
     assert found["systems"]["a"]["training_minutes"] == 3.5
     assert found["systems"]["a"]["parameters"] == 10
     assert "gmac_per_second" not in found["systems"]["a"]
-    for content, message in (('{"parameters": "x"}', "'x'"), ("{}", "None")):
+    for content in ('{"parameters": "x"}', "{}"):
         files[1] = folder.text("5.json", content)
         plan = Plan(world.parts, [world.system("a", [1], extra=files)], [])
         with pytest.raises(
-            SVError, match=rf"system a: .*5\.json: parameters is {message}"
+            SVError, match=r"system a: .*5\.json: parameters is not a number"
         ):
             compare(plan, Resampling(0))
     with pytest.raises(SVError, match="system a: ghost: is missing"):

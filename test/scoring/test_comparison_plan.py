@@ -94,7 +94,10 @@ def change(keys, value):
         (change(["parts", 0], "fold1"), "entry 1 of parts is not a mapping"),
         (change(["parts", 1, "utt2spk"], ...), "entry 2 of parts has no utt2spk"),
         (change(["parts", 1, "utt2spk"], []), "2: utt2spk is empty"),
-        (change(["parts", 1, "trials"], None), "entry 2 of parts: None is not text"),
+        (
+            change(["parts", 1, "trials"], None),
+            "entry 2 of parts: a name or path is a NoneType, not text",
+        ),
         (change(["parts", 1, "name"], "fold1"), "two parts are called fold1"),
         (change(["systems", 1, "name"], "scratch"), "two systems are called scratch"),
         (

@@ -129,6 +129,10 @@ def measured(tmp_path):
         bootstrap = {"reason": None, "samples": 9, "unit": "speakers"}
         metrics |= {
             "mindcf_p05": 0.125,
+            "cllr": 0.5,
+            "min_cllr": None,
+            "n_target": 3,
+            "n_nontarget": 4,
             "bootstrap": bootstrap,
             "list": {"name": "L", "note": ""},
         }
@@ -196,7 +200,7 @@ def test_measured_cells_are_in_the_row_and_table_of_their_protocol(layout, measu
 def test_other_files_are_refused(conf, tmp_path):
     path = tmp_path / "results.yaml"
     path.write_text(conf)
-    with pytest.raises(SVError, match=r"results\.yaml: is not a layout"):
+    with pytest.raises(SVError, match=r"results\.yaml: is not (a layout|YAML)"):
         Layout.read(path)
     with pytest.raises(SVError, match="cannot be read"):
         Layout.read(tmp_path / "none.yaml")
