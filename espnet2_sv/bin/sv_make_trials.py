@@ -98,7 +98,8 @@ def read_seconds(path: str) -> dict[str, float]:
             seconds[utterance] = parse_float(value)
         except ValueError:
             raise SVError(
-                f"{path}: {utterance} has the duration '{printable(value)}', which is not a number"
+                f"{path}: {utterance} has the duration '{printable(value)}', which is"
+                " not a number"
             ) from None
     return seconds
 

@@ -146,8 +146,6 @@ def check_device(device: str) -> None:
             raise RuntimeError
     except RuntimeError as e:
         raise SVError(f"device {device!r} is unknown; use cpu, cuda or cuda:N") from e
-    if found.type not in ("cpu", "cuda"):
-        raise SVError(f"device {device}: is not supported; use cpu, cuda or cuda:N")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise SVError(
             f"device {device}: this machine has {torch.cuda.device_count()} usable"

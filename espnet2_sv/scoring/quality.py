@@ -122,7 +122,8 @@ class QualityMeasures:
                 ) from None
             except ValueError:
                 raise SVError(
-                    f"utt2dur: {name} has '{printable(self._seconds[name])}', expected seconds"
+                    f"utt2dur: {name} has '{printable(self._seconds[name])}', expected"
+                    " seconds"
                 ) from None
             if not 0 < seconds[name] < np.inf:
                 raise SVError(

@@ -1,4 +1,4 @@
-"""Files of settings and results, damaged in any way, are read or refused in one line."""
+"""Files of settings and results, damaged in any way, are read or refused."""
 
 import copy
 import json
