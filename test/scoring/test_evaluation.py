@@ -57,7 +57,7 @@ def test_refuses_values_that_form_no_groups(folder):
     names = [f"u{i}" for i in range(150)]
     trials = Trials(names, names, np.arange(150), np.arange(150), np.arange(150) < 20)
     with pytest.raises(
-        SVError, match="more than 20 different values, of which .* is not a"
+        SVError, match=r"more than 20 different values, of which .* is not a"
     ):
         read_attribute(
             folder.text("utt2x", *(f"{name} x{name}" for name in names)), trials
