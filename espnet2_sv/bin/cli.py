@@ -1,5 +1,6 @@
 """How every command ends: done, one line and status 1, or 130 after Ctrl-C."""
 
+import io
 import logging
 import os
 import signal
@@ -7,7 +8,7 @@ import sys
 from collections.abc import Callable
 
 from espnet2_sv.data.validation_report import ValidationReport
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
 
 LOG_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
 BROKEN_PIPE = 141  # exit status of a process that SIGPIPE has ended, as shells give it
@@ -17,6 +18,7 @@ INTERRUPTED = 130  # likewise of SIGINT
 _OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "cannot allocate")
 # e.g. "PytorchStreamWriter failed writing file data/3: file write failed"
 _NOT_WRITTEN = ("PytorchStreamWriter", "inline_container.cc", "unexpected pos")
+_LONGEST = 5000  # characters of an error message, which may quote ids and paths
 
 _interrupted = False
 
@@ -32,6 +34,7 @@ def run(main: Callable[[], None], configure_logging: bool = True) -> None:
         configure_logging: False where ``main`` sets up logging itself, as ESPnet's
             tasks do.
     """
+    use_utf8()
     watch_interrupts()
     if configure_logging:
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
@@ -65,7 +68,9 @@ def describe_error(error: BaseException) -> str | None:
     """
     text = " ".join(str(error).split())
     if isinstance(error, SVError):
-        return text
+        return printable(text, _LONGEST)
+    if isinstance(error, UnicodeEncodeError):  # of a name that is not UTF-8
+        return f"{error.object[:_LONGEST]!a} is not UTF-8; rename it"
     if isinstance(error, MemoryError) or any(part in text for part in _OUT_OF_MEMORY):
         advice = "use smaller batches, fewer processes or a machine with more"
         return f"out of memory; {advice} ({text[:200] or 'no details'})"
@@ -75,6 +80,21 @@ def describe_error(error: BaseException) -> str | None:
     if isinstance(error, RuntimeError) and any(part in text for part in _NOT_WRITTEN):
         return f"weights cannot be written; is the disk full? ({text[:200]})"
     return None
+
+
+def use_utf8() -> None:
+    """Read and write UTF-8 in any locale, and print what a terminal cannot show.
+
+    File names within Kaldi files are UTF-8, but Python opens files by names in the
+    locale's encoding. Where that is another one, the process starts again in Python's
+    UTF-8 mode.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and sys.executable:
+        words = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
+        os.execv(sys.executable, words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def watch_interrupts() -> None:

@@ -163,7 +163,9 @@ def run_as_main(command: dict) -> None:
     further = [p for p in os.environ.get("PYTHONPATH", "").split(":") if p]
     sys.path[:0] = further if safe else [first, *further]
     sys.argv = ["-c" if kind == "c" else target, *command["args"]]
-    sys.orig_argv = [sys.executable, *sys.argv]
+    switch = {"c": ["-c", target], "m": ["-m", target], "file": [target]}[kind]
+    options = [*command["options"], *switch]
+    sys.orig_argv = [sys.executable, *options, *command["args"]]
     importlib.invalidate_caches()
     if kind == "m":
         runpy._run_module_as_main(target)
