@@ -1,5 +1,8 @@
 """The one exception that users are meant to read."""
 
+import math
+from numbers import Integral, Real
+
 
 class SVError(RuntimeError):
     """Bad input or a bad setting, told in one line.
@@ -18,3 +21,15 @@ def printable(text: str, longest: int = 100) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown
     )
+
+
+def require_integer(name: str, value: object, least: int) -> None:
+    """Raise SVError unless a setting is a whole number, ``least`` or more."""
+    if not isinstance(value, Integral) or value < least:
+        raise SVError(f"{name} is {value!r}; choose {least} or more")
+
+
+def require_positive(name: str, value: object) -> None:
+    """Raise SVError unless a setting is a finite number above 0."""
+    if not isinstance(value, Real) or not 0 < value < math.inf:
+        raise SVError(f"{name} is {value!r}; choose a number above 0")

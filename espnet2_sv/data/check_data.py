@@ -10,7 +10,7 @@ from espnet2_sv.data.check_tables import SimilarKeys, check_table, normalise
 from espnet2_sv.data.kaldi import KaldiTable, read_spk2utt, write_two_column
 from espnet2_sv.data.segments import Utterances
 from espnet2_sv.data.validation_report import ValidationReport
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, require_integer
 from espnet2_sv.textfile import read_text
 
 # Seconds. One analysis window of 25 ms; every supported model needs at least as much
@@ -68,8 +68,7 @@ def check_data_dir(
         ("nj", nj, 1),
         ("listed", listed, 0),
     ):
-        if value < least:
-            raise SVError(f"{name} is {value}; choose {least} or more")
+        require_integer(name, value, least)
     folder, report = Path(folder), ValidationReport(listed)
     if shard is not None and (audio == "none" or utt2dur is not None):
         raise SVError("shard checks audio only; leave out check_audio none and utt2dur")

@@ -11,7 +11,7 @@ from espnet2_sv.data.audio import draw_start, length_at, read_audio, read_crop_a
 from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.data.sources import open_audio
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, require_integer, require_positive
 
 # why precomputed posteriors exclude speed perturbation
 NO_POSTERIORS = "precomputed posteriors are of the original speed; use only one of them"
@@ -77,8 +77,11 @@ class TrainDataset(torch.utils.data.Dataset):
 
         Raises:
             SVError: An utterance has audio but no speaker, or vice versa; posteriors
-                are combined with other speeds.
+                are combined with other speeds; a number is out of range.
         """
+        require_integer("sample_rate", sample_rate, 1)
+        require_positive("crop_seconds", crop_seconds)
+        require_integer("seed", seed, 0)
         self.speeds = speeds or Speeds()
         if posteriors:
             self.speeds.require_original_only(NO_POSTERIORS)
@@ -136,6 +139,7 @@ class EmbedDataset(torch.utils.data.Dataset):
 
     def __init__(self, wavs: KaldiTable, sample_rate: int):
         """Read from ``wavs`` at ``sample_rate`` Hz."""
+        require_integer("sample_rate", sample_rate, 1)
         self.wavs = wavs
         self.sample_rate = sample_rate
 

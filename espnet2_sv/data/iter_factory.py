@@ -19,7 +19,7 @@ from espnet2_sv.data.dataset import (
 from espnet2_sv.data.kaldi import KaldiTable, encode_keys
 from espnet2_sv.data.labels import SpeakerLabels, Speeds
 from espnet2_sv.data.sampler import SpeakerBatchSampler
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, require_integer
 
 Table = str | Path | Mapping[str, str] | KaldiTable
 
@@ -155,8 +155,13 @@ class EmbedIterFactory(AbsIterFactory):
             SVError: An utterance that ``wav_scp`` does not have, or a header that
                 cannot be read.
         """
+        require_integer("batch_size", batch_size, 1)
+        require_integer("world_size", world_size, 1)
+        require_integer("rank", rank, 0)
         wavs = KaldiTable.of(wav_scp, "wav.scp")
         chosen = _entries(wavs, utterances)
+        if not len(chosen):
+            raise SVError(f"{wavs.name}: no utterances of it are wanted; name some")
         self.dataset = EmbedDataset(wavs, sample_rate)
         lengths = measure(wavs, chosen, sample_rate)
         batches = plan_batches(
@@ -197,6 +202,7 @@ class CheckedLoader:
         pin_memory: bool = False,
     ):
         """Wrap ``DataLoader(dataset, batch_sampler=batches, ...)``."""
+        require_integer("num_workers", num_workers, 0)
         self._loader = torch.utils.data.DataLoader(
             dataset,
             batch_sampler=batches,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, require_integer
 from espnet2_sv.textfile import parse_int
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -66,8 +66,7 @@ def in_processes[T, R](
     Raises:
         SVError: ``nj`` is below 1, ``work`` raises one, or a process was killed.
     """
-    if nj < 1:
-        raise SVError(f"nj is {nj}; choose 1 or more")
+    require_integer("nj", nj, 1)
     if nj == 1:
         yield from map(work, items)
         return

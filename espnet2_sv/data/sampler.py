@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, require_integer
 
 _SHUFFLE = 1  # separates the sampler's random numbers from the dataset's
 
@@ -60,6 +60,12 @@ class SpeakerBatchSampler:
         self.labels = np.asarray(labels, np.int32)
         if not len(self.labels):
             raise SVError("no utterances to train on; check the training wav.scp")
+        require_integer("batch_size", batch_size, 1)
+        require_integer("seed", seed, 0)
+        require_integer("world_size", world_size, 1)
+        require_integer("rank", rank, 0)
+        if rank >= world_size:
+            raise SVError(f"rank is {rank}; choose less than world_size {world_size}")
         if batch_size % world_size:
             raise SVError(
                 f"batch_size {batch_size} is not divisible by the {world_size}"
@@ -72,8 +78,8 @@ class SpeakerBatchSampler:
                 f" per process ({world_size}); BatchNorm needs at least 2, set"
                 f" batch_size to {2 * world_size} or more"
             )
-        if num_iters is not None and num_iters < 1:
-            raise SVError(f"num_iters_per_epoch is {num_iters}; it must be at least 1")
+        if num_iters is not None:
+            require_integer("num_iters_per_epoch", num_iters, 1)
         self.batch_size = batch_size
         self.seed = seed
         self.rank = rank

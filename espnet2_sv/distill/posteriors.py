@@ -16,7 +16,7 @@ import torch
 
 from espnet2_sv.data.arks import ArkReader, write_record
 from espnet2_sv.data.audio import read_audio
-from espnet2_sv.data.kaldi import KaldiTable
+from espnet2_sv.data.kaldi import KaldiTable, encode_keys
 from espnet2_sv.distill.kd_loss import DistillationLoss, Targets
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
@@ -116,7 +116,7 @@ class PosteriorTable:
         Raises:
             SVError: The directory has no posteriors of this utterance, or damaged ones.
         """
-        index = int(self.table.find(np.array([utterance.encode()]))[0])
+        index = int(self.table.find(encode_keys([utterance]))[0])
         if index < 0:
             raise SVError(
                 f"{self.table.name}: has no posteriors of {utterance}; run"

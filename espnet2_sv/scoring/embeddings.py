@@ -12,7 +12,7 @@ from os import PathLike
 import numpy as np
 
 from espnet2_sv.data.arks import ArkReader
-from espnet2_sv.data.kaldi import KaldiTable, read_spk2utt
+from espnet2_sv.data.kaldi import KaldiTable, encode_keys, read_spk2utt
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.cosine import enrolment_vectors, length_normalise
 from espnet2_sv.scoring.pairs import Pairs
@@ -83,7 +83,7 @@ def _places(
     tables: list[KaldiTable], names: list[str], title: str, wanted_by: str | PathLike
 ) -> list[tuple[KaldiTable, int]]:
     """Return the table of each name and the entry there."""
-    keys = np.array([name.encode() for name in names])
+    keys = encode_keys(names)
     places: list[tuple[KaldiTable, int] | None] = [None] * len(names)
     for table in reversed(tables):  # so that the first file takes precedence
         entries = table.find(keys)
