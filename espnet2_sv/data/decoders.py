@@ -1,9 +1,13 @@
-"""Decoders of audio: libsndfile, PyAV, and a fast path for plain 16-bit wav."""
+"""Decode audio: libsndfile, and a fast path for plain 16-bit wav."""
 
 import io
 import os
+import stat
 import struct
-from typing import BinaryIO, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -13,13 +17,25 @@ from espnet2_sv.errors import SVError
 _HEADER = 4096  # bytes searched for the header of a wav file
 _SCALE = np.float32(1 / 32768)
 _PCM = 1  # format tag of integer samples
-# samples decoded before a section: AAC frames have 1024 (2048 with SBR) and overlap
-_PREROLL = 4096
-# containers with exact time stamps, so that a seek lands on a known sample
-_SEEKABLE = ("mov", "mp4", "matroska", "webm")
+_UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's, of flac that was streamed
+_BLOCK = 1 << 20  # samples decoded at a time
 
 
-class AudioSource(Protocol):
+@contextmanager
+def decoding(spec: str) -> Iterator[None]:
+    """Turn whatever a decoder raises into an SVError that names ``spec``."""
+    try:
+        yield
+    except SVError:
+        raise
+    except MemoryError as e:
+        raise SVError(f"{spec}: does not fit into memory; cut it into parts") from e
+    except Exception as e:  # decoders raise all kinds of errors, also AttributeError
+        text = " ".join(str(e).split()) or type(e).__name__
+        raise SVError(f"{spec}: cannot be decoded ({text}); replace the file") from e
+
+
+class AudioSource(ABC):
     """An open recording.
 
     Attributes:
@@ -28,6 +44,7 @@ class AudioSource(Protocol):
         rate: Sampling rate in Hz.
         channels: Number of channels.
         exact: Whether decoding gives ``frames`` samples (false for m4a, mp3, ...).
+        seekable: Whether a section is read without decoding all that precedes it.
     """
 
     spec: str
@@ -35,13 +52,32 @@ class AudioSource(Protocol):
     rate: int
     channels: int
     exact: bool
+    seekable: bool = True
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Read samples [start, stop) as float32 (n, channels); fewer at the end."""
+        """Read samples [start, stop).
 
-    def __enter__(self) -> "AudioSource": ...
+        Returns:
+            float32 (n, channels), scaled to [-1, 1); fewer samples at the end.
 
-    def __exit__(self, *args) -> None: ...
+        Raises:
+            SVError: They cannot be decoded.
+        """
+        with decoding(self.spec):
+            return self._read(start, stop)
+
+    @abstractmethod
+    def _read(self, start: int, stop: int) -> np.ndarray: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> "AudioSource":
+        return self
+
+    def __exit__(self, *args) -> None:
+        self.close()
 
 
 class _OneWay(soundfile.SoundFile):
@@ -51,40 +87,95 @@ class _OneWay(soundfile.SoundFile):
         return False
 
 
-class SoundFileSource:
-    """Anything that libsndfile reads: wav, flac, mp3, ogg, sph, aiff, ..."""
+class SoundFileSource(AudioSource):
+    """Anything that libsndfile reads: wav, flac, mp3, ogg, sph, aiff, ...
+
+    Codecs that cannot seek (GSM 6.10, G.721) are decoded from the beginning.
+    """
 
     def __init__(self, spec: str, stream: BinaryIO | io.RawIOBase | str):
+        """Open a path, or a stream, for which ``spec`` stands in messages.
+
+        Raises:
+            SVError: A flac file is truncated.
+            soundfile.SoundFileError: libsndfile cannot read this.
+        """
         self.spec = spec
         self._stream = stream
-        self._file = _OneWay(stream)
-        # an mp3 without its encoder's header does not declare its padding
-        self.exact = self._file.format != "MP3"
-        self.frames = self._file.frames
-        self.rate = self._file.samplerate
-        self.channels = self._file.channels
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Read samples [start, stop) as float32 (n, channels), scaled to [-1, 1)."""
+        self._open()
         try:
-            self._file.seek(start)
-            frames = max(min(stop, self.frames) - start, 0)
-            return self._file.read(frames, dtype="float32", always_2d=True)
-        except (soundfile.SoundFileError, OSError) as e:
-            raise SVError(
-                f"{self.spec}: cannot be decoded ({e}); replace the file"
-            ) from e
+            # an mp3 without its encoder's header does not declare its padding
+            self.exact = self._file.format != "MP3"
+            self.frames = self._file.frames
+            self.rate = self._file.samplerate
+            self.channels = self._file.channels
+            self.seekable = super(_OneWay, self._file).seekable()
+            if self.frames == _UNKNOWN_FRAMES:
+                self.frames = self._skip(_UNKNOWN_FRAMES)
+            elif self._file.format == "FLAC" and self.frames:
+                self._require_last_sample()
+        except BaseException:
+            self._file.close()
+            raise
 
-    def __enter__(self) -> "SoundFileSource":
-        return self
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        self._go_to(start)
+        missing = max(min(stop, self.frames) - start, 0)
+        # in blocks, since a damaged header may promise more than fits into memory
+        blocks = [self._next(min(missing, _BLOCK))]
+        while (missing := missing - len(blocks[-1])) and len(blocks[-1]):
+            blocks.append(self._next(min(missing, _BLOCK)))
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
-    def __exit__(self, *args) -> None:
+    def close(self) -> None:
+        """Close the file or stream."""
         self._file.close()
         if not isinstance(self._stream, str):
             self._stream.close()
 
+    def _open(self) -> None:
+        if not isinstance(self._stream, str):
+            self._stream.seek(0)
+        self._file = _OneWay(self._stream)
+        self._position = 0
 
-class PCMSource:
+    def _go_to(self, start: int) -> None:
+        if self.seekable:
+            self._file.seek(start)
+        else:
+            if start < self._position:
+                self._file.close()
+                self._open()
+            self._skip(start - self._position)
+        self._position = start
+
+    def _next(self, frames: int) -> np.ndarray:
+        samples = self._file.read(frames, dtype="float32", always_2d=True)
+        self._position += len(samples)
+        return samples
+
+    def _skip(self, frames: int) -> int:
+        """Decode up to ``frames`` samples; return how many there were."""
+        done = 0
+        while frames > done and (read := len(self._next(min(frames - done, _BLOCK)))):
+            done += read
+        return done
+
+    def _require_last_sample(self) -> None:
+        """Read the last sample of a flac file, whose header gives the length."""
+        try:
+            self._go_to(self.frames - 1)
+            found = len(self._next(1))
+        except soundfile.SoundFileError:
+            found = 0
+        if not found:
+            raise SVError(
+                f"{self.spec}: is truncated or damaged, its last sample cannot be"
+                " decoded; replace the file"
+            )
+
+
+class PCMSource(AudioSource):
     """A 16-bit PCM wav file, or a section of a file (an ark) that contains one.
 
     Returns the same samples as libsndfile, several times as fast for short sections.
@@ -103,8 +194,7 @@ class PCMSource:
         self._fd = fd
         self._offset = offset
 
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Read samples [start, stop) as float32 (n, channels), scaled to [-1, 1)."""
+    def _read(self, start: int, stop: int) -> np.ndarray:
         width = 2 * self.channels
         stop = min(stop, self.frames)
         first, missing = self._offset + start * width, max(stop - start, 0) * width
@@ -116,10 +206,8 @@ class PCMSource:
         samples = np.frombuffer(data, "<i2", len(data) // width * self.channels)
         return np.multiply(samples, _SCALE, dtype=np.float32).reshape(-1, self.channels)
 
-    def __enter__(self) -> "PCMSource":
-        return self
-
-    def __exit__(self, *args) -> None:
+    def close(self) -> None:
+        """Close the file."""
         os.close(self._fd)
 
 
@@ -133,16 +221,19 @@ def open_pcm(
         libsndfile then reads or rejects.
     """
     try:
-        fd = os.open(path, os.O_RDONLY)
-    except OSError:
+        # without waiting for the other end of a named pipe
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError):
         return None
     found = None
     try:
-        end = os.fstat(fd).st_size
-        if length is not None:
-            end = min(end, start + length)
-        found = _find_samples(os.pread(fd, _HEADER, start), end - start)
-    except OSError:  # a directory, or a read error
+        status = os.fstat(fd)
+        if stat.S_ISREG(status.st_mode):
+            end = status.st_size
+            if length is not None:
+                end = min(end, start + length)
+            found = _find_samples(os.pread(fd, _HEADER, start), end - start)
+    except OSError:  # a read error
         pass
     if found is None:
         os.close(fd)
@@ -180,129 +271,3 @@ def _find_samples(header: bytes, length: int) -> tuple[int, int, int, int] | Non
             return (position, size, rate, channels) if whole else None
         position += size + size % 2
     return None
-
-
-class AVSource:
-    """First audio stream of a media file that libsndfile cannot read (m4a, aac, webm).
-
-    If the container has a time index, only the requested section and a short preroll
-    are decoded. After a seek the output can differ by about -60 dB from decoding the
-    whole file, since AAC's noise substitution has a state. A stream without an index
-    (raw ``.aac``) is decoded from its beginning, and once more to count ``frames``;
-    convert such files before training.
-    """
-
-    exact = False
-
-    def __init__(self, spec: str, stream: BinaryIO | io.RawIOBase | None = None):
-        """Open the file ``spec``, or ``stream``; ``spec`` names it in messages."""
-        self.spec = spec
-        self._file = stream
-        with self._open() as container:
-            audio = self._stream(container)
-            self.rate = audio.codec_context.sample_rate
-            self.channels = audio.codec_context.channels
-            self._seekable = any(
-                n in _SEEKABLE for n in container.format.name.split(",")
-            )
-            self._origin = self._sample(audio.start_time or 0, audio.time_base)
-            if not self.rate or not self.channels:
-                raise SVError(f"{spec}: has no readable audio; replace the file")
-            declared = self._declared_frames(container, audio)
-        self.frames = len(self.read(0, 1 << 62)) if declared is None else declared
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Read samples [start, stop) as float32 (n, channels); fewer at the end."""
-        import av
-
-        parts = []
-        with self._open() as container:
-            stream = self._stream(container)
-            position = 0  # first sample of the next frame
-            seeking = self._seekable and start > _PREROLL
-            try:
-                if seeking:
-                    begin = start - _PREROLL + self._origin
-                    container.seek(
-                        int(begin / self.rate / stream.time_base), stream=stream
-                    )
-                for frame in container.decode(stream):
-                    if seeking:
-                        position = self._position(frame)
-                        seeking = False
-                    samples = self._samples(frame)
-                    parts.append(
-                        samples[max(start - position, 0) : max(stop - position, 0)]
-                    )
-                    position += len(samples)
-                    if position >= stop:
-                        break
-            except av.error.FFmpegError as e:
-                raise SVError(
-                    f"{self.spec}: cannot be decoded ({e}); replace the file"
-                ) from e
-        return (
-            np.concatenate(parts) if parts else np.zeros((0, self.channels), np.float32)
-        )
-
-    def __enter__(self) -> "AVSource":
-        return self
-
-    def __exit__(self, *args) -> None:
-        """Close the stream; a file is open only during reads."""
-        if self._file is not None:
-            self._file.close()
-
-    def _open(self):
-        import av
-
-        try:
-            if self._file is None:
-                return av.open(self.spec)
-            self._file.seek(0)
-            return av.open(self._file)
-        except (av.error.FFmpegError, OSError, ValueError) as e:
-            raise SVError(
-                f"{self.spec}: is not audio in a known format; replace the file or"
-                " remove the utterance"
-            ) from e
-
-    def _stream(self, container):
-        if not container.streams.audio:
-            raise SVError(f"{self.spec}: has no audio stream; remove the utterance")
-        return container.streams.audio[0]
-
-    def _declared_frames(self, container, stream) -> int | None:
-        if not self._seekable:
-            return None  # the declared duration is a guess from the bit rate
-        if stream.duration:
-            return self._sample(stream.duration, stream.time_base)
-        if container.duration:
-            return round(container.duration / 1_000_000 * self.rate)  # microseconds
-        return None
-
-    def _sample(self, time: int, time_base) -> int:
-        return round(time * time_base * self.rate)
-
-    def _position(self, frame) -> int:
-        """Return the first sample of a frame, from the beginning of the stream."""
-        if frame.pts is None:
-            raise SVError(f"{self.spec}: has no time stamps; convert it first")
-        return self._sample(frame.pts, frame.time_base) - self._origin
-
-    def _samples(self, frame) -> np.ndarray:
-        """Return a decoded frame as float32 (n, channels)."""
-        import av
-
-        if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
-            raise SVError(
-                f"{self.spec}: changes its sampling rate or channels; convert it first"
-            )
-        if frame.format.name != "fltp":
-            convert = av.AudioResampler(
-                format="fltp", layout=frame.layout, rate=self.rate
-            )
-            return np.concatenate(
-                [f.to_ndarray() for f in convert.resample(frame)], 1
-            ).T
-        return frame.to_ndarray().T

@@ -4,20 +4,42 @@ import contextlib
 import io
 import os
 import re
+import stat
 import subprocess
 from typing import BinaryIO
 
 import soundfile
 
-from espnet2_sv.data.decoders import AudioSource, AVSource, SoundFileSource, open_pcm
+from espnet2_sv.data.av_source import AVSource
+from espnet2_sv.data.decoders import (
+    AudioSource,
+    SoundFileSource,
+    decoding,
+    open_pcm,
+)
+from espnet2_sv.data.truncation import (
+    UNKNOWN_SIZE,
+    find_truncation,
+    mp3_without_length,
+    wav_end,
+)
 from espnet2_sv.errors import SVError
 
 # "data/wav.1.ark:2048", an offset into an archive; kaldiio's ":2048[0:99]" is refused
-ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>\d+)(?P<slice>\[.*\])?")
+ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>[+-]?[0-9]+)(?P<slice>\[.*\])?")
 _ARK_MAGIC = 14  # bytes: RIFF and its size, or AUDIO, a byte and a size of up to 8
+_MOST_DIGITS = 18  # of an offset; no file has 10**18 bytes
 _WAV = (".wav", ".WAV")
+_RIFF = (b"RIFF", b"RIFX", b"RF64")
+# the next record in an ark: "utt RIFF", the size in 4 bytes and "WAVE", or "utt AUDIO"
+# and the number of bytes of the size
+_NEXT_RECORD = re.compile(rb"[^\s] (?:RI(?:FF|FX)....WAVE|AUDIO[\x01-\x08])", re.DOTALL)
+_SEARCH_BLOCK = 1 << 20  # bytes searched for it at a time
+_OVERLAP = 16  # bytes by which blocks overlap; the pattern is shorter
 # containers that libsndfile cannot read
 _AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma", ".ac3"}
+# Hz; speech needs 2 kHz of bandwidth, and no converter is faster
+_LOWEST_RATE, _HIGHEST_RATE = 4000, 768000
 
 
 def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSource:
@@ -29,10 +51,24 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
         allow_pipes: Whether a command may be run. Its whole output is kept in memory.
 
     Raises:
-        SVError: The file is missing, empty or of unknown format; a command is not
-            allowed or fails.
+        SVError: The file is missing, empty, no regular file, truncated or of unknown
+            format; its sampling rate is impossible; a command is not allowed or fails.
     """
     spec = os.fspath(spec)
+    if "\0" in spec:
+        raise SVError(f"{spec!r}: has a NUL character; correct the path")
+    with decoding(spec):
+        source = _open(spec, allow_pipes)
+    if not _LOWEST_RATE <= source.rate <= _HIGHEST_RATE:
+        source.close()
+        raise SVError(
+            f"{spec}: declares a sampling rate of {source.rate} Hz, outside"
+            f" {_LOWEST_RATE} to {_HIGHEST_RATE} Hz; correct its header"
+        )
+    return source
+
+
+def _open(spec: str, allow_pipes: bool) -> AudioSource:
     if spec.endswith("|"):
         if not allow_pipes:
             raise SVError(
@@ -45,74 +81,124 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
             raise SVError(
                 f"{spec}: slices of ark entries are not supported; cut the audio first"
             )
-        return _open_ark(spec, match["path"], int(match["offset"]))
-    return _open_path(spec)
-
-
-def _open_path(spec: str) -> AudioSource:
+        return _open_ark(spec, match["path"], match["offset"])
     if spec.endswith(_WAV) and (source := open_pcm(spec, spec)):
         return source
-    if os.path.splitext(spec)[1].lower() not in _AV_SUFFIXES:
-        # the reason is looked for only if the file does not open; TypeError: .raw
+    with _open_file(spec, spec) as file:
+        by_av = _needs_av(spec, file)
+    if not by_av and os.path.splitext(spec)[1].lower() not in _AV_SUFFIXES:
+        # TypeError: .raw
         with contextlib.suppress(soundfile.SoundFileError, TypeError):
             return SoundFileSource(spec, spec)
-    if not os.path.exists(spec):
+    return AVSource(spec)
+
+
+def _open_file(spec: str, path: str) -> BinaryIO:
+    """Open a regular file that is not empty."""
+    try:
+        status = os.stat(path)  # first, since opening a named pipe would wait
+        if stat.S_ISDIR(status.st_mode):
+            raise SVError(f"{spec}: is a folder, not audio; correct the path")
+        if not stat.S_ISREG(status.st_mode):
+            raise SVError(f"{spec}: is no regular file; name a file with audio")
+        file = open(path, "rb")  # noqa: SIM115 (closed by the caller)
+    except FileNotFoundError as e:
         raise SVError(
             f"{spec}: no such audio file; correct the path or remove the utterance"
-        )
-    if os.path.isdir(spec) or os.path.getsize(spec) == 0:
+        ) from e
+    except OSError as e:
+        raise SVError(
+            f"{spec}: cannot be opened ({e.strerror}); correct the path or its"
+            " permissions"
+        ) from e
+    if not status.st_size:
+        file.close()
         raise SVError(f"{spec}: is empty; replace the file or remove the utterance")
-    return AVSource(spec)
+    return file
+
+
+def _needs_av(spec: str, stream: BinaryIO | io.RawIOBase) -> bool:
+    """Whether libsndfile would misjudge the length of a file; SVError if it is cut."""
+    if lacking := find_truncation(stream):
+        raise SVError(f"{spec}: is truncated, {lacking}; replace the file")
+    return mp3_without_length(stream)
 
 
 def _open_stream(spec: str, stream: BinaryIO | io.RawIOBase) -> AudioSource:
     try:
-        return SoundFileSource(spec, stream)
-    except (soundfile.SoundFileError, TypeError) as e:
-        try:
-            if _is_mp4(stream):
-                return AVSource(spec, stream)
-        except SVError:
-            stream.close()
-            raise
+        if not _needs_av(spec, stream):
+            with contextlib.suppress(soundfile.SoundFileError, TypeError):
+                return SoundFileSource(spec, stream)
+        return AVSource(spec, stream)
+    except BaseException:
         stream.close()
-        raise SVError(f"{spec}: is not audio in a known format ({e})") from e
+        raise
 
 
-def _is_mp4(stream: BinaryIO | io.RawIOBase) -> bool:
-    """Whether a stream is MP4 (m4a): it begins with an ``ftyp`` box."""
-    stream.seek(0)
-    found = stream.read(8)[4:] == b"ftyp"
-    stream.seek(0)
-    return found
+def _open_ark(spec: str, path: str, digits: str) -> AudioSource:
+    with contextlib.ExitStack() as stack:
+        ark = stack.enter_context(_open_file(spec, path))
+        size = ark.seek(0, os.SEEK_END)
+        offset = int(digits) if len(digits.lstrip("+0")) <= _MOST_DIGITS else size
+        if not 0 <= offset < size:
+            raise SVError(
+                f"{spec}: the offset is outside of the file, which has {size} bytes;"
+                " correct the entry"
+            )
+        start, length = _record(spec, ark, offset, size)
+        if start + length > size:
+            raise SVError(
+                f"{spec}: is truncated, {start + length - size} bytes are missing;"
+                " replace the ark"
+            )
+        if source := open_pcm(spec, path, start, length):
+            return source
+        stack.pop_all()
+        return _open_stream(spec, _Slice(ark, start, length))
 
 
-def _open_ark(spec: str, path: str, offset: int) -> AudioSource:
-    try:
-        ark = open(path, "rb")  # noqa: SIM115 (closed with the source)
-    except OSError as e:
-        raise SVError(f"{spec}: cannot be opened ({e.strerror})") from e
+def _record(spec: str, ark: BinaryIO, offset: int, size: int) -> tuple[int, int]:
+    """Return start and length in bytes of the audio file at ``offset`` in an ark."""
     ark.seek(offset)
     magic = ark.read(_ARK_MAGIC)
-    if magic.startswith(b"RIFF"):
-        start, length = offset, 8 + int.from_bytes(magic[4:8], "little")
-    elif magic.startswith(b"AUDIO"):  # kaldiio: AUDIO, size of the size, size, file
+    if magic.startswith(b"AUDIO") and len(magic) > 5:
+        # kaldiio: AUDIO, size of the size, size, file
         width = magic[5]
-        start, length = (
-            offset + 6 + width,
-            int.from_bytes(magic[6 : 6 + width], "little"),
-        )
-    else:
-        ark.close()
+        length = int.from_bytes(magic[6 : 6 + width], "little")
+        if 0 < width <= 8 and length:
+            return offset + 6 + width, length
+    if not magic.startswith(_RIFF):
         raise SVError(f"{spec}: is not audio; features and pickles are not read")
-    if source := open_pcm(spec, path, start, length):
-        ark.close()
-        return source
-    return _open_stream(spec, _Slice(ark, start, length))
+    order = "big" if magic[:4] == b"RIFX" else "little"
+    length = 8 + int.from_bytes(magic[4:8], order)
+    if 8 < length < UNKNOWN_SIZE:
+        return offset, length
+    end = wav_end(_Slice(ark, offset, size - offset), size - offset)
+    if end is not None:
+        return offset, end
+    if _another_record(ark, offset):
+        raise SVError(
+            f"{spec}: its wav header does not give its length, and another record"
+            " follows in the ark; write it as a file of its own, with its length"
+        )
+    return offset, size - offset
+
+
+def _another_record(ark: BinaryIO, offset: int) -> bool:
+    """Whether a further record begins after ``offset``."""
+    ark.seek(offset + 4)
+    before = b""
+    while block := ark.read(_SEARCH_BLOCK):
+        if _NEXT_RECORD.search(before + block):
+            return True
+        before = block[-_OVERLAP:]
+    return False
 
 
 def _run(spec: str) -> bytes:
-    done = subprocess.run(spec.rstrip("| "), shell=True, capture_output=True)
+    done = subprocess.run(
+        spec.rstrip("| "), shell=True, stdin=subprocess.DEVNULL, capture_output=True
+    )
     if done.returncode or not done.stdout:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [
             "no output"

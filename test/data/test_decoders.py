@@ -6,7 +6,8 @@ import pytest
 import soundfile
 
 from espnet2_sv.data.audio import audio_info, read_audio
-from espnet2_sv.data.decoders import AVSource, PCMSource, open_pcm
+from espnet2_sv.data.av_source import AVSource
+from espnet2_sv.data.decoders import PCMSource, open_pcm
 from espnet2_sv.data.sources import open_audio
 from espnet2_sv.errors import SVError
 
