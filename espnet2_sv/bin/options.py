@@ -129,6 +129,16 @@ def add_allow_pipes(options: Options) -> None:
     add_switch(options, "--allow_pipes", "Run the shell commands ('cmd |') in wav.scp")
 
 
+def add_channel(options: Options) -> None:
+    """Add ``--channel``."""
+    options.add_argument(
+        "--channel",
+        type=int,
+        metavar="N",
+        help="Channel to use, counted from 1; the mean of all if not given",
+    )
+
+
 def add_sample_rate(options: Options, help: str = "Sampling rate in Hz") -> None:
     """Add ``--sample_rate``."""
     options.add_argument(

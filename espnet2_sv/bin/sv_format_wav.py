@@ -33,6 +33,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--convert_containers",
         "Also convert m4a, aac and webm: more disk, faster reading",
     )
+    options.add_channel(parser)
     options.add_allow_pipes(parser)
     options.add_shard(
         parser,
@@ -53,6 +54,7 @@ def main(cmd: list[str] | None = None) -> None:
         audio_format=args.audio_format,
         convert_containers=args.convert_containers,
         allow_pipes=args.allow_pipes,
+        channel=args.channel,
         nj=args.nj,
         shard=args.shard,
     )

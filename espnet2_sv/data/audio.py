@@ -15,6 +15,9 @@ from espnet2_sv.errors import SVError
 # seconds read on either side of a crop before resampling, much longer than soxr's
 # filter
 _RESAMPLING_MARGIN = 0.05
+SILENCE = 0.5 / 32768  # amplitudes below are zero in 16 bits
+# peak of the mean of channels of opposite phase in a lossy format, relative to theirs
+_RESIDUAL = 0.01
 # seconds by which a lossy container may overstate its length
 _LENGTH_TOLERANCE = 0.5
 
@@ -33,6 +36,7 @@ def read_audio(
     start: float = 0.0,
     duration: float | None = None,
     allow_pipes: bool = False,
+    channel: int | None = None,
 ) -> np.ndarray:
     """Read speech from a ``wav.scp`` entry.
 
@@ -46,13 +50,14 @@ def read_audio(
         duration: Duration of the section in seconds; None means to the end. The result
             is shorter if the recording ends earlier.
         allow_pipes: Whether the entry may be a command to run.
+        channel: Channel to read, counted from 1; None means the mean of all.
 
     Returns:
         float32 (S,), at least one sample.
 
     Raises:
         SVError: Missing, empty, truncated or undecodable audio, NaN or infinite
-            samples.
+            samples, channels that cancel each other or lack the requested one.
     """
     with open_audio(spec, allow_pipes) as source:
         first = round(start * sample_rate)
@@ -62,7 +67,7 @@ def read_audio(
             if duration is None
             else min(total, first + round(duration * sample_rate))
         )
-        return read_section(source, sample_rate, first, last)
+        return read_section(source, sample_rate, first, last, channel)
 
 
 def audio_info(spec: str | os.PathLike) -> AudioInfo:
@@ -95,7 +100,7 @@ def read_section(
         sample_rate: Sampling rate of the result in Hz.
         start: First sample.
         stop: Sample after the last one.
-        channel: Channel to read; None means the mean of all.
+        channel: Channel to read, counted from 1; None means the mean of all.
         speed: Factor by which the recording is sped up; raises tempo and pitch.
 
     Returns:
@@ -103,7 +108,8 @@ def read_section(
         overstates its length.
 
     Raises:
-        SVError: The section is empty or truncated, or has NaN or infinite samples.
+        SVError: The section is empty or truncated, or has NaN or infinite samples, or
+            channels that cancel each other; there is no such channel.
     """
     if stop <= start:
         raise SVError(
@@ -147,9 +153,39 @@ def _decode(
             f"{source.spec}: has NaN or infinite samples; replace the file or remove"
             " the utterance"
         )
-    if channel is not None:
-        return samples[:, channel]
-    return samples[:, 0] if source.channels == 1 else samples.mean(axis=1)
+    if channel is None:
+        return _mean(source, samples)
+    if not 1 <= channel <= source.channels:
+        raise SVError(
+            f"{source.spec}: has {source.channels} channels; choose one from 1 to"
+            f" {source.channels}, not {channel}"
+        )
+    return samples[:, channel - 1]
+
+
+def _mean(source: AudioSource, samples: np.ndarray) -> np.ndarray:
+    """Average the channels of ``samples`` (n, channels)."""
+    if source.channels == 1:
+        return samples[:, 0]
+    mean = samples.mean(axis=1)
+    threshold = SILENCE
+    if len(samples) >= source.frames:  # lossy formats leave a residual
+        threshold = max(threshold, _RESIDUAL * _peak(samples))
+    if _peak(mean) < threshold and not is_silent(samples):
+        raise SVError(
+            f"{source.spec}: its channels cancel each other, their mean is silence;"
+            " choose one with --channel"
+        )
+    return mean
+
+
+def is_silent(samples: np.ndarray) -> bool:
+    """Whether all samples, of any shape, would be zero in 16 bits."""
+    return _peak(samples) < SILENCE
+
+
+def _peak(samples: np.ndarray) -> float:
+    return float(np.abs(samples).max(initial=0.0))
 
 
 def read_crop(

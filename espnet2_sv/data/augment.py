@@ -177,7 +177,7 @@ class _Reverberation:
         )
 
     def _response(self, source, rng: np.random.Generator) -> np.ndarray:
-        channel = int(rng.integers(source.channels))
+        channel = 1 + int(rng.integers(source.channels))
         total = length_at(source, self.sample_rate)
         return read_section(source, self.sample_rate, 0, total, channel)
 

@@ -1,6 +1,7 @@
 """Decode media that libsndfile cannot read, with PyAV."""
 
 import io
+import os
 from typing import BinaryIO
 
 import numpy as np
@@ -65,7 +66,7 @@ class AVSource(AudioSource):
                     container.seek(
                         int(begin / self.rate / stream.time_base), stream=stream
                     )
-                for frame in container.decode(stream):
+                for frame in self._frames(container, stream):
                     if seeking:
                         position = self._position(frame)
                         seeking = False
@@ -94,7 +95,9 @@ class AVSource(AudioSource):
 
         try:
             if self._file is None:
-                return av.open(self.spec)
+                # absolute, since "a:b" would be a protocol; nothing but files is opened
+                path = os.path.abspath(self.spec)
+                return av.open(path, options={"protocol_whitelist": "file"})
             self._file.seek(0)
             return av.open(self._file)
         except (av.error.FFmpegError, OSError, ValueError) as e:
@@ -102,6 +105,19 @@ class AVSource(AudioSource):
                 f"{self.spec}: is not audio in a known format; replace the file or"
                 " remove the utterance"
             ) from e
+
+    def _frames(self, container, stream):
+        """Decode frames; of mp3, skip what is none, such as tags at the end."""
+        import av
+
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                if container.format.name == "mp3":
+                    continue
+                raise
+            yield from frames
 
     def _stream(self, container):
         if not container.streams.audio:

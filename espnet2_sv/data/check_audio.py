@@ -1,11 +1,8 @@
 """Check recordings: readable, complete, finite, and not silent."""
 
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
-from espnet2_sv.data.audio import read_section
+from espnet2_sv.data.audio import is_silent, read_section
 from espnet2_sv.data.decoders import AudioSource
 from espnet2_sv.data.job_split import in_processes, select_split
 from espnet2_sv.data.kaldi import KaldiTable
@@ -16,10 +13,6 @@ from espnet2_sv.errors import SVError
 LEVELS = ("none", "header", "full")
 _CHUNK = 500  # utterances per task of a worker process
 _BLOCK_SECONDS = 60  # seconds decoded at a time
-_SILENCE = 0.5 / 32768  # amplitudes below are zero in 16 bits
-# sizes in wav headers of this and above mean that the length was not known
-_STREAMED = 0x7FFF0000
-_MAX_BOXES = 1000  # top-level boxes of an mp4; intact files have a handful
 
 
 class AudioCheck(NamedTuple):
@@ -77,19 +70,6 @@ def check_audio(
     return durations
 
 
-def require_whole(spec: str) -> None:
-    """Raise SVError if ``spec`` is a truncated file."""
-    if Path(spec).is_file() and (missing := missing_bytes(spec)):
-        raise SVError(
-            f"{spec}: is truncated, {missing} bytes are missing; replace the file"
-        )
-
-
-def is_silent(samples: np.ndarray) -> bool:
-    """Whether all samples (S,) would be zero in 16 bits."""
-    return float(np.abs(samples).max(initial=0.0)) < _SILENCE
-
-
 def add_warnings(
     check: AudioCheck, name: str, sample_rate: int, report: ValidationReport
 ) -> None:
@@ -138,7 +118,6 @@ def _check(utt: str, spec: str, level: str, allow_pipes: bool) -> AudioCheck:
                 return AudioCheck(
                     utt, f"{spec}: holds no samples; replace or remove it"
                 )
-            require_whole(spec)
             silent = level == "full" and _decodes_to_silence(source)
             seconds = source.frames / source.rate
             return AudioCheck(utt, "", seconds, source.rate, source.channels, silent)
@@ -156,46 +135,3 @@ def _decodes_to_silence(source: AudioSource) -> bool:
         silent = is_silent(read_section(source, source.rate, start, stop)) and silent
         start = stop
     return silent
-
-
-def missing_bytes(path: str) -> int:
-    """Return how many bytes a wav or mp4 (m4a) file lacks, according to its structure.
-
-    Decoders silently read such files as shorter ones. Returns 0 for other formats.
-    """
-    with open(path, "rb") as f:
-        size = f.seek(0, 2)
-        f.seek(0)
-        head = f.read(12)
-        if head[:4] == b"RIFF":
-            return _missing_of_wav(f, size)
-        return _missing_of_mp4(f, size) if head[4:8] == b"ftyp" else 0
-
-
-def _missing_of_wav(f: BinaryIO, size: int) -> int:
-    position = 12  # after "RIFF", size, "WAVE"
-    while position + 8 <= size:
-        f.seek(position)
-        name, length = f.read(4), int.from_bytes(f.read(4), "little")
-        position += 8
-        if name == b"data":
-            return max(position + length - size, 0) if length < _STREAMED else 0
-        position += length + length % 2
-    return 0
-
-
-def _missing_of_mp4(f: BinaryIO, size: int) -> int:
-    """Walk the top-level boxes; each begins with its length and type."""
-    position = 0
-    for _ in range(_MAX_BOXES):
-        if position >= size:
-            break
-        f.seek(position)
-        length = int.from_bytes(f.read(4), "big")
-        if length == 1:  # a 64-bit length follows
-            f.seek(4, 1)
-            length = int.from_bytes(f.read(8), "big")
-        if length < 8:  # 0: extends to the end of the file
-            return 0
-        position += length
-    return max(position - size, 0)

@@ -97,6 +97,8 @@ def check_data_dir(
     if audio != "none" and wavs is not None:
         seconds = check_audio(wavs, audio, allow_pipes, nj, sample_rate, report)
         _check_durations(seconds, wavs.name, report)
+        if utts is not None and utts is not wavs:
+            Utterances(folder).check_ends(seconds, report)
         if utt2dur is not None and not report.num_problems:
             write_two_column(utt2dur, {utt: f"{seconds[utt]:.3f}" for utt in seconds})
     return report

@@ -105,14 +105,15 @@ class SoundFileSource(AudioSource):
         self._open()
         try:
             # an mp3 without its encoder's header does not declare its padding
-            self.exact = self._file.format != "MP3"
+            self.format = self._file.format
+            self.exact = self.format != "MP3"
             self.frames = self._file.frames
             self.rate = self._file.samplerate
             self.channels = self._file.channels
             self.seekable = super(_OneWay, self._file).seekable()
             if self.frames == _UNKNOWN_FRAMES:
                 self.frames = self._skip(_UNKNOWN_FRAMES)
-            elif self._file.format == "FLAC" and self.frames:
+            elif self.format == "FLAC" and self.frames:
                 self._require_last_sample()
         except BaseException:
             self._file.close()
@@ -129,9 +130,13 @@ class SoundFileSource(AudioSource):
 
     def close(self) -> None:
         """Close the file or stream."""
-        self._file.close()
+        self.close_decoder()
         if not isinstance(self._stream, str):
             self._stream.close()
+
+    def close_decoder(self) -> None:
+        """Close what libsndfile holds; a stream stays open."""
+        self._file.close()
 
     def _open(self) -> None:
         if not isinstance(self._stream, str):

@@ -1,6 +1,7 @@
 """Write a Kaldi data directory whose audio all later stages read efficiently."""
 
 import hashlib
+import io
 import logging
 import os
 import shutil
@@ -11,25 +12,19 @@ from urllib.parse import quote
 import numpy as np
 import soundfile
 
-from espnet2_sv.data.audio import length_at, read_section
-from espnet2_sv.data.check_audio import (
-    AudioCheck,
-    add_warnings,
-    is_silent,
-    require_whole,
-)
+from espnet2_sv.data.audio import is_silent, length_at, read_section
+from espnet2_sv.data.check_audio import AudioCheck, add_warnings
 from espnet2_sv.data.decoders import AudioSource
 from espnet2_sv.data.job_split import in_processes, select_split
 from espnet2_sv.data.segments import Piece, Utterances
 from espnet2_sv.data.sources import open_audio
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import atomic_write
+from espnet2_sv.fileio import atomic_write, locked
 
 AUDIO_FORMATS = ("flac", "wav")
 _CHUNK = 200  # utterances per task, which an interruption can cost at most
 _MAX_NAME = 150  # bytes of the utterance id in a file name
-_MAX_OVERSHOOT = 0.5  # seconds a segment may exceed its recording, as in Kaldi
 
 
 class Settings(NamedTuple):
@@ -42,6 +37,7 @@ class Settings(NamedTuple):
         convert_containers: Also convert m4a and the like, which are slow to read in
             parts.
         allow_pipes: Whether commands may be run.
+        channel: Channel to use, counted from 1; None means the mean of all.
     """
 
     sample_rate: int
@@ -49,6 +45,7 @@ class Settings(NamedTuple):
     audio_dir: str
     convert_containers: bool
     allow_pipes: bool
+    channel: int | None = None
 
 
 class Formatted(NamedTuple):
@@ -66,6 +63,7 @@ def format_data_dir(
     audio_format: str = "flac",
     convert_containers: bool = False,
     allow_pipes: bool = False,
+    channel: int | None = None,
     nj: int = 1,
     shard: str | None = None,
 ) -> ValidationReport:
@@ -86,6 +84,7 @@ def format_data_dir(
         audio_format: Format of converted files, one of :data:`AUDIO_FORMATS`.
         convert_containers: Also convert m4a and the like.
         allow_pipes: Whether commands may be run.
+        channel: Channel to use, counted from 1; None means the mean of all.
         nj: Number of processes.
         shard: ``"i/n"`` converts the i-th of n splits and writes no tables, for cluster
             jobs; a final call without it uses their files, converts the rest, and
@@ -117,7 +116,21 @@ def format_data_dir(
         str(output_dir / "audio"),
         convert_containers,
         allow_pipes,
+        channel,
     )
+    # jobs that each do one split run side by side; the one that writes tables is alone
+    with locked(output_dir, shared=shard is not None):
+        return _format_dir(data_dir, output_dir, utts, settings, nj, shard)
+
+
+def _format_dir(
+    data_dir: Path,
+    output_dir: Path,
+    utts: Utterances,
+    settings: Settings,
+    nj: int,
+    shard: str | None,
+) -> ValidationReport:
     parts = output_dir / f".parts.{_fingerprint(utts, settings)}"
     try:
         parts.mkdir(parents=True, exist_ok=True)
@@ -204,12 +217,11 @@ def _format(piece: Piece, settings: Settings) -> Formatted:
         with open_audio(piece.spec, settings.allow_pipes) as source:
             if source.frames < 1:
                 raise SVError(f"{piece.spec}: holds no samples; replace or remove it")
-            require_whole(piece.spec)
             if _stays(piece, source, settings):
                 return _formatted(
                     piece, piece.spec, source, source.frames / source.rate
                 )
-            speech = _read(piece, source, settings.sample_rate)
+            speech = _read(piece, source, settings)
     except SVError as e:
         return Formatted(AudioCheck(piece.utt, str(e)))
     _write(path, speech, settings)  # a failure here, e.g. a full disk, is fatal
@@ -231,27 +243,25 @@ def _stays(piece: Piece, source: AudioSource, settings: Settings) -> bool:
         and not piece.spec.endswith("|")
         and source.rate == settings.sample_rate
         and source.channels == 1
-        and (source.exact or not settings.convert_containers)
+        and settings.channel in (None, 1)
+        and ((source.exact and source.seekable) or not settings.convert_containers)
     )
 
 
-def _read(piece: Piece, source: AudioSource, sample_rate: int) -> np.ndarray:
-    seconds = source.frames / source.rate
-    if seconds + _MAX_OVERSHOOT < piece.end < float("inf"):
-        raise SVError(
-            f"{piece.spec}: lasts {seconds:.2f} s, but the segment ends at"
-            f" {piece.end:.2f} s; correct segments"
-        )
-    last = min(piece.end * sample_rate, length_at(source, sample_rate))
-    return read_section(
-        source, sample_rate, round(piece.start * sample_rate), round(last)
-    )
+def _read(piece: Piece, source: AudioSource, settings: Settings) -> np.ndarray:
+    piece.require_inside(source.frames / source.rate)
+    first = round(piece.start * settings.sample_rate)
+    last = length_at(source, settings.sample_rate)
+    last = round(min(piece.end * settings.sample_rate, last))
+    return read_section(source, settings.sample_rate, first, last, settings.channel)
 
 
 def _converted_path(piece: Piece, settings: Settings) -> Path:
     """Return a path that depends on utterance and settings; ids may contain "/"."""
-    asked = f"{tuple(piece)}\n{settings.sample_rate}".encode()
-    digest = hashlib.sha256(asked).hexdigest()[:12]
+    asked = f"{tuple(piece)}\n{settings.sample_rate}"
+    if settings.channel is not None:
+        asked += f"\nchannel {settings.channel}"
+    digest = hashlib.sha256(asked.encode()).hexdigest()[:12]
     name = f"{quote(piece.utt, safe='')[:_MAX_NAME]}.{digest}.{settings.audio_format}"
     return Path(settings.audio_dir) / digest[:2] / name
 
@@ -265,11 +275,10 @@ def _is_fresh(path: Path, spec: str) -> bool:
 
 def _write(path: Path, speech: np.ndarray, settings: Settings) -> None:
     options = {"format": settings.audio_format.upper(), "subtype": "PCM_16"}
-    try:
-        with atomic_write(path, "wb") as f:
-            soundfile.write(f, np.clip(speech, -1, 1), settings.sample_rate, **options)
-    except (soundfile.SoundFileError, OSError) as e:
-        raise SVError(f"{path}: cannot be written ({e}); is the disk full?") from e
+    encoded = io.BytesIO()  # libsndfile does not say why a write fails
+    soundfile.write(encoded, np.clip(speech, -1, 1), settings.sample_rate, **options)
+    with atomic_write(path, "wb") as f:
+        f.write(encoded.getbuffer())
 
 
 def _copy_rest(data_dir: Path, output_dir: Path) -> None:

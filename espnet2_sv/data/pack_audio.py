@@ -12,8 +12,9 @@ import numpy as np
 from espnet2_sv.data.job_split import in_processes
 from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.data.sources import ARK_OFFSET
-from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import atomic_write
+from espnet2_sv.errors import SVError, printable
+from espnet2_sv.fileio import atomic_write, locked
+from espnet2_sv.textfile import read_bytes
 
 _MARK = b"AUDIO\4"  # of kaldiio; a 4-byte size and an unchanged audio file follow
 _MOST_BYTES = 2**32 - 1  # of one recording, the largest 4-byte size
@@ -121,6 +122,18 @@ def pack_audio(
         else range(len(wavs))
     )
     records = [_record(wavs, int(i)) for i in order]
+    with locked(output_dir):
+        return _pack(data_dir, output_dir, wavs, records, shard_bytes, nj)
+
+
+def _pack(
+    data_dir: Path,
+    output_dir: Path,
+    wavs: KaldiTable,
+    records: list[Record],
+    shard_bytes: int,
+    nj: int,
+) -> int:
     shards = plan(records, output_dir, shard_bytes)
     todo = [shard for shard in shards if not shard.finished()]
     if len(todo) < len(shards):
@@ -165,8 +178,11 @@ def _record(wavs: KaldiTable, entry: int) -> Record:
         )
     try:
         status = os.stat(spec)
-    except OSError as e:
-        raise SVError(f"{where}: cannot be read ({e.strerror})") from e
+    except (OSError, ValueError) as e:  # ValueError: a NUL in the path
+        reason = e.strerror if isinstance(e, OSError) else e
+        raise SVError(
+            f"{printable(where, len(where))}: cannot be read ({reason})"
+        ) from e
     if not os.path.isfile(spec) or not 0 < status.st_size <= _MOST_BYTES:
         raise SVError(
             f"{where}: is empty, too large or not a file; replace or remove it"
@@ -176,18 +192,13 @@ def _record(wavs: KaldiTable, entry: int) -> Record:
 
 def _write(shard: Shard) -> str:
     """Write an ark and then its list; return the ark's name."""
-    try:
-        with atomic_write(shard.ark, "wb") as ark:
-            for record in shard.records:
-                content = Path(record.path).read_bytes()
-                if len(content) != record.size:
-                    raise SVError(
-                        f"{record.path}: changed while it was packed; run again"
-                    )
-                ark.write(record.head)
-                ark.write(content)
-    except OSError as e:
-        raise SVError(f"{shard.ark}: cannot be written ({e}); is the disk full?") from e
+    with atomic_write(shard.ark, "wb") as ark:
+        for record in shard.records:
+            content = read_bytes(record.path)
+            if len(content) != record.size:
+                raise SVError(f"{record.path}: changed while it was packed; run again")
+            ark.write(record.head)
+            ark.write(content)
     with atomic_write(shard.scp) as f:
         f.write(shard.text())
     return str(shard.ark)

@@ -1,12 +1,16 @@
 """Utterances of a data directory: whole recordings, or Kaldi ``segments`` of them."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from espnet2_sv.data.kaldi import KaldiTable
+from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 from espnet2_sv.textfile import parse_float
+
+_MAX_OVERSHOOT = 0.5  # seconds a segment may exceed its recording, as in Kaldi
 
 
 class Piece(NamedTuple):
@@ -21,6 +25,19 @@ class Piece(NamedTuple):
     def whole(self) -> bool:
         """Whether it is the whole recording."""
         return self.start == 0 and self.end == float("inf")
+
+    def require_inside(self, seconds: float) -> None:
+        """Raise SVError if the recording, of this duration, ends before the segment."""
+        problem = ""
+        if seconds + _MAX_OVERSHOOT < self.end < float("inf"):
+            problem = f"ends at {self.end:.2f} s"
+        elif seconds <= self.start:
+            problem = f"starts at {self.start:.2f} s"
+        if problem:
+            raise SVError(
+                f"{self.spec}: lasts {seconds:.2f} s, but the segment {problem};"
+                " correct segments"
+            )
 
 
 class Utterances:
@@ -70,3 +87,28 @@ class Utterances:
                 f"{where}: recording {recording} is not in {self.wavs.name}; add it"
             )
         return Piece(utt, self.wavs.value(self._recordings[recording]), start, end)
+
+    def check_ends(
+        self, seconds: Mapping[str, float], report: ValidationReport
+    ) -> None:
+        """Report segments that end after their recording.
+
+        Args:
+            seconds: Durations of recordings; segments of others are passed over, as
+                are malformed ones.
+            report: Collects the problems.
+        """
+        if self.segments is None:
+            return
+        for index in range(len(self)):
+            try:
+                piece = self[index]
+            except SVError:
+                continue
+            recording = self.segments.value(index).split()[0]
+            try:
+                if recording in seconds:
+                    piece.require_inside(seconds[recording])
+            except SVError as e:
+                where = f"{self.segments.name}: utterance {piece.utt}"
+                report.problem("segment ends", f"{where}: {e}")

@@ -20,10 +20,10 @@ from espnet2_sv.data.decoders import (
 from espnet2_sv.data.truncation import (
     UNKNOWN_SIZE,
     find_truncation,
-    mp3_without_length,
+    mp3_has_length,
     wav_end,
 )
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
 
 # "data/wav.1.ark:2048", an offset into an archive; kaldiio's ":2048[0:99]" is refused
 ARK_OFFSET = re.compile(r"(?P<path>.+\.ark):(?P<offset>[+-]?[0-9]+)(?P<slice>\[.*\])?")
@@ -38,6 +38,7 @@ _SEARCH_BLOCK = 1 << 20  # bytes searched for it at a time
 _OVERLAP = 16  # bytes by which blocks overlap; the pattern is shorter
 # containers that libsndfile cannot read
 _AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma", ".ac3"}
+_LONGEST = 1000  # characters of an entry with a NUL that are shown
 # Hz; speech needs 2 kHz of bandwidth, and no converter is faster
 _LOWEST_RATE, _HIGHEST_RATE = 4000, 768000
 
@@ -56,7 +57,9 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
     """
     spec = os.fspath(spec)
     if "\0" in spec:
-        raise SVError(f"{spec!r}: has a NUL character; correct the path")
+        raise SVError(
+            f"{printable(spec, _LONGEST)}: has a NUL character; correct the path"
+        )
     with decoding(spec):
         source = _open(spec, allow_pipes)
     if not _LOWEST_RATE <= source.rate <= _HIGHEST_RATE:
@@ -85,12 +88,10 @@ def _open(spec: str, allow_pipes: bool) -> AudioSource:
     if spec.endswith(_WAV) and (source := open_pcm(spec, spec)):
         return source
     with _open_file(spec, spec) as file:
-        by_av = _needs_av(spec, file)
-    if not by_av and os.path.splitext(spec)[1].lower() not in _AV_SUFFIXES:
-        # TypeError: .raw
-        with contextlib.suppress(soundfile.SoundFileError, TypeError):
-            return SoundFileSource(spec, spec)
-    return AVSource(spec)
+        _require_whole(spec, file)
+        suffix = os.path.splitext(spec)[1].lower()
+        source = None if suffix in _AV_SUFFIXES else _by_libsndfile(spec, spec, file)
+        return source or AVSource(spec)
 
 
 def _open_file(spec: str, path: str) -> BinaryIO:
@@ -117,19 +118,35 @@ def _open_file(spec: str, path: str) -> BinaryIO:
     return file
 
 
-def _needs_av(spec: str, stream: BinaryIO | io.RawIOBase) -> bool:
-    """Whether libsndfile would misjudge the length of a file; SVError if it is cut."""
+def _require_whole(spec: str, stream: BinaryIO) -> None:
     if lacking := find_truncation(stream):
         raise SVError(f"{spec}: is truncated, {lacking}; replace the file")
-    return mp3_without_length(stream)
 
 
-def _open_stream(spec: str, stream: BinaryIO | io.RawIOBase) -> AudioSource:
+def _by_libsndfile(
+    spec: str, file: str | BinaryIO, stream: BinaryIO
+) -> SoundFileSource | None:
+    """Open a path or stream, unless libsndfile cannot read it or misjudges its length.
+
+    Args:
+        spec: Its name in messages.
+        file: What libsndfile is to open.
+        stream: The same file, to look at its header.
+    """
     try:
-        if not _needs_av(spec, stream):
-            with contextlib.suppress(soundfile.SoundFileError, TypeError):
-                return SoundFileSource(spec, stream)
-        return AVSource(spec, stream)
+        source = SoundFileSource(spec, file)
+    except (soundfile.SoundFileError, TypeError):  # TypeError: .raw
+        return None
+    if source.format == "MP3" and not mp3_has_length(stream):
+        source.close_decoder()
+        return None
+    return source
+
+
+def _open_stream(spec: str, stream: BinaryIO) -> AudioSource:
+    try:
+        _require_whole(spec, stream)
+        return _by_libsndfile(spec, stream, stream) or AVSource(spec, stream)
     except BaseException:
         stream.close()
         raise
@@ -154,7 +171,7 @@ def _open_ark(spec: str, path: str, digits: str) -> AudioSource:
         if source := open_pcm(spec, path, start, length):
             return source
         stack.pop_all()
-        return _open_stream(spec, _Slice(ark, start, length))
+        return _open_stream(spec, io.BufferedReader(_Slice(ark, start, length)))
 
 
 def _record(spec: str, ark: BinaryIO, offset: int, size: int) -> tuple[int, int]:

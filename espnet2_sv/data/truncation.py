@@ -90,22 +90,19 @@ def wav_end(stream: BinaryIO, size: int) -> int | None:
     return None
 
 
-def mp3_without_length(stream: BinaryIO) -> bool:
-    """Whether a file is MPEG audio whose header does not give its length.
+def mp3_has_length(stream: BinaryIO) -> bool:
+    """Whether the header of an mp3 file gives its length.
 
-    libsndfile then guesses it from the bit rate of the first frame and the size of the
-    file, tags included. The same holds for a file to which another one was appended.
+    Without, libsndfile guesses it from the bit rate of the first frame and the size of
+    the file, tags included. The header of a file to which another one was appended is
+    not valid, either.
     """
-    stream.seek(0)
-    if not (found := _first_mpeg_frame(stream)):
+    found = _first_mpeg_frame(stream)
+    if found is None:
         return False
     start, frames, length = _xing(stream, found)
-    if not frames:
-        return True
-    if not length:
-        return False
-    stream.seek(start + length)
-    return _mpeg_frame(stream.read(4)) is not None
+    after = _read_at(stream, start + length, 4) if length else b""
+    return frames > 0 and _mpeg_frame(after) is None
 
 
 def _promised_end(stream: BinaryIO, head: bytes, size: int) -> int:
@@ -133,10 +130,11 @@ def _promised_end(stream: BinaryIO, head: bytes, size: int) -> int:
     if head.startswith(_ASF):
         return _end_of_asf(stream)
     stream.seek(0)
-    if found := _first_mpeg_frame(stream):
-        start, _, length = _xing(stream, found)
-        return start + length
-    return 0
+    found = _first_mpeg_frame(stream)
+    if found is None:
+        return 0
+    start, _, length = _xing(stream, found)
+    return start + length
 
 
 def _chunks(stream: BinaryIO, position: int, size: int, width: int, order):

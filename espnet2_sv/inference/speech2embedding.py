@@ -90,7 +90,7 @@ class Speech2Embedding:
             not matter.
 
         Raises:
-            SVError: The speech is empty, too short, not finite or has more than one
+            SVError: The speech is empty, silent, too short, not finite or has more than one
                 dimension.
         """
         return self.embedder([speech])

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from espnet2_sv.asr.recogniser import Transcript
+from espnet2_sv.data.audio import SILENCE
 from espnet2_sv.data.batches import plan_batches
 from espnet2_sv.errors import SVError
 
@@ -101,7 +102,7 @@ class WaveformEmbedder:
             Embeddings (len(waves), E): float32, on the CPU, not length-normalised.
 
         Raises:
-            SVError: A waveform is empty, not finite, not one-dimensional or too short.
+            SVError: A waveform is empty, silent, not finite, not one-dimensional or too short.
         """
         return torch.stack([result.embedding for result in self.results(waves)])
 
@@ -190,8 +191,8 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
     """Return a waveform as a float32 tensor (S,) on the CPU.
 
     Raises:
-        SVError: It is not one-dimensional, empty, of integers, or has NaN or infinite
-            samples.
+        SVError: It is not one-dimensional, empty, silent, of integers, or has NaN or
+            infinite samples.
     """
     if isinstance(wave, np.ndarray):
         if wave.dtype.kind not in "fiub":
@@ -215,6 +216,8 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
     wave = wave.detach().to("cpu", torch.float32)
     if not torch.isfinite(wave).all():
         raise SVError("speech has NaN or infinite samples; repair the recording")
+    if wave.abs().max() < SILENCE:
+        raise SVError("speech is silent, all samples are zero; replace the recording")
     return wave
 
 

@@ -46,9 +46,7 @@ def test_an_mp3_that_does_not_declare_its_length_is_read(tmp_path, noise):
         )
         frame.rate = 11025
         container.mux(stream.encode(frame) + stream.encode(None))
-    assert audio_info(path).num_samples > len(
-        soundfile.read(path)[0]
-    )  # what makes it hard
+    assert audio_info(path).num_samples == len(read_audio(path, 11025))
     assert len(read_audio(path, 11025)) == pytest.approx(len(speech), abs=0.2 * 11025)
 
 

@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ from espnet2_sv.data.audio import audio_info, read_audio
 from espnet2_sv.data.kaldi import read_two_column, write_two_column
 from espnet2_sv.data.pack_audio import pack_audio
 from espnet2_sv.errors import SVError
+from espnet2_sv.textfile import read_bytes
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_packing_that_was_killed_goes_on_and_keeps_what_is_finished(
     pack_audio(data_dir, "packed", shard_bytes=60_000)
     monkeypatch.chdir(tmp_path)
 
-    read, count = Path.read_bytes, [0]
+    read, count = read_bytes, [0]
 
     def killed(path):
         count[0] += 1
@@ -90,10 +90,11 @@ def test_packing_that_was_killed_goes_on_and_keeps_what_is_finished(
             raise KeyboardInterrupt
         return read(path)
 
-    monkeypatch.setattr(Path, "read_bytes", killed)
+    monkeypatch.setattr("espnet2_sv.data.pack_audio.read_bytes", killed)
     with pytest.raises(KeyboardInterrupt):
         pack_audio(data_dir, "packed", shard_bytes=60_000)
-    monkeypatch.setattr(Path, "read_bytes", read)
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
     assert not (out / "wav.scp").exists()
     finished = {path: path.stat().st_mtime_ns for path in out.glob("*.ark")}
     assert finished

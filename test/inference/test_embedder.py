@@ -168,7 +168,7 @@ def bad(data):
     """A list with three recordings that cannot be embedded."""
     folder, wavs = data
     (folder / "broken.wav").write_bytes(b"RIFF nothing")
-    soundfile.write(folder / "short.wav", np.zeros(40), RATE)
+    soundfile.write(folder / "short.wav", np.full(40, 0.1), RATE)
     wavs = {
         "a-missing": str(folder / "nowhere.wav"),
         **wavs,

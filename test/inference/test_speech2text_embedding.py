@@ -123,6 +123,8 @@ def test_a_speaker_model_without_recogniser_is_refused(speaker_exp, zoo):
 def test_bad_speech_is_refused(zoo):
     speech2both = Speech2TextEmbedding.from_pretrained(zoo.adaptor())
     with pytest.raises(SVError, match="too short"):
-        speech2both(np.zeros(100))
+        speech2both(np.full(100, 0.1))
+    with pytest.raises(SVError, match="is silent"):
+        speech2both(np.zeros(16000))
     with pytest.raises(SVError, match="NaN"):
         speech2both(np.full(16000, np.nan))
