@@ -41,11 +41,12 @@ class AVSource(AudioSource):
             if not self.rate or not self.channels:
                 raise SVError(f"{spec}: has no readable audio; replace the file")
             declared = self._declared_frames(container, audio)
+        self.exact = declared is None
+        self.seekable = not self.exact
         if declared is None:
             self._decoded = self.read(0, 1 << 62)
-        self.exact = self._decoded is not None
-        self.seekable = not self.exact
-        self.frames = declared if self._decoded is None else len(self._decoded)
+            declared = len(self._decoded)
+        self.frames = declared
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         if self._decoded is not None:

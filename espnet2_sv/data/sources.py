@@ -19,6 +19,7 @@ from espnet2_sv.data.decoders import (
 )
 from espnet2_sv.data.truncation import (
     UNKNOWN_SIZE,
+    Order,
     find_truncation,
     mp3_has_length,
     wav_end,
@@ -85,8 +86,8 @@ def _open(spec: str, allow_pipes: bool) -> AudioSource:
                 f"{spec}: slices of ark entries are not supported; cut the audio first"
             )
         return _open_ark(spec, match["path"], match["offset"])
-    if spec.endswith(_WAV) and (source := open_pcm(spec, spec)):
-        return source
+    if spec.endswith(_WAV) and (pcm := open_pcm(spec, spec)):
+        return pcm
     with _open_file(spec, spec) as file:
         _require_whole(spec, file)
         suffix = os.path.splitext(spec)[1].lower()
@@ -186,13 +187,13 @@ def _record(spec: str, ark: BinaryIO, offset: int, size: int) -> tuple[int, int]
             return offset + 6 + width, length
     if not magic.startswith(_RIFF):
         raise SVError(f"{spec}: is not audio; features and pickles are not read")
-    order = "big" if magic[:4] == b"RIFX" else "little"
+    order: Order = "big" if magic[:4] == b"RIFX" else "little"
     length = 8 + int.from_bytes(magic[4:8], order)
     if 8 < length < UNKNOWN_SIZE:
         return offset, length
-    end = wav_end(_Slice(ark, offset, size - offset), size - offset)
+    end = wav_end(ark, size, offset)
     if end is not None:
-        return offset, end
+        return offset, end - offset
     if _another_record(ark, offset):
         raise SVError(
             f"{spec}: its wav header does not give its length, and another record"

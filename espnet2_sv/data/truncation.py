@@ -5,7 +5,10 @@ Decoders read most of such files without complaint, as shorter recordings.
 
 import os
 import re
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import BinaryIO, Literal
+
+Order = Literal["little", "big"]
 
 # sizes from here on are what programs write that do not know the length yet
 UNKNOWN_SIZE = 0x7FFF0000
@@ -14,7 +17,7 @@ _OGG_PAGE = 27 + 255 + 255 * 255  # bytes of the longest page (RFC 3533, section
 _OGG_HEADER = 27
 _END_OF_STREAM = 4  # flag of an Ogg page
 _W64_HEADER = 24  # bytes: a GUID and the size of the chunk with this header
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"  # Matroska element ids
+_SEGMENT = b"\x18\x53\x80\x67"  # Matroska element that holds all but the header
 _ASF = bytes.fromhex("3026b2758e66cf11")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # File Properties Object
 _ASF_HEADER = 1 << 16  # bytes searched for it
@@ -65,21 +68,22 @@ def find_truncation(stream: BinaryIO) -> str | None:
     return f"{missing} bytes are missing" if missing > 0 else None
 
 
-def wav_end(stream: BinaryIO, size: int) -> int | None:
+def wav_end(stream: BinaryIO, size: int, start: int = 0) -> int | None:
     """Return where the samples of a wav end, by its header.
 
     Args:
-        stream: A file that begins with RIFF, RIFX or RF64.
+        stream: A file with RIFF, RIFX or RF64 at ``start``.
         size: Its size in bytes.
+        start: Position in bytes.
 
     Returns:
         Position in bytes, possibly past the end of the file; None if the header does
         not give the length.
     """
-    stream.seek(0)
-    order = "big" if stream.read(4) == b"RIFX" else "little"
+    stream.seek(start)
+    order: Order = "big" if stream.read(4) == b"RIFX" else "little"
     long_size = None
-    for name, position, length in _chunks(stream, 12, size, 4, order):
+    for name, position, length in _chunks(stream, start + 12, size, 4, order):
         if name == b"ds64":  # RF64: sizes in 64 bits; the data's is the second
             stream.seek(position + 8)
             long_size = int.from_bytes(stream.read(8), "little")
@@ -116,14 +120,13 @@ def _promised_end(stream: BinaryIO, head: bytes, size: int) -> int:
             return _end_of_chunk(_chunks(stream, 8, size, 8, "big"), b"data")
         case b"riff":
             return _end_of_w64(stream, size)
-        case b".snd" | b"dns.":
-            order = "big" if head[:4] == b".snd" else "little"
-            offset = int.from_bytes(head[4:8], order)
-            length = int.from_bytes(head[8:12], order)
-            return offset + length if length < UNKNOWN_SIZE else 0
+        case b".snd":
+            return _end_of_au(head, "big")
+        case b"dns.":
+            return _end_of_au(head, "little")
         case b"NIST":
             return _end_of_nist(stream)
-        case head4 if head4 == _EBML:
+        case b"\x1a\x45\xdf\xa3":  # EBML
             return _end_of_matroska(stream)
     if head[4:8] == b"ftyp":
         return _end_of_mp4(stream, size)
@@ -137,7 +140,9 @@ def _promised_end(stream: BinaryIO, head: bytes, size: int) -> int:
     return start + length
 
 
-def _chunks(stream: BinaryIO, position: int, size: int, width: int, order):
+def _chunks(
+    stream: BinaryIO, position: int, size: int, width: int, order: Order
+) -> Iterator[tuple[bytes, int, int]]:
     """Yield name, start and length of the chunks of an IFF-like file.
 
     Args:
@@ -163,6 +168,12 @@ def _end_of_chunk(chunks, *names: bytes) -> int:
             unknown = not 0 < length < 1 << 63 or UNKNOWN_SIZE <= length < 1 << 32
             return 0 if unknown else position + length
     return 0
+
+
+def _end_of_au(head: bytes, order: Order) -> int:
+    length = int.from_bytes(head[8:12], order)
+    unknown = not 0 < length < UNKNOWN_SIZE
+    return 0 if unknown else int.from_bytes(head[4:8], order) + length
 
 
 def _end_of_w64(stream: BinaryIO, size: int) -> int:
@@ -272,7 +283,10 @@ def _first_mpeg_frame(stream: BinaryIO) -> int | None:
         frame follows the tag.
     """
     position = 0
-    while (tag := _read_at(stream, position, _ID3_HEADER)).startswith(b"ID3"):
+    for _ in range(_MAX_CHUNKS):
+        tag = _read_at(stream, position, _ID3_HEADER)
+        if not tag.startswith(b"ID3"):
+            break
         if len(tag) < _ID3_HEADER:
             return None
         sizes = tag[6:10]  # 7 bits each
@@ -284,8 +298,8 @@ def _first_mpeg_frame(stream: BinaryIO) -> int | None:
     data = _read_at(stream, position, _MPEG_SEARCH)
     place = data.find(b"\xff")
     while place >= 0:
-        if length := _mpeg_frame(data[place : place + 4]):
-            after = data[place + length : place + length + 4]
+        if size := _mpeg_frame(data[place : place + 4]):
+            after = data[place + size : place + size + 4]
             if len(after) < 4 or _mpeg_frame(after):
                 return position + place
         place = data.find(b"\xff", place + 1)

@@ -90,8 +90,8 @@ class Speech2Embedding:
             not matter.
 
         Raises:
-            SVError: The speech is empty, silent, too short, not finite or has more than one
-                dimension.
+            SVError: The speech is empty, silent, too short, not finite or has more than
+                one dimension.
         """
         return self.embedder([speech])
 

@@ -102,7 +102,8 @@ class WaveformEmbedder:
             Embeddings (len(waves), E): float32, on the CPU, not length-normalised.
 
         Raises:
-            SVError: A waveform is empty, silent, not finite, not one-dimensional or too short.
+            SVError: A waveform is empty, silent, not finite, not one-dimensional or too
+                short.
         """
         return torch.stack([result.embedding for result in self.results(waves)])
 
