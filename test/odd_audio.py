@@ -32,8 +32,10 @@ def encode(samples=None, form="WAV", subtype=None, rate=RATE, endian=None) -> by
     return stream.getvalue()
 
 
-def encode_av(name: str, codec: str, rate=RATE, samples=None, **options) -> bytes:
-    """Encode with PyAV; ``name`` gives the container."""
+def encode_av(
+    name: str, codec: str, rate=RATE, samples=None, quality=None, **options
+) -> bytes:
+    """Encode with PyAV; ``name`` gives the container, ``quality`` a variable rate."""
     stream = io.BytesIO()
     x = speech(rate=rate) if samples is None else samples
     container = av.open(stream, "w", format=name, options=options)
@@ -42,6 +44,10 @@ def encode_av(name: str, codec: str, rate=RATE, samples=None, **options) -> byte
         (32767 * x).astype(np.int16)[None], format="s16", layout="mono"
     )
     frame.rate = rate
+    if quality is None:
+        audio.bit_rate = 64000
+    else:
+        audio.options = {"flags": "+qscale", "global_quality": str(118 * quality)}
     audio.codec_context.open(strict=False)
     convert = av.AudioResampler(
         format=audio.codec_context.format.name,
@@ -140,7 +146,7 @@ UNKNOWN_LENGTH = {
     "small_tag.mp3": lambda: id3_tag(3000) + headerless_mp3(id3v2_version="0"),
     "tag.mp3": lambda: id3_tag(70_000) + headerless_mp3(),
     "cover.mp3": lambda: id3_tag(5_000_000) + headerless_mp3(),
-    "vbr.mp3": lambda: headerless_mp3(**{"b:a": "0", "q:a": "9"}),
+    "vbr.mp3": lambda: headerless_mp3(quality=9),
     "old_tag.mp3": lambda: headerless_mp3() + b"TAG" + bytes(125),
     "ape_tag.mp3": lambda: headerless_mp3() + b"APETAGEX" + bytes(3000),
     "middle.mp3": lambda: headerless_mp3(id3v2_version="0")[300:],

@@ -23,6 +23,7 @@ from espnet2_sv.data.truncation import (
     find_truncation,
     mp3_has_length,
     wav_end,
+    wav_is_streamed,
 )
 from espnet2_sv.errors import SVError, printable
 
@@ -138,7 +139,11 @@ def _by_libsndfile(
         source = SoundFileSource(spec, file)
     except (soundfile.SoundFileError, TypeError):  # TypeError: .raw
         return None
-    if source.format == "MP3" and not mp3_has_length(stream):
+    if source.format == "MP3":
+        misjudged = not mp3_has_length(stream)
+    else:  # a wav that was streamed with length 0 seems to be empty
+        misjudged = not source.frames and wav_is_streamed(stream)
+    if misjudged:
         source.close_decoder()
         return None
     return source

@@ -80,10 +80,8 @@ def wav_end(stream: BinaryIO, size: int, start: int = 0) -> int | None:
         Position in bytes, possibly past the end of the file; None if the header does
         not give the length.
     """
-    stream.seek(start)
-    order: Order = "big" if stream.read(4) == b"RIFX" else "little"
     long_size = None
-    for name, position, length in _chunks(stream, start + 12, size, 4, order):
+    for name, position, length in _wav_chunks(stream, size, start):
         if name == b"ds64":  # RF64: sizes in 64 bits; the data's is the second
             stream.seek(position + 8)
             long_size = int.from_bytes(stream.read(8), "little")
@@ -92,6 +90,22 @@ def wav_end(stream: BinaryIO, size: int, start: int = 0) -> int | None:
                 return position + long_size if long_size else None
             return position + length if 0 < length < UNKNOWN_SIZE else None
     return None
+
+
+def wav_is_streamed(stream: BinaryIO) -> bool:
+    """Whether a file is a wav that declares no samples but has some."""
+    size = stream.seek(0, os.SEEK_END)
+    for name, position, length in _wav_chunks(stream, size):
+        if name == b"data":
+            if length:
+                return False
+            end = position
+            for follower, start, extent in _chunks(stream, end, size, 4, "little"):
+                if not follower.isalnum():  # samples rather than a chunk such as LIST
+                    break
+                end = start + extent
+            return end < size
+    return False
 
 
 def mp3_has_length(stream: BinaryIO) -> bool:
@@ -160,6 +174,16 @@ def _chunks(
         position += 4 + width
         yield name, position, length
         position += length + (length % 2 if width == 4 else 0)
+
+
+def _wav_chunks(
+    stream: BinaryIO, size: int, start: int = 0
+) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the chunks of a wav that begins at ``start``, none of another file."""
+    head = _read_at(stream, start, 4)
+    if head in (b"RIFF", b"RIFX", b"RF64"):
+        order: Order = "big" if head == b"RIFX" else "little"
+        yield from _chunks(stream, start + 12, size, 4, order)
 
 
 def _end_of_chunk(chunks, *names: bytes) -> int:
