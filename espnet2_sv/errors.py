@@ -31,5 +31,5 @@ def require_integer(name: str, value: object, least: int) -> None:
 
 def require_positive(name: str, value: object) -> None:
     """Raise SVError unless a setting is a finite number above 0."""
-    if not isinstance(value, Real) or not 0 < value < math.inf:
+    if not isinstance(value, Real) or not 0 < float(value) < math.inf:
         raise SVError(f"{name} is {value!r}; choose a number above 0")

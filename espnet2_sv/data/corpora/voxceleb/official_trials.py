@@ -15,6 +15,7 @@ from espnet2_sv.data.corpora.voxceleb.plan import Plan
 from espnet2_sv.data.corpora.voxceleb.splits import VOXCELEB1_DEV, VOXCELEB1_TEST, Split
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+from espnet2_sv.textfile import read_text
 
 # the authors' page and its mirror; both have all lists
 SITES = (
@@ -104,28 +105,22 @@ def read_list(path: str | os.PathLike) -> list[Trial]:
         SVError: The file is missing or empty, or a line is malformed or has a label
             that contradicts its speakers.
     """
-    trials = []
     try:
-        with open(path, encoding="utf-8") as f:
-            for number, line in enumerate(f, 1):
-                try:
-                    label, enroll, test = line.split()
-                    trials.append(
-                        Trial(_utterance(enroll), _utterance(test), _LABELS[label])
-                    )
-                except (ValueError, KeyError):
-                    raise SVError(
-                        f"{path}: line {number} is not '1 idXXXXX/VIDEO/00001.wav "
-                        "idXXXXX/VIDEO/00002.wav'; fetch the list again"
-                    ) from None
-                if (enroll.split("/")[0] == test.split("/")[0]) != (label == "1"):
-                    raise SVError(
-                        f"{path}: line {number} has the wrong label; fetch it again"
-                    )
-    except (OSError, UnicodeDecodeError) as e:
-        raise SVError(
-            f"{path}: cannot be read ({e}); set --trial_lists to its folder"
-        ) from e
+        text = read_text(path)
+    except SVError as e:
+        raise SVError(f"{e}; set --trial_lists to its folder") from e
+    trials = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            label, enroll, test = line.split()
+            trials.append(Trial(_utterance(enroll), _utterance(test), _LABELS[label]))
+        except (ValueError, KeyError):
+            raise SVError(
+                f"{path}: line {number} is not '1 idXXXXX/VIDEO/00001.wav "
+                "idXXXXX/VIDEO/00002.wav'; fetch the list again"
+            ) from None
+        if (enroll.split("/")[0] == test.split("/")[0]) != (label == "1"):
+            raise SVError(f"{path}: line {number} has the wrong label; fetch it again")
     if not trials:
         raise SVError(f"{path}: is empty; fetch it again")
     return trials

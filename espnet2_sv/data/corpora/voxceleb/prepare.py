@@ -31,6 +31,7 @@ from espnet2_sv.data.corpora.voxceleb.training_speakers import (
     read_extra,
 )
 from espnet2_sv.errors import SVError
+from espnet2_sv.textfile import read_text
 
 
 def prepare_voxceleb(
@@ -152,12 +153,10 @@ def _read_exclusions(path: str) -> set[str]:
     if not path:
         return set()
     try:
-        with open(path, encoding="utf-8") as f:
-            return {line.split()[0] for line in f if line.strip()}
-    except OSError as e:
-        raise SVError(
-            f"{path}: cannot be read ({e.strerror}); correct --exclude"
-        ) from e
+        lines = read_text(path).split("\n")
+    except SVError as e:
+        raise SVError(f"{e}; correct --exclude") from e
+    return {line.split()[0] for line in lines if line.strip()}
 
 
 def _without(corpus: Corpus, excluded: set[str]) -> Corpus:

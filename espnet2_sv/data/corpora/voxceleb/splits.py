@@ -17,6 +17,7 @@ from espnet2_sv.data.corpora.voxceleb.counts import (
     PublishedCount,
 )
 from espnet2_sv.errors import SVError
+from espnet2_sv.textfile import read_text
 
 # speaker ids of VoxCeleb1; test speakers are those whose names begin with E
 _SPEAKER = re.compile(r"id(?P<number>\d{5})")
@@ -132,11 +133,10 @@ def listed_speakers(split: Split, root: str | os.PathLike) -> list[str]:
 
 
 def _read_meta(path: Path) -> Iterator[str]:
-    with open(path, encoding="utf-8") as f:
-        for line in f:  # e.g. "id00012 ,n000012 ,m ,dev"
-            fields = [field.strip() for field in line.replace("\t", ",").split(",")]
-            if _SPEAKER.fullmatch(fields[0]) and "dev" in fields[1:]:
-                yield fields[0]
+    for line in read_text(path).split("\n"):  # e.g. "id00012 ,n000012 ,m ,dev"
+        fields = [field.strip() for field in line.replace("\t", ",").split(",")]
+        if _SPEAKER.fullmatch(fields[0]) and "dev" in fields[1:]:
+            yield fields[0]
 
 
 def _tree(split: Split, root: Path) -> Path | None:

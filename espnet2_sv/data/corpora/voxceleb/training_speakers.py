@@ -8,6 +8,7 @@ from espnet2_sv.data.corpora.speaker_tree import scan_speakers
 from espnet2_sv.data.corpora.voxceleb.plan import Plan
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
+from espnet2_sv.textfile import read_text
 
 _FEWEST = 2  # speakers per set: for a nontarget trial, or for training
 
@@ -54,11 +55,9 @@ def hold_out_speakers(corpus: Corpus, plan: Plan) -> dict[str, list[str]]:
 
 def _read(path: Path, able: set[str]) -> list[str]:
     try:
-        speakers = sorted(set(path.read_text(encoding="utf-8").split()))
-    except OSError as e:
-        raise SVError(
-            f"{path}: cannot be read ({e.strerror}); correct --held_out"
-        ) from e
+        speakers = sorted(set(read_text(path).split()))
+    except SVError as e:
+        raise SVError(f"{e}; correct --held_out") from e
     if unknown := [speaker for speaker in speakers if speaker not in able]:
         raise SVError(
             f"{path}: {len(unknown)} speakers do not have two utterances:"

@@ -153,3 +153,10 @@ def test_speakers_that_are_trained_on_are_refused_by_name(plan):
         SVError, match=r"^voxceleb1_e: 1 of its 8 speakers are also in V: id10001;"
     ):
         e.require_apart(["id10001", "id00012"], "V")
+
+
+@pytest.mark.parametrize("text", [b"1 a/b/\xff.wav\n", b"\xef\xbb\xbf1 a/b/c.wav\n"])
+def test_a_list_that_is_not_plain_utf8_is_refused_by_line(tmp_path, text):
+    (tmp_path / "list").write_bytes(text)
+    with pytest.raises(SVError, match=r"list: line 1 .*; set --trial_lists"):
+        read_list(tmp_path / "list")
