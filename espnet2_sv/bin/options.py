@@ -1,9 +1,12 @@
 """Command-line options that several commands share."""
 
 import argparse
+import os
+from collections.abc import Iterable
 
 from espnet2.utils.types import str2bool
 
+from espnet2_sv.errors import SVError
 from espnet2_sv.textfile import parse_float, parse_int
 
 SOURCE = "zoo or Hub tag, packed .zip, unpacked directory or exp/ directory"
@@ -85,6 +88,50 @@ def probability(text: str) -> float:
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return number
+
+
+# Files
+
+
+def keep_inputs(
+    args: argparse.Namespace,
+    inputs: Iterable[str],
+    outputs: Iterable[str | os.PathLike | None],
+) -> None:
+    """Refuse outputs that are files to be read, also by another name or link.
+
+    Args:
+        args: Parsed options.
+        inputs: Names of the options that name files to read.
+        outputs: Files that will be written.
+
+    Raises:
+        SVError: An input would be overwritten, or two outputs are one file.
+    """
+    written: dict[object, str] = {}
+    for output in map(str, filter(None, outputs)):
+        identity = _file_identity(output)
+        if identity in written:
+            raise SVError(f"{output}: two outputs are this file; give each its own")
+        written[identity] = output
+    for option in inputs:
+        given = getattr(args, option)
+        for path in given if isinstance(given, list) else [given]:
+            place = None if path is None else written.get(_file_identity(path))
+            if place is not None:
+                raise SVError(
+                    f"--{option} {path}: would be overwritten by {place}; choose"
+                    " another output"
+                )
+
+
+def _file_identity(path: str | os.PathLike) -> object:
+    """Return what is equal for two names of one file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return os.path.realpath(path)
+    return status.st_dev, status.st_ino
 
 
 # Models and recordings
@@ -247,6 +294,10 @@ def add_trials(options: Options) -> None:
     options.add_argument(
         "--trials", required=True, metavar="FILE", help=f"Trial list: {TRIAL_LINES}"
     )
+
+
+# Those of add_trial_embeddings that name files to read
+TRIAL_EMBEDDINGS = ("enroll_scp", "test_scp", "enroll_spk2utt", "mean_scp")
 
 
 def add_trial_embeddings(options: Options) -> None:

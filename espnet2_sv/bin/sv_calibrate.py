@@ -3,6 +3,7 @@
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 from espnet2_sv.bin import options
@@ -15,6 +16,12 @@ from espnet2_sv.scoring.trials import (
     read_scores,
     read_trials,
     write_scores,
+)
+
+# Options that name files to read; --calibration may be what is written once more
+INPUTS = (
+    *("train_scores", "train_trials", "scores", "utt2dur", "enroll_scp", "test_scp"),
+    *("cohort_scp", "cohort_utt2spk", "enroll_spk2utt"),
 )
 
 
@@ -111,6 +118,9 @@ def main(cmd: list[str] | None = None) -> None:
         raise SVError(
             f"{len(args.scores)} --scores for {len(args.output)} --output: give as many"
         )
+    folders = {os.path.realpath(Path(output).parent) for output in args.output}
+    calibrations = [Path(folder) / "calibration.json" for folder in folders]
+    options.keep_inputs(args, INPUTS, [*args.output, *calibrations])
     measures = QualityMeasures(
         QualityFiles(
             args.utt2dur,
@@ -131,8 +141,8 @@ def main(cmd: list[str] | None = None) -> None:
         scores = read_scores(path)
         values = measures(scores, path)
         write_scores(output, scores, calibration.llr(scores.scores, **by_side(values)))
-    for folder in {Path(output).parent for output in args.output}:
-        calibration.save(folder / "calibration.json")
+    for path in calibrations:
+        calibration.save(path)
 
 
 def train(args: argparse.Namespace, measures: QualityMeasures) -> Calibration:

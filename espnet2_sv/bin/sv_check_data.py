@@ -3,11 +3,14 @@
 
 import argparse
 import logging
+from pathlib import Path
 
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import print_report, run
 from espnet2_sv.data.check_audio import LEVELS
 from espnet2_sv.data.check_data import check_data_dir
+
+TABLES = ("wav.scp", "utt2spk", "spk2utt", "segments", "text")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -75,6 +78,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Check the directory and print its problems; raise SVError if there are any."""
     args = get_parser().parse_args(cmd)
+    args.data_dir_tables = [Path(args.data_dir) / name for name in TABLES]
+    options.keep_inputs(args, ("trials", "data_dir_tables"), [args.utt2dur])
     report = check_data_dir(
         args.data_dir,
         train=args.train,

@@ -46,11 +46,13 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Compare the systems and write the results."""
     args = get_parser().parse_args(cmd)
+    folder = Path(args.output_dir)
+    outputs = [folder / f"comparison.{ending}" for ending in ("md", "json")]
+    options.keep_inputs(args, ["plan"], outputs)
     plan = Plan.read(args.plan)
     require_writable(args.output_dir)
     comparison = compare(plan, Resampling(args.bootstrap_samples, args.seed))
     page = comparison_markdown(comparison, args.title)
-    folder = Path(args.output_dir)
     with atomic_write(folder / "comparison.md") as f:
         f.write(page)
     with atomic_write(

@@ -46,6 +46,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Describe the model."""
     args = get_parser().parse_args(cmd)
+    inputs = ("text", "text_asr_alone", "text_joint")
+    options.keep_inputs(args, inputs, [args.output])
     texts = {"cer_asr_alone": args.text_asr_alone, "cer_joint": args.text_joint}
     if any(texts.values()) and not args.text:
         raise SVError(

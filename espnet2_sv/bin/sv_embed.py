@@ -2,10 +2,13 @@
 """Embed every utterance of a wav.scp."""
 
 import argparse
+from pathlib import Path
 
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
+
+OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed", "text")
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -95,6 +98,12 @@ def main(cmd: list[str] | None = None) -> None:
         raise SVError(
             f"--output_dir: give one for each of the {len(wav_scps)} --wav_scp"
         )
+    outputs = [Path(folder) / name for folder in set(output_dirs) for name in OUTPUTS]
+    options.keep_inputs(
+        argparse.Namespace(wav_scp=wav_scps, model_file=args["model_file"]),
+        ("wav_scp", "model_file"),
+        [*outputs, args["system"]],
+    )
     from espnet2_sv.inference.embedder import embed_wav_scps
 
     lists = list(zip(wav_scps, output_dirs, strict=True))

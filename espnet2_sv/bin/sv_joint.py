@@ -4,10 +4,11 @@
 import argparse
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
-from espnet2_sv.bin.sv_embed import add_embedding_options
+from espnet2_sv.bin.sv_embed import OUTPUTS, add_embedding_options
 
 # Options of ESPnet's asr_inference that are options here; --decode_config takes all.
 DECODING: dict[str, Callable[[str], object]] = {
@@ -54,7 +55,11 @@ def get_parser() -> argparse.ArgumentParser:
 
 def main(cmd: list[str] | None = None) -> None:
     """Transcribe and embed the utterances."""
-    args = vars(get_parser().parse_args(cmd))
+    parsed = get_parser().parse_args(cmd)
+    outputs = [Path(parsed.output_dir) / name for name in OUTPUTS]
+    inputs = ("wav_scp", "model_file", "decode_config")
+    options.keep_inputs(parsed, inputs, outputs)
+    args = vars(parsed)
     from espnet2_sv.inference.embedder import recognise_wav_scp
     from espnet2_sv.zoo.checkpoint import load_config
 

@@ -54,6 +54,10 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Probe the layers and print the table."""
     args = get_parser().parse_args(cmd)
+    outputs = [
+        Path(args.output_dir) / f"layer_probe.{e}" for e in ("md", "json", "png")
+    ]
+    options.keep_inputs(args, ("wav_scp", "trials", "norm_wav_scp", "utt2spk"), outputs)
     from espnet2_sv.inference.layer_probe import probe_layers, write_report
     from espnet2_sv.scoring.intervals import Resampling
 

@@ -72,6 +72,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Draw the trials and write them, sorted."""
     args = get_parser().parse_args(cmd)
+    outputs = args.output, args.condition_output
+    options.keep_inputs(args, ("utt2spk", "utt2dur"), outputs)
     utt2spk = read_two_column(args.utt2spk)
     trials = make_trials(
         utt2spk,

@@ -10,6 +10,8 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.evaluation import Evaluation, evaluate
 from espnet2_sv.scoring.intervals import Resampling
 
+OUTPUTS = ("metrics.json", "metrics.md", "det.json", "det.png", "scores.png")
+
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
@@ -85,6 +87,12 @@ def main(cmd: list[str] | None = None) -> None:
             raise SVError(
                 f"{option}: {len(given)} given for {len(args.scores)} --scores"
             )
+    inputs = ("trials", "scores", "utt2spk", "train_utt2spk")
+    options.keep_inputs(
+        args,
+        (*inputs, "compare_scores", "attribute"),
+        [Path(folder) / name for folder in args.output_dir for name in OUTPUTS],
+    )
     for scores, output_dir, title in zip(
         args.scores, args.output_dir, titles, strict=True
     ):

@@ -50,6 +50,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Pack the model and list the archive."""
     args = get_parser().parse_args(cmd)
+    options.keep_inputs(args, ("model_file", "calibration", "option"), [args.output])
     from espnet2_sv.packaging.pack import pack_model
 
     names = pack_model(

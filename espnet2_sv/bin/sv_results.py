@@ -47,6 +47,8 @@ def main(cmd: list[str] | None = None) -> None:
         if name in systems:
             raise SVError(f"'{item}': the name {name} is given twice")
         systems[name] = path
+    args.metrics = list(systems.values())
+    options.keep_inputs(args, ("layout", "metrics"), [args.output])
     if args.layout:
         page = layout_markdown(args.title, Layout.read(args.layout), systems)
     elif systems:

@@ -22,6 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Score a list of trials."""
     args = get_parser().parse_args(cmd)
+    options.keep_inputs(args, ("trials", *options.TRIAL_EMBEDDINGS), [args.output])
     trials = read_trials(args.trials)
     vectors = read_trial_vectors(
         trials,

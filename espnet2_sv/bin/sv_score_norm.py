@@ -7,7 +7,12 @@ from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.embeddings import read_trial_vectors
-from espnet2_sv.scoring.score_norm import METHODS, normalise_trials, read_cohort
+from espnet2_sv.scoring.score_norm import (
+    METHODS,
+    normalise_trials,
+    read_cohort,
+    require_other_impostors,
+)
 from espnet2_sv.scoring.trials import read_joined, read_scores, write_scores
 
 
@@ -69,6 +74,8 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Normalise a score file."""
     args = get_parser().parse_args(cmd)
+    inputs = ("scores", "cohort_scp", "cohort_utt2spk", "utt2spk")
+    options.keep_inputs(args, (*inputs, *options.TRIAL_EMBEDDINGS), [args.output])
     scores = read_scores(args.scores)
     vectors = read_trial_vectors(
         scores,
@@ -87,6 +94,7 @@ def main(cmd: list[str] | None = None) -> None:
         raise SVError(
             "--utt2spk excludes speakers from the cohort: give --cohort_utt2spk too"
         )
+    require_other_impostors(cohort, vectors.utterances_of, utt2spk)
     normalised = normalise_trials(
         vectors,
         scores.scores,

@@ -4,8 +4,8 @@ Reading takes about a second for hundreds of thousands of embeddings.
 """
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 
@@ -125,6 +125,7 @@ class TrialVectors:
         enroll_names: The M names.
         test_names: The N names.
         mean: (E,) that has been subtracted from the embeddings, if any.
+        models: The utterances of each enrolled model, if several enrol one.
     """
 
     enroll: np.ndarray
@@ -134,6 +135,13 @@ class TrialVectors:
     enroll_names: list[str]
     test_names: list[str]
     mean: np.ndarray | None = None
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def utterances_of(self) -> dict[str, Sequence[str]]:
+        """The utterances of each name on either side."""
+        sides = {name: [name] for name in (*self.enroll_names, *self.test_names)}
+        return sides | dict(self.models)
 
 
 def read_trial_vectors(
@@ -202,7 +210,11 @@ def read_trial_vectors(
             f" of {test.shape[1]}; extract both with one model"
         )
     rows = pairs.enroll_index, pairs.test_index
-    return TrialVectors(enroll, test, *rows, pairs.enroll_names, pairs.test_names, mean)
+    sides = pairs.enroll_names, pairs.test_names
+    models: dict[str, Sequence[str]] = {}
+    if enrolled is not None:
+        models = dict(zip(pairs.enroll_names, enrolled, strict=True))
+    return TrialVectors(enroll, test, rows[0], rows[1], *sides, mean, models)
 
 
 def unit_vectors(

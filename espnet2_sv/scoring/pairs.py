@@ -10,10 +10,9 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from espnet2_sv.data.kaldi import MAX_KEY_BYTES
 from espnet2_sv.errors import SVError, printable
 from espnet2_sv.textfile import decode, read_bytes
-
-_LONGEST_NAME = 1000  # characters, as in Kaldi tables
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def _read_fast(content: bytes, column: Column) -> pa.Table | None:
         for side in ("enroll", "test")
         for n in table[side].chunk(0).dictionary.to_pylist()
     )
-    good = all(len(n) <= _LONGEST_NAME and n.split() == [n] for n in names)
+    good = all(len(n.encode()) <= MAX_KEY_BYTES and n.split() == [n] for n in names)
     return table if good else None
 
 
@@ -159,10 +158,10 @@ def _read_lines(path: str | PathLike, text: str, column: Column) -> pa.Table:
                 f"{path}: line {number} is '{printable(line.strip(), 80)}', not"
                 f" '{column.line_format}'"
             ) from None
-        if max(len(enroll), len(test)) > _LONGEST_NAME:
+        if max(len(enroll.encode()), len(test.encode())) > MAX_KEY_BYTES:
             raise SVError(
-                f"{path}: line {number} has a name of more than {_LONGEST_NAME}"
-                " characters; shorten it"
+                f"{path}: line {number} has a name of more than {MAX_KEY_BYTES}"
+                " bytes; shorten it"
             )
         for side, field in enumerate((enroll, test)):
             index[side].append(codes[side].setdefault(field, len(codes[side])))

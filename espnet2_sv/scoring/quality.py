@@ -11,7 +11,11 @@ from espnet2_sv.errors import SVError, printable
 from espnet2_sv.scoring.cosine import enrolment_vectors, length_normalise
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.scoring.pairs import Pairs
-from espnet2_sv.scoring.score_norm import cohort_statistics, read_cohort
+from espnet2_sv.scoring.score_norm import (
+    cohort_statistics,
+    read_cohort,
+    require_other_impostors,
+)
 from espnet2_sv.scoring.trials import read_joined
 from espnet2_sv.textfile import parse_float
 
@@ -78,9 +82,14 @@ class QualityMeasures:
             By measure, (K,) values of the enrolment side and of the test side.
 
         Raises:
-            SVError: An utterance has no duration or no embedding, or an invalid one.
+            SVError: An utterance has no duration or no embedding, or an invalid one, or
+                is in the cohort.
         """
         models = [self._utterances_of.get(name, [name]) for name in pairs.enroll_names]
+        if self._cohort is not None:
+            enrolled = dict(zip(pairs.enroll_names, models, strict=True))
+            tested = {name: [name] for name in pairs.test_names}
+            require_other_impostors(self._cohort, tested | enrolled)
         enroll = self._side(models, self._files.enroll_scp, wanted_by)
         test = self._side(
             [[n] for n in pairs.test_names], self._files.test_scp, wanted_by

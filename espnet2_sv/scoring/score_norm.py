@@ -9,7 +9,7 @@ Interspeech 2017).
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 
 import numpy as np
@@ -36,10 +36,13 @@ class Cohort:
     Attributes:
         vectors: (C, E) float32 unit vectors.
         speakers: (C,) speaker number of each; None if no impostor is to be excluded.
+        utterances: Speaker of each utterance that impostors are made of; None where
+            speakers are unknown.
     """
 
     vectors: np.ndarray
     speakers: np.ndarray | None = None
+    utterances: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def read_cohort(
@@ -70,20 +73,56 @@ def read_cohort(
     if utt2spk is None:
         if by == "speaker":
             raise SVError(f"{scp}: a cohort of speakers needs its utt2spk")
-        return Cohort(unit), {}
+        return Cohort(unit, None, dict.fromkeys(names)), {}
     speaker_of = read_joined([utt2spk])
     missing = [name for name in names if name not in speaker_of]
     if missing:
         raise SVError(
             f"{utt2spk}: has no speaker for {missing[0]} ({len(missing)} are missing)"
         )
+    utterances: dict[str, str | None] = {name: speaker_of[name] for name in names}
     numbers = {s: i for i, s in enumerate(sorted({speaker_of[name] for name in names}))}
     speakers = np.array([numbers[speaker_of[name]] for name in names])
     if by == "utterance":
-        return Cohort(unit, speakers), numbers
+        return Cohort(unit, speakers, utterances), numbers
     order = np.argsort(speakers, kind="stable")
     rows = np.split(order, np.cumsum(np.bincount(speakers))[:-1])
-    return Cohort(enrolment_vectors(rows, unit), np.arange(len(numbers))), numbers
+    means = enrolment_vectors(rows, unit)
+    return Cohort(means, np.arange(len(numbers)), utterances), numbers
+
+
+def require_other_impostors(
+    cohort: Cohort,
+    utterances_of: Mapping[str, Sequence[str]],
+    utt2spk: Mapping[str, str] | None = None,
+) -> None:
+    """Refuse a cohort in which tested utterances would meet themselves.
+
+    Args:
+        cohort: The impostors.
+        utterances_of: The utterances of each name in the trials.
+        utt2spk: Speakers of these names, if each speaker is excluded from its own
+            cohort: its utterances may then be there.
+
+    Raises:
+        SVError: A tested utterance is in the cohort, and is not excluded from it.
+    """
+    met = [
+        utterance
+        for name, utterances in utterances_of.items()
+        for utterance in utterances
+        if utterance in cohort.utterances
+        and (utt2spk is None or cohort.utterances[utterance] != utt2spk.get(name))
+    ]
+    if not met:
+        return
+    advice = "give --utt2spk and --cohort_utt2spk to exclude them, or another cohort"
+    if utt2spk is not None:
+        advice = "their speakers there and in --utt2spk differ"
+    raise SVError(
+        f"{len(set(met))} utterances of the cohort are also in the trials, e.g."
+        f" {min(met)}, and would meet themselves as impostors; {advice}"
+    )
 
 
 def normalise_trials(

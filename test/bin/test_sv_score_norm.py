@@ -94,3 +94,40 @@ def test_leaving_out_needs_the_cohorts_speakers(normalise):
         normalise("--utt2spk", "DIR/u2s")
     with pytest.raises(SVError, match="a cohort of speakers needs its utt2spk"):
         normalise("--cohort_by", "speaker")
+
+
+def test_a_cohort_with_tested_utterances_is_refused(normalise, tmp_path):
+    both = "".join((tmp_path / f"{name}.scp").read_text() for name in ("c", "x"))
+    (tmp_path / "c.scp").write_text(both)
+    with pytest.raises(SVError, match=r"6 utterances of the cohort .* e\.g\. utt0"):
+        normalise("--top_n", "7")
+    own, other = "DIR/u2s", "DIR/other"
+    speakers = (tmp_path / "c2s").read_text() + (tmp_path / "u2s").read_text()
+    (tmp_path / "c2s").write_text(speakers)
+    with pytest.raises(SVError, match="would meet themselves"):
+        normalise("--cohort_utt2spk", "DIR/c2s")
+    cohort = ["--cohort_utt2spk", "DIR/c2s", "--cohort_by", "utterance"]
+    found = normalise("--top_n", "7", *cohort, "--utt2spk", own)
+    impostors = VECTORS | COHORT
+
+    def others(utt):  # without the speaker of the side, and so without itself
+        return [
+            unit(v)
+            for n, v in impostors.items()
+            if int(n.lstrip("uct")) % 10 != int(utt[-1])
+        ]
+
+    for (a, b), score in found.items():
+        assert score == pytest.approx(expected(a, b, others, 7), abs=1e-4)
+    (tmp_path / "other").write_text("".join(f"{name} x{name}\n" for name in VECTORS))
+    with pytest.raises(SVError, match="their speakers there and in --utt2spk differ"):
+        normalise("--top_n", "7", *cohort, "--utt2spk", other)
+
+
+def test_a_cohort_with_utterances_of_enrolled_models_is_refused(normalise, tmp_path):
+    (tmp_path / "spk2utt").write_text("ann utt1 c3\nbob utt2\n")
+    (tmp_path / "scores").write_text("ann utt3 0.5\nbob utt3 0.1\n")
+    both = (tmp_path / "x.scp").read_text() + (tmp_path / "c.scp").read_text()
+    (tmp_path / "x.scp").write_text(both)
+    with pytest.raises(SVError, match=r"1 utterances of the cohort .* e\.g\. c3"):
+        normalise("--enroll_spk2utt", "DIR/spk2utt")
