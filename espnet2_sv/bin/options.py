@@ -180,7 +180,7 @@ def add_channel(options: Options) -> None:
     """Add ``--channel``."""
     options.add_argument(
         "--channel",
-        type=int,
+        type=positive_int,
         metavar="N",
         help="Channel to use, counted from 1; the mean of all if not given",
     )
