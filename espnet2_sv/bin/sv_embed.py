@@ -43,6 +43,7 @@ def add_embedding_options(
         several=several,
     )
     options.add_extraction(parser)
+    options.add_channel(parser)
     parser.add_argument(
         "--max_seconds",
         type=options.positive_float,

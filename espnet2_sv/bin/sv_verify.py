@@ -40,6 +40,7 @@ def get_parser() -> argparse.ArgumentParser:
         default=0.5,
         help="Prior probability of the same speaker, for models with a calibration",
     )
+    options.add_channel(parser)
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     return parser
 
@@ -55,6 +56,7 @@ def main(cmd: list[str] | None = None) -> None:
         p_target=args.p_target,
         device=args.device,
         asr=args.asr,
+        channel=args.channel,
     )
     print(json.dumps(verifier.verify(args.enroll, args.test)))
 

@@ -162,6 +162,7 @@ def process_wav_scp(
     num_workers: int = 2,
     skip_bad: bool = False,
     allow_pipes: bool = False,
+    channel: int | None = None,
     resume: bool = True,
     shard: str | None = None,
     shard_size: int | None = None,
@@ -192,6 +193,7 @@ def process_wav_scp(
         skip_bad: Continue after a recording that cannot be embedded, and list it in
             ``failed``.
         allow_pipes: Run the commands in the ``wav.scp``.
+        channel: Channel to use, counted from 1; None means the mean of all.
         resume: Use finished shards of an earlier run.
         shard: ``"i/n"``: process the i-th of n parts of the list without merging; a
             last call without it merges.
@@ -220,6 +222,7 @@ def process_wav_scp(
         num_workers,
         skip_bad,
         allow_pipes,
+        channel,
     )
     settings = {
         "format": 2,
@@ -227,6 +230,8 @@ def process_wav_scp(
         "dtype": dtype,
         "max_seconds": max_seconds,
     }
+    if channel is not None:
+        settings["channel"] = channel
     wavs = _read_wav_scp(wav_scp)
     if shard_size is None:
         shard_size = default_shard_size(len(wavs))

@@ -1,5 +1,6 @@
 """Reading recordings ahead of the network that embeds them."""
 
+import functools
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -62,9 +63,13 @@ def batches_by_length(
     return [[utterances[i] for i in batch] for batch in batches]
 
 
-def reader(sample_rate: int, allow_pipes: bool) -> Callable[[str], np.ndarray]:
+def reader(
+    sample_rate: int, allow_pipes: bool, channel: int | None = None
+) -> Callable[[str], np.ndarray]:
     """Return a function that reads audio as a waveform (S,) at ``sample_rate`` Hz."""
-    return lambda audio: read_audio(audio, sample_rate, allow_pipes=allow_pipes)
+    return functools.partial(
+        read_audio, sample_rate=sample_rate, allow_pipes=allow_pipes, channel=channel
+    )
 
 
 def reading_pool(num_workers: int) -> ThreadPoolExecutor:

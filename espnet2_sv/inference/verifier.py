@@ -48,15 +48,18 @@ class SpeakerVerifier:
     Args:
         speech2embedding: The model.
         score_decision: Turns scores into decisions.
+        channel: Channel of files to use, counted from 1; None means the mean of all.
     """
 
     def __init__(
         self,
         speech2embedding: Speech2Embedding,
         score_decision: ScoreDecision | None = None,
+        channel: int | None = None,
     ):
         self.speech2embedding = speech2embedding
         self.score_decision = score_decision or ScoreDecision()
+        self.channel = channel
         self.templates: dict[str, SpeakerTemplate] = {}
 
     @classmethod
@@ -66,6 +69,7 @@ class SpeakerVerifier:
         *,
         threshold: float | None = None,
         p_target: float = 0.5,
+        channel: int | None = None,
         **kwargs: Any,
     ) -> "SpeakerVerifier":
         """Build a verifier from a model, its calibration and its threshold.
@@ -80,11 +84,13 @@ class SpeakerVerifier:
                 own.
             p_target: Prior probability of the same speaker, for the calibration's
                 threshold.
+            channel: Channel of files to use, counted from 1; None means the mean.
             kwargs: Further arguments of :class:`Speech2Embedding`, such as ``device``.
         """
         resolved = SpeakerSource.resolve(source, asr=kwargs.pop("asr", None))
         score_decision = ScoreDecision.load(resolved.folder, threshold, p_target)
-        return cls(Speech2Embedding.from_source(resolved, **kwargs), score_decision)
+        model = Speech2Embedding.from_source(resolved, **kwargs)
+        return cls(model, score_decision, channel)
 
     @property
     def sample_rate(self) -> int:
@@ -151,7 +157,8 @@ class SpeakerVerifier:
 
     def _read(self, recording: Recording) -> tuple[np.ndarray | torch.Tensor, str]:
         if isinstance(recording, (str, Path)):
-            return read_audio(str(recording), self.sample_rate), str(recording)
+            name = str(recording)
+            return read_audio(name, self.sample_rate, channel=self.channel), name
         return recording, "waveform"
 
 

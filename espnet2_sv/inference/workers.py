@@ -37,6 +37,7 @@ class Job:
         num_workers: Audio-reading threads per process.
         skip_bad: Record a bad recording and continue, rather than stop.
         allow_pipes: Run the commands in the ``wav.scp``.
+        channel: Channel to use, counted from 1; None means the mean of all.
     """
 
     extractor: Extractor
@@ -45,6 +46,7 @@ class Job:
     num_workers: int
     skip_bad: bool
     allow_pipes: bool
+    channel: int | None = None
 
     def part_path(self, shard: Shard) -> Path:
         """Return the file that holds a finished shard."""
@@ -82,7 +84,7 @@ def embed_shards(
                     shard.utterances, job.precision.batch_seconds, pool
                 )
 
-        read = reader(embedder.sample_rate, job.allow_pipes)
+        read = reader(embedder.sample_rate, job.allow_pipes, job.channel)
         for batch in read_ahead(batches(), read, pool):
             results = in_progress[0]
             for utterance, wave, result in embed_batch(embedder, batch):

@@ -58,8 +58,8 @@ def counted(monkeypatch):
     read = worker.reader
     seen = []
 
-    def counting(rate, allow_pipes):
-        reads = read(rate, allow_pipes)
+    def counting(rate, allow_pipes, channel):
+        reads = read(rate, allow_pipes, channel)
 
         def one(audio):
             seen.append(audio)
@@ -310,3 +310,46 @@ def test_other_weights_can_be_chosen(speaker_exp, new_exp, data, tmp_path):
 @pytest.mark.parametrize(("utterances", "shards"), [(8, 1), (1000, 63), (40_000, 157)])
 def test_there_is_work_for_many_processes(utterances, shards):
     assert -(-utterances // default_shard_size(utterances)) == shards
+
+
+def test_silent_and_cancelling_and_cut_recordings_have_no_embedding(
+    speaker_exp, an4, tmp_path
+):
+    speech, _ = soundfile.read(an4["an251-fash-b"])
+    rng = np.random.default_rng(0)
+    below = rng.uniform(-0.4, 0.4, 16000) / 2**15
+    made = {
+        "below.wav": (below, "FLOAT"),
+        "opposite.flac": (np.stack([speech, -speech], 1), "PCM_16"),
+        "zeros.wav": (np.zeros(16000), "PCM_16"),
+    }
+    for name, (samples, subtype) in made.items():
+        soundfile.write(tmp_path / name, samples, RATE, subtype=subtype)
+    whole = (tmp_path / "opposite.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    wavs = {name: str(tmp_path / name) for name in (*made, "cut.flac")}
+    wavs["good"] = str(an4["an251-fash-b"])
+    write_scp(tmp_path / "wav.scp", wavs)
+    arguments = (speaker_exp, tmp_path / "wav.scp", tmp_path / "out")
+    report = embed_wav_scp(*arguments, skip_bad=True)
+    assert (report.embedded, report.failed) == (1, 4)
+    lines = (tmp_path / "out/failed").read_text().splitlines()
+    reasons = dict(line.split(" ", 1) for line in lines)
+    assert "is silent" in reasons["zeros.wav"] and "is silent" in reasons["below.wav"]
+    assert "channels cancel each other" in reasons["opposite.flac"]
+    assert "is truncated" in reasons["cut.flac"]
+
+
+def test_one_channel_can_be_chosen(speaker_exp, an4, tmp_path):
+    speech, _ = soundfile.read(an4["an251-fash-b"])
+    soundfile.write(tmp_path / "two.wav", np.stack([-speech, speech], 1), RATE)
+    wavs = {"u": tmp_path / "two.wav"}
+    write_scp(tmp_path / "wav.scp", wavs)
+    arguments = (speaker_exp, tmp_path / "wav.scp", tmp_path / "out")
+    assert embed_wav_scp(*arguments, channel=2).new == 1
+    expected = Speech2Embedding.from_pretrained(speaker_exp)(speech.astype(np.float32))
+    np.testing.assert_allclose(
+        read_vectors(tmp_path / "out")["u"], expected[0], atol=1e-4
+    )
+    # another channel is another embedding, not what is there already
+    assert embed_wav_scp(*arguments, channel=1).new == 1

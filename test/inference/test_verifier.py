@@ -199,3 +199,24 @@ def test_a_bad_file_is_named(verifier, tmp_path, an4):
     soundfile.write(tmp_path / "short.wav", np.full(40, 0.1), 16000)
     with pytest.raises(SVError, match=r"short\.wav: .*too short"):
         verifier.verify(an4["an251-fash-b"], tmp_path / "short.wav")
+
+
+@pytest.mark.parametrize("peak", [0, 0.4 / 2**15])
+def test_silence_is_refused_and_named(verifier, tmp_path, an4, peak):
+    samples = np.full(16000, peak, np.float32)
+    soundfile.write(tmp_path / "silent.wav", samples, 16000, subtype="FLOAT")
+    with pytest.raises(SVError, match=r"silent\.wav: .*silent"):
+        verifier.verify(tmp_path / "silent.wav", an4["an251-fash-b"])
+    with pytest.raises(SVError, match="silent"):
+        verifier.enroll("nobody", [an4["an251-fash-b"], samples])
+    assert "nobody" not in verifier.templates
+
+
+def test_a_channel_of_files_can_be_chosen(verifier, speaker_exp, tmp_path, an4):
+    speech, rate = soundfile.read(an4["an251-fash-b"])
+    soundfile.write(tmp_path / "two.wav", np.stack([speech, -speech], 1), rate)
+    with pytest.raises(SVError, match=r"two\.wav: its channels cancel each other"):
+        verifier.embed(tmp_path / "two.wav")
+    first = SpeakerVerifier.from_pretrained(speaker_exp, channel=1)
+    result = first.verify(tmp_path / "two.wav", speech.astype(np.float32))
+    assert result["score"] == pytest.approx(1, abs=1e-4)
