@@ -343,3 +343,14 @@ def test_a_missing_list_is_a_problem(tmp_path):
     check_trials(tmp_path / "none", {}, {}, {}, report)
     (line,) = report.problems()
     assert line.startswith(f"{tmp_path}/none: cannot be read")
+
+
+def test_segments_that_end_after_their_recording_are_problems(data_dir):
+    wavs = read_two_column(data_dir / "wav.scp")
+    first, second = sorted(wavs)[:2]
+    write_two_column(
+        data_dir / "segments", {"x": f"{first} 0 99", "y": f"{second} 0 0.2"}
+    )
+    lines = list(check_data_dir(data_dir).problems())
+    (ends,) = [line for line in lines if "segment ends at" in line]
+    assert "segments: utterance x: " in ends and "segment ends at 99.00 s" in ends

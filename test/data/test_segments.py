@@ -1,6 +1,7 @@
 import pytest
 
 from espnet2_sv.data.segments import Piece, Utterances
+from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 
 
@@ -43,3 +44,17 @@ def test_bad_segments_are_named(folder, line, message):
     (folder / "segments").write_text(line + "\n")
     with pytest.raises(SVError, match=message):
         Utterances(folder)[0]
+
+
+def test_segments_past_the_end_are_reported(folder):
+    (folder / "segments").write_text(
+        "u1 r1 0 1.4\nu2 r1 0.5 1.6\nu3 r1 1.2 1.3\nu4 r1 1 -1\nu5 r2 0 9\nu6 r9 0 1\n"
+    )
+    report = ValidationReport()
+    Utterances(folder).check_ends({"r1": 1.0}, report)
+    lines = list(report.problems())
+    assert [line.split(": ")[1] for line in lines] == [
+        f"utterance {utt}" for utt in ("u2", "u3", "u4")
+    ]
+    assert "lasts 1.00 s, but the segment ends at 1.60 s" in lines[0]
+    assert "lasts 1.00 s, but the segment starts at 1.20 s" in lines[1]
