@@ -11,6 +11,8 @@ from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 
 LEVELS = ("none", "header", "full")
+# Seconds. One analysis window of 25 ms; every supported model needs at least as much
+SHORTEST = 0.025
 _CHUNK = 500  # utterances per task of a worker process
 _BLOCK_SECONDS = 60  # seconds decoded at a time
 
@@ -70,6 +72,17 @@ def check_audio(
     return durations
 
 
+def require_long_enough(spec: str, seconds: float) -> None:
+    """Raise SVError if a recording is too short for any model."""
+    if seconds <= 0:
+        raise SVError(f"{spec}: holds no samples; replace or remove it")
+    if seconds < SHORTEST:
+        raise SVError(
+            f"{spec}: lasts {seconds:.4f} s, less than the {SHORTEST} s that every"
+            " model needs; remove it"
+        )
+
+
 def add_warnings(
     check: AudioCheck, name: str, sample_rate: int, report: ValidationReport
 ) -> None:
@@ -114,12 +127,9 @@ def _check_chunk(chunk: _Chunk) -> list[AudioCheck]:
 def _check(utt: str, spec: str, level: str, allow_pipes: bool) -> AudioCheck:
     try:
         with open_audio(spec, allow_pipes) as source:
-            if source.frames < 1:
-                return AudioCheck(
-                    utt, f"{spec}: holds no samples; replace or remove it"
-                )
-            silent = level == "full" and _decodes_to_silence(source)
             seconds = source.frames / source.rate
+            require_long_enough(spec, seconds)
+            silent = level == "full" and _decodes_to_silence(source)
             return AudioCheck(utt, "", seconds, source.rate, source.channels, silent)
     except SVError as e:
         return AudioCheck(utt, str(e))

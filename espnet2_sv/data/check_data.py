@@ -13,9 +13,6 @@ from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError, require_integer
 from espnet2_sv.textfile import read_text
 
-# Seconds. One analysis window of 25 ms; every supported model needs at least as much
-SHORTEST = 0.025
-
 _LABELS = {"target": True, "nontarget": False}
 
 
@@ -75,10 +72,7 @@ def check_data_dir(
     wavs = check_table(folder / "wav.scp", report)
     if shard is not None:
         if wavs is not None:
-            seconds = check_audio(
-                wavs, audio, allow_pipes, nj, sample_rate, report, shard
-            )
-            _check_durations(seconds, wavs.name, report)
+            check_audio(wavs, audio, allow_pipes, nj, sample_rate, report, shard)
         return report
     utts = _utterances(folder, wavs, report)
     utt2spk = _speakers(folder, utts, train, report)
@@ -96,7 +90,6 @@ def check_data_dir(
         _check_disjoint(folder, utts, speaker_of, Path(other), report)
     if audio != "none" and wavs is not None:
         seconds = check_audio(wavs, audio, allow_pipes, nj, sample_rate, report)
-        _check_durations(seconds, wavs.name, report)
         if utts is not None and utts is not wavs:
             Utterances(folder).check_ends(seconds, report)
         if utt2dur is not None and not report.num_problems:
@@ -243,19 +236,6 @@ def _shared(ours: Iterable[str], others: Iterable[str]) -> list[str]:
     """Return the names of both, in whatever Unicode normalisation, sorted."""
     composed = {normalise(name) for name in others}
     return sorted(name for name in set(ours) if normalise(name) in composed)
-
-
-def _check_durations(
-    seconds: Mapping[str, float], name: str, report: ValidationReport
-) -> None:
-    """Report recordings that are too short for any model."""
-    for utt, duration in seconds.items():
-        if duration < SHORTEST:
-            report.problem(
-                "too short",
-                f"{name}: utterance {utt} lasts {duration:.4f} s, less than the"
-                f" {SHORTEST} s that every model needs; remove it",
-            )
 
 
 def check_trials(

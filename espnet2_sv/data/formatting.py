@@ -13,7 +13,11 @@ import numpy as np
 import soundfile
 
 from espnet2_sv.data.audio import is_silent, length_at, read_section
-from espnet2_sv.data.check_audio import AudioCheck, add_warnings
+from espnet2_sv.data.check_audio import (
+    AudioCheck,
+    add_warnings,
+    require_long_enough,
+)
 from espnet2_sv.data.decoders import AudioSource
 from espnet2_sv.data.job_split import in_processes, select_split
 from espnet2_sv.data.segments import Piece, Utterances
@@ -215,17 +219,17 @@ def _format(piece: Piece, settings: Settings) -> Formatted:
             with open_audio(str(path)) as source:
                 return _formatted(piece, str(path), source, source.frames / source.rate)
         with open_audio(piece.spec, settings.allow_pipes) as source:
-            if source.frames < 1:
-                raise SVError(f"{piece.spec}: holds no samples; replace or remove it")
+            require_long_enough(piece.spec, source.frames / source.rate)
             if _stays(piece, source, settings):
                 return _formatted(
                     piece, piece.spec, source, source.frames / source.rate
                 )
             speech = _read(piece, source, settings)
+        seconds = len(speech) / settings.sample_rate
+        require_long_enough(piece.spec, seconds)
     except SVError as e:
         return Formatted(AudioCheck(piece.utt, str(e)))
     _write(path, speech, settings)  # a failure here, e.g. a full disk, is fatal
-    seconds = len(speech) / settings.sample_rate
     return _formatted(piece, str(path), source, seconds, is_silent(speech))
 
 

@@ -86,7 +86,7 @@ def test_decoding_finds_more_than_headers(write_wav, noise):
 def test_other_rates_and_channels_are_warnings(write_wav, noise):
     wavs = {
         "a": write_wav("a.wav", noise(800), rate=8000),
-        "b": write_wav("b.wav", noise(800), rate=44100),
+        "b": write_wav("b.wav", noise(2000), rate=44100),
         "c": write_wav("c.wav", noise(800, channels=2)),
     }
     _, problems, warnings = check(wavs, "header")
@@ -123,7 +123,7 @@ def test_silence_is_found_in_m4a_too(write_m4a):
 
 def test_shards_look_at_everything_once(write_wav, monkeypatch):
     monkeypatch.setattr("espnet2_sv.data.check_audio._CHUNK", 2)
-    wavs = {f"u{i}": write_wav(f"{i}.wav", 100 + i) for i in range(7)}
+    wavs = {f"u{i}": write_wav(f"{i}.wav", 800 + i) for i in range(7)}
     table = KaldiTable.from_dict(wavs, "wav.scp")
     seen = [
         utt

@@ -1,6 +1,7 @@
 import pytest
 
 from espnet2_sv.data.check_data import check_data_dir, check_trials
+from espnet2_sv.data.formatting import format_data_dir
 from espnet2_sv.data.kaldi import (
     read_two_column,
     write_spk2utt,
@@ -354,3 +355,37 @@ def test_segments_that_end_after_their_recording_are_problems(data_dir):
     lines = list(check_data_dir(data_dir).problems())
     (ends,) = [line for line in lines if "segment ends at" in line]
     assert "segments: utterance x: " in ends and "segment ends at 99.00 s" in ends
+
+
+def test_recordings_too_short_for_any_model_are_named(data_dir, write_wav, tmp_path):
+    write_wav("audio/bob-1.wav", 399)
+    write_wav("audio/cem-2.wav", 400)
+    for kwargs in ({}, {"audio": "full"}, {"shard": "1/1"}):
+        (line,) = problems_of(data_dir, **kwargs)
+        assert line.startswith("wav.scp: utterance bob-1: ")
+        assert "lasts 0.0249 s, less than the 0.025 s" in line
+    report = format_data_dir(data_dir, tmp_path / "formatted")
+    (line,) = report.problems()
+    assert "utterance bob-1: " in line
+    assert "less than the 0.025 s" in line
+
+
+def test_names_that_look_alike_are_named_across_files(data_dir):
+    for name in ("utt2spk", "spk2utt", "wav.scp"):
+        text = (data_dir / name).read_text().replace("cem", "ce\u0301m")
+        (data_dir / name).write_text(text)
+    edit(data_dir / "wav.scp", "ce\u0301m-1 ", "c\u00e9m-1 ")
+    (data_dir / "trials").write_text(
+        "c\u00e9m-1 c\u00e9m-2 target\namy-1 amy-2 nontarget\n"
+    )
+    problems = problems_of(data_dir, trials=[data_dir / "trials"], audio="none")
+    alike = [line for line in problems if "differ only in Unicode" in line]
+    assert any("utterance c\u00e9m-1 of " in line for line in alike)
+    assert any("utterance c\u00e9m-2 of 1 trials" in line for line in alike)
+
+
+def test_speakers_that_look_alike_are_shared(data_dir, tmp_path):
+    write_two_column(data_dir / "utt2spk", {"amy-1": "\u00e9"})
+    write_two_column(tmp_path / "other/utt2spk", {"zoe-1": "e\u0301"})
+    problems = problems_of(data_dir, against=[tmp_path / "other"], audio="none")
+    assert any("speaker \u00e9 is also in" in line for line in problems)
