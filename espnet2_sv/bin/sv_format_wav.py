@@ -31,8 +31,8 @@ def get_parser() -> argparse.ArgumentParser:
     options.add_switch(
         parser,
         "--convert_containers",
-        "Also convert m4a, aac, webm and other audio that is slow to read in parts: more"
-        " disk, faster reading",
+        "Also convert m4a, aac, webm and other audio that is slow to read in parts:"
+        " more disk, faster reading",
     )
     options.add_channel(parser)
     options.add_allow_pipes(parser)
