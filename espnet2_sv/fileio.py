@@ -305,7 +305,7 @@ def locked(
 def _lock(lock: Path, path: Path, shared: bool, wait: bool) -> IO:
     operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
-        stream = open(lock, "a")  # noqa: SIM115
+        stream = open(lock, "ab")  # noqa: SIM115
         try:
             fcntl.flock(stream, operation | fcntl.LOCK_NB)
         except BlockingIOError:

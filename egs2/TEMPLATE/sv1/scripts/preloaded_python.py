@@ -47,7 +47,7 @@ MODULES = (
     "espnet2.bin.pack",
     "espnet2.bin.tokenize_text",
     "espnet2.tasks.spk",
-    "kaldiio",
+    "omniio.kaldi",
     "matplotlib.pyplot",
     "pyarrow.compute",
     "pyarrow.csv",
@@ -297,7 +297,10 @@ def serve(listener: socket.socket, ready: Path) -> None:
     die_with_parent(signal.SIGTERM)
     select.select([listener], [], [])
     path = sys.path[1:]  # without this file's folder
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+    with (
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
+        contextlib.redirect_stderr(nowhere),
+    ):
         for name in MODULES:
             # not installed: not needed, or reported by the command that needs it
             with contextlib.suppress(ImportError):
