@@ -3,13 +3,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kaldi_reference import kaldiio
+from kaldi_reference import kaldiio, needs_kaldiio
 
 from espnet2_sv.data.audio import audio_info, read_audio
 from espnet2_sv.data.sources import _Slice
 from espnet2_sv.errors import SVError
 
 
+@needs_kaldiio
 @pytest.mark.parametrize("write_function", [None, "soundfile"])
 def test_ark_entries_are_read_at_their_offsets(tmp_path, write_function):
     rng = np.random.default_rng(0)
@@ -92,6 +93,7 @@ def test_a_truncated_m4a_in_an_ark_is_named(write_m4a, noise, in_ark, tmp_path):
         read_audio(entry)
 
 
+@needs_kaldiio
 @pytest.mark.parametrize("write_function", ["pickle", "numpy", None])
 def test_ark_entries_other_than_wav_are_refused(tmp_path, write_function):
     spec = f"ark,scp:{tmp_path}/feats.ark,{tmp_path}/feats.scp"
