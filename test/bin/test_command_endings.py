@@ -255,7 +255,7 @@ def test_ctrl_c_at_any_moment(name, commands, tmp_path):
         assert not list(tmp_path.rglob("*.part"))
 
 
-@pytest.mark.parametrize("name", ["sv_embed", "sv_format_wav", "asr_resolve"])
+@pytest.mark.parametrize("name", [n for n in NAMES if n != "sv_train"])
 def test_two_at_once_on_one_output(name, commands, tmp_path):
     both = [start(name, commands(tmp_path)[name]) for _ in range(2)]
     for process in both:
