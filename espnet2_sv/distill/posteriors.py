@@ -20,7 +20,7 @@ from espnet2_sv.data.kaldi import KaldiTable, encode_keys
 from espnet2_sv.distill.kd_loss import DistillationLoss, Targets
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import fresh_folder, read_json
+from espnet2_sv.fileio import fresh_folder, locked, read_json
 
 SCP, ARK, TEACHER = "posteriors.scp", "posteriors.ark", "teacher.json"
 
@@ -226,18 +226,43 @@ def write_posteriors(
         The number of utterances.
 
     Raises:
-        SVError: An utterance cannot be read or is too short; no output is left behind.
+        SVError: An utterance cannot be read or is too short, or the directory holds
+            something else; no output is left behind.
     """
     wavs = KaldiTable.of(wav_scp, "wav.scp")
     info = posterior_info(teacher, wavs, loss)
     top_k_loss = DistillationLoss(loss.temperature, info.top_k, info.blank)
     device = next(teacher.frozen_module.parameters()).device
+    with locked(output_dir):
+        if holds_posteriors(output_dir, info):
+            logging.info(f"{output_dir}: up to date, nothing to do")
+        else:
+            _write(teacher, wavs, output_dir, info, top_k_loss, device)
+    return len(wavs)
+
+
+def holds_posteriors(folder: str | Path, info: PosteriorInfo) -> bool:
+    """Whether a folder holds complete posteriors of this kind."""
+    try:
+        return PosteriorTable(folder).info == info
+    except SVError:
+        return False
+
+
+def _write(
+    teacher: Teacher,
+    wavs: KaldiTable,
+    output_dir: str | Path,
+    info: PosteriorInfo,
+    loss: DistillationLoss,
+    device: torch.device,
+) -> None:
     with fresh_folder(output_dir) as part, open(part / ARK, "wb") as ark:
         lines = []
         for utt, value in wavs.items():
             try:
                 speech = read_audio(value, info.sample_rate)
-                frames = top_posteriors(teacher, speech, top_k_loss, device)
+                frames = top_posteriors(teacher, speech, loss, device)
             except SVError as e:
                 raise SVError(f"utterance {utt}: {e}") from e
             offset = write_record(ark, utt, frames)
@@ -245,7 +270,6 @@ def write_posteriors(
         (part / SCP).write_text("".join(lines), encoding="utf-8")
         info.save(part)
     logging.info(f"Wrote the posteriors of {len(wavs)} utterances to {output_dir}")
-    return len(wavs)
 
 
 def top_posteriors(
