@@ -145,17 +145,18 @@ class AVSource(AudioSource):
 
     def _samples(self, frame) -> np.ndarray:
         """Return a decoded frame as float32 (n, channels)."""
-        import av
-
         if frame.sample_rate != self.rate or frame.layout.nb_channels != self.channels:
             raise SVError(
                 f"{self.spec}: changes its sampling rate or channels; convert it first"
             )
-        if frame.format.name != "fltp":
-            convert = av.AudioResampler(
-                format="fltp", layout=frame.layout, rate=self.rate
-            )
-            return np.concatenate(
-                [f.to_ndarray() for f in convert.resample(frame)], 1
-            ).T
-        return frame.to_ndarray().T
+        samples = frame.to_ndarray()
+        if frame.format.is_planar:
+            samples = samples.T
+        else:
+            samples = samples.reshape(-1, self.channels)
+        if samples.dtype.kind == "u":  # 8 bits, around 128
+            samples = samples.astype(np.int16) * 256 - 32768
+        if samples.dtype.kind == "i":
+            full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
+            return (samples / full_scale).astype(np.float32)
+        return samples.astype(np.float32, copy=False)

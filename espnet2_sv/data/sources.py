@@ -80,7 +80,8 @@ def _open(spec: str, allow_pipes: bool) -> AudioSource:
                 f"{spec}: is a command, which is not run; use --allow_pipes true if"
                 " you trust this wav.scp"
             )
-        return _open_stream(spec, io.BytesIO(_run(spec)))
+        output = _run(spec)
+        return _open_stream(spec, io.BytesIO(output), 0, len(output))
     if match := ARK_OFFSET.fullmatch(spec):
         if match["slice"]:
             raise SVError(
@@ -149,7 +150,9 @@ def _by_libsndfile(
     return source
 
 
-def _open_stream(spec: str, stream: BinaryIO) -> AudioSource:
+def _open_stream(spec: str, file: BinaryIO, start: int, length: int) -> AudioSource:
+    """Open a section of a file, which is closed with the source."""
+    stream = io.BufferedReader(_Slice(file, start, length))
     try:
         _require_whole(spec, stream)
         return _by_libsndfile(spec, stream, stream) or AVSource(spec, stream)
@@ -177,7 +180,7 @@ def _open_ark(spec: str, path: str, digits: str) -> AudioSource:
         if source := open_pcm(spec, path, start, length):
             return source
         stack.pop_all()
-        return _open_stream(spec, io.BufferedReader(_Slice(ark, start, length)))
+        return _open_stream(spec, ark, start, length)
 
 
 def _record(spec: str, ark: BinaryIO, offset: int, size: int) -> tuple[int, int]:
@@ -253,7 +256,8 @@ class _Slice(io.RawIOBase):
             os.SEEK_CUR: self._position,
             os.SEEK_END: self._length,
         }[whence]
-        self._position = max(origin + offset, 0)
+        # decoders of damaged files seek anywhere
+        self._position = min(max(origin + offset, 0), self._length)
         return self._position
 
     def tell(self) -> int:

@@ -136,13 +136,16 @@ def test_stereo_m4a_is_averaged(write_m4a, an4_wavs):
     assert gain == pytest.approx(0.5, abs=0.03)
 
 
-def test_integer_samples_are_scaled(write_wav, noise):
-    path = write_wav("a.wav", noise(5000), subtype="PCM_16")
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "DOUBLE"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_pyav_scales_samples_as_libsndfile(write_wav, noise, subtype, channels):
+    path = write_wav("a.wav", noise(5000, channels), subtype=subtype)
     with AVSource(path) as source:
-        assert source.frames == 5000
+        assert (source.frames, source.exact) == (5000, True)
         samples = source.read(100, 4900)
     assert samples.dtype == np.float32
-    assert np.array_equal(samples[:, 0], read_audio(path)[100:4900])
+    expected = soundfile.read(path, dtype="float32", always_2d=True)[0]
+    assert np.abs(samples - expected[100:4900]).max() < 1e-7
 
 
 def test_a_truncated_m4a_is_named(write_m4a, noise, tmp_path):
