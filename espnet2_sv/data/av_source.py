@@ -155,7 +155,7 @@ class AVSource(AudioSource):
         else:
             samples = samples.reshape(-1, self.channels)
         if samples.dtype.kind == "u":  # 8 bits, around 128
-            samples = samples.astype(np.int16) * 256 - 32768
+            return (samples.astype(np.float32) - 128) / 128
         if samples.dtype.kind == "i":
             full_scale = 2.0 ** (8 * samples.dtype.itemsize - 1)
             return (samples / full_scale).astype(np.float32)
