@@ -29,6 +29,8 @@ LIGHT = (
 )
 LIGHT += ("espnet2_sv.bin.sv_format_wav", "scripts/read_config.py")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback of this program
 
 
 def parse(args: list[str]) -> dict | None:
@@ -107,10 +109,24 @@ def main() -> None:
     server.sendmsg(
         [len(message).to_bytes(8, "little")], [(SOL_SOCKET, SCM_RIGHTS, rights)]
     )
+    early: list[int] = []  # signals that came before there was a child
+    for number in FORWARDED:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda number, frame: early.append(number))
     server.sendall(message)
     child = receive(server, 8)
-    for number in FORWARDED if child else ():
-        signal.signal(number, lambda number, frame: os.kill(child, number))
+
+    def forward(number, frame=None):
+        try:  # noqa: SIM105  # contextlib takes a while to import
+            os.kill(child, number)
+        except ProcessLookupError:  # it has just ended
+            pass
+
+    if child:
+        for number in FORWARDED:
+            signal.signal(number, forward)
+        for number in early:
+            forward(number)
     status = receive(server, 8) if child else None
     if status is None:
         os.write(2, b"preloaded_python.py: the server has ended\n")

@@ -35,7 +35,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import traceback
 import types
 from pathlib import Path
 
@@ -162,7 +161,7 @@ def run_as_main(command: dict) -> None:
     }[kind]
     further = [p for p in os.environ.get("PYTHONPATH", "").split(":") if p]
     sys.path[:0] = further if safe else [first, *further]
-    sys.argv = ["-c" if kind == "c" else target, *command["args"]]
+    sys.argv = [target if kind == "file" else f"-{kind}", *command["args"]]
     switch = {"c": ["-c", target], "m": ["-m", target], "file": [target]}[kind]
     options = [*command["options"], *switch]
     sys.orig_argv = [sys.executable, *options, *command["args"]]
@@ -191,7 +190,7 @@ def child(command: dict, received: list[int]) -> None:
         inside = e.__traceback__
         while inside and inside.tb_frame.f_code.co_filename == __file__:
             inside = inside.tb_next
-        traceback.print_exception(e.with_traceback(inside))
+        sys.excepthook(type(e), e.with_traceback(inside), inside)
         if isinstance(e, KeyboardInterrupt):
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
