@@ -17,18 +17,18 @@ SECONDS=0
 # General configuration
 stage=1               # Processes starts from the specified stage.
 stop_stage=10000      # Processes is stopped at the specified stage.
-skip_stages=          # Stages to skip, e.g. "1 3".
+skip_stages=          # Stages to skip, e.g. "1 3" [numbers].
 skip_data_prep=false  # Skip data preparation (stages 1 to 3).
 skip_train=false      # Skip training (stages 4 and 5).
 skip_eval=false       # Skip embedding, scoring and metrics (stages 6 to 8).
 skip_packing=false    # Skip packing (stage 9).
 skip_upload_hf=true   # Skip uploading to a Hub repository (stage 10).
 ngpu=1                # The number of GPUs per node ("0" uses CPU).
-num_nodes=1           # The number of nodes.
-nj=32                 # Processes per job that check and convert audio.
-format_jobs=1         # Parallel jobs that check and convert audio.
+num_nodes=1           # The number of nodes [>=1].
+nj=32                 # Processes per job that check and convert audio [>=1].
+format_jobs=1         # Parallel jobs that check and convert audio [>=1].
 gpu_inference=false   # Compute embeddings on GPUs.
-inference_nj=1        # Parallel jobs that compute embeddings on CPUs.
+inference_nj=1        # Parallel jobs that compute embeddings on CPUs [>=1].
 dumpdir=dump          # Directory of formatted data.
 expdir=exp            # Directory of experiments.
 show_results=true     # Print exp/RESULTS.md after stage 8.
@@ -37,7 +37,7 @@ python=python3        # Python interpreter.
 # Data preparation related
 local_data_opts=      # Options passed to local/data.sh.
 fs=16k                # Sampling rate.
-audio_format=flac     # Format of converted audio: flac or wav.
+audio_format=flac     # Format of converted audio [flac|wav].
 format_args=          # Further arguments, e.g. "--convert_containers true".
 allow_pipes=false     # Allow commands ("cmd |") in wav.scp and run them.
 
@@ -47,7 +47,7 @@ local_asr_script=     # Script that makes the ASR model if asr_model is empty; c
                       # with the zip file to write.
 
 # Speaker model related
-sv_task=transfer      # scratch, transfer, adaptor or distill.
+sv_task=transfer      # [scratch|transfer|adaptor|distill]
 sv_config=            # Training configuration (default: conf/train_sv_<sv_task>.yaml).
 sv_args=              # Further training arguments, e.g. "--max_epoch 10".
 sv_tag=               # Name of the experiment (default: from sv_config and sv_args).
@@ -62,7 +62,7 @@ inference_args=       # Arguments for embedding, e.g. "--dtype bfloat16".
 inference_model=      # Weights (default: valid.eer.ave.pth or valid.eer.best.pth).
 score_norm=false      # Normalise scores (AS-norm).
 cohort_set=           # Cohort of training speakers for AS-norm (default: train_set).
-top_n=300             # Cohort size: the most similar speakers.
+top_n=300             # Cohort size: the most similar speakers [>=1].
 score_norm_args=      # Further arguments for AS-norm, e.g. "--ngpu 1".
 calibrate=false       # Calibrate scores to log-likelihood ratios; uses durations, too.
 calib_set=            # Set for calibration and threshold (default: valid_set).
@@ -91,11 +91,10 @@ log "$0 $*"
 for _name in train_set valid_set test_sets; do
     [ -n "${!_name}" ] || die "--${_name} is required"
 done
-case "${sv_task}" in
-    scratch) train_module=sv_train ;;
-    transfer | adaptor | distill) train_module=sv_${sv_task}_train ;;
-    *) die "--sv_task ${sv_task}: choose scratch, transfer, adaptor or distill" ;;
-esac
+[ "${stage}" -le 10 ] && [ "${stage}" -le "${stop_stage}" ] \
+    || die "--stage ${stage} --stop_stage ${stop_stage}: there is no stage to run"
+train_module=sv_${sv_task}_train
+[ "${sv_task}" != scratch ] || train_module=sv_train
 sample_rate=${fs/%k/000} # e.g. 16k or 16000
 [[ ${sample_rate} =~ ^[1-9][0-9]*$ ]] || die "--fs ${fs}: write 16k or 16000"
 

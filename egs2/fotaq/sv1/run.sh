@@ -26,14 +26,14 @@ SECONDS=0
 stage=1                        # Processes starts from the specified stage.
 stop_stage=5                   # Processes is stopped at the specified stage.
 quick=false                    # One fold, one seed, 8 epochs of ASR training.
-folds=                         # Default: "1 2 3"; with --quick "1".
-seeds=                         # Default: "0 1 2"; with --quick "0".
+folds=                         # Default: "1 2 3"; with --quick "1" [numbers].
+seeds=                         # Default: "0 1 2"; with --quick "0" [numbers].
 only=                          # Names in conf/systems.yaml (default: all).
-jobs=2                         # Parallel trainings, of one thread each.
+jobs=2                         # Parallel trainings, of one thread each [>=1].
 expdir=                        # Default: exp; with --quick exp/quick.
-score_norm=                    # AS-norm. Default: true; with --quick false.
-half_trained=                  # A half-trained ASR model. Default: the same.
-clips=                         # To recognise. Default: 400; with --quick 60.
+score_norm=                    # AS-norm. Default: true; with --quick false [true|false].
+half_trained=                  # A half-trained ASR model. Default: the same [true|false].
+clips=                         # To recognise. Default: 400; with --quick 60 [>=1].
 asr_model=                     # Only attach adaptors to this ASR model.
 asr_config=conf/train_asr.yaml # Configuration of ASR training.
 asr_args=                      # Further arguments for ASR training.
@@ -50,6 +50,8 @@ $(describe_options run.sh)"
 log "$0 $*"
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
+[ "${stage}" -le 5 ] && [ "${stage}" -le "${stop_stage}" ] \
+    || die "--stage ${stage} --stop_stage ${stop_stage}: there is no stage to run"
 . ./path.sh || die "no Python environment (see above)"
 # A persistent heap with huge pages makes training on a CPU 10 % faster (glibc only)
 heap=glibc.malloc

@@ -10,13 +10,14 @@
 # for a cluster (--mem, --num-threads, --time, --name, --config ...) are accepted and
 # ignored, each with one value. An argument that is a shell operator (| > >> < 2>&1 &&
 # || ;) acts as one; any other argument is passed to the command unchanged. Exit status:
-# 0 if all jobs succeed, else 1.
+# 0 if all jobs succeed, 130 after Ctrl-C, else 1.
 use strict;
 use warnings;
+use POSIX qw(WNOHANG);
 
 my ($max_jobs, $gpus, $name, $first, $last) = (0, 0, undef, 1, 1);
 while (@ARGV) {
-    if ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?$/) {    # e.g. JOB=1:4 or JOB=3
+    if ($ARGV[0] =~ /^([A-Za-z_]\w*)=(\d+)(?::(\d+))?\z/) {    # e.g. JOB=1:4 or JOB=3
         ($name, $first, $last) = ($1, $2, defined $3 ? $3 : $2);
         fail("'$ARGV[0]': job numbers start at 1 and must not decrease")
             if $first < 1 || $last < $first;
@@ -26,11 +27,11 @@ while (@ARGV) {
         next if $option eq "-V";
         fail("option $option needs a value") if !@ARGV;
         my $value = shift @ARGV;
-        if ($option =~ /^(--max-jobs-run|-tc)$/) {
-            fail("$option $value is not a positive number") if $value !~ /^[1-9]\d*$/;
+        if ($option =~ /^(--max-jobs-run|-tc)\z/) {
+            fail("$option $value is not a positive number") if $value !~ /^[1-9]\d*\z/;
             $max_jobs = $value;
         } elsif ($option eq "--gpu") {
-            $gpus = $value =~ /^\d+$/ ? $value : 0;
+            $gpus = $value =~ /^\d+\z/ ? $value : 0;
         }
     } else {
         last;
@@ -43,9 +44,10 @@ fail("jobs $first..$last would all write to $log: put $name into its name")
 $max_jobs ||= default_parallel($gpus);
 
 my (%running, %failed);
-for my $signal (qw(INT TERM HUP)) {    # stopping this process stops its jobs
-    $SIG{$signal} = sub { kill TERM => keys %running; die "run.pl: stopped by SIG$signal\n"; };
+for my $signal (qw(TERM HUP)) {    # stopping this process stops its jobs
+    $SIG{$signal} = sub { stop_jobs(0); die "run.pl: stopped by SIG$signal\n"; };
 }
+$SIG{INT} = sub { stop_jobs(5); exit 130; };    # Ctrl-C; the jobs get it, too
 for my $job ($first .. $last) {
     wait_for_one() while keys %running >= $max_jobs;
     $running{ start($job) } = $job;
@@ -63,7 +65,21 @@ exit 0;
 
 sub fail {
     print STDERR "run.pl: @_\n";
+    stop_jobs(0);
     exit 1;
+}
+
+# waits until all jobs have ended; stops them after some seconds
+sub stop_jobs {
+    my ($seconds) = @_;
+    $SIG{$_} = "DEFAULT" for qw(INT TERM HUP);    # another one ends this process
+    for (my $left = 20 * $seconds; %running; $left--) {
+        kill TERM => keys %running if $left == 0;
+        my $pid = waitpid(-1, WNOHANG);
+        delete $running{$pid};
+        return if $pid < 0;
+        select(undef, undef, undef, 0.05) if $pid == 0;
+    }
 }
 
 sub replaced {
@@ -84,8 +100,8 @@ sub default_parallel {
 
 sub shell_word {
     my ($word) = @_;
-    return $word if $word =~ /^(?:[|<;]|\d?>>?|\d?>&\d|&&|\|\||&>)$/;    # e.g. | or 2>&1
-    return $word if $word =~ m{^[\w./:,=+%@-]+$};
+    return $word if $word =~ /^(?:[|<;]|\d?>>?|\d?>&\d|&&|\|\||&>)\z/;    # e.g. | or 2>&1
+    return $word if $word =~ m{^[\w./:,=+%@-]+\z}a;
     $word =~ s/'/'\\''/g;
     return "'$word'";
 }
@@ -102,7 +118,8 @@ sub start {    # returns the process id
 
     # in the child: run the command, then write its status to the log
     my $shell;
-    for my $signal (qw(INT TERM HUP)) {
+    $SIG{INT} = "IGNORE";    # Ctrl-C reaches the command, too
+    for my $signal (qw(TERM HUP)) {
         $SIG{$signal} = sub { kill TERM => $shell if $shell; };
     }
     $stream->autoflush(1);

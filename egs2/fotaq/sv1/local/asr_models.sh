@@ -9,10 +9,10 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fold=1                         # 1, 2 or 3.
-kind=all                       # untrained, trained (including half-trained) or all.
+fold=1                         # [1|2|3]
+kind=all                       # trained includes half-trained [untrained|trained|all].
 half=true                      # Make the half-trained model.
-seeds="0 1 2"                  # Seeds of the untrained models.
+seeds="0 1 2"                  # Seeds of the untrained models [numbers].
 expdir=exp                     # Directory of experiments.
 asr_config=conf/train_asr.yaml # Training configuration.
 asr_args=                      # Further training arguments.

@@ -20,7 +20,7 @@ set -o pipefail
 
 # BEGIN OPTIONS (--help prints what is between these marks)
 fotaq=                 # queen.1c, Debian's package, or its folder (default: see db.sh).
-sample_rate=16000      # Sampling rate of the clips in Hz (--fs of run.sh).
+sample_rate=16000      # Sampling rate of the clips in Hz (--fs of run.sh) [>=1].
 shortest=2.0           # Minimum seconds of an utterance; shorter clips are joined.
 most_minutes=10        # Maximum minutes per voice in speaker training.
 test_utterances=60     # Maximum utterances per character in a validation or test set.
@@ -29,7 +29,7 @@ nontarget_trials=300   # Maximum nontarget trials per pair of characters.
 asr_share=0.06         # Fraction of texts for each of the two held-out ASR sets.
 allow_incomplete=false # Continue if the archive differs from the known one.
 seed=0                 # Seed of all random selections.
-nj=2                   # Number of decoding processes.
+nj=2                   # Number of decoding processes [>=1].
 # END OPTIONS
 
 help_message="Usage: $0 [options]

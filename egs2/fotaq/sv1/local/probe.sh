@@ -9,7 +9,7 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fold=1              # 1, 2 or 3.
+fold=1              # [1|2|3]
 asr=                # Trained model (default: <expdir>/foldF/asr/asr.zip).
 half=true           # Probe the half-trained model, too.
 asr_half=           # Half-trained model (default: <expdir>/foldF/asr_half/asr.zip).

@@ -13,13 +13,13 @@ set -o pipefail
 . scripts/train_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fold=1                   # 1, 2 or 3.
+fold=1                   # [1|2|3]
 model=                   # Adaptor (default: <expdir>/foldF/sv_adaptor_seed0).
 asr=                     # Its ASR model (default: <expdir>/foldF/asr/asr.zip).
 expdir=exp               # Directory of experiments.
-clips=400                # Clips per set, at most; from all characters.
-beam_sets=asr_test_seen  # Sets decoded with beam search.
-beam_size=3              # Beam size.
+clips=400                # Clips per set, at most; from all characters [>=1].
+beam_sets=asr_test_seen  # Sets decoded with beam search, or none [any].
+beam_size=3              # Beam size [>=1].
 ctc_weight=0.5           # Weight of CTC scores in beam search.
 # END OPTIONS
 

@@ -11,11 +11,11 @@ set -o pipefail
 . scripts/score_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-fold=1          # 1, 2 or 3.
+fold=1          # [1|2|3]
 expdir=exp      # Directory of experiments.
 dumpdir=dump    # Directory of formatted data.
 score_norm=true # Normalise scores, too (AS-norm).
-top_n=200       # Cohort size: the most similar training utterances.
+top_n=200       # Cohort size: the most similar training utterances [>=1].
 optional=false  # If Resemblyzer cannot be installed, warn and exit successfully.
 # END OPTIONS
 

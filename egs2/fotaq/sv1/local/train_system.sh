@@ -11,7 +11,7 @@ set -o pipefail
 # BEGIN OPTIONS (--help prints what is between these marks)
 expdir=exp   # Directory of experiments.
 asr_model=   # The ASR model if ASR is "given".
-norm_seed=   # Normalise scores (AS-norm) of this seed only, because it is slow.
+norm_seed=   # [>=0] Normalise scores (AS-norm) of this seed only, because it is slow.
 stage=2      # First stage of sv.sh.
 stop_stage=7 # Last stage of sv.sh.
 # END OPTIONS

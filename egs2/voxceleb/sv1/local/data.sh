@@ -15,7 +15,7 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-train_on=voxceleb2     # voxceleb2 or voxceleb1 (dev; then only list o is a fair test).
+train_on=voxceleb2     # [voxceleb2|voxceleb1] (dev; then only o is a fair test).
 test_lists="o e h"     # Published trial lists to prepare: o, e, h.
 cleaned=true           # Whether to use the cleaned lists.
 trial_lists=           # Folder with the lists (default: fetched from VoxCeleb's site).
@@ -33,7 +33,7 @@ exclude=               # File of utterances to leave out, one per line.
 rooms="small medium"   # Simulated rooms of RIRS_NOISES: small, medium, large.
 allow_incomplete=false # Continue if speakers or files are missing.
 seed=0                 # Seed of all random selections.
-nj=8                   # Threads that list files, and processes that check audio.
+nj=8                   # Threads that list files, and processes that check audio [>=1].
 # END OPTIONS
 
 help_message="Usage: $0 [options]
