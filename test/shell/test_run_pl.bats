@@ -7,6 +7,10 @@ setup() {
     cd "${BATS_TEST_TMPDIR}" || return 1
 }
 
+has_ended() { # the process whose id is in the file $1
+    [ ! -e "/proc/$(cat "$1")" ]
+}
+
 @test "a job's output, command, times and status are in its log" {
     run "${run_pl}" logs/deep/one.log bash -c 'echo to stdout; echo to stderr >&2'
     [ "$status" -eq 0 ]
@@ -35,6 +39,26 @@ setup() {
     "${run_pl}" one.log printf '<%s>\n' "it's" 'a  b' '$HOME' '{"k": 1}' '' '*' 'x=(1)' '\'
     run grep '^<' one.log
     [ "$output" = "$(printf '<%s>\n' "it's" 'a  b' '$HOME' '{"k": 1}' '' '*' 'x=(1)' '\')" ]
+}
+
+@test "any word arrives as it is" {
+    local characters=($'\n' $'\t' ' ' \' '"' '$' '*' '?' '~' '!' '#' '&' '|' '<' '>' ';'
+        '(' ')' '{' '}' '[' ']' '\' '`' '%' '@' '=' '-' '^' a 1 é $'\r' $'\1' $'\377')
+    local words=("" $'\n' $'a\n' $'|\n' $'2>&1\n' $'&&\n' $'\na' '|a' '||a' '>>>' '-n'
+        '@a' '~' 'JO' '$(touch oops)' '`touch oops`' "';touch oops'" $'x\n;touch oops')
+    for _ in {1..200}; do
+        word=
+        for ((i = RANDOM % 6; i >= 0; i--)); do
+            word+=${characters[RANDOM % ${#characters[@]}]}
+        done
+        # as documented, these act as operators
+        [[ ${word} =~ ^([|\<\;]|[0-9]?\>\>?|[0-9]?\>\&[0-9]|\&\&|\|\||\&\>)$ ]] || words+=("${word}")
+    done
+    "${run_pl}" one.log python3 -c 'import os, sys
+open("words", "wb").write(b"".join(os.fsencode(w) + b"\0" for w in sys.argv[1:]))' \
+        "${words[@]}"
+    printf '%s\0' "${words[@]}" | cmp - words
+    [ ! -e oops ]
 }
 
 @test "shell operators act" {
@@ -86,6 +110,46 @@ JOB
     run "${run_pl}" only.log
     [ "$status" -eq 1 ]
     [[ "$output" == *"usage"* ]]
+}
+
+@test "Ctrl-C ends the jobs, then run.pl, without a message" {
+    setsid "${run_pl}" --max-jobs-run 3 JOB=1:3 job.JOB.log bash -c 'echo $$ > pid.JOB; sleep 10000' \
+        > output 2>&1 3>&- &
+    runner=$!
+    for job in 1 2 3; do until [ -s "pid.${job}" ]; do sleep 0.05; done; done
+    kill -INT -- "-${runner}" # as the terminal does
+    status=0
+    wait "${runner}" || status=$?
+    [ "${status}" -eq 130 ]
+    [ ! -s output ]
+    for job in 1 2 3; do has_ended "pid.${job}"; done
+}
+
+@test "of SIGINT that reaches only run.pl, its jobs are told" {
+    "${run_pl}" one.log bash -c 'echo $$ > pid; exec sleep 10000' 3>&- &
+    runner=$!
+    until [ -s pid ]; do sleep 0.05; done
+    kill -INT "${runner}"
+    status=0
+    wait "${runner}" || status=$?
+    [ "${status}" -eq 130 ]
+    has_ended pid
+}
+
+@test "a log that cannot be written is one line, and stops the other jobs" {
+    mkdir -p job.2.log
+    run "${run_pl}" JOB=1:2 job.JOB.log bash -c 'echo $$ > pid.JOB; exec sleep 10000'
+    [ "$status" -eq 1 ]
+    [ "${#lines[@]}" -eq 1 ]
+    [[ "$output" == *"cannot write the log job.2.log"* ]]
+    [ ! -e pid.1 ] || has_ended pid.1
+}
+
+@test "a job whose log meets a full disk has failed" {
+    ln -s /dev/full one.log
+    run "${run_pl}" one.log true
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"job failed, log is in one.log" ]]
 }
 
 @test "stopping run.pl stops its jobs" {

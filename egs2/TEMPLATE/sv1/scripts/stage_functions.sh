@@ -2,12 +2,14 @@
 # Functions shared by sv.sh and the scripts in local/. Source this file.
 
 log() {
-    local fname=${BASH_SOURCE[1]##*/}
-    echo -e "$(date '+%Y-%m-%dT%H:%M:%S') (${fname}:${BASH_LINENO[0]}:${FUNCNAME[1]}) $*"
+    local fname=${BASH_SOURCE[1]##*/} message=$*
+    printf '%s (%s:%s:%s) %s\n' "$(date '+%Y-%m-%dT%H:%M:%S')" "${fname}" \
+        "${BASH_LINENO[0]}" "${FUNCNAME[1]}" "${message//$'\n'/ }"
 }
 
 die() { # exits with a one-line error message: what is wrong and what to do
-    echo "${0##*/}: error: $*" 1>&2
+    local message=$*
+    printf '%s\n' "${0##*/}: error: ${message//$'\n'/ }" 1>&2
     exit 1
 }
 

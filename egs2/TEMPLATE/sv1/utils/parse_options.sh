@@ -116,7 +116,7 @@ while [ $# -gt 0 ]; do
             fi
             if [ -z "${_default[${_name}]+set}" ]; then
                 [ "${_listed}" -eq 0 ] || [ "${_name}" = config ] \
-                    || _parse_options_fail "unknown option $1 (--help lists them)"
+                    || _parse_options_fail "unknown option ${1@Q} (--help lists them)"
                 _default[${_name}]=${!_name}
             fi
             [ $# -ge 2 ] || _parse_options_fail "option $1 needs a value"

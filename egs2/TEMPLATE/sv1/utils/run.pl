@@ -13,7 +13,7 @@
 # 0 if all jobs succeed, 130 after Ctrl-C, else 1.
 use strict;
 use warnings;
-use POSIX qw(WNOHANG);
+use POSIX qw(SIGHUP SIGINT SIGTERM SIG_BLOCK SIG_UNBLOCK WNOHANG);
 
 my ($max_jobs, $gpus, $name, $first, $last) = (0, 0, undef, 1, 1);
 while (@ARGV) {
@@ -50,7 +50,9 @@ for my $signal (qw(TERM HUP)) {    # stopping this process stops its jobs
 $SIG{INT} = sub { stop_jobs(5); exit 130; };    # Ctrl-C; the jobs get it, too
 for my $job ($first .. $last) {
     wait_for_one() while keys %running >= $max_jobs;
+    signals(SIG_BLOCK);    # until it is known which process runs the job
     $running{ start($job) } = $job;
+    signals(SIG_UNBLOCK);
 }
 wait_for_one() while %running;
 
@@ -67,6 +69,10 @@ sub fail {
     print STDERR "run.pl: @_\n";
     stop_jobs(0);
     exit 1;
+}
+
+sub signals {    # SIG_BLOCK or SIG_UNBLOCK
+    POSIX::sigprocmask($_[0], POSIX::SigSet->new(SIGINT, SIGTERM, SIGHUP));
 }
 
 # waits until all jobs have ended; stops them after some seconds
@@ -128,9 +134,11 @@ sub start {    # returns the process id
     $shell = fork();
     if (!defined $shell || $shell == 0) {
         $SIG{$_} = "DEFAULT" for qw(INT TERM HUP);
+        signals(SIG_UNBLOCK);
         open(STDOUT, ">&", $stream) && open(STDERR, ">&", $stream) or exit 126;
         exec { "bash" } "bash", "-c", $text or exit 127;
     }
+    signals(SIG_UNBLOCK);
     1 until waitpid($shell, 0) == $shell;
     my ($code, $signal) = ($? >> 8, $? & 127);
     my $seconds = time - $began;
