@@ -253,11 +253,10 @@ def _process(
     load: Loader | None,
 ) -> EmbedReport:
     extractor, skip_bad = job.extractor, job.skip_bad
-    # xvector.scp names the ark by the folder as it was given
-    made_from = "\n".join([str(output_dir), *(s.key for s in shards)])
+    made_from = "\n".join(s.key for s in shards)
     names = _outputs(extractor.gives_text)
     stamp = Stamp(output_dir / STAMP, made_from, [output_dir / n for n in names])
-    if shard is None and (counts := stamp.read()):
+    if shard is None and (counts := stamp.read()) and _names_its_ark(output_dir):
         logging.info(f"{output_dir}: up to date, nothing to do")
         return _finish(counts["embedded"], counts["failed"], 0, skip_bad, output_dir)
     wanted = list(select_split(shards, shard))
@@ -344,6 +343,13 @@ def _read_wav_scp(path: str | Path) -> dict[str, str]:
 
 def _outputs(with_text: bool) -> tuple[str, ...]:
     return (*OUTPUTS, "text") if with_text else OUTPUTS
+
+
+def _names_its_ark(output_dir: Path) -> bool:
+    """Whether ``xvector.scp`` names the ark by the folder as it was given."""
+    with open(output_dir / "xvector.scp", encoding="utf-8") as stream:
+        entry = stream.readline().partition(" ")[2]
+    return entry.rpartition(":")[0] == str(output_dir / "xvector.ark")
 
 
 def _remove_outputs(output_dir: Path, with_text: bool) -> None:

@@ -9,7 +9,10 @@ checkpoint, because whatever that epoch leaves behind may be incomplete, too.
 """
 
 import os
+import zipfile
 from pathlib import Path
+
+from espnet2_sv.errors import SVError
 
 CHECKPOINT = "checkpoint.pth"
 SAFE_CHECKPOINT = "checkpoint.safe.pth"
@@ -26,12 +29,42 @@ def stash(output_dir: Path) -> None:
 
 
 def restore(output_dir: Path) -> None:
-    """Restore the checkpoint of the last completed epoch, to resume from it."""
+    """Restore the checkpoint of the last completed epoch, to resume from it.
+
+    Raises:
+        SVError: The checkpoint is damaged.
+    """
+    for name in (SAFE_CHECKPOINT, CHECKPOINT):
+        if name == CHECKPOINT and (output_dir / FIRST_EPOCH).exists():
+            break  # nothing to resume
+        if (output_dir / name).exists():
+            _check_complete(output_dir / name)
+            break
     if (output_dir / SAFE_CHECKPOINT).exists():
         os.replace(output_dir / SAFE_CHECKPOINT, output_dir / CHECKPOINT)
     elif (output_dir / FIRST_EPOCH).exists():
         (output_dir / CHECKPOINT).unlink(missing_ok=True)
     (output_dir / FIRST_EPOCH).unlink(missing_ok=True)
+
+
+def _check_complete(path: Path) -> None:
+    """Check that a checkpoint, which is a zip file, is as it was written.
+
+    Raises:
+        SVError: It is not.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip() is not None
+    except MemoryError:
+        raise
+    except Exception:  # zipfile raises all kinds of errors on damaged files
+        damaged = True
+    if damaged:
+        raise SVError(
+            f"{path}: is cut off or damaged, so this training cannot be resumed; put"
+            " back a copy, or delete the file to start over"
+        )
 
 
 def discard(output_dir: Path) -> None:

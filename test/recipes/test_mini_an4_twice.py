@@ -54,11 +54,11 @@ def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(
     sv = "exp/sv_transfer"
     moments = [
         "data/segments",  # 1: data
-        "exp/asr_local/train/checkpoint.pth",  # 2: training of the ASR model
+        "exp/asr_local/.train.part/checkpoint.pth",  # 2: training of the ASR model
         "exp/.pretrained_*.part",  # 2: putting it in place
         "dump/raw/valid",  # 3: formatting
         f"{sv}/checkpoint.safe.pth",  # 4: training, second epoch
-        f"{sv}/inference/trials/embed.log",  # 6: embedding
+        f"{sv}/.inference.part/trials/embed.log",  # 6: embedding
         f"{sv}/inference/valid/cosine/score.log",  # 7: scoring
         f"{sv}/inference/test/metrics.log",  # 8: metrics
         f"{sv}/pack.log",  # 9: packing

@@ -153,7 +153,7 @@ def test_a_run_that_is_killed_in_every_stage_ends_with_the_same_result(
         "dump/raw/voxceleb2_train",  # 3: formatting
         f"{before}/checkpoint.safe.pth",  # 4: training, second epoch
         f"{tuned}/config.yaml",  # 5: fine-tuning
-        f"{tuned}/inference/trials/embed.log",  # 6: embedding
+        f"{tuned}/.inference.part/trials/embed.log",  # 6: embedding
         f"{tuned}/inference/voxceleb2_calib/cosine/score.log",  # 7: scoring
         f"{tuned}/inference/voxceleb1_o/metrics.log",  # 8: metrics
         f"{tuned}/pack.log",  # 9: packing

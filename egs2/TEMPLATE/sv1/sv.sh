@@ -215,7 +215,16 @@ if runs 6; then
         sources+=("${data_feats}/${dset}/wav.scp")
     done
     model=$(fingerprint "${weights}" "${sv_exp}/config.yaml" "${inference_args}")
-    once "${inference_dir}/.begun" "${model}" -- begin_inference
+    # Embeddings of another model, and what was made of them, stay until these are whole
+    complete_dir=${inference_dir}
+    restore_folder "${complete_dir}"
+    new_dir=$(dirname "${complete_dir}")/.$(basename "${complete_dir}").part
+    if was_made_from "${complete_dir}/.begun" "${model}"; then
+        rm -rf "${new_dir}"
+    else
+        inference_dir=${new_dir}
+        once "${new_dir}/.begun" "${model}" -- begin_folder "${new_dir}"
+    fi
     outputs=("${inference_dir}/trials/xvector.scp" --and "${inference_dir}/model.json")
     if "${score_norm}"; then
         cohort=${data_feats}/${cohort_set}/wav.scp
@@ -230,6 +239,10 @@ if runs 6; then
             recognise_alone "${dset}"
             recognise_jointly "${dset}" "${model}"
         done
+    fi
+    if [ "${inference_dir}" = "${new_dir}" ]; then
+        replace_inference "${new_dir}" "${complete_dir}"
+        inference_dir=${complete_dir}
     fi
 fi
 

@@ -25,10 +25,18 @@ SECONDS=0
 # transfer first: it makes the ASR model
 read -r -a tasks <<< "${tasks:-transfer scratch adaptor distill}"
 jobs=${jobs:-$(getconf _NPROCESSORS_ONLN)}
+preload=${preload:-true}
+[[ ${jobs} =~ ^[1-9][0-9]*$ ]] || die "jobs=${jobs@Q}: write a number of at least 1"
+[[ ${preload} =~ ^(true|false)$ ]] || die "preload=${preload@Q}: write true or false"
+[ "${#tasks[@]}" -gt 0 ] || die "tasks=: name at least one"
+for task in "${tasks[@]}"; do
+    [[ ${task} =~ ^(transfer|scratch|adaptor|distill)$ ]] \
+        || die "tasks=${tasks[*]}: choose from transfer, scratch, adaptor and distill"
+done
 
 # Importing torch and ESPnet takes longer than most jobs here: do it once for all of
 # them
-if "${preload:-true}" && [ "${cmd_backend:-local}" = local ]; then
+if "${preload}" && [ "${cmd_backend:-local}" = local ]; then
     . ./path.sh || die "no Python environment (see above)"
     export preload=false
     exec python3 scripts/preloaded_python.py \
@@ -56,7 +64,7 @@ run_task() {
 
 # run_labelled TASK OPTION...: run_task with the task in front of each output line
 run_labelled() {
-    run_task "$@" --show_results false 2>&1 | sed -u "s/^/$1: /"
+    run_task "$@" --show_results false 2>&1 | (trap '' INT && exec sed -u "s/^/$1: /")
 }
 
 # side_by_side OPTION...: runs all tasks; what two tasks need is made by one while the
@@ -64,24 +72,28 @@ run_labelled() {
 side_by_side() {
     local task failed
     failed=$(mktemp)
+    # shellcheck disable=SC2064  # the file's name now
+    trap "rm -f '${failed}'" EXIT
     for task in "${tasks[@]}"; do
         while [ "$(jobs -rp | wc -l)" -ge "${jobs}" ]; do
             wait -n || true
         done
-        { run_labelled "${task}" "$@" || echo "${task}" >> "${failed}"; } &
+        {
+            trap 'exit 130' INT
+            run_labelled "${task}" "$@" || echo "${task}" >> "${failed}"
+        } &
     done
     wait
     if [ -s "${failed}" ]; then
         task=$(tr '\n' ' ' < "${failed}")
-        rm "${failed}"
         die "failed: ${task}(see the last lines of each above)"
     fi
-    rm "${failed}"
 }
 
 # compare MODEL WAV WAV OUTPUT: writes the decision of sv_verify on two recordings
 compare() {
-    python3 -m espnet2_sv.bin.sv_verify --model "$1" --enroll "$2" --test "$3" > "$4"
+    write_file "$4" \
+        python3 -m espnet2_sv.bin.sv_verify --model "$1" --enroll "$2" --test "$3"
 }
 
 # show_use MODEL...: shows what to do next

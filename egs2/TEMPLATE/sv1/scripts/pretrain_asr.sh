@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Trains an ASR model with ESPnet's own commands and packs it as a model-zoo archive,
 # for recipes that pretrain on their own corpus. Trains in the folder of the archive. If
-# killed, it resumes from the last complete epoch.
+# killed, it resumes from the last complete epoch. With other settings or data than
+# before, the earlier training and its archive stay until the new ones are complete.
 #
 #   scripts/pretrain_asr.sh [options] ARCHIVE.zip
 set -e
@@ -41,6 +42,7 @@ done
 inputs+=("seed ${asr_args}")
 
 tokenize() {
+    rm -f "${tokens}.part"
     run_job "${train_cmd}" "${dir}/tokenize.log" \
         python3 -m espnet2.bin.tokenize_text --token_type char --field 2- \
         --input "${train_data}/text" --output "${tokens}.part" --write_vocabulary true \
@@ -48,12 +50,13 @@ tokenize() {
     mv "${tokens}.part" "${tokens}"
 }
 
-# asr_train OUTPUT_DIR ARGUMENT...: ESPnet's ASR training, also used for statistics
+# asr_train NAME OUTPUT_DIR ARGUMENT...: ESPnet's ASR training, also used for
+# statistics; the log is NAME.log
 asr_train() {
-    local output=$1
-    shift
+    local name=$1 output=$2
+    shift 2
     # shellcheck disable=SC2086
-    run_job "${cuda_cmd} --gpu ${ngpu}" "${output}.log" \
+    run_job "${cuda_cmd} --gpu ${ngpu}" "${dir}/${name}.log" \
         python3 -m espnet2.bin.asr_train --config "${asr_config}" \
         --output_dir "${output}" \
         --ngpu "${ngpu}" --token_type char --token_list "${tokens}" \
@@ -65,12 +68,14 @@ asr_train() {
 }
 
 collect_statistics() {
-    asr_train "${dir}/stats" --collect_stats true \
+    rm -rf "${dir}/.stats.part"
+    asr_train stats "${dir}/.stats.part" --collect_stats true \
         --train_shape_file "${train_data}/wav.scp" \
         --valid_shape_file "${valid_data}/wav.scp"
+    replace_folder "${dir}/.stats.part" "${dir}/stats"
 }
 
-# asr_train_on_statistics OUTPUT_DIR ARGUMENT...
+# asr_train_on_statistics NAME OUTPUT_DIR ARGUMENT...
 asr_train_on_statistics() {
     asr_train "$@" --train_shape_file "${dir}/stats/train/speech_shape" \
         --valid_shape_file "${dir}/stats/valid/speech_shape" \
@@ -83,13 +88,18 @@ is_whole() {
 sys.exit(zipfile.ZipFile(sys.argv[1]).testzip() is not None)' "$1" 2> /dev/null
 }
 
-# train: resumes; starts over if the settings have changed or a kill has damaged the
-# checkpoint
+# train: resumes if killed; starts over if the kill has damaged the checkpoint
 train() {
-    once "${dir}/train/.begun" "${inputs[@]}" "${tokens}" "${statistics}" -- \
-        begin_folder "${dir}/train"
-    is_whole "${dir}/train/checkpoint.pth" || empty_folder "${dir}/train"
-    asr_train_on_statistics "${dir}/train" --resume true
+    local part=${dir}/.train.part
+    once "${part}/.begun" "${inputs[@]}" "${tokens}" "${statistics}" -- \
+        begin_folder "${part}"
+    if [ -e "${part}/checkpoint.pth" ] && ! is_whole "${part}/checkpoint.pth"; then
+        log "Warning: ${part}/checkpoint.pth is incomplete: starting over"
+    fi
+    is_whole "${part}/checkpoint.pth" || empty_folder "${part}"
+    asr_train_on_statistics train "${part}" --resume true
+    require_file "${part}/${model_file}" "--model_file names no file of the training"
+    replace_folder "${part}" "${dir}/train"
 }
 
 pack() {
@@ -97,16 +107,22 @@ pack() {
         python3 -m espnet2.bin.pack asr --asr_train_config "${dir}/train/config.yaml" \
         --asr_model_file "${dir}/train/${model_file}" --option "${statistics}" \
         --outpath "${archive}.part.zip"
-    mv "${archive}.part.zip" "${archive}"
+    mv -fT "${archive}.part.zip" "${archive}"
 }
 
 log "ASR model: ${archive}; logs: ${dir}/*.log"
+# for the whole of it: with other settings, another run would change the statistics
+lock "${dir}/.pretrain.lock" "${archive}"
 once "${tokens}" "${inputs[@]}" -- tokenize
-once "${statistics}" "${inputs[@]}" "${tokens}" -- collect_statistics
+once "${dir}/stats" --and "${statistics}" "${inputs[@]}" "${tokens}" -- \
+    collect_statistics
 if "${config_only}"; then
     once "${dir}/untrained/config.yaml" "${inputs[@]}" "${tokens}" "${statistics}" -- \
-        asr_train_on_statistics "${dir}/untrained" --dry_run true
-    exit 0
+        asr_train_on_statistics untrained "${dir}/untrained" --dry_run true
+else
+    restore_folder "${dir}/train"
+    once "${dir}/train" --and "${dir}/train/${model_file}" "${inputs[@]}" "${tokens}" -- \
+        train
+    once "${archive}" "${dir}/train/config.yaml" "${dir}/train/${model_file}" -- pack
 fi
-once "${dir}/train/${model_file}" "${inputs[@]}" "${tokens}" -- train
-once "${archive}" "${dir}/train/config.yaml" "${dir}/train/${model_file}" -- pack
+unlock "${dir}/.pretrain.lock"

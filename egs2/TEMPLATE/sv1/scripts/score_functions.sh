@@ -15,12 +15,19 @@ union_of_wav_scp() {
         }' "$@"
 }
 
-# begin_inference: deletes the results of another model; not while a table is being made
-# of them
-begin_inference() {
+# replace_inference NEW OLD: puts complete embeddings into place, and deletes the
+# results of another model; not while a table is being made of them
+replace_inference() {
+    local scp new=/${1##*/}/ old=/${2##*/}/
+    for scp in "$1"/{trials,cohort,*/joint}/xvector.scp; do # they name NEW
+        # shellcheck disable=SC2016  # variables of awk
+        [ ! -e "${scp}" ] || write_file "${scp}" \
+            awk -v "new=${new}" -v "old=${old}" '(at = index($2, new)) {
+                $2 = substr($2, 1, at - 1) old substr($2, at + length(new)) } 1' "${scp}"
+    done
     lock "${expdir}/.results.lock" "${expdir}/RESULTS.md"
     rm -f "${sv_exp}"/{calibration,threshold}.json
-    begin_folder "${inference_dir}"
+    replace_folder "$1" "$2"
     unlock "${expdir}/.results.lock"
 }
 
@@ -33,11 +40,13 @@ embed() {
     mkdir -p "${trials}"
     if "${score_norm}"; then
         mkdir -p "${cohort}"
-        union_of_wav_scp "${data_feats}/${cohort_set}/wav.scp" > "${cohort}/wav.scp"
+        write_file "${cohort}/wav.scp" \
+            union_of_wav_scp "${data_feats}/${cohort_set}/wav.scp"
         dirs+=("${cohort}")
     fi
     # shellcheck disable=SC2046
-    union_of_wav_scp $(printf "${data_feats}/%s/wav.scp " "$@") > "${trials}/wav.scp"
+    write_file "${trials}/wav.scp" \
+        union_of_wav_scp $(printf "${data_feats}/%s/wav.scp " "$@")
     dirs+=("${trials}") # last: its scp is the output of the stage
     # shellcheck disable=SC2206
     local command=("${python}" -m espnet2_sv.bin.sv_embed --model "${sv_exp}"
@@ -190,7 +199,8 @@ choose_threshold() {
         --bootstrap_samples 0 \
         --pictures false
     threshold=$("${python}" scripts/read_config.py get "${dir}/metrics.json" eer_threshold)
-    echo "{\"cosine\": ${threshold}}" > "${dir}/threshold.json"
+    [ -n "${threshold}" ] || die "${dir}/metrics.json has no eer_threshold: delete it and try again"
+    write_file "${dir}/threshold.json" echo "{\"cosine\": ${threshold}}"
     replace_file "${dir}/threshold.json" "${sv_exp}/threshold.json"
 }
 

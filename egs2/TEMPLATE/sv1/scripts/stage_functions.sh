@@ -13,6 +13,16 @@ die() { # exits with a one-line error message: what is wrong and what to do
     exit 1
 }
 
+# interrupted: ends the script after Ctrl-C, which also stops what it has started. Bash
+# lets commands started with "&" ignore Ctrl-C, unless they begin with a trap.
+interrupted() {
+    trap '' INT
+    wait # for parallel jobs
+    echo "${0##*/}: interrupted; call it again to resume" 1>&2
+    exit 130
+}
+trap interrupted INT
+
 # describe_options SCRIPT: prints the lines between BEGIN OPTIONS and END OPTIONS
 describe_options() {
     echo "Options and their defaults (--some_option VALUE):"
@@ -26,18 +36,48 @@ require_file() {
 
 # require_writable DIR OPTION: creates the folder; exits if it is not writable
 require_writable() {
-    if ! mkdir -p "$1" 2> /dev/null || ! { : > "$1/.probe.$$"; } 2> /dev/null; then
+    if ! mkdir -p "$1" 2> /dev/null || ! { echo > "$1/.probe"; } 2> /dev/null; then
+        rm -f "$1/.probe" 2> /dev/null || true
         die "$2 $1: cannot be written to (disk full, read-only or no permission);" \
             "choose another folder"
     fi
-    rm -f "$1/.probe.$$"
+    rm -f "$1/.probe"
 }
 
 # replace_file FROM TO: copies FROM to TO; readers see the old or the new content, never
 # half of it
 replace_file() {
-    cp "$1" "$2.part"
-    mv "$2.part" "$2"
+    write_file "$2" cat "$1"
+}
+
+# write_file FILE COMMAND...: writes what the command prints; the file keeps its content
+# if the command fails or the disk is full
+write_file() {
+    if ! "${@:2}" > "$1.part"; then
+        rm -f "$1.part"
+        die "$1 cannot be written (see above)"
+    fi
+    mv -fT "$1.part" "$1" || die "$1 cannot be written (see above)"
+}
+
+# replace_folder FROM TO: renames FROM to TO, and deletes what was there only then
+replace_folder() {
+    local old
+    old=$(dirname "$2")/.$(basename "$2").old
+    restore_folder "$2"
+    [ ! -e "$2" ] || mv -T "$2" "${old}"
+    mv -T "$1" "$2"
+    rm -rf "${old}"
+}
+
+# restore_folder DIR: what a killed replace_folder has not replaced is there again
+restore_folder() {
+    local old
+    old=$(dirname "$1")/.$(basename "$1").old
+    if [ -e "${old}" ] && [ ! -e "$1" ]; then
+        mv -T "${old}" "$1"
+    fi
+    rm -rf "${old}"
 }
 
 # fingerprint WORD...: prints a checksum of the words and of the content of those that
@@ -105,7 +145,7 @@ once() {
         shift
     done
     shift
-    marker=$(dirname "${output}")/.$(basename "${output}").done
+    marker=$(marker_of "${output}")
     key=$(fingerprint "${keys[@]}")
     if is_up_to_date; then
         return 0
@@ -121,6 +161,7 @@ once() {
     # a subshell of its own, because "... || exit" would switch set -e off inside
     set +e
     (
+        trap 'exit 130' INT
         set -e
         "$@"
     )
@@ -130,10 +171,21 @@ once() {
         die "$1 deleted ${lock_file}: another run may have made ${output} meanwhile"
     if [ "${status}" -eq 0 ]; then
         all_exist "${outputs[@]}" || die "$1 did not make ${outputs[*]}"
-        echo "${key}" > "${marker}"
+        write_file "${marker}" echo "${key}"
     fi
     unlock "${lock_file}"
+    [ "${status}" -ne 130 ] || interrupted
     [ "${status}" -eq 0 ] || exit 1
+}
+
+# marker_of OUTPUT: prints the file in which once keeps the fingerprint of the keys
+marker_of() {
+    echo "$(dirname "$1")/.$(basename "$1").done"
+}
+
+# was_made_from OUTPUT KEY...: whether once has made the output from these keys
+was_made_from() {
+    [ -e "$1" ] && [ "$(cat "$(marker_of "$1")" 2> /dev/null)" = "$(fingerprint "${@:2}")" ]
 }
 
 # is_up_to_date: whether once's outputs exist and were made from its key
@@ -170,8 +222,11 @@ run_job() {
     local cmd=$1 logfile=$2
     shift 2
     mkdir -p "$(dirname "${logfile}")"
+    local status=0
     # shellcheck disable=SC2086
-    ${cmd} "${logfile}" "$@" && return 0
+    ${cmd} "${logfile}" "$@" || status=$?
+    [ "${status}" -ne 0 ] || return 0
+    [ "${status}" -ne 130 ] || return 130 # Ctrl-C
     show_failure "${logfile}"
     return 1
 }

@@ -17,7 +17,7 @@ begin_training() {
         die "$1 was started with other settings or data (see above): choose another" \
             "--sv_tag, or delete it"
     fi
-    echo "$2" > "$1/.settings"
+    write_file "$1/.settings" echo "$2"
 }
 
 # train EXP CONFIG ARGUMENTS INIT...: starts or resumes a training; INIT are further

@@ -26,7 +26,7 @@ _parse_options_fail() {
 # _note_defaults: reads the names and brackets in the help text, and the defaults
 declare -A _default=() _allowed=()
 _note_defaults() {
-    local line name= option='^ *([A-Za-z][A-Za-z0-9_]*)=' bracket='#.*\[([^][ ]+)\]'
+    local line name='' option='^ *([A-Za-z][A-Za-z0-9_]*)=' bracket='#.*\[([^][ ]+)\]'
     while IFS= read -r line; do
         [[ ! ${line} =~ ${option} ]] || name=${BASH_REMATCH[1]}
         [ -n "${name}" ] && [ -n "${!name+set}" ] || continue
@@ -37,7 +37,7 @@ _note_defaults() {
 
 # _check_option NAME VALUE: exits with one line if the value is not allowed
 _check_option() {
-    local default=${_default[$1]} allowed=${_allowed[$1]:-} word wanted= words=()
+    local default=${_default[$1]} allowed=${_allowed[$1]:-} word wanted='' words=()
     local whole='^(0|[1-9][0-9]{0,8})$' decimal='^(0|[1-9][0-9]{0,8})(\.[0-9]+)?$'
     [ "${allowed}" != any ] || return 0
     [ -n "$2" ] || [ -n "${default}" ] || return 0

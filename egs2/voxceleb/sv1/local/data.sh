@@ -54,7 +54,8 @@ run_and_show() {
     local logfile=downloads/logs/$1.log status=0
     mkdir -p downloads/logs
     # shellcheck disable=SC2086
-    ${train_cmd} --num-threads "${nj}" "${logfile}" "${@:2}" || status=1
+    ${train_cmd} --num-threads "${nj}" "${logfile}" "${@:2}" || status=$?
+    [ "${status}" -ne 130 ] || return 130 # Ctrl-C
     grep -v '^# ' "${logfile}" || true
     return "${status}"
 }
@@ -75,9 +76,11 @@ noises+=(--rooms ${rooms})
 job_logs=$(mktemp -d) # output of the two jobs, which run at the same time
 trap 'rm -rf "${job_logs}"' EXIT
 declare -A jobs
-once data/rirs.scp "${noises[@]}" -- run_and_show prep_noises \
-    python3 -m espnet2_sv.bin.sv_prep_noises "${noises[@]}" --output_dir data \
-    > "${job_logs}/noises" 2>&1 &
+{
+    trap 'exit 130' INT
+    once data/rirs.scp "${noises[@]}" -- run_and_show prep_noises \
+        python3 -m espnet2_sv.bin.sv_prep_noises "${noises[@]}" --output_dir data
+} > "${job_logs}/noises" 2>&1 &
 jobs[noises]=$!
 
 # shellcheck disable=SC2206
@@ -89,10 +92,12 @@ options=(--voxceleb1 "${VOXCELEB1}" --voxceleb2 "${VOXCELEB2}" --train_on "${tra
     --extra "${extra}" --extra_prefix "${extra_prefix}" --exclude "${exclude}"
     --allow_incomplete "${allow_incomplete}" --seed "${seed}")
 files=("${exclude}" "${held_out}"/{valid,calib}_speakers "${extra}"/{wav.scp,utt2spk})
-once "data/${train_on}_train/wav.scp" "${options[@]}" "${files[@]}" -- \
-    run_and_show prep_voxceleb python3 -m espnet2_sv.bin.sv_prep_voxceleb \
-    "${options[@]}" --output_dir data --nj "${nj}" \
-    > "${job_logs}/voxceleb" 2>&1 &
+{
+    trap 'exit 130' INT
+    once "data/${train_on}_train/wav.scp" "${options[@]}" "${files[@]}" -- \
+        run_and_show prep_voxceleb python3 -m espnet2_sv.bin.sv_prep_voxceleb \
+        "${options[@]}" --output_dir data --nj "${nj}"
+} > "${job_logs}/voxceleb" 2>&1 &
 jobs[voxceleb]=$!
 
 # print the output of failed jobs last, whichever job ends first

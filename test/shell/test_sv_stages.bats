@@ -1,0 +1,203 @@
+#!/usr/bin/env bats
+# All stages of sv.sh with a fake Python: mistakes, kills, Ctrl-C, full disks, two runs
+
+setup() {
+    root=$(cd "${BATS_TEST_DIRNAME}/../.." && pwd -P)
+    mkdir -p "${BATS_TEST_TMPDIR}"/{project/egs2,fake,tmp}
+    export TMPDIR=${BATS_TEST_TMPDIR}/tmp
+    cd "${BATS_TEST_TMPDIR}/project" || return 1
+    cp -r "${root}/egs2/TEMPLATE" egs2/
+    mkdir tools
+    cp "${root}"/tools/*.* tools/
+    ln -s "${root}/espnet2_sv" .
+    egs2/TEMPLATE/sv1/setup.sh egs2/corpus/sv1
+    cd egs2/corpus/sv1 || return 1
+    cp "${BATS_TEST_DIRNAME}/fake/python3" "${BATS_TEST_TMPDIR}/fake/"
+    python3 -c 'import sys, zipfile
+zipfile.ZipFile(sys.argv[1], "w").writestr("data", "weights" * 100)' \
+        "${BATS_TEST_TMPDIR}/some.zip"
+    # path.sh sources this last
+    printf '[[ ${PATH} == "%s":* ]] || PATH=%s:${PATH}\n' \
+        "${BATS_TEST_TMPDIR}/fake" "${BATS_TEST_TMPDIR}/fake" > local/path.sh
+    cat > local/data.sh <<'DATA'
+#!/usr/bin/env bash
+set -euo pipefail
+. scripts/stage_functions.sh
+make() {
+    local name file
+    for name in train valid test asr_train; do
+        mkdir -p "data/${name}"
+        for file in wav.scp utt2spk spk2utt trials text; do
+            printf "${name}%d line\n" {1..100} > "data/${name}/${file}"
+        done
+    done
+}
+once data/test/trials -- make
+DATA
+    echo "{}" | tee conf/train_asr.yaml > conf/train_sv_transfer.yaml
+    call=(./sv.sh --local_asr_script scripts/pretrain_asr.sh --ngpu 0 --nj 1 --calibrate true
+        --train_set train --valid_set valid --test_sets test --score_norm true)
+    exp=exp/sv_transfer
+}
+
+state() { # the contents of all results, without logs and locks
+    find data dump exp -type f ! -name '*.log' ! -name '*.lock' -exec cksum {} + | sort -k 3
+}
+
+leftovers() { # of what was under way
+    find data dump exp "${TMPDIR}" -name '*.part*' -o -name '*.old' -o -name '.probe*' \
+        -o -path "${TMPDIR}/*"
+}
+
+# in_group COMMAND...: starts the command as a terminal does, in a process group of its
+# own that Ctrl-C reaches; its id is in ${group}
+in_group() {
+    perl -e '$SIG{INT} = "DEFAULT"; setpgrp(0, 0); exec @ARGV' "$@" > output 2>&1 3>&- &
+    group=$!
+}
+
+@test "all stages run, and are not run again" {
+    run "${call[@]}"
+    [ "$status" -eq 0 ]
+    [ -e "${exp}/sv_transfer.zip" ] && [ -e "${exp}/calibration.json" ]
+    [ -z "$(leftovers)" ]
+    grep -q "^test1 ${exp}/inference/trials/xvector.ark:" "${exp}/inference/trials/xvector.scp"
+    state > before
+    rm calls
+    "${call[@]}"
+    state | cmp - before
+    [ "$(grep -cv -e asr_resolve calls)" -eq 0 ]
+}
+
+@test "a mistake in an option keeps all results" {
+    "${call[@]}"
+    state > before
+    for mistake in "--stage 6 --inference_args --dtype?x" "--stage 6 --inference_model no.pth" \
+        "--asr_model missing.zip --stage 4" "--stage six" "--nj 0" "--calibrate no" \
+        "--stage 9 --stop_stage 3" "--skip_stages a" "--fs 0" "--stage 11"; do
+        read -r -a words <<< "${mistake}"
+        run "${call[@]}" "${words[@]//\?/ }"
+        [ "$status" -eq 1 ]
+        state | grep -v "\.inference" | cmp - before
+    done
+    run scripts/pretrain_asr.sh --asr_args "--max_epoch x" exp/asr_local/asr.zip
+    [ "$status" -eq 1 ]
+    [[ "${lines[-1]}" == "error: --max_epoch x" ]]
+    state | grep -v -e "\.inference" -e "\.part" -e "\.done" > after
+    grep -v "\.done" before | cmp - after
+    "${call[@]}"
+    state | cmp - before
+    [ -z "$(leftovers)" ]
+}
+
+@test "results of another model go when the new embeddings are complete, whenever it is killed" {
+    "${call[@]}"
+    cp "${exp}/inference/trials/xvector.ark" first
+    for dtype in float16 bfloat16 float32; do
+        for _ in {1..6}; do
+            in_group "${call[@]}" --stage 6 --inference_args "--dtype ${dtype}"
+            sleep "0.$((RANDOM % 9))"
+            kill -KILL -- "-${group}" 2> /dev/null || true
+            wait "${group}" || true
+            dir=${exp}/inference
+            [ -e "${dir}" ] || dir=${exp}/.inference.old # renaming was interrupted
+            grep -q "^test1 ${exp}/inference/trials/xvector.ark:" "${dir}/trials/xvector.scp"
+            if cmp first "${dir}/trials/xvector.ark"; then
+                [ -e "${dir}/test/asnorm_calibrated/metrics.json" ]
+            fi
+        done
+        "${call[@]}" --stage 6 --inference_args "--dtype ${dtype}"
+        [ -z "$(leftovers)" ]
+        grep -q "${dtype}" "${exp}/inference/trials/xvector.ark"
+        cp "${exp}/inference/trials/xvector.ark" first
+    done
+}
+
+@test "the embeddings of an added cohort do not replace those that are there" {
+    "${call[@]}" --score_norm false
+    run "${call[@]}"
+    [ "$status" -eq 0 ]
+    [ -e "${exp}/inference/cohort/xvector.scp" ] && [ -z "$(leftovers)" ]
+}
+
+@test "a trained ASR model stays until its successor is complete" {
+    "${call[@]}" --stop_stage 2
+    cksum exp/asr_local/{asr.zip,train/config.yaml} > before
+    in_group scripts/pretrain_asr.sh --asr_args "--max_epoch 7" exp/asr_local/asr.zip
+    until [ -e exp/asr_local/.train.part/checkpoint.pth ]; do sleep 0.01; done
+    kill -KILL -- "-${group}"
+    wait "${group}" || true
+    cksum exp/asr_local/{asr.zip,train/config.yaml} | cmp - before
+    head -c 100 "${BATS_TEST_TMPDIR}/some.zip" > exp/asr_local/.train.part/checkpoint.pth
+    run scripts/pretrain_asr.sh --asr_args "--max_epoch 7" exp/asr_local/asr.zip
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"exp/asr_local/.train.part/checkpoint.pth is incomplete"* ]]
+    grep -q 7 exp/asr_local/train/config.yaml
+    [ -z "$(leftovers)" ]
+}
+
+@test "Ctrl-C at any moment is one line, status 130, and the same command resumes" {
+    "${call[@]}"
+    state > before
+    rm -r data dump exp
+    stopped=0
+    for _ in {1..25}; do
+        in_group "${call[@]}"
+        sleep "$((RANDOM % 2)).$((RANDOM % 10))$((RANDOM % 10))"
+        kill -INT -- "-${group}" 2> /dev/null || true
+        status=0
+        wait "${group}" || status=$?
+        [ "${status}" -ne 0 ] || continue
+        stopped=$((stopped + 1))
+        cat output
+        [ "${status}" -eq 130 ]
+        # at most one line per script, after those of the stages
+        run grep -v '^20..-..-..T' output
+        [ "${#lines[@]}" -le 3 ]
+        [ "$(sort output | uniq -d | grep -c interrupted)" -eq 0 ]
+        for line in ${lines[@]+"${lines[@]}"}; do
+            [[ "${line}" =~ ^(sv|data|pretrain_asr)\.sh:\ interrupted ]]
+        done
+        ! pgrep -g "${group}" > /dev/null || sleep 1
+        [ -z "$(pgrep -g "${group}")" ]
+    done
+    [ "${stopped}" -gt 0 ]
+    "${call[@]}" > /dev/null
+    state | cmp - before
+    [ -z "$(leftovers)" ]
+}
+
+@test "two runs at once leave one result, each complete" {
+    "${call[@]}"
+    state > before
+    rm -r data dump exp
+    "${call[@]}" > first.log 2>&1 3>&- &
+    first=$!
+    "${call[@]}" > second.log 2>&1 3>&- &
+    second=$!
+    wait "${first}"
+    wait "${second}"
+    state | cmp - before
+    [ -z "$(leftovers)" ]
+    [ -z "$(find . -name '*.lock')" ]
+}
+
+@test "a full disk in any stage is an error and loses nothing" {
+    "${call[@]}"
+    state > before
+    for limit in 0 1; do # KiB that a file may have
+        for changed in "--stage 6 --inference_args --dtype?float16" "--stage 3 --fs 8k" \
+            "--stage 4 --sv_tag other" "--stage 7 --top_n 7"; do
+            read -r -a words <<< "${changed}"
+            run bash -c 'trap "" XFSZ; ulimit -f "$1"; "${@:2}"' - "${limit}" "${call[@]}" \
+                "${words[@]//\?/ }"
+            echo "$output"
+            [ "${limit}" -eq 1 ] || [ "$status" -ne 0 ]
+            [[ "$output" != *Traceback* ]]
+        done
+    done
+    "${call[@]}"
+    state | grep -v sv_other > after
+    grep -v "RESULTS" before > expected
+    grep -v "RESULTS" after | cmp - expected
+}
