@@ -96,7 +96,7 @@ in_group() {
     "${call[@]}"
     cp "${exp}/inference/trials/xvector.ark" first
     for dtype in float16 bfloat16; do
-        for _ in {1..5}; do
+        for _ in {1..4}; do
             in_group "${call[@]}" --stage 6 --inference_args "--dtype ${dtype}"
             until [ -e "${exp}/.inference.part" ] || ! kill -0 "${group}"; do sleep 0.02; done
             sleep "$((RANDOM % 2)).$((RANDOM % 10))"
@@ -144,7 +144,7 @@ in_group() {
     state > before
     rm -r data dump exp
     stopped=0
-    for _ in {1..15}; do
+    for _ in {1..8}; do
         in_group "${call[@]}"
         sleep "$((RANDOM % 3)).$((RANDOM % 10))$((RANDOM % 10))"
         kill -INT -- "-${group}" 2> /dev/null || true
@@ -161,7 +161,8 @@ in_group() {
         for line in ${lines[@]+"${lines[@]}"}; do
             [[ "${line}" =~ ^(sv|data|pretrain_asr)\.sh:\ interrupted ]]
         done
-        ! pgrep -g "${group}" > /dev/null || sleep 1
+        pgrep -a -g "${group}" || true
+        for _ in {1..100}; do ! pgrep -g "${group}" > /dev/null || sleep 0.1; done
         [ -z "$(pgrep -g "${group}")" ]
     done
     [ "${stopped}" -gt 0 ]

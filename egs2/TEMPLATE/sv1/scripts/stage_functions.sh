@@ -3,7 +3,7 @@
 
 log() {
     local fname=${BASH_SOURCE[1]##*/} message=$*
-    printf '%s (%s:%s:%s) %s\n' "$(date '+%Y-%m-%dT%H:%M:%S')" "${fname}" \
+    printf '%(%Y-%m-%dT%H:%M:%S)T (%s:%s:%s) %s\n' -1 "${fname}" \
         "${BASH_LINENO[0]}" "${FUNCNAME[1]}" "${message//$'\n'/ }"
 }
 
