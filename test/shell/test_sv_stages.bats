@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # All stages of sv.sh with a fake Python: mistakes, kills, Ctrl-C, full disks, two runs
+# shellcheck disable=SC2016  # words that must not be expanded
 
 setup() {
     root=$(cd "${BATS_TEST_DIRNAME}/../.." && pwd -P)

@@ -11,6 +11,9 @@ import signal
 import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOCK_STREAM, SOL_SOCKET, socket
 
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # end without a traceback
+
 INTERPRETER = sys.executable
 OPTIONS = ("-B", "-P", "-u")
 AT_START = (

@@ -337,6 +337,9 @@ def main(command: list[str]) -> int:
         return 1
     if Path(os.environ.get("PRELOADED_PYTHON", ""), "socket").is_socket():
         os.execvp(command[0], command)  # within a server already
+    # Ctrl-C reaches the command, too; before there is one, it ends this process
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
     with tempfile.TemporaryDirectory(prefix="python-") as folder:
         try:
             install(Path(folder))
@@ -363,11 +366,13 @@ def main(command: list[str]) -> int:
             "PRELOADED_PYTHON": folder,
             "PYTHON_EXEC": f"{folder}/python3",  # what torchrun starts
         }
+        if interrupts:
+            server.kill()
+            server.wait()
+            return 130
         process = subprocess.Popen(command, env=env)
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, frame: process.send_signal(number))
-        # the terminal sends it to the command, too
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         status = process.wait()
         server.terminate()
         server.wait()

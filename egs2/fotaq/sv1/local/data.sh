@@ -82,7 +82,7 @@ unpack_package() {
         || die "$1: cannot be unpacked ($(head -n 1 "${part}.log"));" \
             "remove it to fetch it again"
     rm "${part}.log"
-    mv "${part}" downloads/queen.1c
+    mv -fT "${part}" downloads/queen.1c
 }
 
 place=${fotaq:-${FOTAQ}}
@@ -97,7 +97,10 @@ fi
 if [ -n "${deb}" ] || [ ! -e "${queen}" ]; then
     deb=${deb:-$(find_first "downloads/${package}_*.deb")}
     if [ -z "${deb}" ]; then
-        fetch_package
+        lock downloads/.fetch.lock "downloads/${package}_*.deb"
+        deb=$(find_first "downloads/${package}_*.deb") # another run may have made it
+        [ -n "${deb}" ] || fetch_package
+        unlock downloads/.fetch.lock
         deb=$(find_first "downloads/${package}_*.deb")
     fi
     queen=downloads/queen.1c

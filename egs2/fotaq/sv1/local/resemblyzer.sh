@@ -43,10 +43,16 @@ packages="resemblyzer==0.1.4 webrtcvad-wheels==2.0.14.post1"
 installed="${packages} for $(python3 -V)"
 site=downloads/resemblyzer/$(echo "${installed}" | tr ' =' '_')
 
-# install: installs the packages; other folds may do so at the same time
+# install: installs the packages, unless another fold has just done so
 install() {
-    local part=downloads/resemblyzer/.part.$$ reason
+    local part=downloads/resemblyzer/.part reason
     require_writable downloads/resemblyzer "the recipe's folder"
+    lock downloads/resemblyzer/.lock "${site}"
+    rm -rf "${part}" "${part}.log"
+    if [ -d "${site}" ]; then
+        unlock downloads/resemblyzer/.lock
+        return
+    fi
     # shellcheck disable=SC2086
     if ! python3 -m pip install --retries 1 --timeout 30 --no-deps \
         --target "${part}" ${packages} \
@@ -57,8 +63,9 @@ install() {
         log "Warning: ${reason}; the results will not include Resemblyzer"
         exit 0
     fi
-    mv -T "${part}" "${site}" 2> /dev/null || true # fails if another fold was faster
-    rm -rf "${part}" "${part}.log"
+    mv -T "${part}" "${site}"
+    rm -f "${part}.log"
+    unlock downloads/resemblyzer/.lock
     require_file "${site}/resemblyzer/pretrained.pt" "delete ${site} and try again"
 }
 
