@@ -3,24 +3,25 @@
 import io
 import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 
+from espnet2_sv.bin.interrupts import (
+    INTERRUPTED,
+    check_interrupted,
+    watch_interrupts,
+)
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError, printable
 
 LOG_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
 BROKEN_PIPE = 141  # exit status of a process that SIGPIPE has ended, as shells give it
-INTERRUPTED = 130  # likewise of SIGINT
 # Errors that torch raises as RuntimeError, e.g. "[enforce fail at alloc_cpu.cpp:127]
 # err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate ..."
 _OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "cannot allocate")
 # e.g. "PytorchStreamWriter failed writing file data/3: file write failed"
 _NOT_WRITTEN = ("PytorchStreamWriter", "inline_container.cc", "unexpected pos")
 _LONGEST = 5000  # characters of an error message, which may quote ids and paths
-
-_interrupted = False
 
 
 def run(main: Callable[[], None], configure_logging: bool = True) -> None:
@@ -95,37 +96,6 @@ def use_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def watch_interrupts() -> None:
-    """Remember Ctrl-C, also where a package that is being imported swallows it."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _interrupt)
-        sys.excepthook = _interrupted_import
-
-
-def check_interrupted() -> None:
-    """Stop if Ctrl-C was pressed before.
-
-    Raises:
-        KeyboardInterrupt: It was.
-    """
-    if _interrupted:
-        raise KeyboardInterrupt
-
-
-def _interrupt(number, frame):
-    global _interrupted
-    _interrupted = True
-    raise KeyboardInterrupt
-
-
-def _interrupted_import(kind, error, traceback):
-    """End in one line where Ctrl-C came before the command was run."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("error: interrupted", file=sys.stderr, flush=True)
-        os._exit(INTERRUPTED)
-    sys.__excepthook__(kind, error, traceback)
 
 
 def _fail(line: str, status: int) -> None:

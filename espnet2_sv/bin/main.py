@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import espnet2_sv
-from espnet2_sv.bin.cli import check_interrupted, run
+from espnet2_sv.bin.cli import run
+from espnet2_sv.bin.interrupts import check_interrupted
 from espnet2_sv.errors import SVError
 
 PROGRAM = "espnet2-sv"

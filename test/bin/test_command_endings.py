@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -247,12 +248,18 @@ def test_ctrl_c_at_any_moment(name, commands, tmp_path):
         time.sleep(RANDOM.uniform(0.05, 2.5))
         process.send_signal(signal.SIGINT)
         _, stderr = process.communicate()
-        assert "Traceback" not in stderr, stderr
         assert process.returncode in (0, 130, -signal.SIGINT), stderr
+        assert "Traceback" not in stderr or is_of_python(stderr), stderr
         if process.returncode == 130:
             errors = [x for x in stderr.splitlines() if x.startswith("error: ")]
             assert errors == ["error: interrupted"]
         assert not list(tmp_path.rglob("*.part"))
+
+
+def is_of_python(stderr: str) -> bool:
+    """Whether the interpreter was interrupted before it had found the command."""
+    places = re.findall(r'/espnet2_sv/[^"]*', stderr)
+    return set(places) <= {"/espnet2_sv/__init__.py", "/espnet2_sv/bin/__init__.py"}
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "sv_train"])

@@ -166,6 +166,7 @@ def run_as_main(command: dict) -> None:
     options = [*command["options"], *switch]
     sys.orig_argv = [sys.executable, *options, *command["args"]]
     importlib.invalidate_caches()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if kind == "m":
         runpy._run_module_as_main(target)
     elif kind == "c":
@@ -239,7 +240,7 @@ class Server:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command runs
             child(marshal.loads(message), received)
         for number in received:
             os.close(number)
