@@ -216,5 +216,5 @@ def test_damage_is_named(make_tree, recipe, tmp_path):
             line
             for line in found
             if f"utterance {damaged[kind]}: " in line and message in line
-        ]
+        ], (kind, found)
     assert len(found) == 5

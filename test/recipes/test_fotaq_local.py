@@ -310,10 +310,10 @@ def test_scripts_explain_themselves_and_name_what_is_missing(script, tmp_path):
     shown = run_script(script, "--help")
     assert shown.returncode == 0
     assert "expdir=exp" in shown.stdout
-    refused = run_script(script, "--fold", "9", "--expdir", str(tmp_path / "exp"))
+    refused = run_script(script, "--fold", "3", "--expdir", str(tmp_path / "exp"))
     assert refused.returncode == 1
     assert len(refused.stderr.splitlines()) == 1
-    assert "run.sh makes it; is --fold 9 right?" in refused.stderr
+    assert "run.sh makes it; is --fold 3 right?" in refused.stderr
 
 
 def test_a_quick_run_leaves_out_what_says_so_and_all_runs_what_is_not_published(

@@ -207,7 +207,7 @@ def test_a_damaged_checkpoint_is_named_and_kept(content, train, tmp_path):
     if content == "cut":
         content = checkpoint.read_bytes()[:1000]
     checkpoint.write_bytes(content)
-    with pytest.raises(SVError, match=r"checkpoint\.pth: is incomplete") as e:
+    with pytest.raises(SVError, match=r"checkpoint\.pth: is cut off or damaged") as e:
         train(folder, max_epoch=2, resume="true")
     assert "\n" not in str(e.value)
     assert checkpoint.read_bytes() == content

@@ -16,7 +16,7 @@ set -o pipefail
 
 # BEGIN OPTIONS (--help prints what is between these marks)
 train_on=voxceleb2     # [voxceleb2|voxceleb1] (dev; then only o is a fair test).
-test_lists="o e h"     # Published trial lists to prepare: o, e, h.
+test_lists="o e h"     # Published trial lists to prepare: o, e, h, or none [any].
 cleaned=true           # Whether to use the cleaned lists.
 trial_lists=           # Folder with the lists (default: fetched from VoxCeleb's site).
 valid_speakers=50      # Training speakers held out for validation.
