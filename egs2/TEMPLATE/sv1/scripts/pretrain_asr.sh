@@ -84,7 +84,7 @@ asr_train_on_statistics() {
 
 # is_whole FILE: whether a checkpoint, which is a zip file, was written to its end
 is_whole() {
-    python3 -c 'import sys, zipfile
+    uninterrupted python3 -c 'import sys, zipfile
 sys.exit(zipfile.ZipFile(sys.argv[1]).testzip() is not None)' "$1" 2> /dev/null
 }
 

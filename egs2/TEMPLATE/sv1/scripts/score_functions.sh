@@ -198,7 +198,8 @@ choose_threshold() {
         --trials "${trials}" --scores "${scores}" --output_dir "${dir}" \
         --bootstrap_samples 0 \
         --pictures false
-    threshold=$("${python}" scripts/read_config.py get "${dir}/metrics.json" eer_threshold)
+    threshold=$(uninterrupted "${python}" scripts/read_config.py get "${dir}/metrics.json" \
+        eer_threshold)
     [ -n "${threshold}" ] || die "${dir}/metrics.json has no eer_threshold: delete it and try again"
     write_file "${dir}/threshold.json" echo "{\"cosine\": ${threshold}}"
     replace_file "${dir}/threshold.json" "${sv_exp}/threshold.json"

@@ -23,6 +23,15 @@ interrupted() {
 }
 trap interrupted INT
 
+# uninterrupted COMMAND...: a short command that Ctrl-C does not stop, so that it prints
+# nothing about that; the calling script ends after it
+uninterrupted() {
+    (
+        trap '' INT
+        "$@"
+    )
+}
+
 # describe_options SCRIPT: prints the lines between BEGIN OPTIONS and END OPTIONS
 describe_options() {
     echo "Options and their defaults (--some_option VALUE):"
@@ -83,6 +92,10 @@ restore_folder() {
 # fingerprint WORD...: prints a checksum of the words and of the content of those that
 # name files
 fingerprint() {
+    uninterrupted print_contents "$@" | uninterrupted cksum
+}
+
+print_contents() {
     local word
     for word in "$@"; do
         echo "${word}"
@@ -93,7 +106,7 @@ fingerprint() {
                 stat -L -c '%s %Y' "${word}"
             fi
         fi
-    done | cksum
+    done
 }
 
 # lock FILE WHAT: waits for the exclusive lock on FILE and leaves its descriptor in

@@ -51,12 +51,12 @@ train() {
 train_once() {
     local exp=$1 config=$2 arguments=$3 start=$4 file files lists settings
     require_file "${config}" "give the training configuration with --sv_config or --lmft_config"
-    mapfile -t lists < <(${python} scripts/read_config.py augmentation_lists "${config}")
+    mapfile -t lists < <(uninterrupted ${python} scripts/read_config.py augmentation_lists "${config}")
     files=("${train_files[@]}" ${lists[@]+"${lists[@]}"})
     for file in "${files[@]}"; do
         require_file "${file}" "run stages 1 to 3 first, or correct the option that names it"
     done
-    settings=$(${python} scripts/read_config.py training_settings "${config}" \
+    settings=$(uninterrupted ${python} scripts/read_config.py training_settings "${config}" \
         "task ${sv_task}" "arguments ${arguments}" "${@:5}" \
         "files $(fingerprint "${files[@]}")" "start $(fingerprint "${start}")")
     once "${exp}/.settings" "${settings}" -- begin_training "${exp}" "${settings}"

@@ -77,7 +77,7 @@ if [ "${kind}" != untrained ]; then
     if "${half}"; then
         # exists because keep_nbest_models of the configuration is as large as max_epoch
         config=${dir}/asr/train/config.yaml
-        epochs=$(python3 scripts/read_config.py get "${config}" max_epoch)
+        epochs=$(uninterrupted python3 scripts/read_config.py get "${config}" max_epoch)
         weights=${dir}/asr/train/$(((epochs + 1) / 2))epoch.pth
         require_file "${weights}" "keep_nbest_models of ${asr_config} must keep all epochs"
         models+=("${dir}/asr_half/asr.zip")
