@@ -155,8 +155,8 @@ in_group() {
         stopped=$((stopped + 1))
         cat output
         [ "${status}" -eq 130 ]
-        # at most one line per script, after those of the stages
-        run grep -v '^20..-..-..T' output
+        # at most one line per script, after those of the stages and the table of results
+        run grep -v -e '^20..-..-..T' -e ' table$' output
         [ "${#lines[@]}" -le 3 ]
         [ "$(sort output | uniq -d | grep -c interrupted)" -eq 0 ]
         for line in ${lines[@]+"${lines[@]}"}; do
