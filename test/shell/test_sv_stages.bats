@@ -72,6 +72,63 @@ in_group() {
     [ "$(grep -cv -e asr_resolve calls)" -eq 0 ]
 }
 
+@test "every job's words arrive, through Kaldi's job programs, too" {
+    echo "name noise.wav" > 'conf/no<i>se|$x`y`.scp'
+    local command=("${call[@]}" --noise_scp 'conf/no<i>se|$x`y`.scp' --format_jobs 2 --inference_nj 2
+        --sv_args '--x {"a":["$b",`c`]} --y a|b>c;d&e #f ~/g \h'\''i'
+        --inference_args '--dtype <x>|$y' --calibrate_args '--a (b)' --lmft_config
+        conf/train_sv_transfer.yaml --lmft_args '--lr $x' --score_norm_args "--q 'r'"
+        --format_args '--f "g"' --asr_sets asr_train)
+    command[2]='local/asr model.sh'
+    printf '#!/bin/sh\nscripts/pretrain_asr.sh --asr_args "--z <q>|\\$p" "$1"\n' > "${command[2]}"
+    chmod +x "${command[2]}"
+    echo "{}" > conf/decode_asr.yaml
+    cp conf/train_sv_transfer.yaml conf/train_sv_adaptor.yaml
+    for task in transfer adaptor; do
+        "${command[@]}" --sv_task "${task}"
+    done
+    sort calls > expected
+    rm -rf data dump exp calls
+    ln -s "${BATS_TEST_DIRNAME}/fake/kaldi_run.pl" "${BATS_TEST_TMPDIR}/fake/run.pl"
+    for task in transfer adaptor; do
+        "${command[@]}" --sv_task "${task}"
+    done
+    sort calls | diff - expected
+    for word in '<blank>:0' '{"a":["$b",`c`]}' 'a|b>c;d&e' "\\h'i" '<q>|$p' '<x>|$y' '(b)' \
+        "'r'" '"g"' 'conf/no<i>se|$x`y`.scp'; do
+        grep -qF -e "$(printf ' %q' "${word}")" calls
+    done
+    for name in tokenize_text asr_train pack sv_check_data sv_format_wav sv_transfer_train \
+        sv_adaptor_train sv_embed sv_joint asr_inference sv_score sv_score_norm sv_calibrate \
+        sv_metrics sv_describe sv_pack; do
+        grep -q "^${name} " calls
+    done
+}
+
+@test "names that a job program cannot pass on are refused before anything is done" {
+    for option in dumpdir expdir sv_exp train_set valid_set calib_set cohort_set test_sets; do
+        for value in 'a$b' 'a|b' "a'b" 'a b' 'a*' '<a' 'x;y'; do
+            [ "${option} ${value}" != "test_sets a b" ] || continue
+            run "${call[@]}" "--${option}" "${value}"
+            [ "$status" -eq 1 ]
+            [[ "${lines[-1]}" == "sv.sh: error: --${option} "*"characters that a shell interprets" ]]
+        done
+    done
+    [ ! -e exp ] && [ ! -e data ]
+}
+
+@test "the interpreter may be several words" {
+    printf '#!/bin/sh\necho "$*" >> covered\n[ "$1 $2" = "run --append" ] && shift 2 && %s\n' \
+        'exec python3 "$@"' > "${BATS_TEST_TMPDIR}/fake/coverage"
+    chmod +x "${BATS_TEST_TMPDIR}/fake/coverage"
+    "${call[@]}" --format_jobs 2
+    grep -v ^launch calls | sort > expected
+    rm -rf data dump exp calls
+    "${call[@]}" --format_jobs 2 --python "coverage run --append"
+    grep -v ^launch calls | sort | diff - expected
+    [ "$(grep -c ' -m ' covered)" -eq "$(wc -l < calls)" ] # none without it
+}
+
 @test "a mistake in an option keeps all results" {
     "${call[@]}"
     state > before

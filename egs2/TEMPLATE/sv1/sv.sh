@@ -32,7 +32,7 @@ inference_nj=1        # Parallel jobs that compute embeddings on CPUs [>=1].
 dumpdir=dump          # Directory of formatted data.
 expdir=exp            # Directory of experiments.
 show_results=true     # Print exp/RESULTS.md after stage 8.
-python=python3        # Python interpreter.
+python=python3        # Python interpreter, e.g. "coverage run --append".
 
 # Data preparation related
 local_data_opts=      # Options passed to local/data.sh.
@@ -98,6 +98,7 @@ train_module=sv_${sv_task}_train
 sample_rate=${fs/%k/000} # e.g. 16k or 16000
 [[ ${sample_rate} =~ ^[1-9][0-9]*$ ]] || die "--fs ${fs}: write 16k or 16000"
 
+export python # for local/data.sh and local_asr_script
 . ./path.sh || die "no Python environment (see above)"
 . ./cmd.sh || die "cmd_backend in cmd.sh is unusable (see above)"
 
@@ -109,7 +110,7 @@ calib_set=${calib_set:-${valid_set}}
 if [ -z "${sv_tag}" ]; then
     sv_tag=$(basename "${sv_config}" .yaml | sed 's/^train_sv_//')
     # e.g. "--max_epoch 2" becomes _max_epoch2
-    sv_tag+=$(echo "${sv_args}" | sed -e 's/--/_/g' -e 's/[][ |=/]//g')
+    sv_tag+=$(echo "${sv_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9_.,:+%@^-]//g')
 fi
 sv_exp=${sv_exp:-${expdir}/sv_${sv_tag}}
 if [ -z "${asr_model}" ] && [ -n "${local_asr_script}" ]; then
@@ -120,6 +121,15 @@ else
 fi
 asr_dir=${expdir}/pretrained_$(basename "${asr_model:-none}" .zip | tr -c 'A-Za-z0-9_.\n-' _)
 asr_dir+=_$(echo "${asr_model}" | cksum | cut -d " " -f 1)
+
+# These become names of logs, which Kaldi's job programs give to a shell as they are
+_unsafe="[][:space:]\"'\`\$\\&|;<>(){}*?!#~[]"
+for _name in dumpdir expdir sv_exp train_set valid_set calib_set cohort_set test_sets; do
+    _word=${!_name}
+    [ "${_name}" != test_sets ] || _word=${_word// /}
+    [[ ! ${_word} =~ ${_unsafe} ]] \
+        || die "--${_name} ${!_name@Q}: use no blanks and no characters that a shell interprets"
+done
 
 "${skip_data_prep}" && skip_stages+=" 1 2 3"
 "${skip_train}" && skip_stages+=" 4 5"

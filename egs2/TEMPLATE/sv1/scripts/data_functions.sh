@@ -19,7 +19,7 @@ format_set() {
     [ ! -e "data/$1/trials" ] || options+=(--trials "data/$1/trials")
     check_set "$1" ${options[@]+"${options[@]}"}
     # shellcheck disable=SC2206
-    local command=("${python}" -m espnet2_sv.bin.sv_format_wav --data_dir "data/$1"
+    local command=(${python} -m espnet2_sv.bin.sv_format_wav --data_dir "data/$1"
         --output_dir "${data_feats}/$1" --sample_rate "${sample_rate}"
         --audio_format "${audio_format}" --allow_pipes "${allow_pipes}" --nj "${nj}"
         ${format_args})
@@ -34,7 +34,8 @@ format_set() {
 
 # check_set NAME OPTION...: exits with a list of the problems in data/NAME
 check_set() {
-    local command=("${python}" -m espnet2_sv.bin.sv_check_data "data/$1"
+    # shellcheck disable=SC2206
+    local command=(${python} -m espnet2_sv.bin.sv_check_data "data/$1"
         --sample_rate "${sample_rate}" --allow_pipes "${allow_pipes}" --nj "${nj}")
     if [ "${format_jobs}" -le 1 ]; then
         "${command[@]}" "${@:2}"

@@ -19,6 +19,7 @@ model_file=valid.acc.best.pth  # Which of the trained weights to pack.
 asr_args=                      # Further training arguments, e.g. "--max_epoch 20".
 config_only=false              # Stop before training: write untrained/config.yaml only.
 ngpu=0                         # The number of GPUs ("0" uses CPU).
+python=${python:-python3}      # Python interpreter, as for sv.sh.
 # END OPTIONS
 
 help_message="Usage: $0 [options] ARCHIVE.zip
@@ -43,8 +44,9 @@ inputs+=("seed ${asr_args}")
 
 tokenize() {
     rm -f "${tokens}.part"
+    # shellcheck disable=SC2086
     run_job "${train_cmd}" "${dir}/tokenize.log" \
-        python3 -m espnet2.bin.tokenize_text --token_type char --field 2- \
+        ${python} -m espnet2.bin.tokenize_text --token_type char --field 2- \
         --input "${train_data}/text" --output "${tokens}.part" --write_vocabulary true \
         --add_symbol "<blank>:0" --add_symbol "<unk>:1" --add_symbol "<sos/eos>:-1"
     mv "${tokens}.part" "${tokens}"
@@ -57,7 +59,7 @@ asr_train() {
     shift 2
     # shellcheck disable=SC2086
     run_job "${cuda_cmd} --gpu ${ngpu}" "${dir}/${name}.log" \
-        python3 -m espnet2.bin.asr_train --config "${asr_config}" \
+        ${python} -m espnet2.bin.asr_train --config "${asr_config}" \
         --output_dir "${output}" \
         --ngpu "${ngpu}" --token_type char --token_list "${tokens}" \
         --train_data_path_and_name_and_type "${train_data}/wav.scp,speech,sound" \
@@ -103,8 +105,9 @@ train() {
 }
 
 pack() {
+    # shellcheck disable=SC2086
     run_job "${train_cmd}" "${dir}/pack.log" \
-        python3 -m espnet2.bin.pack asr --asr_train_config "${dir}/train/config.yaml" \
+        ${python} -m espnet2.bin.pack asr --asr_train_config "${dir}/train/config.yaml" \
         --asr_model_file "${dir}/train/${model_file}" --option "${statistics}" \
         --outpath "${archive}.part.zip"
     mv -fT "${archive}.part.zip" "${archive}"

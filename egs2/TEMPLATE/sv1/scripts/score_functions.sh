@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Functions for embeddings, scores and results, sourced by sv.sh. They use its options.
-# shellcheck disable=SC2154  # options of sv.sh
+# shellcheck disable=SC2154,SC2086  # options of sv.sh; ${python} may be several words
 
 # union_of_wav_scp FILE...: prints their utterances, each once; exits if one name has
 # two recordings
@@ -49,7 +49,7 @@ embed() {
         union_of_wav_scp $(printf "${data_feats}/%s/wav.scp " "$@")
     dirs+=("${trials}") # last: its scp is the output of the stage
     # shellcheck disable=SC2206
-    local command=("${python}" -m espnet2_sv.bin.sv_embed --model "${sv_exp}"
+    local command=(${python} -m espnet2_sv.bin.sv_embed --model "${sv_exp}"
         --wav_scp "${dirs[@]/%//wav.scp}" --output_dir "${dirs[@]}"
         --allow_pipes "${allow_pipes}" ${inference_args})
     [ -z "${inference_model}" ] || command+=(--model_file "${sv_exp}/${inference_model}")
@@ -76,7 +76,7 @@ recognise_alone() {
     require_file "${asr_decode_config}" "give ESPnet's decoding options with --asr_decode_config"
     once "${dir}/1best_recog/text" "${asr_dir}/source.json" "${asr_decode_config}" \
         "${data}/wav.scp" -- \
-        run_job "${decode_cmd}" "${dir}/decode.log" "${python}" \
+        run_job "${decode_cmd}" "${dir}/decode.log" ${python} \
         -m espnet2.bin.asr_inference \
         --config "${asr_decode_config}" --ngpu 0 --output_dir "${dir}" \
         --asr_train_config "${asr_dir}/config.yaml" \
@@ -90,7 +90,7 @@ recognise_alone() {
 recognise_jointly() {
     local dir=${inference_dir}/$1/joint
     once "${dir}/text" "$2" "${asr_decode_config}" "data/$1/wav.scp" -- \
-        run_job "${decode_cmd}" "${dir}/decode.log" "${python}" \
+        run_job "${decode_cmd}" "${dir}/decode.log" ${python} \
         -m espnet2_sv.bin.sv_joint \
         --model "${sv_exp}" --decode beam --decode_config "${asr_decode_config}" \
         --wav_scp "data/$1/wav.scp" --output_dir "${dir}"
@@ -113,7 +113,7 @@ score() {
     set_sides "$1"
     once "${dir}/scores" "${inference_dir}/trials/xvector.ark" "${trials}" \
         "${sides[@]}" -- \
-        run_job "${train_cmd}" "${dir}/score.log" "${python}" \
+        run_job "${train_cmd}" "${dir}/score.log" ${python} \
         -m espnet2_sv.bin.sv_score \
         --trials "${trials}" "${sides[@]}" --output "${dir}/scores"
 }
@@ -127,12 +127,11 @@ normalise_scores() {
         || speakers+=("${data_feats}/$1/enroll_utt2spk")
     require_file "${cohort}.scp" "run stage 6 first with --score_norm true"
     set_sides "$1"
-    # shellcheck disable=SC2086
     once "${dir}/scores" "${cosine}" "${cohort}.ark" \
         "${inference_dir}/trials/xvector.ark" \
         "${sides[@]}" "${speakers[@]}" "${data_feats}/${cohort_set}/utt2spk" "${top_n}" \
         "${score_norm_args}" -- \
-        run_job "${train_cmd}" "${dir}/score.log" "${python}" \
+        run_job "${train_cmd}" "${dir}/score.log" ${python} \
         -m espnet2_sv.bin.sv_score_norm \
         --scores "${cosine}" "${sides[@]}" --utt2spk "${speakers[@]}" \
         --cohort_scp "${cohort}.scp" \
@@ -150,10 +149,9 @@ calibrate_scores() {
     for dset in "$@"; do
         local from=${inference_dir}/${dset}/${kind}
         local to=${from}_calibrated
-        # shellcheck disable=SC2086
-        once "${to}/scores" "${from}/scores" "${train}" "${trials}" "${durations}" \
+            once "${to}/scores" "${from}/scores" "${train}" "${trials}" "${durations}" \
             "${calibrate_args}" -- \
-            run_job "${train_cmd}" "${to}/score.log" "${python}" \
+            run_job "${train_cmd}" "${to}/score.log" ${python} \
             -m espnet2_sv.bin.sv_calibrate \
             --train_scores "${train}" --train_trials "${trials}" \
             --utt2dur "${durations}" \
@@ -180,7 +178,7 @@ measure() {
         outputs+=(--and "${inference_dir}/${dset}/${kind}/metrics.json")
     done
     once "${outputs[@]:1}" "${files[@]}" "${trials}" "${speakers[@]}" -- \
-        run_job "${train_cmd}" "${log}" "${python}" -m espnet2_sv.bin.sv_metrics \
+        run_job "${train_cmd}" "${log}" ${python} -m espnet2_sv.bin.sv_metrics \
         --trials "${trials}" --utt2spk "${speakers[@]}" --scores "${files[@]}" \
         --output_dir "${dirs[@]}" --title "${titles[@]}"
 }
@@ -193,12 +191,12 @@ choose_threshold() {
     local trials=${data_feats}/${calib_set}/trials
     require_file "${scores}" "run stage 7 first"
     once "${dir}/metrics.json" "${scores}" "${trials}" -- \
-        run_job "${train_cmd}" "${dir}/metrics.log" "${python}" \
+        run_job "${train_cmd}" "${dir}/metrics.log" ${python} \
         -m espnet2_sv.bin.sv_metrics \
         --trials "${trials}" --scores "${scores}" --output_dir "${dir}" \
         --bootstrap_samples 0 \
         --pictures false
-    threshold=$(uninterrupted "${python}" scripts/read_config.py get "${dir}/metrics.json" \
+    threshold=$(uninterrupted ${python} scripts/read_config.py get "${dir}/metrics.json" \
         eer_threshold)
     [ -n "${threshold}" ] || die "${dir}/metrics.json has no eer_threshold: delete it and try again"
     write_file "${dir}/threshold.json" echo "{\"cosine\": ${threshold}}"
@@ -223,7 +221,7 @@ describe_system() {
     else
         once "${system}" "${model}" "${texts[@]}" -- \
             run_job "${train_cmd}" "${inference_dir}/describe.log" \
-            "${python}" -m espnet2_sv.bin.sv_describe --system "${model}" --output "${system}" \
+            ${python} -m espnet2_sv.bin.sv_describe --system "${model}" --output "${system}" \
             --text "${texts[0]}" --text_asr_alone "${texts[1]}" \
             --text_joint "${texts[2]}"
     fi
@@ -250,7 +248,7 @@ write_results() {
         done
     done
     once "${output}" "${layout}" "${entries[@]}" "${entries[@]#*=}" "${systems[@]}" -- \
-        "${python}" -m espnet2_sv.bin.sv_results --output "${output}" \
+        ${python} -m espnet2_sv.bin.sv_results --output "${output}" \
         ${layout:+--layout "${layout}"} \
         --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
 }

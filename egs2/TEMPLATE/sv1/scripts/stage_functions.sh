@@ -92,10 +92,10 @@ restore_folder() {
 # fingerprint WORD...: prints a checksum of the words and of the content of those that
 # name files
 fingerprint() {
-    uninterrupted print_contents "$@" | uninterrupted cksum
+    uninterrupted checksum_of "$@" # both sides of its pipe, or one would write to nobody
 }
 
-print_contents() {
+checksum_of() {
     local word
     for word in "$@"; do
         echo "${word}"
@@ -106,7 +106,7 @@ print_contents() {
                 stat -L -c '%s %Y' "${word}"
             fi
         fi
-    done
+    done | cksum
 }
 
 # lock FILE WHAT: waits for the exclusive lock on FILE and leaves its descriptor in
@@ -228,16 +228,42 @@ begin_folder() {
     touch "$1/.begun"
 }
 
+# quote_words WORD...: sets the array quoted to the words as a back end needs them. Those
+# of Kaldi give a word without white space to a shell as it is, and put others between
+# double quotes, where "$" and "`" still act. Hence no white space, and nothing that
+# acts in quotes: $'..' with hexadecimal codes.
+quote_words() {
+    local word
+    quoted=()
+    for word in "$@"; do
+        if [[ ! ${word} =~ ^[A-Za-z0-9_./:,=+%@^-]+$ ]]; then
+            word=${word//\\/\\x5c}
+            word=${word//"'"/\\x27}
+            word=${word//'"'/\\x22}
+            word=${word//"$"/\\x24}
+            word=${word//"\`"/\\x60}
+            word=${word// /\\x20}
+            word=${word//$'\t'/\\x09}
+            word=${word//$'\n'/\\x0a}
+            word=${word//$'\v'/\\x0b}
+            word=${word//$'\f'/\\x0c}
+            word=${word//$'\r'/\\x0d}
+            word="$'${word}'"
+        fi
+        quoted+=("${word}")
+    done
+}
+
 # run_job "CMD OPTIONS" LOG COMMAND...: runs the command through a back end (run.pl,
 # slurm.pl, ...). If it fails, shows its error message or, if there is none, the end of
 # its log. For an array of jobs, put JOB=1:n at the end of the options and JOB into LOG.
 run_job() {
-    local cmd=$1 logfile=$2
+    local cmd=$1 logfile=$2 quoted status=0
     shift 2
     mkdir -p "$(dirname "${logfile}")"
-    local status=0
+    quote_words "$@"
     # shellcheck disable=SC2086
-    ${cmd} "${logfile}" "$@" || status=$?
+    ${cmd} "${logfile}" "${quoted[@]}" || status=$?
     [ "${status}" -ne 0 ] || return 0
     [ "${status}" -ne 130 ] || return 130 # Ctrl-C
     show_failure "${logfile}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Functions for training, sourced by sv.sh. They use its options.
-# shellcheck disable=SC2154  # options of sv.sh
+# shellcheck disable=SC2154,SC2086  # options of sv.sh; ${python} may be several words
 
 # has_begun EXP: whether an epoch has ended (file names: espnet2_sv/train/checkpoint.py)
 has_begun() {
@@ -23,16 +23,12 @@ begin_training() {
 # train EXP CONFIG ARGUMENTS INIT...: starts or resumes a training; INIT are further
 # arguments
 train() {
-    local exp=$1 config=$2 arguments=$3 jobname=$1/train.log
+    local exp=$1 config=$2 arguments=$3 jobname=$1/train.log quoted
     shift 3
     # SGE does not allow "/" in job names
     [[ ${cuda_cmd} != *queue* ]] || jobname=$(basename "${exp}")
     log "training in ${exp}; log: ${exp}/train.log"
-    # shellcheck disable=SC2086
-    ${python} -m espnet2.bin.launch --cmd "${cuda_cmd} --name ${jobname}" \
-        --log "${exp}/train.log" --ngpu "${ngpu}" --num_nodes "${num_nodes}" \
-        --init_file_prefix "${exp}/.dist_init_" --multiprocessing_distributed true -- \
-        ${python} -m "espnet2_sv.bin.${train_module}" --config "${config}" \
+    quote_words ${python} -m "espnet2_sv.bin.${train_module}" --config "${config}" \
         --output_dir "${exp}" --resume true --sample_rate "${sample_rate}" \
         --train_data_path_and_name_and_type \
         "${data_feats}/${train_set}/wav.scp,speech,sound" \
@@ -41,7 +37,11 @@ train() {
         --spk2utt "${data_feats}/${train_set}/spk2utt" \
         --valid_trials "${data_feats}/${valid_set}/trials" \
         ${noise_scp:+--noise_scp "${noise_scp}"} ${rir_scp:+--rir_scp "${rir_scp}"} \
-        "$@" ${arguments} > "${exp}/launch.log" 2>&1 && return
+        "$@" ${arguments}
+    ${python} -m espnet2.bin.launch --cmd "${cuda_cmd} --name ${jobname}" \
+        --log "${exp}/train.log" --ngpu "${ngpu}" --num_nodes "${num_nodes}" \
+        --init_file_prefix "${exp}/.dist_init_" --multiprocessing_distributed true -- \
+        "${quoted[@]}" > "${exp}/launch.log" 2>&1 && return
     show_failure "${exp}/train.log"
     die "training failed; logs: ${exp}/train.log and, of the launcher, ${exp}/launch.log"
 }
@@ -51,7 +51,8 @@ train() {
 train_once() {
     local exp=$1 config=$2 arguments=$3 start=$4 file files lists settings
     require_file "${config}" "give the training configuration with --sv_config or --lmft_config"
-    mapfile -t lists < <(uninterrupted ${python} scripts/read_config.py augmentation_lists "${config}")
+    mapfile -t lists < <(uninterrupted ${python} scripts/read_config.py \
+        augmentation_lists "${config}")
     files=("${train_files[@]}" ${lists[@]+"${lists[@]}"})
     for file in "${files[@]}"; do
         require_file "${file}" "run stages 1 to 3 first, or correct the option that names it"

@@ -108,6 +108,8 @@ sub shell_word {
     my ($word) = @_;
     return $word if $word =~ /^(?:[|<;]|\d?>>?|\d?>&\d|&&|\|\||&>)\z/;    # e.g. | or 2>&1
     return $word if $word =~ m{^[\w./:,=+%@-]+\z}a;
+    # already quoted for Kaldi's run.pl (quote_words in scripts/stage_functions.sh)
+    return $word if $word =~ /^\$'(?:[^'\\\s]|\\x[0-9a-f]{2})*'\z/;
     $word =~ s/'/'\\''/g;
     return "'$word'";
 }
