@@ -89,7 +89,7 @@ in_group() {
     done
     sort calls > expected
     rm -rf data dump exp calls
-    ln -s "${BATS_TEST_DIRNAME}/fake/kaldi_run.pl" "${BATS_TEST_TMPDIR}/fake/run.pl"
+    ln -s "${BATS_TEST_DIRNAME}/fake/kaldi_run.sh" "${BATS_TEST_TMPDIR}/fake/run.pl"
     for task in transfer adaptor; do
         "${command[@]}" --sv_task "${task}"
     done
