@@ -101,6 +101,10 @@ sample_rate=${fs/%k/000} # e.g. 16k or 16000
 export python # for local/data.sh and local_asr_script
 . ./path.sh || die "no Python environment (see above)"
 . ./cmd.sh || die "cmd_backend in cmd.sh is unusable (see above)"
+for _name in train_cmd cuda_cmd decode_cmd; do
+    _word=${!_name%% *}
+    command -v "${_word}" > /dev/null || die "${_name} in cmd.sh: ${_word} is not on PATH"
+done
 
 # Names derived from the options
 data_feats=${dumpdir}/raw

@@ -36,8 +36,9 @@ done
 
 # Importing torch and ESPnet takes longer than most jobs here: do it once for all of
 # them
-if "${preload}" && [ "${cmd_backend:-local}" = local ]; then
-    . ./path.sh || die "no Python environment (see above)"
+. ./path.sh || die "no Python environment (see above)"
+. ./cmd.sh || die "cmd_backend in cmd.sh is unusable (see above)"
+if "${preload}" && [ "${train_cmd}" = run.pl ]; then # all of it runs on this machine
     export preload=false
     exec python3 scripts/preloaded_python.py \
         env "tasks=${tasks[*]}" "jobs=${jobs}" ./run.sh "$@"

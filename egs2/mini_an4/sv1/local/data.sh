@@ -9,7 +9,7 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-an4_tar= # downloads.tar.gz of ESPnet's mini_an4 (default: the installed one).
+an4_tar= # downloads.tar.gz of ESPnet's mini_an4 (default: the one here, or in the espnet package).
 # END OPTIONS
 
 help_message="Usage: $0 [options]
@@ -21,7 +21,9 @@ log "$0 $*"
 [ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 . ./path.sh
 
-if [ -z "${an4_tar}" ]; then
+if [ -z "${an4_tar}" ] && [ -e downloads.tar.gz ]; then # in an ESPnet checkout
+    an4_tar=downloads.tar.gz
+elif [ -z "${an4_tar}" ]; then
     an4_tar=$(python3 -c '
 from importlib.util import find_spec
 print(find_spec("egs3").submodule_search_locations[0])' 2> /dev/null || true)
