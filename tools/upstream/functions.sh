@@ -54,13 +54,13 @@ installed_folders() {
 # is_ours FOLDER NAME: whether the link NAME in this folder of the checkout was made by
 # install, perhaps from another place of this project
 is_ours() {
-    local target
+    local target base=${2##*/}
     target=$(readlink "${checkout}/$1/$2")
     case "${target}" in
         */"${1/#test\/espnet2_sv/test}/$2") ;;
-        ../asr1/* | ../../asr1/* | */TEMPLATE/asr1/* | */TEMPLATE/sv1/*)
-            [ "${target}" != "../asr1/$2" ] || [[ " ${shared[*]} downloads.tar.gz " == *" $2 "* ]]
-            ;;
+        "../asr1/${base}") [[ " ${shared[*]} downloads.tar.gz " == *" ${base} "* ]] ;;
+        ../../asr1/conf/"${base}" | ../../asr1/scripts/"${base}") ;;
+        ../../TEMPLATE/[as]*1/"${base}" | ../../../TEMPLATE/asr1/conf/"${base}") ;;
         *) return 1 ;;
     esac
 }
@@ -91,7 +91,7 @@ remove_links() {
         find "${checkout}/${folder}" -depth -type d -empty -delete
         if [ -e "${checkout}/${folder}" ]; then
             echo "${checkout}/${folder}"
-        else # egs2/fotaq is in no ESPnet release
+        elif [[ ${folder} == egs2/* ]]; then # egs2/fotaq is in no ESPnet release
             rmdir "$(dirname "${checkout}/${folder}")" 2> /dev/null || true
         fi
     done < <(installed_folders)

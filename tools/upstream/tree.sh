@@ -14,7 +14,7 @@ set -euo pipefail
 help_or_need 1 "$@"
 dir=$1
 . "${project}/tools/activate_python.sh"
-python=$(command -v python3)
+python=$(python3 -P -c 'import sys; print(sys.prefix)')/bin
 version=$(python3 -P -c 'from importlib.metadata import version
 print(version("espnet"))') || fail "espnet is not installed in the environment of ${python}"
 
@@ -66,7 +66,7 @@ done
 cat > "${tree}/tools/activate_python.sh" << END
 # Selects the Python environment for which this tree was made. As in an editable
 # installation, the modules of this tree come first.
-PATH=$(printf %q "$(dirname "${python}")"):\${PATH}
+PATH=$(printf %q "${python}"):\${PATH}
 PYTHONPATH=\$(cd "\$(dirname "\${BASH_SOURCE[0]}")/.." && pwd)\${PYTHONPATH:+:\${PYTHONPATH}}
 export PATH PYTHONPATH
 END
