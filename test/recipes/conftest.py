@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[2]
 GENERATED = ("data", "dump", "exp", "downloads")  # folders that recipes create
@@ -21,11 +22,12 @@ NOT_COPIED = shutil.ignore_patterns(
 
 
 class Recipe:
-    """A recipe's folder in a copy of the project."""
+    """A recipe's folder in a copy of the project or in an ESPnet tree."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.env = os.environ | {"HOME": str(folder / "home")}
+        (folder / "home").mkdir()
 
     def run(self, *command: str, **env: str) -> subprocess.CompletedProcess:
         """Run a command with further variables; ``stdout`` is all that it prints."""
@@ -73,6 +75,7 @@ class Recipe:
         """Change settings of a YAML file; mappings are merged one level deep."""
         config = self.folder / name
         settings = yaml.safe_load(config.read_text())
+        config.unlink()  # it may be a link
         for key, value in changes.items():
             if isinstance(value, dict):
                 value = settings.get(key, {}) | value
@@ -91,11 +94,45 @@ def copied_recipe(tmp_path_factory):
     def copy(name: str) -> Recipe:
         project = tmp_path_factory.mktemp("project") / "espnet2_sv"
         shutil.copytree(ROOT, project, symlinks=True, ignore=_ignored)
-        recipe = Recipe(project / "egs2" / name)
-        (recipe.folder / "home").mkdir()
-        return recipe
+        return Recipe(project / "egs2" / name)
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def recipe_at():
+    """Return the class above."""
+    return Recipe
+
+
+@pytest.fixture(scope="module")
+def espnet_tree(tmp_path_factory):
+    """A whole ESPnet tree of the installed release, with the plugin installed.
+
+    Skipped with the reason where the source distribution cannot be downloaded.
+    """
+    shared = tmp_path_factory.getbasetemp().parent / "espnet"  # by all processes
+    shared.mkdir(exist_ok=True)
+    with FileLock(shared / "lock"):
+        made = _upstream("tree", shared / "tree")
+    if "cannot be downloaded" in made.stdout:
+        pytest.skip(made.stdout.strip())
+    assert made.returncode == 0, made.stdout
+    tree = tmp_path_factory.mktemp("espnet") / "tree"
+    shutil.copytree(shared / "tree", tree, symlinks=True)
+    done = _upstream("install", tree)
+    assert done.returncode == 0, done.stdout
+    return tree
+
+
+def _upstream(verb: str, folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [ROOT / "tools/upstream.sh", verb, folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
 
 
 def _ignored(folder: str, names: list[str]) -> set[str]:

@@ -1,12 +1,15 @@
-"""mini_an4 twice at the same time, without preloading, and after kills."""
+"""mini_an4 twice at the same time, in an ESPnet tree, and after kills."""
 
 import concurrent.futures
+import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
+ROOT = Path(__file__).resolve().parents[2]
 TRANSFER = ("env", "tasks=transfer", "./run.sh")
 
 
@@ -36,14 +39,61 @@ def test_two_concurrent_runs_in_one_folder_leave_one_complete_result(twice):
     assert not left
 
 
-def test_a_run_without_preloading_gives_the_same(copied_recipe, twice):
-    recipe = copied_recipe("mini_an4/sv1")
+@pytest.fixture(scope="module")
+def in_espnet(espnet_tree, recipe_at):
+    """The recipe in an ESPnet tree after two tasks, each process with coverage."""
+    recipe = recipe_at(espnet_tree / "egs2/mini_an4/sv1")
     _shorten_asr_training(recipe)
-    done = recipe.run(*TRANSFER, preload="false", PLAIN_PYTHON="1")
-    assert done.returncode == 0, done.stdout
-    assert _scores(recipe, "transfer") == pytest.approx(
+
+    def run(task: str):
+        return recipe.run(
+            *("./run.sh", "--python", "coverage run --append"),
+            tasks=task,
+            preload="false",
+            PLAIN_PYTHON="1",
+            # one file for each of the concurrent runs
+            COVERAGE_FILE=str(recipe.folder / f".coverage.{task}"),
+            COVERAGE_CORE="sysmon",
+        )
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        recipe.runs = list(pool.map(run, ("transfer", "adaptor")))
+    return recipe
+
+
+def test_all_stages_run_in_an_espnet_tree(in_espnet):
+    for run in in_espnet.runs:
+        assert run.returncode == 0, run.stdout
+    page = in_espnet.read("exp/RESULTS.md")
+    for task in ("transfer", "adaptor"):
+        assert f"sv_{task}/test/cosine " in page
+        packed = zipfile.ZipFile(in_espnet.folder / f"exp/sv_{task}/sv_{task}.zip")
+        assert packed.testzip() is None
+    # by the tree's own modules, and every process of ours with coverage
+    log = in_espnet.read("exp/asr_local/tokenize.log")
+    assert f" {in_espnet.folder.parents[2]}/espnet2/bin/tokenize_text.py " in log
+    assert log.startswith("# coverage run --append -m espnet2.bin.tokenize_text ")
+
+
+def test_plain_processes_give_the_same_as_preloaded_ones(in_espnet, twice):
+    assert _scores(in_espnet, "transfer") == pytest.approx(
         _scores(twice, "transfer"), abs=1e-4
     )
+
+
+def test_the_tree_is_as_before_without_the_plugin(espnet_tree, in_espnet):
+    exp = in_espnet.folder / "exp"
+    results = sorted(exp.rglob("*"))
+    done = subprocess.run(
+        [ROOT / "tools/upstream.sh", "remove", espnet_tree],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert str(in_espnet.folder) in done.stdout
+    assert sorted(exp.rglob("*")) == results
+    left = {p.name for p in in_espnet.folder.iterdir() if not p.name.startswith(".")}
+    assert left == {"exp", "data", "dump", "downloads", "conf", "home"}
 
 
 def test_a_run_that_is_killed_in_any_stage_is_finished_by_the_same_command(

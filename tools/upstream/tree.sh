@@ -32,10 +32,16 @@ work=$(mktemp -d "$(dirname "${dir}")/.$(basename "${dir}").XXXXXX")
 trap 'rm -rf "${work}"' EXIT
 archive=${ESPNET_SDIST:-}
 if [ -z "${archive}" ]; then
-    python3 -m pip download --disable-pip-version-check --retries 1 --no-deps --no-binary \
-        espnet --dest "${work}" "espnet==${version}" > "${work}/pip.log" 2>&1 \
-        || fail "the source distribution of espnet ${version} cannot be downloaded:" \
-            "$(grep -i error "${work}/pip.log" | tail -n 1)"
+    # PLAIN_PYTHON: pip builds in an environment of its own, without what is preloaded
+    if ! PLAIN_PYTHON=1 python3 -m pip download --disable-pip-version-check --retries 1 \
+        --no-deps --no-binary espnet --dest "${work}" "espnet==${version}" \
+        > "${work}/pip.log" 2>&1; then
+        reason=$(grep -iE '^ *error|×' "${work}/pip.log" | tail -n 1)
+        if grep -qE 'No matching distribution|Max retries|timed out' "${work}/pip.log"; then
+            fail "the source of espnet ${version} cannot be downloaded: ${reason}"
+        fi
+        fail "pip cannot prepare the source of espnet ${version}: ${reason}"
+    fi
     archive=$(find "${work}" -name 'espnet-*.tar.gz')
 fi
 mkdir "${work}/tree"
