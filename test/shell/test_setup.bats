@@ -22,6 +22,22 @@ setup() {
     [ -z "$(find . -xtype l)" ] # no link leads nowhere
 }
 
+@test "a recipe's configurations are its own, also where the template is made of links" {
+    mkdir elsewhere
+    mv egs2/TEMPLATE elsewhere/
+    cp -rs "${PWD}/elsewhere/TEMPLATE" egs2/ # as tools/upstream.sh install makes it
+    egs2/TEMPLATE/sv1/setup.sh egs2/corpus/sv1
+    cd egs2/corpus/sv1
+    [ -z "$(find cmd.sh run.sh local conf/*.conf conf/tuning -type l)" ]
+    for config in conf/train_sv_*.yaml; do
+        [[ $(readlink "${config}") == tuning/* ]] && [ -f "${config}" ]
+    done
+    [ "$(readlink conf/train_sv_transfer.yaml)" = tuning/train_sv_transfer_mfa.yaml ]
+    echo "# mine" | tee -a cmd.sh run.sh local/data.sh conf/*.conf conf/*.yaml > /dev/null
+    run grep -rl "^# mine" "${BATS_TEST_TMPDIR}/project/elsewhere"
+    [ "$status" -eq 1 ] # nothing of the template has changed
+}
+
 @test "nothing is overwritten" {
     mkdir -p egs2/corpus/sv1
     run egs2/TEMPLATE/sv1/setup.sh egs2/corpus/sv1

@@ -38,8 +38,14 @@ if [ -d ../../../tools/kaldi/egs/wsj/s5/utils ]; then # an ESPnet checkout with 
 else
     ln -s ../../TEMPLATE/sv1/utils .
 fi
+# -L: in an ESPnet checkout the files of the template may be links, and what a recipe
+# changes must not change others
 for name in cmd.sh conf local run.sh; do
-    cp -r "../../TEMPLATE/sv1/${name}" .
+    cp -rL "../../TEMPLATE/sv1/${name}" .
+done
+for name in conf/*.yaml; do # as in the template, links into conf/tuning/
+    file=$(readlink -f "../../TEMPLATE/sv1/${name}")
+    [[ ${file} != */conf/tuning/* ]] || ln -sf "tuning/${file##*/}" "${name}"
 done
 
 echo "setup.sh: created ${dir} for ${corpus}; next: edit local/data.sh, conf/*.yaml and run.sh"
