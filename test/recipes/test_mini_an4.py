@@ -141,6 +141,19 @@ def test_it_ends_with_a_command_to_try(finished):
     assert "mean nothing" in printed
 
 
+def test_the_notebook_runs_from_top_to_bottom(finished):
+    project = finished.folder.parents[2]
+    done = finished.run(
+        "python3",
+        str(project / "test/notebook.py"),
+        str(project / "tools/doc/speaker_adaptor.ipynb"),
+    )
+    assert done.returncode == 0, done.stdout
+    end = done.stdout[done.stdout.index("same speaker: ") :]
+    assert "fash in cen7-fash-b.sph: " in end  # who is it
+    assert "fash: YES  (embedding of 64 numbers)" in end  # who said what
+
+
 def test_large_margin_fine_tuning_has_its_own_results(finished):
     done = finished.run(*TRANSFER, *LMFT)
     assert done.returncode == 0, done.stdout
