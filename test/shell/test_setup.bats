@@ -38,12 +38,34 @@ setup() {
     [ "$status" -eq 1 ] # nothing of the template has changed
 }
 
-@test "nothing is overwritten" {
+@test "a second call adds what is missing and changes nothing else" {
+    egs2/TEMPLATE/sv1/setup.sh egs2/corpus/sv1
+    cd egs2/corpus/sv1
+    echo "# mine" >> run.sh
+    rm conf/train_sv_lmft.yaml
+    rm path.sh
+    echo "# mine" > path.sh
+    find . -type f -exec cksum {} + -o -type l -printf '%p %l\n' | sort > ../before
+    cd ../../..
+    run egs2/TEMPLATE/sv1/setup.sh egs2/corpus/sv1/
+    [ "$output" = "setup.sh: egs2/corpus/sv1 is complete; nothing changed" ]
+    rm -r egs2/corpus/sv1/local egs2/corpus/sv1/db.sh
+    ln -s nowhere egs2/corpus/sv1/db.sh
+    mkdir egs2/corpus/sv1/local.part # of a call that was killed
+    run egs2/TEMPLATE/sv1/setup.sh egs2/corpus/sv1
+    [ "$output" = "setup.sh: added to egs2/corpus/sv1: db.sh local" ]
+    cd egs2/corpus/sv1
+    find . -type f -exec cksum {} + -o -type l -printf '%p %l\n' | sort | diff ../before -
+}
+
+@test "a folder of something else is left alone" {
     mkdir -p egs2/corpus/sv1
+    echo mine > egs2/corpus/sv1/run.sh
     run egs2/TEMPLATE/sv1/setup.sh egs2/corpus/sv1
     [ "$status" -eq 1 ]
-    [[ "$output" == *"exists"* ]]
-    [ -z "$(ls -A egs2/corpus/sv1)" ]
+    [ "${#lines[@]}" -eq 1 ]
+    [[ "$output" == *"exists and is not a recipe"* ]]
+    [ "$(ls -A egs2/corpus/sv1)" = run.sh ] && [ "$(cat egs2/corpus/sv1/run.sh)" = mine ]
 }
 
 @test "a folder elsewhere is refused" {
