@@ -3,7 +3,8 @@
 import os
 
 # Before torch is imported anywhere: tests share few cores.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+if "OMP_NUM_THREADS" not in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import dataclasses
 import itertools
@@ -63,6 +64,16 @@ def make_corpus(
     for table, lines in tables.items():
         (root / table).write_text("".join(f"{line}\n" for line in lines))
     return Corpus(root)
+
+
+def pytest_configure(config):
+    """Know all marks with any of the plugins that this project and ESPnet use."""
+    for mark in (
+        "recipe: runs a whole recipe; minutes",
+        "timeout(seconds): ends a test that hangs; pytest-timeout's",
+        "execution_timeout(seconds): instead of ESPnet's 10 s; ten times what it takes",
+    ):
+        config.addinivalue_line("markers", mark)
 
 
 @pytest.fixture(autouse=True)

@@ -66,7 +66,7 @@ def test_a_mistake_is_found(text, problem):
 
 def test_what_is_right_is_no_mistake():
     text = (
-        "# Use it\n[a](README.md#citation), [b](#use-it), [c](https://nowhere.example)\n"
+        "# Use it\n[a](README.md#citation), [b](#use-it), [c](https://no.example)\n"
         "`tools/venv`, `conf/*.yaml`, `espnet2-sv score_norm`, `--top_n 3`, `'`\n"
         + shell('A=1 egs2/voxceleb/sv1/run.sh --sv_args "--max_epoch 1" | tail')
         + shell("egs2/fotaq/sv1/run.sh --quick true; espnet2-sv --help")

@@ -67,7 +67,8 @@ class AudioSource(ABC):
             return self._read(start, stop)
 
     @abstractmethod
-    def _read(self, start: int, stop: int) -> np.ndarray: ...
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        """Decode as :meth:`read` says; any exception is reported by it."""
 
     @abstractmethod
     def close(self) -> None:

@@ -222,11 +222,7 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
             " EER gives each part its own"
         )
     notes = [
-        (
-            note + "; figures are means over training seeds.\n"
-            if several
-            else note + ".\n"
-        )
+        note + "; figures are means over training seeds.\n" if several else note + ".\n"
     ]
     samples = comparison["bootstrap"]["samples"]
     if samples >= 2:

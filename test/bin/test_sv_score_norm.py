@@ -85,7 +85,10 @@ def test_speaker_cohort_without_the_sides_own_speakers(normalise):
         "--top_n", "4", "--cohort_utt2spk", "DIR/c2s", "--utt2spk", "DIR/u2s"
     )
     for (a, b), score in found.items():
-        others = lambda u: [m for s, m in means.items() if s != f"spk{u[-1]}"]  # noqa: E731
+
+        def others(u):
+            return [m for s, m in means.items() if s != f"spk{u[-1]}"]
+
         assert score == pytest.approx(expected(a, b, others, 4), abs=1e-4)
 
 

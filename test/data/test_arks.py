@@ -124,7 +124,10 @@ def test_an_entry_with_another_utterances_record_is_refused(tmp_path, reads):
     """Also where one name ends like the other, and both entries are swapped."""
     offsets = vectors_ark(tmp_path, ["2", "1", "11"])
     scp = tmp_path / "x.scp"
-    at = lambda name: f"{tmp_path}/x.ark:{offsets[name]}"  # noqa: E731
+
+    def at(name):
+        return f"{tmp_path}/x.ark:{offsets[name]}"
+
     scp.write_text("".join(f"{name} {at(name)}\n" for name in offsets))
     _, found = read_embeddings(scp, reads)
     assert found[:, 0].tolist() == [{"2": 20, "1": 21, "11": 22}[n] for n in reads]

@@ -114,6 +114,9 @@ def test_resamplings_without_a_class_are_refused():
     enroll, test = np.array([0, 1]), np.array([0, 2])
     labels = enroll == test
     draw = draw_speakers(Speakers(enroll, test, 5), labels)
-    never = lambda rng: (np.zeros(1), draw(rng)[1])  # noqa: E731
+
+    def never(rng):
+        return np.zeros(1), draw(rng)[1]
+
     with pytest.raises(SVError, match="too few speakers"):
         bootstrap([WeightedRoc(np.arange(2.0), labels, [])], never, 3, seed=0)

@@ -42,7 +42,10 @@ def brute_force_statistics(top_n, exclude):
 def reducer(request, monkeypatch):
     """Both reducers; torch on the CPU, because a GPU may be missing."""
     if request.param == "torch":
-        on_cpu = lambda cohort: torch_reducer(cohort, "cpu")  # noqa: E731
+
+        def on_cpu(cohort):
+            return torch_reducer(cohort, "cpu")
+
         monkeypatch.setattr(score_norm, "numpy_reducer", on_cpu)
 
 

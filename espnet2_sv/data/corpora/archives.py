@@ -208,7 +208,8 @@ class JoinedFile(io.RawIOBase):
 
     def __init__(self, paths: Sequence[str | os.PathLike]):
         """Open ``paths``, in order."""
-        self._files = [open(path, "rb") for path in paths]  # noqa: SIM115 (closed in close)
+        # closed in close()
+        self._files = [open(path, "rb") for path in paths]  # noqa: SIM115
         sizes = [os.fstat(f.fileno()).st_size for f in self._files]
         self._starts = [0, *accumulate(sizes)]
         self._position = 0

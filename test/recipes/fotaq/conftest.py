@@ -1,10 +1,13 @@
 """A small archive in the game's layout, and what it is made with."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
-from fotaq.archive import QueenArchive
+
+# The recipe's local/ is not installed, and ESPnet's tests have no path to it
+sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "egs2/fotaq/sv1/local"))
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +28,7 @@ def own_queen(queen_archive, queen, tmp_path):
 @pytest.fixture
 def pack(queen_archive, tmp_path):
     """A function from entries to an archive that is open."""
+    from fotaq.archive import QueenArchive
 
     def write(entries, **head):
         path = tmp_path / "queen.1c"

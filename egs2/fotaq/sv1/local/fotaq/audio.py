@@ -19,8 +19,9 @@ import soxr
 from espnet2_sv.data.job_split import in_processes
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
-from fotaq.archive import Entry, QueenArchive, read_entry
-from fotaq.clips import Clip
+
+from .archive import Entry, QueenArchive, read_entry
+from .clips import Clip
 
 _CHUNK = 200  # clips per task of a worker process
 # how much shorter than the decoder's first estimate a clip may be; intact ones are up

@@ -6,7 +6,8 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from espnet2_sv.errors import SVError
-from fotaq.archive import QueenArchive
+
+from .archive import QueenArchive
 
 HERO = "JOE"
 _CLIP = ".SB"

@@ -10,13 +10,14 @@ from espnet2_sv.data.corpora.corpus import Corpus, require_complete
 from espnet2_sv.data.corpora.data_dirs import Trial, write_set
 from espnet2_sv.data.kaldi import write_spk2utt, write_two_column
 from espnet2_sv.errors import SVError
-from fotaq.archive import QueenArchive
-from fotaq.audio import Recording, extract_clips
-from fotaq.clips import Clip, list_clips
-from fotaq.folds import FOLDS, Fold
-from fotaq.speech import Speech
-from fotaq.transcripts import Transcripts, check_transcripts, split_texts
-from fotaq.trials import (
+
+from .archive import QueenArchive
+from .audio import Recording, extract_clips
+from .clips import Clip, list_clips
+from .folds import FOLDS, Fold
+from .speech import Speech
+from .transcripts import Transcripts, check_transcripts, split_texts
+from .trials import (
     Sizes,
     make_models,
     pair_models,

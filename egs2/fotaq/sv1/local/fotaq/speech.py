@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from espnet2_sv.data.corpora.corpus import Corpus, rank
-from fotaq.audio import Recording, join_short
-from fotaq.clips import Clip
-from fotaq.folds import voice_of
-from fotaq.transcripts import normalise
+
+from .audio import Recording, join_short
+from .clips import Clip
+from .folds import voice_of
+from .transcripts import normalise
 
 
 class Utterance(NamedTuple):

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from espnet2_sv.data.corpora.corpus import rank
-from fotaq.clips import Clip
+
+from .clips import Clip
 
 _NO_SPEECH = {"DOG"}  # barks
 # texts that differ from the spoken words: "(gulp)" is a noise, "24 Hours" and "^_"

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from espnet2_sv.data.corpora.corpus import rank
 from espnet2_sv.data.corpora.data_dirs import Trial
-from fotaq.folds import comparable_pairs
+
+from .folds import comparable_pairs
 
 # for each character the texts spoken in each utterance (empty if unknown)
 Speech = Mapping[str, Mapping[str, frozenset[str]]]
