@@ -1,5 +1,6 @@
 """Noise, music, babble and reverberation, added to training crops."""
 
+import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -38,7 +39,8 @@ class Augmenter:
         - {scp: speech.scp, snr: [13, 20], num: [3, 8], snr_of: sum}
         rir: {scp: rirs.scp, weight: 1.0}
 
-    An entry is drawn by weight, then recordings from its list. SNR (dB) and number are
+    A list has lines of ``name path``, or of a path alone, as in ``voxceleb/spk1``. An
+    entry is drawn by weight, then recordings from its list. SNR (dB) and number are
     uniform in their ranges, both ends included. Several recordings are different ones
     if the list has enough, and are scaled to equal power. ``snr_of`` is ``sum`` (the
     sum of the recordings has the SNR) or, as in Kaldi's and ESPnet's scripts, ``each``
@@ -187,7 +189,7 @@ def _read(
 ) -> np.ndarray:
     """Open an entry and read it; SVError names the list and the entry."""
     try:
-        with open_audio(table.value(index)) as source:
+        with open_audio(table.value(index) or table.key(index)) as source:
             return read(source)
     except SVError as e:
         raise SVError(f"{table.name}: {table.key(index)}: {e}") from e
@@ -202,7 +204,10 @@ def _list(scp, kind: str) -> KaldiTable:
         raise SVError(
             f"augment_conf: a {kind} entry has no scp; name its list of recordings"
         )
-    table = KaldiTable.of(scp, f"{kind} list")
+    if isinstance(scp, str | os.PathLike):
+        table = KaldiTable.read(scp, allow_empty_values=True)
+    else:
+        table = KaldiTable.of(scp, f"{kind} list")
     if not len(table):
         raise SVError(f"{table.name}: the {kind} list is empty")
     return table

@@ -9,9 +9,13 @@ from espnet2_sv.data.check_audio import LEVELS, check_audio
 from espnet2_sv.data.check_tables import SimilarKeys, check_table, normalise
 from espnet2_sv.data.kaldi import KaldiTable, read_spk2utt, write_two_column
 from espnet2_sv.data.segments import Utterances
+from espnet2_sv.data.spk1_trials import (
+    has_spk1_trials,
+    read_joined_spk2utt,
+    read_trial_lines,
+)
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError, require_integer
-from espnet2_sv.textfile import read_text
 
 _LABELS = {"target": True, "nontarget": False}
 
@@ -39,7 +43,8 @@ def check_data_dir(
             optional without ``train``.
         train: Whether the data are for training: speakers are then required, and a
             speaker with one utterance is a warning.
-        trials: Trial lists over its utterances.
+        trials: Trial lists over its utterances; a missing ``trials`` may be in the
+            files of ESPnet's ``spk1`` recipes beside it.
         against: Data directories that must share no speaker and no utterance with it.
         audio: ``"none"``, ``"header"`` or ``"full"``, see :func:`check_audio`.
         sample_rate: Expected sampling rate in Hz; others are a warning.
@@ -75,7 +80,8 @@ def check_data_dir(
             check_audio(wavs, audio, allow_pipes, nj, sample_rate, report, shard)
         return report
     utts = _utterances(folder, wavs, report)
-    utt2spk = _speakers(folder, utts, train, report)
+    joined = not train and has_spk1_trials(folder)
+    utt2spk = _speakers(folder, utts, train, report, joined)
     speaker_of = dict(utt2spk.items()) if utt2spk is not None else {}
     if train:
         _check_counts(folder, speaker_of, report)
@@ -83,6 +89,14 @@ def check_data_dir(
     known = speaker_of | {
         model: speaker for model, speaker in models.items() if speaker
     }
+    if trials and speaker_of and all(u == s for u, s in speaker_of.items()):
+        # as Kaldi's tools ask for where speakers are unknown, e.g. asvspoof/spk1
+        known = {}
+        report.warning(
+            "speakers",
+            f"{folder / 'utt2spk'}: every utterance is its own speaker; the labels of"
+            " trials are not compared with the speakers",
+        )
     for path in trials:
         names = set(utts.names().tolist()) if utts is not None else set()
         check_trials(path, names | set(models), names, known, report)
@@ -115,9 +129,16 @@ def _utterances(
 
 
 def _speakers(
-    folder: Path, utts: KaldiTable | None, needed: bool, report: ValidationReport
+    folder: Path,
+    utts: KaldiTable | None,
+    needed: bool,
+    report: ValidationReport,
+    joined: bool,
 ) -> KaldiTable | None:
-    """Check utt2spk and spk2utt against the utterances and each other."""
+    """Check utt2spk and spk2utt against the utterances and each other.
+
+    With ``joined``, a speaker may have several lines in spk2utt.
+    """
     needed = needed or any(
         os.path.lexists(folder / name) for name in ("utt2spk", "spk2utt")
     )
@@ -132,14 +153,21 @@ def _speakers(
                     f"{b.name}: utterance {utt} of {a.name} is missing"
                     f"{similar.hint(utt)}",
                 )
-    if check_table(folder / "spk2utt", report, needed) is None or utt2spk is None:
+    path = folder / "spk2utt"
+    joined = joined and os.path.lexists(path)
+    if not joined and check_table(path, report, needed) is None:
         return utt2spk
     try:
-        spk2utt = read_spk2utt(folder / "spk2utt")
+        turned = (
+            set(read_joined_spk2utt(path))
+            if joined
+            else {(u, spk) for spk, utts in read_spk2utt(path).items() for u in utts}
+        )
     except SVError as e:
         report.problem("spk2utt", str(e))
         return utt2spk
-    turned = {(utt, spk) for spk, members in spk2utt.items() for utt in members}
+    if utt2spk is None:
+        return None
     for utt, spk in sorted(turned ^ set(utt2spk.items())):
         where, other = (
             ("spk2utt", "utt2spk") if (utt, spk) in turned else ("utt2spk", "spk2utt")
@@ -248,23 +276,22 @@ def check_trials(
     """Check a list of ``enroll_utt test_utt target|nontarget`` lines.
 
     Args:
-        path: Path of the list.
+        path: Path of the list; if it is the missing ``trials`` of a directory of a
+            ``spk1`` recipe, its files are read, see :mod:`espnet2_sv.data.spk1_trials`.
         enroll: Names allowed on the enrolment side: utterances or models.
         test: Names allowed on the test side.
         speaker_of: Speaker of each name, as far as known; labels must agree with it.
         report: Collects problems and warnings.
     """
     try:
-        lines = read_text(path).removesuffix("\n").split("\n")
+        source, lines = read_trial_lines(path)
     except SVError as e:
         report.problem("trials", str(e))
         return
-    if lines == [""]:
-        lines = []
     seen: dict[tuple[str, str], bool] = {}
     unknown: Counter[str] = Counter()
     for number, line in enumerate(lines, 1):
-        where = f"{path}: line {number}"
+        where = f"{source}: line {number}"
         match line.split():
             case [a, b, label] if label in _LABELS:
                 same = _LABELS[label]
@@ -308,11 +335,11 @@ def check_trials(
     for utt, count in unknown.items():
         report.problem(
             "unknown trial utterances",
-            f"{path}: utterance {utt} of {count} trials is not in wav.scp; add it or"
+            f"{source}: utterance {utt} of {count} trials is not in wav.scp; add it or"
             f" remove the trials{similar.hint(utt)}",
         )
     missing = [label for label, same in _LABELS.items() if same not in seen.values()]
     for label in missing:
         report.problem(
-            "trials", f"{path}: has no {label} trials; error rates need both classes"
+            "trials", f"{source}: has no {label} trials; error rates need both classes"
         )

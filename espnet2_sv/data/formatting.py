@@ -20,8 +20,14 @@ from espnet2_sv.data.check_audio import (
 )
 from espnet2_sv.data.decoders import AudioSource
 from espnet2_sv.data.job_split import in_processes, select_split
+from espnet2_sv.data.kaldi import write_spk2utt
 from espnet2_sv.data.segments import Piece, Utterances
 from espnet2_sv.data.sources import open_audio
+from espnet2_sv.data.spk1_trials import (
+    has_spk1_trials,
+    read_joined_spk2utt,
+    read_spk1_trials,
+)
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write, locked
@@ -76,7 +82,8 @@ def format_data_dir(
     Mono files at ``sample_rate`` stay where they are, and ``wav.scp`` keeps pointing
     there. All other audio is converted to files below ``output_dir/audio``: resampled,
     channels averaged, 16 bit, cut according to ``segments``. ``utt2dur`` (seconds) is
-    written, ``wav.scp`` last; all other files are copied.
+    written, ``wav.scp`` last; all other files are copied. Trials in the files of
+    ESPnet's ``spk1`` recipes are written as ``trials``, too.
 
     A repeated call after an interruption keeps converted files and continues; a source
     whose entry or modification time changed is converted again.
@@ -143,9 +150,12 @@ def _format_dir(
             f"{output_dir}: cannot be written ({e.strerror}); choose another"
         ) from e
     report = ValidationReport()
+    trials = read_spk1_trials(data_dir) if has_spk1_trials(data_dir) else None
     _format_parts(utts, settings, parts, nj, report, shard)
     if shard is None and not report.num_problems:
         _copy_rest(data_dir, output_dir)
+        if trials is not None:
+            _write_as_kaldi(trials, data_dir, output_dir)
         _join(parts, len(utts), output_dir)
         for unfinished in output_dir.glob(".parts.*"):
             shutil.rmtree(unfinished)
@@ -295,6 +305,17 @@ def _copy_rest(data_dir: Path, output_dir: Path) -> None:
                 open(path, "rb") as f,
             ):
                 shutil.copyfileobj(f, out)
+
+
+def _write_as_kaldi(trials: list[str], data_dir: Path, output_dir: Path) -> None:
+    """Write the trials of a ``spk1`` recipe, and one line per speaker in spk2utt."""
+    with atomic_write(output_dir / "trials") as f:
+        f.writelines(f"{line}\n" for line in trials)
+    if (data_dir / "spk2utt").exists():
+        spk2utt: dict[str, list[str]] = {}
+        for utt, speaker in read_joined_spk2utt(data_dir / "spk2utt"):
+            spk2utt.setdefault(speaker, []).append(utt)
+        write_spk2utt(output_dir / "spk2utt", spk2utt)
 
 
 def _fingerprint(utts: Utterances, settings: Settings) -> str:

@@ -230,6 +230,14 @@ def test_nothing_to_do_changes_nothing(noise):
         )
 
 
+def test_a_list_may_have_paths_alone(tmp_path, write_wav):
+    (tmp_path / "noise.scp").write_text(f"{write_wav('hum.wav', 16000)}\n")
+    conf = {"apply_prob": 1, "noise": [{"scp": str(tmp_path / "noise.scp")}]}
+    speech = np.zeros(8000, np.float32)
+    speech[0] = 1
+    assert np.any(Augmenter(conf, 16000)(speech, np.random.default_rng(0)) != speech)
+
+
 def test_an_unreadable_recording_is_named(tmp_path, noise):
     (tmp_path / "noise.scp").write_text(f"hum {tmp_path}/hum.wav\n")
     conf = {"apply_prob": 1, "noise": [{"scp": str(tmp_path / "noise.scp")}]}

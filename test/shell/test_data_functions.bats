@@ -21,6 +21,21 @@ CALL
     [ "$(cat dump/logs/check.*.log | grep -c '^looks --shard ./3$')" -eq 3 ]
 }
 
+@test "trials may be a list, or the files of a spk1 recipe" {
+    mkdir -p data/{list,files,none}
+    echo "a b target" > data/list/trials
+    echo "a*b 1" | tee data/list/trial_label > data/files/trial_label
+    for name in list files; do
+        bash call.sh require_trials "${name}"
+    done
+    bash call.sh has_spk1_trials files
+    run bash call.sh has_spk1_trials list
+    [ "$status" -eq 1 ]
+    run bash call.sh require_trials none
+    [ "$status" -eq 1 ]
+    [[ "$output" == "call.sh: error: data/none/trials is missing"*"trial_label" ]]
+}
+
 @test "the problems that a job finds are shown, and are fatal" {
     cat > look.sh <<'LOOK'
 [ "$2" != 2/3 ] || { echo "wav.scp: utterance b: is empty"; echo "error: 1 problem(s)"; exit 1; }

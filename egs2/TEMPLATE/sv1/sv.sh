@@ -172,12 +172,12 @@ if runs 3; then
     for dset in $(needed_sets); do
         require_file "data/${dset}/wav.scp" "stage 1 makes it"
         if [[ " ${valid_set} ${calib_set} ${test_sets} " == *" ${dset} "* ]]; then
-            require_file "data/${dset}/trials" "lines of 'enroll_utt test_utt target|nontarget'"
+            require_trials "${dset}"
         fi
+        tables=(data/"${dset}"/{wav.scp,utt2spk,spk2utt,trials,enroll_spk2utt})
+        ! has_spk1_trials "${dset}" || tables+=(data/"${dset}"/trial{.scp,2.scp,_label})
         once "${data_feats}/${dset}/wav.scp" "${sample_rate}" "${audio_format}" \
-            "${format_args}" \
-            data/"${dset}"/{wav.scp,utt2spk,spk2utt,trials,enroll_spk2utt} -- \
-            format_set "${dset}"
+            "${format_args}" "${tables[@]}" -- format_set "${dset}"
     done
     # shellcheck disable=SC2086
     warn_of_training_speakers ${valid_set} ${test_sets}

@@ -12,11 +12,25 @@ needed_sets() {
     } | awk '!seen[$0]++'
 }
 
+# has_spk1_trials NAME: whether data/NAME has the trials of ESPnet's spk1 recipes only
+has_spk1_trials() {
+    [ ! -e "data/$1/trials" ] && [ -e "data/$1/trial_label" ]
+}
+
+# require_trials NAME: exits if data/NAME has no trials
+require_trials() {
+    local advice="lines of 'enroll_utt test_utt target|nontarget'"
+    advice+=", or trial.scp, trial2.scp and trial_label of a spk1 recipe"
+    has_spk1_trials "$1" || require_file "data/$1/trials" "${advice}"
+}
+
 # format_set NAME: checks data/NAME and converts it for training and embedding
 format_set() {
     local options=()
     [ "$1" != "${train_set}" ] || options+=(--train true)
-    [ ! -e "data/$1/trials" ] || options+=(--trials "data/$1/trials")
+    if [ -e "data/$1/trials" ] || has_spk1_trials "$1"; then
+        options+=(--trials "data/$1/trials")
+    fi
     check_set "$1" ${options[@]+"${options[@]}"}
     # shellcheck disable=SC2206
     local command=(${python} -m espnet2_sv.bin.sv_format_wav --data_dir "data/$1"
@@ -62,8 +76,8 @@ warn_of_training_speakers() {
     local dset shared train=data/${train_set}/spk2utt
     for dset in "$@"; do
         if [ -e "${train}" ] && [ -e "data/${dset}/spk2utt" ]; then
-            shared=$(awk 'NR == FNR { train[$1]; next } $1 in train' "${train}" \
-                "data/${dset}/spk2utt" | wc -l)
+            shared=$(awk 'NR == FNR { train[$1]; next } $1 in train && !seen[$1]++' \
+                "${train}" "data/${dset}/spk2utt" | wc -l)
             [ "${shared}" -eq 0 ] \
                 || log \
                 "Warning: ${dset} shares ${shared} speakers with training: biased results"
