@@ -33,7 +33,7 @@ CALL
     [ "$status" -eq 1 ]
     run bash call.sh require_trials none
     [ "$status" -eq 1 ]
-    [[ "$output" == "call.sh: error: data/none/trials is missing"*"trial_label" ]]
+    [[ "$output" == "call.sh: error: data/none/trials is missing"*"trial_label of a spk1 recipe" ]]
 }
 
 @test "the problems that a job finds are shown, and are fatal" {
