@@ -6,8 +6,8 @@ from pathlib import Path
 import asr_models
 import torch
 import yaml
-from espnet2.bin.asr_inference import Speech2Text
 
+from espnet2.bin.asr_inference import Speech2Text
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
 from espnet2_sv.zoo.files import find_model_files
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+
 from espnet2.bin.pack import main as espnet_pack
 from espnet2.tasks.asr import ASRTask
 

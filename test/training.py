@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+
 from espnet2.tasks.asr import ASRTask
 
 ENCODER = {

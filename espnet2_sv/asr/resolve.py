@@ -120,8 +120,8 @@ def write_model(bundle, part: Path, outdir: Path) -> None:
         outdir: Where the folder will be, for the paths in its configuration.
     """
     import torch
-    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
+    from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
     from espnet2_sv.asr.build import restore_stats
 
     conf, state = dict(vars(bundle.args)), bundle.model.state_dict()
@@ -146,6 +146,7 @@ def write_model(bundle, part: Path, outdir: Path) -> None:
 def _write_meta(part: Path) -> None:
     import torch
     import yaml
+
     from espnet2 import __version__
 
     meta = {

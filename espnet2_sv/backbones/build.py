@@ -5,13 +5,13 @@ import copy
 from typing import Any
 
 import torch
+from typeguard import TypeCheckError
+
 from espnet2.asr.ctc import CTC
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.layers.utterance_mvn import UtteranceMVN
-from typeguard import TypeCheckError
-
 from espnet2_sv.backbones.blocks import BLOCK_ENCODERS, BlockBackbone
 from espnet2_sv.backbones.features import StoredMVN
 from espnet2_sv.backbones.frame_encoders import FRAME_ENCODERS, FrameBackbone

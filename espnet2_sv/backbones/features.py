@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING
 
 import torch
+
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.legacy.nets.pytorch_backend.nets_utils import make_pad_mask
-
 from espnet2_sv.errors import SVError
 
 if TYPE_CHECKING:

@@ -3,10 +3,10 @@
 import contextlib
 
 import torch
+
 from espnet2.spk.encoder.ecapa_tdnn_encoder import EcapaTdnnEncoder
 from espnet2.spk.encoder.resnet_encoder import ResNetEncoder
 from espnet2.spk.encoder.ska_tdnn_encoder import SkaTdnnEncoder
-
 from espnet2_sv.backbones.features import FeatureBackbone
 from espnet2_sv.errors import SVError
 

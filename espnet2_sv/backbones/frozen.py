@@ -4,8 +4,8 @@ import contextlib
 from collections.abc import Iterator
 
 import torch
-from espnet2.asr.frontend.default import DefaultFrontend
 
+from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.errors import SVError
 

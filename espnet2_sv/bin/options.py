@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterable
 
 from espnet2.utils.types import str2bool
-
 from espnet2_sv.errors import SVError
 from espnet2_sv.textfile import parse_float, parse_int
 

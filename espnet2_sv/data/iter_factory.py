@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from espnet2.iterators.abs_iter_factory import AbsIterFactory
 
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2_sv.data.augment import Augmenter
 from espnet2_sv.data.batches import measure, plan_batches
 from espnet2_sv.data.dataset import (

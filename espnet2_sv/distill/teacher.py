@@ -1,9 +1,9 @@
 """The ASR teacher: frame-level CTC posteriors of a frozen ASR model."""
 
 import torch
-from espnet2.asr.ctc import CTC
 from torch.nn.utils.rnn import pad_sequence
 
+from espnet2.asr.ctc import CTC
 from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.backbones.frozen import FrozenModuleRef

@@ -1,6 +1,7 @@
 """Lightweight Conformer blocks of the speaker adaptor and the ASR branch."""
 
 import torch
+
 from espnet2.legacy.nets.pytorch_backend.conformer.convolution import ConvolutionModule
 from espnet2.legacy.nets.pytorch_backend.conformer.encoder_layer import EncoderLayer
 from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
@@ -12,7 +13,6 @@ from espnet2.legacy.nets.pytorch_backend.transformer.embedding import (
 from espnet2.legacy.nets.pytorch_backend.transformer.positionwise_feed_forward import (
     PositionwiseFeedForward,
 )
-
 from espnet2_sv.heads.pooling import valid_mask
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+
 from espnet2.spk.pooling.chn_attn_stat_pooling import ChnAttnStatPooling
 from espnet2.spk.pooling.mean_pooling import MeanPooling
 from espnet2.spk.pooling.stat_pooling import StatsPooling

@@ -12,7 +12,6 @@ from typing import Any
 
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.class_choices import ClassChoices
-
 from espnet2_sv.asr.bundle import load_asr_bundle
 from espnet2_sv.asr.supported import backbone_settings
 from espnet2_sv.asr.weight_transfer import copy_asr_weights

@@ -4,9 +4,9 @@ import argparse
 import copy
 from typing import Any
 
-from espnet2.train.class_choices import ClassChoices
 from torch.nn import Module
 
+from espnet2.train.class_choices import ClassChoices
 from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.errors import SVError

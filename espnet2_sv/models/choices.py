@@ -1,6 +1,7 @@
 """The components of a speaker model, by their names in a training config."""
 
 import torch
+
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
@@ -12,7 +13,6 @@ from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
 )
 from espnet2.spk.loss.softmax import Softmax
 from espnet2.train.class_choices import ClassChoices
-
 from espnet2_sv.backbones.build import ENCODERS, FRONTENDS, NORMALIZATIONS
 from espnet2_sv.heads.mfa import MFAHead
 from espnet2_sv.heads.pooled import PooledHead

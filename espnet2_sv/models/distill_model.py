@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 import torch
-from espnet2.torch_utils.device_funcs import force_gatherable
 
+from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2_sv.distill.alignment import Alignment, align, resample
 from espnet2_sv.distill.asr_branch import AsrBranch
 from espnet2_sv.distill.kd_loss import DistillationLoss, FrameSums, Targets

@@ -1,10 +1,10 @@
 """The speaker model: backbone -> head -> loss."""
 
 import torch
+
 from espnet2.spk.loss.abs_loss import AbsLoss
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
-
 from espnet2_sv.backbones.build import Backbone
 from espnet2_sv.heads import MFAHead, SpeakerAdaptor
 from espnet2_sv.heads.pooled import PooledHead

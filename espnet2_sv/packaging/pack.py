@@ -7,10 +7,10 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
-import espnet2
 import torch
 import yaml
 
+import espnet2
 from espnet2_sv import __version__
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write

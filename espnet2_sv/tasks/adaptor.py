@@ -4,7 +4,6 @@ import argparse
 import logging
 
 from espnet2.utils.types import str_or_none
-
 from espnet2_sv.asr.bundle import load_asr_bundle
 from espnet2_sv.asr.resolve import original_source
 from espnet2_sv.errors import SVError

@@ -3,8 +3,8 @@
 import argparse
 
 import torch
-from espnet2.train.distributed_utils import get_num_nodes, get_world_size
 
+from espnet2.train.distributed_utils import get_num_nodes, get_world_size
 from espnet2_sv.data.dataset import NO_POSTERIORS
 from espnet2_sv.data.kaldi import KaldiTable, read_two_column
 from espnet2_sv.data.labels import SpeakerLabels, Speeds

@@ -4,9 +4,9 @@ import argparse
 import logging
 
 import torch
+
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
-
 from espnet2_sv.asr.bundle import load_asr_bundle
 from espnet2_sv.distill.posteriors import PosteriorTable
 from espnet2_sv.errors import SVError

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.distributed_utils import get_node_rank, get_rank
-
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels, Speeds

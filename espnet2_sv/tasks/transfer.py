@@ -3,7 +3,6 @@
 import argparse
 
 from espnet2.utils.types import int_or_none, str_or_none
-
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.build import build_network, init_from_asr, with_changes
 from espnet2_sv.tasks.previous_run import encoder_of_previous_run

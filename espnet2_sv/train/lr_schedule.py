@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler
 from torch.optim.lr_scheduler import LRScheduler
 
+from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler
 from espnet2_sv.errors import SVError
 
 

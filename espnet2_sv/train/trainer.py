@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+
 from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
-
 from espnet2_sv.errors import SVError
 from espnet2_sv.train import checkpoint
 from espnet2_sv.train.distributed import (

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from espnet2.torch_utils.device_funcs import to_device
 
+from espnet2.torch_utils.device_funcs import to_device
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.cosine import cosine_scores
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from espnet2.tasks.asr import ASRTask
 
+from espnet2.tasks.asr import ASRTask
 from espnet2_sv.asr import load_asr_bundle, resolve, resolve_asr
 from espnet2_sv.errors import SVError
 

@@ -5,8 +5,8 @@ import pickle
 
 import pytest
 import torch
-from espnet2.asr.specaug.specaug import SpecAug
 
+from espnet2.asr.specaug.specaug import SpecAug
 from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.asr.supported import backbone_settings
 from espnet2_sv.asr.weight_transfer import copy_asr_weights

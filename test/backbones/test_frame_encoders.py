@@ -3,8 +3,8 @@ import math
 
 import pytest
 import torch
-from espnet2.spk.espnet_model import ESPnetSpeakerModel
 
+from espnet2.spk.espnet_model import ESPnetSpeakerModel
 from espnet2_sv.backbones.build import build_backbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.heads.pooled import PooledHead

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from espnet2.layers.global_mvn import GlobalMVN
 
+from espnet2.layers.global_mvn import GlobalMVN
 from espnet2_sv.backbones.features import StoredMVN
 
 

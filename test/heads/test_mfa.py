@@ -1,7 +1,7 @@
 import pytest
 import torch
-from espnet2.spk.encoder.conformer_encoder import MfaConformerEncoder
 
+from espnet2.spk.encoder.conformer_encoder import MfaConformerEncoder
 from espnet2_sv.heads.mfa import MFAHead
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from espnet2.spk.pooling.chn_attn_stat_pooling import ChnAttnStatPooling
 
+from espnet2.spk.pooling.chn_attn_stat_pooling import ChnAttnStatPooling
 from espnet2_sv.heads.pooling import AttentiveStatisticsPooling, weighted_mean_std
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from espnet2.bin.spk_inference import Speech2Embedding as Stock
 
 import espnet2_sv
+from espnet2.bin.spk_inference import Speech2Embedding as Stock
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 

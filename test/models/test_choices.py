@@ -1,7 +1,6 @@
 """The components that a training config can name."""
 
 import espnet2.tasks.spk
-
 from espnet2_sv.models.choices import loss_choices
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from espnet2.spk.loss.aamsoftmax import AAMSoftmax
 
+from espnet2.spk.loss.aamsoftmax import AAMSoftmax
 from espnet2_sv.backbones.build import build_backbone
 from espnet2_sv.heads.mfa import MFAHead
 from espnet2_sv.models.speaker_model import SpeakerModel

@@ -6,8 +6,8 @@ import pytest
 import soundfile
 import torch
 import yaml
-from espnet2.bin.asr_inference import Speech2Text
 
+from espnet2.bin.asr_inference import Speech2Text
 from espnet2_sv import SpeakerVerifier, Speech2Embedding, Speech2TextEmbedding
 from espnet2_sv.asr import load_asr_bundle, resolve_asr
 from espnet2_sv.errors import SVError

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
-from espnet2.main_funcs.pack_funcs import unpack as espnet_unpack
 
+from espnet2.main_funcs.pack_funcs import unpack as espnet_unpack
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.speech2embedding import Speech2Embedding
 from espnet2_sv.packaging.pack import pack_model

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import torch
 import yaml
+
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.reporter import Reporter
-
 from espnet2_sv.bin import sv_joint
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.embeddings import read_embeddings

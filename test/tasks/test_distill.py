@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from espnet2.tasks.asr import ASRTask
 
+from espnet2.tasks.asr import ASRTask
 from espnet2_sv import SpeakerVerifier
 from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.data.audio import read_audio

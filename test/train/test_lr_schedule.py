@@ -1,10 +1,10 @@
 import pytest
 import torch
+
 from espnet2.schedulers.abs_scheduler import (
     AbsBatchStepScheduler,
     AbsEpochStepScheduler,
 )
-
 from espnet2_sv.errors import SVError
 from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
 

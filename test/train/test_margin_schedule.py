@@ -1,11 +1,11 @@
 import pytest
 import torch
+
 from espnet2.spk.loss.aamsoftmax import AAMSoftmax
 from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
     ArcMarginProduct_intertopk_subcenter,
 )
 from espnet2.spk.loss.softmax import Softmax
-
 from espnet2_sv.errors import SVError
 from espnet2_sv.train.margin_schedule import MarginSchedule, get_margin, set_margin
 

@@ -39,12 +39,12 @@ import numpy as np
 import soundfile
 import torch
 from data_corpus import RATE, make_corpus, make_noises, write_table
+from networks import in_turn, machine, median_ratio, parser
+
 from espnet2.layers.augmentation import speed_perturb
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.dataset import ESPnetDataset
 from espnet2.train.preprocessor import SpkPreprocessor
-from networks import in_turn, machine, median_ratio, parser
-
 from espnet2_sv.data.augment import Augmenter
 from espnet2_sv.data.iter_factory import TrainIterFactory
 from espnet2_sv.data.labels import SpeakerLabels, Speeds

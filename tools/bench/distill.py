@@ -141,7 +141,6 @@ def build_student(name: str) -> torch.nn.Module:
 def build_asr(size: dict) -> SimpleNamespace:
     """Build the parts of an ASR model that a teacher or an adaptor needs."""
     from espnet2.asr.ctc import CTC
-
     from espnet2_sv.backbones.build import build_backbone
 
     settings = {

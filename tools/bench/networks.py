@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from espnet2.tasks.asr import ASRTask
 
+from espnet2.tasks.asr import ASRTask
 from espnet2_sv.asr.bundle import AsrBundle
 
 RATE = 16000

@@ -11,9 +11,9 @@ import argparse
 from itertools import groupby
 
 import torch
+
 from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
-
 from espnet2_sv.asr import AsrBundle, load_asr_bundle
 from espnet2_sv.backbones.features import sample_rate
 from espnet2_sv.bin.cli import run

@@ -4,9 +4,9 @@
 import argparse
 import dataclasses
 
-from espnet2.utils.types import str2bool
 from fotaq.prepare import Plan, prepare_fotaq
 
+from espnet2.utils.types import str2bool
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 
