@@ -2,10 +2,13 @@
 
 import argparse
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from espnet2.utils.types import str2bool
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
+from espnet2_sv.fileio import read_yaml
 from espnet2_sv.textfile import parse_float, parse_int
 
 SOURCE = "zoo or Hub tag, packed .zip, unpacked directory or exp/ directory"
@@ -40,6 +43,81 @@ def add_switch(options: Options, name: str, help: str, default: bool = False) ->
     options.add_argument(
         name, type=str2bool, default=default, metavar="{true,false}", help=help
     )
+
+
+# Options in a file
+
+
+def add_config(options: Options) -> None:
+    """Add ``--config``, a file of options for :func:`parse_with_config`."""
+    options.add_argument(
+        "--config",
+        metavar="YAML",
+        help=(
+            "File of these options by name, e.g. 'max_seconds: 60'; those given on the"
+            " command line override it"
+        ),
+    )
+
+
+def parse_with_config(
+    parser: argparse.ArgumentParser, cmd: list[str] | None
+) -> argparse.Namespace:
+    """Parse a command line whose ``--config`` may name a YAML file of options.
+
+    Args:
+        parser: A parser that has the option of :func:`add_config`.
+        cmd: The command line; None is that of the process.
+
+    Raises:
+        SVError: The file cannot be read, or an option in it is not known or has a value
+            that it does not take.
+    """
+    cmd = sys.argv[1:] if cmd is None else cmd
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config")
+    config = first.parse_known_args(cmd)[0].config
+    words = [] if config is None else list(_words_of(config, parser))
+    args = parser.parse_args([*words, *cmd])
+    if args.config != config:
+        parser.error("write --config in full")
+    return args
+
+
+def _words_of(path: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield the command line that a YAML file of options stands for."""
+    conf = read_yaml(path)
+    if not isinstance(conf, dict):
+        raise SVError(f"{path}: holds no options; write one a line, e.g. 'nj: 4'")
+    known = {action.dest: action for action in parser._actions}
+    for key, value in conf.items():
+        if key not in known or key in ("config", "help"):
+            name = printable(str(key), 100)
+            raise SVError(
+                f"{path}: {name} is no option of {parser.prog}; --help lists them"
+            )
+        if value is None:  # as if it were not there
+            continue
+        values = value if isinstance(value, list) else [value]
+        if isinstance(value, list) and known[key].nargs is None:
+            raise SVError(f"{path}: {key}: a list is given; it takes one value")
+        words = [_checked(path, known[key], entry) for entry in values]
+        yield from [f"--{key}={words[0]}"] if len(words) == 1 else [f"--{key}", *words]
+
+
+def _checked(path: str, action: argparse.Action, value: Any) -> str:
+    """Return a value of a YAML file as a word, if the option takes it."""
+    word = str(value).lower() if isinstance(value, bool) else str(value)
+    try:
+        converted = action.type(word) if callable(action.type) else word
+        if not isinstance(value, str | int | float):
+            raise ValueError("is not a single value")
+        if action.choices is not None and converted not in action.choices:
+            raise ValueError(f"choose one of {', '.join(action.choices)}")
+    except (argparse.ArgumentTypeError, ValueError) as e:
+        reason = printable(f"{word!r}: {e}", 200)
+        raise SVError(f"{path}: {action.dest}: {reason}") from e
+    return word
 
 
 # Types of values

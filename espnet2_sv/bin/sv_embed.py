@@ -18,6 +18,7 @@ def get_parser() -> argparse.ArgumentParser:
         " and failed. Run it again after an interruption to continue."
     )
     add_embedding_options(parser, several=True)
+    options.add_config(parser)
     parser.add_argument(
         "--system",
         metavar="FILE",
@@ -93,16 +94,19 @@ def add_embedding_options(
 
 def main(cmd: list[str] | None = None) -> None:
     """Embed the utterances."""
-    args = vars(get_parser().parse_args(cmd))
+    args = vars(options.parse_with_config(get_parser(), cmd))
     wav_scps, output_dirs = args.pop("wav_scp"), args.pop("output_dir")
+    config = args.pop("config")
     if len(wav_scps) != len(output_dirs):
         raise SVError(
             f"--output_dir: give one for each of the {len(wav_scps)} --wav_scp"
         )
     outputs = [Path(folder) / name for folder in set(output_dirs) for name in OUTPUTS]
     options.keep_inputs(
-        argparse.Namespace(wav_scp=wav_scps, model_file=args["model_file"]),
-        ("wav_scp", "model_file"),
+        argparse.Namespace(
+            wav_scp=wav_scps, model_file=args["model_file"], config=config
+        ),
+        ("wav_scp", "model_file", "config"),
         [*outputs, args["system"]],
     )
     from espnet2_sv.inference.embedder import embed_wav_scps

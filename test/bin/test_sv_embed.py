@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from kaldi_reference import kaldiio
 
+from espnet2_sv.bin import options
 from espnet2_sv.bin.sv_embed import get_parser, main
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference import embedder
@@ -78,6 +79,61 @@ def test_several_lists_are_embedded_by_one_model(
         main([*command[:5], "--output_dir", folders[0]])
     with pytest.raises(SVError, match="all: is given for two lists"):
         main([*command[:5], "--output_dir", folders[0], folders[0]])
+
+
+@pytest.fixture
+def parsed(tmp_path):
+    """Return a function that parses a command line with a --config of this content."""
+
+    def parse(content: str, *more: str) -> dict:
+        (tmp_path / "embed.yaml").write_text(content)
+        command = ["--model", "m", "--wav_scp", "a", "b", "--output_dir", "o", "p"]
+        command += ["--config", f"{tmp_path}/embed.yaml", *more]
+        return vars(options.parse_with_config(get_parser(), command))
+
+    return parse
+
+
+def test_a_file_of_options_is_as_the_same_options_on_the_command_line(parsed):
+    content = "dtype: bfloat16\nmax_seconds: 60\nskip_bad: yes\nchannel:\nnj: 3\n"
+    plain = parsed("nj: 1") | {"dtype": "bfloat16", "max_seconds": 60.0, "nj": 3}
+    assert parsed(content) == plain | {"skip_bad": True}
+    # the command line overrides it
+    words = ["--dtype", "float32", "--nj=1", "--skip_bad", "false"]
+    assert parsed(content, *words) == plain | {"dtype": "float32", "nj": 1}
+    lists = parsed("wav_scp: [x, y]\nmodel_file: -w.pth\n")
+    assert (lists["wav_scp"], lists["model_file"]) == (["a", "b"], "-w.pth")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("valid_batch_size: 5", "valid_batch_size is no option of .*; --help lists"),
+        ("help: true", "help is no option"),
+        ("config: other.yaml", "config is no option"),
+        ("1: 2", "1 is no option"),
+        ("dtype: int8", "dtype: 'int8': choose one of float32, float16, bfloat16"),
+        ("num_workers: 0", "num_workers: '0': 0 is less than 1"),
+        ("num_workers: [1, 2]", "num_workers: a list is given; it takes one value"),
+        ("max_seconds: {a: 1}", "max_seconds: "),
+        ("model_file: {a: 1}", "model_file: .*is not a single value"),
+        ("skip_bad: maybe", "skip_bad: 'maybe'"),
+        ("- dtype", "holds no options"),
+        ("", "holds no options"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_options_is_named(parsed, content, message):
+    with pytest.raises(SVError, match=rf"embed\.yaml: {message}"):
+        parsed(content)
+
+
+def test_no_file_of_options_is_ignored(parsed, capsys):
+    with pytest.raises(SVError, match=r"nowhere\.yaml"):
+        parsed("nj: 1", "--config", "nowhere.yaml")
+    with pytest.raises(SystemExit):
+        parsed("nj: 1", "--conf", "nowhere.yaml")
+    assert "write --config in full" in capsys.readouterr().err
 
 
 def test_unknown_options_are_refused(capsys):

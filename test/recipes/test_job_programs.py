@@ -1,4 +1,4 @@
-"""Words of jobs through the job programs of an ESPnet tree, which are Kaldi's."""
+"""Words of jobs, and options of sv.sh, through an ESPnet tree's scripts, Kaldi's."""
 
 import os
 import random
@@ -81,3 +81,33 @@ def test_any_word_arrives_as_it_is(espnet_tree, program, tmp_path):
     assert done.returncode == 0, done.stdout
     assert stored.read_bytes().split(b"\0") == [os.fsencode(word) for word in words]
     assert not (recipe / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        # each gets as far as what is said to be missing
+        (["--spk_config", "conf/a.yaml", "--spk-tag", "a b"], "--sv_exp 'exp/sv_a b'"),
+        (["--spk_exp", "exp/a b", "--qmf_func", "true"], "--sv_exp 'exp/a b'"),
+        (["--sv_tag", "a", "--spk_tag", "b"], "--sv_tag 'a' and --spk_tag 'b' are one"),
+        (["--qmf_func", "false", "--calibrate", "true"], "'true' and --qmf_func 'fal"),
+        (["--qmf_func", "perhaps"], "--qmf_func 'perhaps': write true or false"),
+        (["--feats_type", "raw", "--lang", "en"], "--lang 'en' of spk.sh: leave it"),
+    ],
+)
+def test_options_of_spk_are_understood_with_the_tree_s_parse_options(
+    espnet_tree, options, answer
+):
+    sets = ["--train_set", "train", "--valid_set", "valid", "--test_sets", "test"]
+    done = subprocess.run(
+        ["./sv.sh", *sets, *options],
+        cwd=espnet_tree / "egs2/mini_an4/sv1",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = [line for line in done.stdout.splitlines() if "error: " in line]
+    assert line.startswith("sv.sh: error: ")
+    assert answer in line

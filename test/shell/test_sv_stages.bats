@@ -105,6 +105,92 @@ in_group() {
     done
 }
 
+@test "options by their names in spk.sh are those of sv.sh, also with Kaldi's parse_options.sh" {
+    echo "dtype: float16" > conf/embed.yaml
+    echo weights > old.pth
+    echo "{}" > conf/train_sv_other.yaml
+    local same=(--train_set train --valid_set valid --test_sets test --ngpu 0 --nj 1
+        --local_asr_script scripts/pretrain_asr.sh)
+    ./sv.sh "${same[@]}" --sv_config conf/train_sv_other.yaml \
+        --sv_args "--max_epoch 3 --init_param old.pth:head:head" --sv_tag t --calibrate true \
+        --inference_args "--config conf/embed.yaml"
+    sort calls > expected
+    for parser in ours kaldi; do
+        rm -rf data dump exp calls
+        [ "${parser}" = ours ] || {
+            rm utils
+            mkdir utils
+            cp ../../TEMPLATE/sv1/utils/run.pl utils/
+            cp "${BATS_TEST_DIRNAME}/fake/kaldi_parse_options.sh" utils/parse_options.sh
+        }
+        ./sv.sh "${same[@]}" --feats_type raw --spk-config conf/train_sv_other.yaml \
+            --spk_args "--max_epoch 3" --spk_tag t --qmf_func true --fold_length 120000 \
+            --pretrained_model old.pth:head:head --inference_config conf/embed.yaml
+        sort calls | diff - expected
+        grep -q "^sv_embed .* --config conf/embed.yaml" calls
+    done
+    rm calls # what the files hold counts
+    echo "dtype: bfloat16" > conf/embed.yaml
+    ./sv.sh "${same[@]}" --spk_config conf/train_sv_other.yaml --spk_exp exp/sv_t \
+        --spk_args "--max_epoch 3" --pretrained_model old.pth:head:head \
+        --inference_config conf/embed.yaml
+    grep -q "^sv_embed " calls
+    run grep -q "^sv_transfer_train " calls
+    [ "$status" -eq 1 ]
+    echo other > old.pth
+    run ./sv.sh "${same[@]}" --spk_config conf/train_sv_other.yaml --spk_tag t \
+        --spk_args "--max_epoch 3" --pretrained_model old.pth:head:head
+    [ "$status" -eq 1 ] && [[ "$output" == *"was started with other settings or data"* ]]
+}
+
+@test "options of spk.sh that sv.sh does not have, and two names with two values, are one line" {
+    local need=(--train_set a --valid_set b --test_sets c)
+    while IFS='|' read -r option value message; do
+        run ./sv.sh "${need[@]}" "${option}" "${value}"
+        echo "$output"
+        [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 2 ] # what was called, and what is wrong
+        [[ "${lines[1]}" == "sv.sh: error: "*"${message}"* ]]
+    done <<'OPTIONS'
+--speed_perturb_factors|0.9 1.0 1.1|--speed_perturb_factors '0.9 1.0 1.1' of spk.sh: set speed_perturb_factors
+--feats_type|fbank_pitch|--feats_type 'fbank_pitch' of spk.sh: leave it out
+--min-wav-duration|2|let local/data.sh do that
+--max_wav_duration|20|let local/data.sh do that
+--multi_columns_input_wav_scp|true|--format_args '--channel 1' chooses one
+--multi_columns_output_wav_scp|true|--format_args '--channel 1' chooses one
+--fold_length|80000|set target_duration
+--ignore_init_mismatch|true|--pretrained_model 'FILE:head:head'
+--enroll_mode|emb-avg|data/SET/enroll_spk2utt
+--eval_valid_set|true|name the validation set in --test_sets
+--lang|en|sv_pack writes the model card
+OPTIONS
+    for parser in ours kaldi; do
+        [ "${parser}" = ours ] || {
+            rm utils
+            mkdir utils
+            cp "${BATS_TEST_DIRNAME}/fake/kaldi_parse_options.sh" utils/parse_options.sh
+        }
+        while read -r words; do
+            eval "words=(${words})"
+            run ./sv.sh "${need[@]}" "${words[@]}"
+            echo "$output"
+            [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 2 ]
+            [[ "${lines[1]}" == "sv.sh: error: --"*"one option: give one of them"* ]]
+        done <<'PAIRS'
+--sv_config a.yaml --spk_config b.yaml
+--sv_args "--a 1" --spk_args "--a 2"
+--sv-tag a --spk-tag b
+--sv_exp exp/a --spk_exp exp/b
+--calibrate false --qmf_func true
+--calibrate true --qmf_func false
+--pretrained_model a.pth --spk_args "--init_param b.pth"
+PAIRS
+        run ./sv.sh "${need[@]}" --qmf_func perhaps
+        [ "$status" -eq 1 ] && [[ "${lines[1]}" == *"qmf_func"*"true"*"false"* ]]
+        run ./sv.sh "${need[@]}" --spk_nonsense 1
+        [ "$status" -eq 1 ] && [[ "$output" == *"spk_nonsense"* ]]
+    done
+}
+
 @test "names that a job program cannot pass on are refused before anything is done" {
     for option in dumpdir expdir sv_exp train_set valid_set calib_set cohort_set test_sets; do
         for value in 'a$b' 'a|b' "a'b" 'a b' 'a*' '<a' 'x;y'; do

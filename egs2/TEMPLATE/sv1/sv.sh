@@ -10,6 +10,7 @@ set -o pipefail
 . scripts/data_functions.sh
 . scripts/train_functions.sh
 . scripts/score_functions.sh
+. scripts/spk_options.sh
 
 SECONDS=0
 
@@ -52,6 +53,7 @@ sv_config=            # Training configuration (default: conf/train_sv_<sv_task>
 sv_args=              # Further training arguments, e.g. "--max_epoch 10".
 sv_tag=               # Name of the experiment (default: from sv_config and sv_args).
 sv_exp=               # Directory of the experiment (default: <expdir>/sv_<sv_tag>).
+pretrained_model=     # Initial weights of training, as ESPnet's --init_param.
 lmft_config=          # Configuration of large-margin fine-tuning (default: none).
 lmft_args=            # Further arguments for fine-tuning.
 noise_scp=            # wav.scp of noises for augmentation.
@@ -59,6 +61,7 @@ rir_scp=              # wav.scp of room impulse responses for augmentation.
 
 # Evaluation related
 inference_args=       # Arguments for embedding, e.g. "--dtype bfloat16".
+inference_config=     # YAML file of such arguments, e.g. "dtype: bfloat16".
 inference_model=      # Weights (default: valid.eer.ave.pth or valid.eer.best.pth).
 score_norm=false      # Normalise scores (AS-norm).
 cohort_set=           # Cohort of training speakers for AS-norm (default: train_set).
@@ -78,6 +81,13 @@ test_sets=            # Test sets with trials, e.g. "test_a test_b".
 
 # Upload model related
 hf_repo=              # ORGANISATION/NAME
+
+# Names that ESPnet's spk.sh has for options above (README.md, "Coming from spk1")
+spk_config=           # The same as sv_config.
+spk_args=             # The same as sv_args.
+spk_tag=              # The same as sv_tag.
+spk_exp=              # The same as sv_exp.
+qmf_func=             # The same as calibrate [true|false].
 # END OPTIONS
 
 help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAME NAME\"
@@ -85,7 +95,10 @@ help_message="Usage: $0 --train_set NAME --valid_set NAME --test_sets \"NAME NAM
 $(describe_options "$0")"
 
 log "$0 $*"
+take_spk_options "$@"
+set -- ${arguments[@]+"${arguments[@]}"}
 . utils/parse_options.sh
+take_spk_names
 
 [ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
 for _name in train_set valid_set test_sets; do
@@ -115,7 +128,9 @@ if [ -z "${sv_tag}" ]; then
     sv_tag=$(basename "${sv_config}" .yaml | sed 's/^train_sv_//')
     # e.g. "--max_epoch 2" becomes _max_epoch2
     sv_tag+=$(echo "${sv_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9_.,:+%@^-]//g')
+    sv_tag+=${pretrained_model:+_pretrained}
 fi
+sv_args+=${pretrained_model:+ --init_param ${pretrained_model}}
 sv_exp=${sv_exp:-${expdir}/sv_${sv_tag}}
 if [ -z "${asr_model}" ] && [ -n "${local_asr_script}" ]; then
     asr_model=${expdir}/asr_local/asr.zip
@@ -195,6 +210,9 @@ train_files=("${data_feats}/${train_set}"/{wav.scp,spk2utt})
 train_files+=("${data_feats}/${valid_set}"/{wav.scp,trials})
 [ -z "${noise_scp}" ] || train_files+=("${noise_scp}")
 [ -z "${rir_scp}" ] || train_files+=("${rir_scp}")
+for _word in ${pretrained_model}; do # e.g. exp/sv_old/valid.eer.ave.pth:head:head
+    train_files+=("${_word%%:*}")
+done
 
 if runs 4; then
     log "Stage 4: Training (${sv_task}): ${sv_exp}"
@@ -223,12 +241,14 @@ trial_sets=$(echo "${test_sets} ${calib_set}" | tr ' ' '\n' | awk 'NF && !seen[$
 if runs 6; then
     log "Stage 6: Embeddings: ${inference_dir}"
     weights=$(trained_weights "${sv_exp}")
+    [ -z "${inference_config}" ] || require_file "${inference_config}" "see --inference_config"
     sources=()
     for dset in ${trial_sets}; do
         require_file "${data_feats}/${dset}/wav.scp" "run stage 3 first"
         sources+=("${data_feats}/${dset}/wav.scp")
     done
-    model=$(fingerprint "${weights}" "${sv_exp}/config.yaml" "${inference_args}")
+    model=$(fingerprint "${weights}" "${sv_exp}/config.yaml" "${inference_args}" \
+        ${inference_config:+"${inference_config}"})
     # Embeddings of another model, and what was made of them, stay until these are whole
     complete_dir=${inference_dir}
     restore_folder "${complete_dir}"
