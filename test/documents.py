@@ -12,7 +12,7 @@ from pathlib import Path
 
 from espnet2_sv.bin.main import VERBS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "egs2/TEMPLATE/sv1"
 # What recipes and set-up make, fixtures of tests, and hidden folders
 SKIPPED = re.compile(r"\..*|venv.*|data|downloads|dump|exp|logs|test|.*egg-info")

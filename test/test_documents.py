@@ -80,7 +80,8 @@ def test_pre_commit_runs_every_check_of_lint():
     lint = (ROOT / "ci/lint.sh").read_text()
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
     entries = " ; ".join(hook["entry"] for repo in hooks for hook in repo["hooks"])
-    checkers = ("ruff format", "ruff check", "mypy", "shellcheck -x", "perl -c")
-    assert {name for name in checkers if name in lint} >= {"ruff check"}
-    missing = [name for name in checkers if name in lint and name not in entries]
+    checkers = ["ruff format", "ruff check", "black", "isort", "pycodestyle", "mypy"]
+    checkers += ["shellcheck -x", "perl -c"]
+    assert all(name in lint for name in checkers)
+    missing = [name for name in checkers if name not in entries]
     assert not missing

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1] / "espnet2_sv"
+PACKAGE = Path(__file__).resolve().parents[1] / "espnet2_sv"
 # Each room imports only from the rooms of the rows above its own
 LAYERS = [
     {"errors"},

@@ -12,7 +12,7 @@ import pytest
 import espnet2_sv
 from espnet2_sv.data.arks import write_record
 
-PACKAGE = Path(espnet2_sv.__file__).parent
+PACKAGE = Path(espnet2_sv.__file__).resolve().parent
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 
 

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parents[1] / "egs2/TEMPLATE/sv1/scripts/preloaded_python.py"
+PROGRAM = (
+    Path(__file__).resolve().parents[1]
+    / "egs2/TEMPLATE/sv1/scripts/preloaded_python.py"
+)
 STATE = """
 import json, os, resource, signal, sys, threading
 import torch

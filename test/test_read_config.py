@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).parents[1] / "egs2/TEMPLATE/sv1/scripts/read_config.py"
+PROGRAM = (
+    Path(__file__).resolve().parents[1] / "egs2/TEMPLATE/sv1/scripts/read_config.py"
+)
 CONFIG = """
 # augment_conf: {noise: [{scp: comment.scp}]}
 max_epoch: 10

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-EGS = Path(__file__).parents[1] / "egs2"
+EGS = Path(__file__).resolve().parents[1] / "egs2"
 RECIPES = sorted(EGS.glob("*/sv1"))
 # what ci/test_configuration_espnet2.sh of ESPnet compares, and our own gpu.conf
 SHARED = ("cmd.sh", *(f"conf/{name}.conf" for name in ("slurm", "queue", "pbs", "gpu")))

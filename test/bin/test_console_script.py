@@ -13,7 +13,7 @@ import espnet2_sv
 from espnet2_sv.bin import main as console
 from espnet2_sv.bin.main import VERBS, main
 
-BIN = Path(console.__file__).parent
+BIN = Path(console.__file__).resolve().parent
 
 
 def run(*words, plain=True):
@@ -82,7 +82,7 @@ def test_a_command_runs_and_its_errors_are_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}/nowhere.json")
     assert "Traceback" not in done.stderr
-    layout = Path(__file__).parents[2] / "egs2/voxceleb/sv1/conf/results.yaml"
+    layout = Path(__file__).resolve().parents[2] / "egs2/voxceleb/sv1/conf/results.yaml"
     assert (
         run("results", "--output", str(metrics), "--layout", str(layout)).stderr == ""
     )

@@ -48,7 +48,7 @@ def test_refuses(metrics, tmp_path):
 
 
 def test_a_layout_needs_no_results_and_a_list_does(tmp_path):
-    layout = Path(__file__).parents[2] / "egs2/voxceleb/sv1/conf/results.yaml"
+    layout = Path(__file__).resolve().parents[2] / "egs2/voxceleb/sv1/conf/results.yaml"
     page = tmp_path / "RESULTS.md"
     main(["--output", str(page), "--title", "VoxCeleb", "--layout", str(layout)])
     # what the recipe comes with: nothing measured beside what was published

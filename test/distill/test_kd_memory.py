@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCH = Path(__file__).parents[2] / "tools" / "bench" / "distill.py"
+BENCH = Path(__file__).resolve().parents[2] / "tools" / "bench" / "distill.py"
 
 
 def test_the_loss_of_64_crops_adds_less_than_256_mib():

@@ -12,7 +12,7 @@ from espnet2_sv.models.build import build_network
 from espnet2_sv.models.build_distill import count_parameters as count
 from espnet2_sv.tasks.distill import SVDistillTask
 
-EGS = Path(__file__).parents[2] / "egs2"
+EGS = Path(__file__).resolve().parents[2] / "egs2"
 CONF = EGS / "TEMPLATE" / "sv1" / "conf"
 MINI = EGS / "mini_an4" / "sv1" / "conf"
 

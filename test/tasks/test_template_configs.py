@@ -10,7 +10,7 @@ from espnet2_sv.tasks.adaptor import SVAdaptorTask
 from espnet2_sv.tasks.sv import SVTask
 from espnet2_sv.tasks.transfer import SVTransferTask
 
-CONF = Path(__file__).parents[2] / "egs2" / "TEMPLATE" / "sv1" / "conf"
+CONF = Path(__file__).resolve().parents[2] / "egs2" / "TEMPLATE" / "sv1" / "conf"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from espnet2_sv.tasks.checks import check_schedules
 from espnet2_sv.train.lr_schedule import CosineSchedule
 from espnet2_sv.train.margin_schedule import MarginSchedule
 
-CONF = Path(__file__).parents[2] / "egs2" / "voxceleb" / "sv1" / "conf"
+CONF = Path(__file__).resolve().parents[2] / "egs2" / "voxceleb" / "sv1" / "conf"
 # train_sv_distill_ecapa.yaml
 NAME = re.compile(r"train_sv_(?P<task>[a-z]+)\w*\.yaml")
 SIZE = re.compile(r"(?P<count>[\d,]+) parameters")
