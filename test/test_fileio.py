@@ -15,6 +15,8 @@ from espnet2_sv.fileio import (
     require_writable,
 )
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "folder" / "file"

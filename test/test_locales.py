@@ -12,6 +12,8 @@ import pytest
 import espnet2_sv
 from espnet2_sv.data.arks import write_record
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 PACKAGE = Path(espnet2_sv.__file__).resolve().parent
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 

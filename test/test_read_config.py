@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 PROGRAM = (
     Path(__file__).resolve().parents[1] / "egs2/TEMPLATE/sv1/scripts/read_config.py"
 )

@@ -13,6 +13,8 @@ from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import read_json
 from espnet2_sv.textfile import decode, parse_float, parse_int, read_bytes, read_text
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 def test_text_comes_back_as_it_is(tmp_path):
     (tmp_path / "x").write_bytes("é \r\n\x85".encode())

@@ -5,6 +5,8 @@ from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.files import find_model_files
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 GREEDY = ["ctc", "attention", "bpe", "legacy", "self_conditioned", "transducer"]
 RATE = 16000
 

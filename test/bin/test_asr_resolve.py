@@ -10,6 +10,8 @@ import pytest
 from espnet2_sv.bin.asr_resolve import main
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 KEYS = [
     "encoder",
     "blocks",

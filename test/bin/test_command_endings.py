@@ -24,6 +24,8 @@ from training import make_asr
 from espnet2_sv.bin import cli
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(3000)
+
 RANDOM = random.Random(0)
 
 

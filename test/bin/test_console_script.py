@@ -13,6 +13,8 @@ import espnet2_sv
 from espnet2_sv.bin import main as console
 from espnet2_sv.bin.main import VERBS, main
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 BIN = Path(console.__file__).resolve().parent
 
 

@@ -13,6 +13,8 @@ from espnet2_sv.bin import cli
 from espnet2_sv.data.kaldi import read_two_column, write_spk2utt, write_two_column
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(1000)
+
 SPEAKERS = {"名-é-1": "名", "名-é-2": "名", "Ω-1": "Ω", "Ω-2": "Ω"}
 
 

@@ -6,6 +6,8 @@ import pytest
 from espnet2_sv.bin.sv_check_data import main
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 def test_a_valid_directory_passes(corpus, capsys):
     main(

@@ -8,6 +8,8 @@ from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.kaldi import read_two_column
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 def test_a_folder_is_formatted_in_several_processes(corpus, tmp_path):
     command = [

@@ -13,6 +13,8 @@ from espnet2_sv.bin.sv_prep_voxceleb import main
 from espnet2_sv.data.check_data import check_data_dir
 from espnet2_sv.data.kaldi import read_spk2utt
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 ROOT = Path(__file__).resolve().parents[2]
 SETS = (
     "voxceleb2_train voxceleb2_valid voxceleb2_calib cohort voxceleb1_o voxceleb1_e"

@@ -9,6 +9,8 @@ import yaml
 from espnet2_sv.bin import sv_distill_train, sv_train, sv_transfer_train
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 def configuration(*words) -> dict:
     """Return the default settings of a training command."""

@@ -15,6 +15,8 @@ from espnet2_sv.data.arks import ArkReader, read_record, write_record
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.embeddings import read_embeddings
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 RNG = np.random.default_rng(0)
 ARRAYS = {
     "utt-a": RNG.normal(size=7).astype(np.float32),

@@ -15,6 +15,8 @@ from espnet2_sv.data.kaldi import (
 )
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 # no white space, no control characters
 WORD = st.text(
     st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=1, max_size=12

@@ -25,6 +25,8 @@ from espnet2_sv.data.sources import open_audio
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 WHOLE = CONTAINERS | UNSEEKABLE | UNKNOWN_LENGTH
 # formats whose decoders add the padding of the codec
 PADDED = 0.15  # seconds

@@ -24,6 +24,8 @@ from espnet2_sv.data.segments import Utterances
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 BOM, NBSP, IDEOGRAPHIC_SPACE = "\ufeff", "\u00a0", "\u3000"
 PIECES = [
     *(b"a", b"b", b"utt1", b" ", b"  ", b"\t", b"\n", b"\n\n", b"\r\n", b"\r", b"|"),

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.execution_timeout(600)
+
 BENCH = Path(__file__).resolve().parents[2] / "tools" / "bench" / "distill.py"
 
 

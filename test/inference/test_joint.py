@@ -9,6 +9,8 @@ from espnet2_sv.inference.extractors import JointRecogniser, Precision, load_joi
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.zoo.source import SpeakerSource
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 
 @pytest.fixture
 def joint(zoo):

@@ -4,6 +4,10 @@ import os
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 def test_loading_for_inference_imports_no_espnet_task():
     """Such an import would double the start-up time of embedding and verifying."""

@@ -14,7 +14,10 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.packaging.pack import pack_model
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
 
-pytestmark = pytest.mark.filterwarnings("ignore:Expanding a local model:UserWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Expanding a local model:UserWarning"),
+    pytest.mark.execution_timeout(200),
+]
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from espnet2_sv.bin import sv_joint
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.embeddings import read_embeddings
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 LOCAL = Path(__file__).resolve().parents[2] / "egs2/fotaq/sv1/local"
 
 

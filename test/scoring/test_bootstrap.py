@@ -12,6 +12,8 @@ from espnet2_sv.scoring.intervals import interval
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
 from espnet2_sv.scoring.trials import Speakers
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 
 def simulate(
     rng: np.random.Generator, speakers: int, utterances: int, n_nontarget: int

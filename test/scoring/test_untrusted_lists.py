@@ -14,6 +14,8 @@ from espnet2_sv.scoring.plots import det_curve, plot_det, plot_histogram
 from espnet2_sv.scoring.roc import roc_points
 from espnet2_sv.scoring.trials import read_scores, read_trials
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 NO_SCORES = ["1_0", "nan", "NaN", "-inf", "Infinity", "0x1", "1e999", "١", "1,5", "1d3"]
 
 

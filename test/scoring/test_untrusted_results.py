@@ -14,6 +14,8 @@ from espnet2_sv.scoring.calibration import Calibration
 from espnet2_sv.scoring.comparison_plan import Plan
 from espnet2_sv.scoring.results import Layout, layout_markdown, results_markdown
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 CALIBRATION = {
     "format": "espnet2_sv calibration 1",
     "score_weight": 10.0,

@@ -19,6 +19,8 @@ from espnet2_sv.packaging.pack import pack_model
 from espnet2_sv.tasks.distill import SVDistillTask
 from espnet2_sv.tasks.sv import SVTask
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 WORKER = Path(__file__).with_name("distill_worker.py")
 BRANCH = ["--branch_conf", "num_blocks=1"]
 BRANCH += ["--branch_conf", "heads=2", "--branch_conf", "kernel=7"]

@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 def start(command, rank: int, port: int) -> subprocess.Popen:
     distributed = {

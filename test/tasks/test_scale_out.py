@@ -16,6 +16,8 @@ from espnet2_sv.bin import (
     sv_transfer_train,
 )
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 STEPS = 4
 DROPOUT = [
     part

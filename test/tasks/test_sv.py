@@ -9,6 +9,8 @@ import yaml
 from espnet2_sv.errors import SVError
 from espnet2_sv.tasks.sv import SVTask, augmentation
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 
 def weights(folder, name="latest.pth"):
     return torch.load(folder / name, weights_only=True)

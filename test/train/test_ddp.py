@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 WORKER = Path(__file__).with_name("ddp_worker.py")
 
 

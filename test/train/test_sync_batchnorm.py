@@ -10,6 +10,8 @@ import torch
 
 from espnet2_sv.train.distributed import ReducedBatchNorm, synchronise_batchnorm
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 WORKER = Path(__file__).with_name("sync_batchnorm_worker.py")
 
 

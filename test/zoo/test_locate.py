@@ -5,6 +5,8 @@ import pytest
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.files import ModelFiles, locate
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 
 @pytest.fixture
 def package(tmp_path):

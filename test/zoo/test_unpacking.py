@@ -10,6 +10,8 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.zoo import unpacking
 from espnet2_sv.zoo.unpacking import unpack
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 
 def everything(folder):
     return {path.relative_to(folder) for path in folder.rglob("*")}

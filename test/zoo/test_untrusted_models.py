@@ -15,6 +15,8 @@ from espnet2_sv.packaging.pack import pack_model
 from espnet2_sv.zoo.checkpoint import load_config, load_state_dict, load_strictly
 from espnet2_sv.zoo.source import SpeakerSource
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 ODD = st.recursive(
     st.none()
     | st.booleans()

@@ -12,6 +12,8 @@ from fotaq.clips import list_clips
 
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 
 def extract(queen, outdir, some=slice(0, 12), rate=16000, nj=1):
     archive = QueenArchive(queen.path)

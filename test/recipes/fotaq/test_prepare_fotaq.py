@@ -13,6 +13,8 @@ from espnet2_sv.data.check_data import check_data_dir
 from espnet2_sv.data.kaldi import read_spk2utt, read_two_column
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(200)
+
 PLAN = Plan(most_minutes=0.4, test_utterances=10, allow_incomplete=True, nj=1)
 SPEAKER_SETS = ("train", "valid", "test", "test4")
 ASR_SETS = ("asr_train", "asr_dev", "asr_test_seen", "asr_test_unseen")

@@ -4,6 +4,8 @@ import sys
 import prepare_fotaq
 import pytest
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 @pytest.fixture(scope="module")
 def queen(queen_archive, tmp_path_factory):
