@@ -23,7 +23,20 @@ CONFORMER = {
 }
 
 
-def make_exp(folder: Path, positions: str = "latest", seed: int = 0) -> Path:
+FRAME_ENCODERS = {
+    "ecapa_tdnn": {"ndim": 16, "output_size": 24},
+    "resnet": {"m_channels": 2},
+    "ska_tdnn": {"ndim": 16, "model_scale": 4},
+}
+
+
+def make_exp(
+    folder: Path,
+    positions: str = "latest",
+    seed: int = 0,
+    encoder: str = "conformer",
+    head_conf: dict | None = None,
+) -> Path:
     """Write the output of a training run: config.yaml, weights and spk2id."""
     folder.mkdir(parents=True)
     args = SVTask.get_parser().parse_args(
@@ -32,7 +45,10 @@ def make_exp(folder: Path, positions: str = "latest", seed: int = 0) -> Path:
     args.spk_num = 4
     args.frontend_conf = {"fs": "16k", "n_fft": 512, "hop_length": 160}
     args.encoder_conf = {**CONFORMER, "rel_pos_type": positions}
-    args.head_conf = {"embed_dim": 8}
+    if encoder in FRAME_ENCODERS:
+        args.encoder, args.head = encoder, "pooled"
+        args.encoder_conf = dict(FRAME_ENCODERS[encoder])
+    args.head_conf = head_conf or {"embed_dim": 8}
     torch.manual_seed(seed)
     model = SVTask.build_model(args)
     # BatchNorm statistics differ from their initial values, as after training

@@ -6,6 +6,8 @@ import argparse
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 
+INPUTS = ("model_file", "calibration", "option", "metrics")
+
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
@@ -44,13 +46,70 @@ def get_parser() -> argparse.ArgumentParser:
             " times"
         ),
     )
+    add_card(parser)
     return parser
+
+
+def add_card(parser: argparse.ArgumentParser) -> None:
+    """Add what the model card says beyond the configuration and the results."""
+    card = parser.add_argument_group(
+        "model card", "What is not given and not recorded is left out of the card."
+    )
+    card.add_argument(
+        "--license",
+        metavar="ID",
+        help=(
+            "Licence by the Hub's identifier, e.g. cc-by-4.0; it follows from those of"
+            " the training data and of the pretrained ASR model"
+        ),
+    )
+    card.add_argument(
+        "--license_name",
+        metavar="NAME",
+        help="Name of the licence, for --license other",
+    )
+    card.add_argument(
+        "--license_link", metavar="URL", help="Its text, for --license other"
+    )
+    card.add_argument(
+        "--language",
+        nargs="+",
+        default=[],
+        metavar="CODE",
+        help="ISO 639 codes of the training speech, e.g. en",
+    )
+    card.add_argument(
+        "--dataset",
+        nargs="+",
+        default=[],
+        metavar="ORG/NAME",
+        help="Hub datasets of the training data",
+    )
+    card.add_argument(
+        "--base_model",
+        metavar="ORG/NAME",
+        help=(
+            "Hub model that training started from; default: the pretrained ASR model,"
+            " if it was given by its tag"
+        ),
+    )
+    card.add_argument(
+        "--metrics",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=(
+            "SET/KIND/metrics.json of the error rates; default: those in the inference"
+            " folder of the training run, if its best weights are packed"
+        ),
+    )
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Pack the model and list the archive."""
     args = get_parser().parse_args(cmd)
-    options.keep_inputs(args, ("model_file", "calibration", "option"), [args.output])
+    options.keep_inputs(args, INPUTS, [args.output])
+    from espnet2_sv.packaging.card_data import CardDetails
     from espnet2_sv.packaging.pack import pack_model
 
     names = pack_model(
@@ -61,6 +120,15 @@ def main(cmd: list[str] | None = None) -> None:
         options=args.option,
         package_format=args.format,
         asr=args.asr,
+        details=CardDetails(
+            license=args.license,
+            license_name=args.license_name,
+            license_link=args.license_link,
+            language=args.language,
+            datasets=args.dataset,
+            base_model=args.base_model,
+            metrics=args.metrics,
+        ),
     )
     for name in names:
         print(name)

@@ -32,6 +32,8 @@ class Speech2Embedding:
             :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`.
         asr: The ASR model that a speaker adaptor reads, from any source; by default the
             one in the adaptor's package, or the one that its training started from.
+        espnet2_sv: Not used. The ``meta.yaml`` of a package has this entry where
+            ESPnet's own class must refuse the model; its downloader passes it on.
 
     Attributes:
         spk_model: The speaker model, in eval mode.
@@ -48,6 +50,7 @@ class Speech2Embedding:
         batch_size: int = 1,
         max_seconds: float = 120.0,
         asr: Path | str | None = None,
+        espnet2_sv: Path | str | None = None,
     ):
         if model_file is None:
             raise SVError(

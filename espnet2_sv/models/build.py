@@ -20,9 +20,9 @@ from espnet2_sv.backbones.build import Backbone, build_backbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.choices import head_choices, loss_choices, specaug_choices
 from espnet2_sv.models.class_centres import keep_class_centres
-from espnet2_sv.models.distill_model import without_branch
+from espnet2_sv.models.espnet_names import load_own_weights
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.zoo.checkpoint import load_state_dict, load_strictly
+from espnet2_sv.zoo.checkpoint import load_strictly
 from espnet2_sv.zoo.files import ModelFiles, find_model_files
 
 # Config keys of the backbone
@@ -143,7 +143,7 @@ def load_initial_weights(
     Raises:
         SVError: The weights or the classes do not match.
     """
-    state = without_branch(load_state_dict(files.weights))
+    state = load_own_weights(files.weights)
     load_strictly(model, keep_class_centres(state, files, args), files.weights)
 
 

@@ -17,7 +17,7 @@ from espnet2_sv.asr.bundle import AsrBundle, load_asr_bundle
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.build import build_network
 from espnet2_sv.models.build_adaptor import build_adaptor
-from espnet2_sv.models.distill_model import without_branch
+from espnet2_sv.models.espnet_names import load_own_weights
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.zoo.checkpoint import check_sizes, load_state_dict, load_strictly
 from espnet2_sv.zoo.files import ModelFiles
@@ -63,7 +63,7 @@ def load_speaker_model(
         source = SpeakerSource.resolve(source, asr=asr)
     if source.asr is not None:
         return load_adaptor(load_asr_bundle(source.asr), source.files, device)
-    state = without_branch(load_state_dict(source.files.weights))
+    state = load_own_weights(source.files.weights)
     args = trained_arguments(source.files, state)
     with _building(source.files):
         model = build_network(args)

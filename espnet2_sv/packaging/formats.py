@@ -12,7 +12,9 @@ import yaml
 from espnet2_sv.asr.bundle import AsrBundle, load_asr_bundle
 from espnet2_sv.asr.resolve import CONFIG, WEIGHTS, write_model
 from espnet2_sv.errors import SVError
+from espnet2_sv.heads.pooled import PooledHead
 from espnet2_sv.models.distill_model import without_branch
+from espnet2_sv.models.espnet_names import espnet_equivalent, espnet_settings
 from espnet2_sv.models.load import load_adaptor, load_speaker_model
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.packaging.redact import redact_settings
@@ -36,6 +38,8 @@ class PackedModel:
         package_format: One of :data:`FORMATS`.
         asr: The ASR model that an adaptor reads.
         asr_files: Files of the ASR model by their names in the archive.
+        espnet_loads: Whether ESPnet's own ``Speech2Embedding`` loads configuration and
+            weights, and gives the same embeddings.
     """
 
     settings: dict[str, Any]
@@ -44,6 +48,7 @@ class PackedModel:
     package_format: str = "sv"
     asr: AsrBundle | None = None
     asr_files: dict[str, Path] = field(default_factory=dict)
+    espnet_loads: bool = False
 
 
 def prepare_model(
@@ -74,10 +79,15 @@ def prepare_model(
         )
     settings = redact_settings(source.settings)
     weights = _weights_in_use(source.files.weights, workdir)
-    with _load_check():
-        files = _written(settings, weights, workdir)
-        model, _ = load_speaker_model(SpeakerSource(files, source.task))
-    return PackedModel(settings, weights, model)
+    model = _load_packed(settings, weights, source.task, workdir)
+    network = espnet_equivalent(model)
+    if network is None:
+        return PackedModel(settings, weights, model)
+    assert isinstance(model.head, PooledHead)
+    settings |= espnet_settings(model.head)
+    weights = _saved(network.state_dict(), workdir / "espnet.pth")
+    model = _load_packed(settings, weights, source.task, workdir)
+    return PackedModel(settings, weights, model, espnet_loads=True)
 
 
 def asr_names() -> dict[str, str]:
@@ -106,6 +116,14 @@ def _adaptor(
     return PackedModel(
         settings, weights, model.eval(), package_format, bundle, asr_files
     )
+
+
+def _load_packed(
+    settings: dict[str, Any], weights: Path, task: str, workdir: Path
+) -> SpeakerModel:
+    with _load_check():
+        files = _written(settings, weights, workdir)
+        return load_speaker_model(SpeakerSource(files, task))[0]
 
 
 @contextlib.contextmanager

@@ -1,7 +1,13 @@
 """The model card: README.md of a packed model, as the Hub shows it."""
 
+from collections.abc import Iterable
+
+from huggingface_hub import EvalResult
+
 from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.packaging.card_data import CardDetails, card_data, make_card
+from espnet2_sv.packaging.formats import PackedModel
 
 SOURCES = {
     "scratch": "trained from random weights",
@@ -13,16 +19,6 @@ SOURCES = {
 }
 
 TEMPLATE = """\
----
-library_name: espnet
-pipeline_tag: {pipeline}
-tags:
-- espnet
-- audio
-- speaker-verification
-- speaker-embedding
----
-
 # {name}
 
 A speaker verification model of espnet2_sv: {source}.
@@ -54,7 +50,48 @@ print(verifier.verify("a.wav", "b.wav"))  # {verdict}
 espnet2-sv verify --model SOURCE{asr_option} --enroll a.wav --test b.wav
 espnet2-sv embed --model SOURCE{asr_option} --wav_scp wav.scp --output_dir vectors
 ```
-{joint}{results}"""
+{joint}{stock}{results}
+## Licence
+
+{licence}
+
+## Citation
+
+```bibtex
+{citation}
+```
+"""
+
+# The method, as in CITATION.cff
+CITATION = """\
+@article{cai2024leveraging,
+  title = {Leveraging {ASR} Pretrained Conformers for Speaker Verification through
+           Transfer Learning and Knowledge Distillation},
+  author = {Cai, Danwei and Li, Ming},
+  journal = {IEEE/ACM Transactions on Audio, Speech, and Language Processing},
+  year = {2024},
+  url = {https://arxiv.org/abs/2309.03019}
+}"""
+
+ESPNET_LOADS = """
+ESPnet alone loads it, too, and gives the same embeddings:
+
+```python
+import espnet
+
+embedding = espnet.load("SOURCE", task="spk")(speech)
+```
+"""
+
+ESPNET_REFUSES = """
+`espnet.load` and ESPnet's own `Speech2Embedding` refuse this model, as they have no
+class that computes the same embeddings: install espnet2_sv and use its
+`Speech2Embedding`.
+"""
+
+UNKNOWN_LICENCE = """\
+Not stated. It follows from the licences of the training data and of the pretrained ASR
+model, if there is one."""
 
 JOINT = """
 Transcript and embedding from one pass of the encoder:
@@ -78,6 +115,8 @@ from espnet2.bin.asr_inference import Speech2Text
 
 text, *_ = Speech2Text.from_pretrained("SOURCE")(speech)[0]
 ```
+
+On the Hub, `espnet.load` takes it for an ASR model, too.
 """
 
 ATTACHED = """
@@ -88,25 +127,25 @@ The ASR model, ASR_SOURCE, is not in this package. It is {name}, with the weight
 
 def model_card(
     name: str,
-    settings: dict,
-    model: SpeakerModel,
+    packed: PackedModel,
     results: str | None,
     calibrated: bool,
-    asr: AsrBundle | None = None,
-    package_format: str = "sv",
+    details: CardDetails | None = None,
+    measured: Iterable[EvalResult] = (),
 ) -> str:
-    """Describe a model in Markdown.
+    """Describe a model in Markdown, with the metadata that the Hub reads.
 
     Args:
         name: Name of the model.
-        settings: Its training settings.
-        model: The speaker model.
+        packed: The model as it is packed.
         results: Text of a RESULTS.md.
         calibrated: Whether a calibration is packed with it.
-        asr: The ASR model that an adaptor reads.
-        package_format: How an adaptor is packed, see
-            :func:`espnet2_sv.packaging.pack.pack_model`.
+        details: What its author adds.
+        measured: Its error rates.
     """
+    details = details or CardDetails()
+    settings, model, asr = packed.settings, packed.model, packed.asr
+    package_format = packed.package_format
     backbone = model.backbone
     attached = asr is not None and package_format == "adaptor"
     placeholders = {
@@ -118,14 +157,9 @@ def model_card(
     teacher = (settings.get("asr_teacher") or {}).get("source")
     pretrained = f"| pretrained ASR model | {source} |\n" if source else ""
     pretrained += f"| ASR teacher in training | {teacher} |\n" if teacher else ""
-    return TEMPLATE.format(
+    body = TEMPLATE.format(
         name=name,
         source=SOURCES.get(settings.get("sv_task", ""), "a speaker model"),
-        pipeline=(
-            "automatic-speech-recognition"
-            if package_format == "joint"
-            else "audio-classification"
-        ),
         encoder=asr.args.encoder if asr else settings.get("encoder", "student"),
         size=f"{blocks} of {backbone.block_dim}",
         embed_dim=model.head.embed_dim,
@@ -140,8 +174,27 @@ def model_card(
             if calibrated
             else "score, decision, threshold"
         ),
+        stock=_stock(packed),
         results=f"\n{results.strip()}\n" if results else "",
+        licence=_licence(details),
+        citation=CITATION,
     )
+    return make_card(card_data(name, settings, details, measured, package_format), body)
+
+
+def _stock(packed: PackedModel) -> str:
+    """Return what ESPnet's own classes do with the speaker model."""
+    if packed.package_format == "joint":
+        return ""
+    return ESPNET_LOADS if packed.espnet_loads else ESPNET_REFUSES
+
+
+def _licence(details: CardDetails) -> str:
+    if details.license is None:
+        return UNKNOWN_LICENCE
+    if details.license_name is None:
+        return details.license
+    return f"[{details.license_name}]({details.license_link})"
 
 
 def _parameters(model: SpeakerModel, asr: AsrBundle | None) -> str:

@@ -1,5 +1,6 @@
 """Packing a trained speaker model as an ESPnet model-zoo archive."""
 
+import contextlib
 import sys
 import tempfile
 import time
@@ -20,14 +21,22 @@ from espnet2_sv.inference.decision import (
     ScoreDecision,
     read_threshold,
 )
+from espnet2_sv.packaging.card_data import (
+    CardDetails,
+    check_card,
+    eval_results,
+    measured_metrics,
+)
 from espnet2_sv.packaging.formats import PackedModel, asr_names, prepare_model
 from espnet2_sv.packaging.model_card import model_card
 from espnet2_sv.scoring.calibration import Calibration
-from espnet2_sv.zoo.files import OWN_SECTION
+from espnet2_sv.textfile import read_text
+from espnet2_sv.zoo.files import OWN_SECTION, find_model_files
 from espnet2_sv.zoo.source import SpeakerSource
 
 # Files of the exp directory that are packed if they exist
 COMPANIONS = ("spk2id", "RESULTS.md", CALIBRATION_FILE, THRESHOLD_FILE, "images/*.png")
+CARD = "README.md"  # of the archive, as the Hub shows it
 Contents = dict[str, Path | bytes]
 
 
@@ -40,12 +49,14 @@ def pack_model(
     options: Iterable[str | Path] = (),
     package_format: str | None = None,
     asr: str | Path | None = None,
+    details: CardDetails | None = None,
 ) -> list[str]:
     """Make an archive that ``Speech2Embedding.from_pretrained`` loads anywhere.
 
     It holds ``meta.yaml``, a model card ``README.md`` and, in ``exp/NAME``, the config
     without paths of this machine, the weights, and :data:`COMPANIONS`. Config and
-    weights are loaded once as a check.
+    weights are loaded once as a check. A model that ESPnet's own speaker classes
+    compute alike is packed for them, too.
 
     A speaker adaptor is packed together with the ASR model that it reads, in ``asr``;
     such an archive is a source of both. With ``"joint"``, ESPnet's own
@@ -62,6 +73,7 @@ def pack_model(
             ``"adaptor"`` for the adaptor alone, without its training classes; the ASR
             model then has to be given in use.
         asr: The ASR model that an adaptor reads, if it is not where training had it.
+        details: What the model card says beyond the configuration and the results.
 
     Returns:
         The names in the archive.
@@ -79,7 +91,7 @@ def pack_model(
     source = SpeakerSource.resolve(exp, model_file, asr)
     with tempfile.TemporaryDirectory() as workdir:
         packed = prepare_model(source, package_format, Path(workdir))
-        contents = _contents(exp, source, packed, calibration, options)
+        contents = _contents(exp, source, packed, calibration, options, details)
         _write_zip(output, contents)
     return list(contents)
 
@@ -90,6 +102,7 @@ def _contents(
     packed: PackedModel,
     calibration: str | Path | None,
     options: Iterable[str | Path],
+    details: CardDetails | None,
 ) -> Contents:
     """Gather all files by their names in the archive."""
     folder = PurePosixPath("exp", exp.resolve().name)
@@ -98,9 +111,7 @@ def _contents(
         "model_file": f"{folder}/{source.files.weights.name}",
     }
     contents: Contents = {
-        "meta.yaml": _meta(
-            names, asr_names() if packed.asr_files else {}, packed.package_format
-        ),
+        "meta.yaml": _meta(names, asr_names() if packed.asr_files else {}, packed),
         names["train_config"]: (
             yaml.safe_dump(packed.settings, allow_unicode=True).encode()
         ),
@@ -118,18 +129,29 @@ def _contents(
             if name in contents:
                 raise SVError(f"{path}: the archive has a {name} already; rename it")
             contents[name] = path
-    if "README.md" not in contents:
-        card = model_card(
+    card = _file(contents, CARD)
+    if card is not None:
+        check_card(read_text(card), str(card))
+    else:
+        metrics = details.metrics if details else ()
+        if not metrics and _are_the_best(source.files.weights, exp):
+            metrics = measured_metrics(exp)
+        contents[CARD] = model_card(
             folder.name,
-            packed.settings,
-            packed.model,
+            packed,
             _results(contents),
             calibrated,
-            packed.asr,
-            packed.package_format,
-        )
-        contents["README.md"] = card.encode()
+            details,
+            eval_results(metrics),
+        ).encode()
     return contents
+
+
+def _are_the_best(weights: Path, exp: Path) -> bool:
+    """Whether weights are those that a training run is evaluated with by default."""
+    with contextlib.suppress(SVError):
+        return weights.samefile(find_model_files(exp, "sv").weights)
+    return False
 
 
 def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
@@ -143,19 +165,25 @@ def _check_decision_files(contents: Contents, folder: PurePosixPath) -> bool:
     return calibration is not None
 
 
-def _meta(names: dict[str, str], asr: dict[str, str], package_format: str) -> bytes:
+def _meta(names: dict[str, str], asr: dict[str, str], packed: PackedModel) -> bytes:
     """Return meta.yaml as ESPnet writes it, with a section of our own.
+
+    Every entry of ESPnet's section becomes an argument of the class that loads the
+    model. A model that ESPnet's ``Speech2Embedding`` would not compute alike has one
+    more, so that this class refuses it by a message that names this package.
 
     Args:
         names: Configuration and weights of the speaker model.
         asr: Those of the ASR model in the package, if any.
-        package_format: With ``"joint"``, ESPnet's section names the ASR model and ours
-            the speaker model; otherwise it is the other way round.
+        packed: The model. With ``"joint"``, ESPnet's section names the ASR model and
+            ours the speaker model; otherwise it is the other way round.
     """
-    shown, own = (asr, names) if package_format == "joint" else (names, asr)
+    joint = packed.package_format == "joint"
+    shown, own = (asr, names) if joint else (names, asr)
     config, weights = shown.items()
+    refused = {} if joint or packed.espnet_loads else {OWN_SECTION: CARD}
     meta = {
-        "files": dict([weights]),
+        "files": dict([weights]) | refused,
         "yaml_files": dict([config]),
         "timestamp": time.time(),
         "python": sys.version,

@@ -104,9 +104,12 @@ def find_package(config: str | os.PathLike) -> Path | None:
     """Return the root of the package that a speaker model's config is in, if any."""
     # not resolved: Hub snapshots link to their blobs
     config = Path(os.path.abspath(config))
+    # written beside config.yaml by the downloader of ESPnet's model zoo
+    config = config.with_name(config.name.replace(".resolved.yaml", ".yaml"))
     for folder in config.parents:
         if (folder / "meta.yaml").is_file() and holds_kind(folder, "sv"):
-            return folder if _packed(folder, "sv").config.samefile(config) else None
+            packed = _packed(folder, "sv").config
+            return folder if config.exists() and packed.samefile(config) else None
     return None
 
 

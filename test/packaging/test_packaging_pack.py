@@ -72,6 +72,7 @@ def test_espnet_unpacks_it(exp, tmp_path):
     assert files == {
         "train_config": str(tmp_path / "unpacked/exp/sv_mini/config.yaml"),
         "model_file": str(tmp_path / "unpacked/exp/sv_mini/valid.eer.best.pth"),
+        "espnet2_sv": str(tmp_path / "unpacked/README.md"),
     }
     weights = Path(files["model_file"])
     assert not weights.is_symlink()
