@@ -80,6 +80,7 @@ valid_set=            # Validation set with trials; speakers held out of trainin
 test_sets=            # Test sets with trials, e.g. "test_a test_b".
 
 # Upload model related
+pack_args=            # What the model card says, e.g. "--license cc-by-4.0 --language en".
 hf_repo=              # ORGANISATION/NAME
 
 # Names that ESPnet's spk.sh has for options above (README.md, "Coming from spk1")
@@ -326,11 +327,15 @@ packed=${sv_exp}/$(basename "${sv_exp}").zip
 if runs 9; then
     log "Stage 9: Packing: ${packed}"
     weights=$(trained_weights "${sv_exp}")
-    once "${packed}" "${weights}" \
+    metrics=("${inference_dir}"/*/*/metrics.json)
+    [ -e "${metrics[0]}" ] || metrics=()
+    # shellcheck disable=SC2086
+    once "${packed}" "${weights}" "${pack_args}" "${metrics[@]}" \
         "${sv_exp}"/{config.yaml,RESULTS.md,calibration.json,threshold.json} -- \
         run_job "${train_cmd}" "${sv_exp}/pack.log" ${python} \
         -m espnet2_sv.bin.sv_pack \
-        --exp "${sv_exp}" --output "${packed}" --model_file "${weights}"
+        --exp "${sv_exp}" --output "${packed}" --model_file "${weights}" \
+        ${metrics:+--metrics "${metrics[@]}"} ${pack_args}
 fi
 
 if runs 10; then
