@@ -126,13 +126,16 @@ sv_config=${sv_config:-conf/train_sv_${sv_task}.yaml}
 cohort_set=${cohort_set:-${train_set}}
 calib_set=${calib_set:-${valid_set}}
 if [ -z "${sv_tag}" ]; then
-    sv_tag=$(basename "${sv_config}" .yaml | sed 's/^train_sv_//')
+    sv_tag=${sv_config##*/}
+    sv_tag=${sv_tag%.yaml}
+    sv_tag=${sv_tag#train_sv_}
     # e.g. "--max_epoch 2" becomes _max_epoch2
     sv_tag+=$(echo "${sv_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9_.,:+%@^-]//g')
     sv_tag+=${pretrained_model:+_pretrained}
 fi
 sv_args+=${pretrained_model:+ --init_param ${pretrained_model}}
 sv_exp=${sv_exp:-${expdir}/sv_${sv_tag}}
+sv_exp=${sv_exp%/}
 if [ -z "${asr_model}" ] && [ -n "${local_asr_script}" ]; then
     asr_model=${expdir}/asr_local/asr.zip
     make_asr=true
@@ -202,8 +205,9 @@ fi
 # One run at a time works on an experiment. The lock file is deleted at the end of a
 # complete run only: a killed run may leave processes that still hold the lock.
 if [ "${stop_stage}" -ge 4 ]; then
-    mkdir -p "$(dirname "${sv_exp}")"
-    exp_lock=$(dirname "${sv_exp}")/.$(basename "${sv_exp}").run.lock
+    set_hidden "${sv_exp}" run.lock
+    exp_lock=${hidden}
+    make_folder_of "${exp_lock}"
     lock "${exp_lock}" "${sv_exp}"
 fi
 
@@ -253,7 +257,8 @@ if runs 6; then
     # Embeddings of another model, and what was made of them, stay until these are whole
     complete_dir=${inference_dir}
     restore_folder "${complete_dir}"
-    new_dir=$(dirname "${complete_dir}")/.$(basename "${complete_dir}").part
+    set_hidden "${complete_dir}" part
+    new_dir=${hidden}
     if was_made_from "${complete_dir}/.begun" "${model}"; then
         rm -rf "${new_dir}"
     else
@@ -323,7 +328,7 @@ if runs 8; then
     unlock "${expdir}/.results.lock"
 fi
 
-packed=${sv_exp}/$(basename "${sv_exp}").zip
+packed=${sv_exp}/${sv_exp##*/}.zip
 if runs 9; then
     log "Stage 9: Packing: ${packed}"
     weights=$(trained_weights "${sv_exp}")

@@ -33,7 +33,8 @@ valid_data=${valid_data:-${train_data}}
 . ./path.sh
 . ./cmd.sh
 
-dir=$(dirname "${archive}")
+[[ ${archive} == */* ]] || archive=./${archive}
+dir=${archive%/*}
 tokens=${dir}/tokens.txt
 statistics=${dir}/stats/train/feats_stats.npz
 inputs=("${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text})

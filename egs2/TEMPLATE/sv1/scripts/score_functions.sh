@@ -175,7 +175,7 @@ measure() {
         require_file "${inference_dir}/${dset}/${kind}/scores" "run stage 7 first"
         dirs+=("${inference_dir}/${dset}/${kind}")
         files+=("${inference_dir}/${dset}/${kind}/scores")
-        titles+=("$(basename "${sv_exp}") ${dset} ${kind}")
+        titles+=("${sv_exp##*/} ${dset} ${kind}")
         outputs+=(--and "${inference_dir}/${dset}/${kind}/metrics.json")
     done
     once "${outputs[@]:1}" "${files[@]}" "${trials}" "${speakers[@]}" -- \
@@ -227,7 +227,7 @@ describe_system() {
             --text_joint "${texts[2]}"
     fi
     for file in "${inference_dir}"/*/*/metrics.json; do
-        replace_file "${system}" "$(dirname "${file}")/system.json"
+        replace_file "${system}" "${file%/*}/system.json"
     done
 }
 
@@ -235,6 +235,7 @@ describe_system() {
 # folders; LAYOUT may be empty
 write_results() {
     local output=$1 layout=$2 dir dset kind file name entries=() systems=()
+    local corpus=${PWD%/*} # e.g. egs2/voxceleb
     shift 2
     for dir in "$@"; do
         for dset in "${dir}"/*/; do
@@ -244,12 +245,12 @@ write_results() {
                 name=${dset#"${expdir}/"}${kind}
                 [ -e "${file}" ] || continue
                 entries+=("${name/\/inference\//\/}=${file}")
-                systems+=("$(dirname "${file}")/system.json")
+                systems+=("${file%/*}/system.json")
             done
         done
     done
     once "${output}" "${layout}" "${entries[@]}" "${entries[@]#*=}" "${systems[@]}" -- \
         ${python} -m espnet2_sv.bin.sv_results --output "${output}" \
         ${layout:+--layout "${layout}"} \
-        --title "$(basename "$(dirname "${PWD}")")" "${entries[@]}"
+        --title "${corpus##*/}" "${entries[@]}"
 }

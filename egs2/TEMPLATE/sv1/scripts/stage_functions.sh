@@ -21,7 +21,9 @@ interrupted() {
     echo "${0##*/}: interrupted; call it again to resume" 1>&2
     exit 130
 }
-trap interrupted INT
+# A signal that comes while bash parses a command substitution makes it take the end of
+# the trap for the missing ")"; it never gets to this one otherwise.
+trap $'interrupted\n)' INT
 
 # uninterrupted COMMAND...: a short command that Ctrl-C does not stop, so that it prints
 # nothing about that; the calling script ends after it
@@ -69,24 +71,37 @@ write_file() {
     mv -fT "$1.part" "$1" || die "$1 cannot be written (see above)"
 }
 
+# set_hidden PATH SUFFIX: sets hidden to the file .NAME.SUFFIX beside PATH. Like all paths
+# that a command is given here, without dirname: Ctrl-C would end it and leave "".
+set_hidden() {
+    local path=${1%/}
+    [[ ${path} == */* ]] || path=./${path}
+    hidden=${path%/*}/.${path##*/}.$2
+}
+
+# make_folder_of FILE: makes the folder that the file is in
+make_folder_of() {
+    [[ $1 != */* ]] || mkdir -p "${1%/*}"
+}
+
 # replace_folder FROM TO: renames FROM to TO, and deletes what was there only then
 replace_folder() {
-    local old
-    old=$(dirname "$2")/.$(basename "$2").old
+    local hidden
     restore_folder "$2"
-    [ ! -e "$2" ] || mv -T "$2" "${old}"
+    set_hidden "$2" old
+    [ ! -e "$2" ] || mv -T "$2" "${hidden}"
     mv -T "$1" "$2"
-    rm -rf "${old}"
+    rm -rf "${hidden}"
 }
 
 # restore_folder DIR: what a killed replace_folder has not replaced is there again
 restore_folder() {
-    local old
-    old=$(dirname "$1")/.$(basename "$1").old
-    if [ -e "${old}" ] && [ ! -e "$1" ]; then
-        mv -T "${old}" "$1"
+    local hidden
+    set_hidden "$1" old
+    if [ -e "${hidden}" ] && [ ! -e "$1" ]; then
+        mv -T "${hidden}" "$1"
     fi
-    rm -rf "${old}"
+    rm -rf "${hidden}"
 }
 
 # fingerprint WORD...: prints a checksum of the words and of the content of those that
@@ -115,7 +130,7 @@ checksum_of() {
 # waiting.
 lock() {
     local status
-    mkdir -p "$(dirname "$1")"
+    make_folder_of "$1"
     while :; do
         exec {lock_fd}>> "$1" || die "$1: cannot be written to"
         status=0
@@ -147,7 +162,7 @@ unlock() {
 # The lock lies beside OUTPUT, so the command may empty that folder but must not delete
 # it.
 once() {
-    local output=$1 outputs=("$1") marker key status keys=() lock_file lock_fd
+    local output=$1 outputs=("$1") marker hidden key status keys=() lock_file lock_fd
     shift
     while [ "$1" = --and ]; do
         outputs+=("$2")
@@ -158,7 +173,8 @@ once() {
         shift
     done
     shift
-    marker=$(marker_of "${output}")
+    set_hidden "${output}" "done"
+    marker=${hidden}
     key=$(fingerprint "${keys[@]}")
     if is_up_to_date; then
         return 0
@@ -174,7 +190,7 @@ once() {
     # a subshell of its own, because "... || exit" would switch set -e off inside
     set +e
     (
-        trap 'exit 130' INT
+        trap $'exit 130\n)' INT # as above
         set -e
         "$@"
     )
@@ -191,14 +207,11 @@ once() {
     [ "${status}" -eq 0 ] || exit 1
 }
 
-# marker_of OUTPUT: prints the file in which once keeps the fingerprint of the keys
-marker_of() {
-    echo "$(dirname "$1")/.$(basename "$1").done"
-}
-
 # was_made_from OUTPUT KEY...: whether once has made the output from these keys
 was_made_from() {
-    [ -e "$1" ] && [ "$(cat "$(marker_of "$1")" 2> /dev/null)" = "$(fingerprint "${@:2}")" ]
+    local hidden
+    set_hidden "$1" "done"
+    [ -e "$1" ] && [ "$(cat "${hidden}" 2> /dev/null)" = "$(fingerprint "${@:2}")" ]
 }
 
 # is_up_to_date: whether once's outputs exist and were made from its key
@@ -260,7 +273,7 @@ quote_words() {
 run_job() {
     local cmd=$1 logfile=$2 quoted status=0
     shift 2
-    mkdir -p "$(dirname "${logfile}")"
+    make_folder_of "${logfile}"
     quote_words "$@"
     # shellcheck disable=SC2086
     ${cmd} "${logfile}" "${quoted[@]}" || status=$?

@@ -26,7 +26,7 @@ train() {
     local exp=$1 config=$2 arguments=$3 jobname=$1/train.log quoted
     shift 3
     # SGE does not allow "/" in job names
-    [[ ${cuda_cmd} != *queue* ]] || jobname=$(basename "${exp}")
+    [[ ${cuda_cmd} != *queue* ]] || jobname=${exp##*/}
     log "training in ${exp}; log: ${exp}/train.log"
     quote_words ${python} -m "espnet2_sv.bin.${train_module}" --config "${config}" \
         --output_dir "${exp}" --resume true --sample_rate "${sample_rate}" \
