@@ -29,6 +29,13 @@ def get_parser() -> argparse.ArgumentParser:
         default=Plan.train_on,
         help="Development set to train on",
     )
+    options.add_switch(
+        parser,
+        "--voxceleb12_devs",
+        "Also make voxceleb12_devs: the training set of VoxCeleb2 and VoxCeleb1 dev,"
+        " for tests on o only",
+        default=Plan.voxceleb12_devs,
+    )
     parser.add_argument(
         "--test_lists",
         nargs="*",

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import shutil
 import signal
@@ -20,6 +21,16 @@ SETS = (
     "voxceleb2_train voxceleb2_valid voxceleb2_calib cohort voxceleb1_o voxceleb1_e"
     " voxceleb1_h"
 )
+
+
+# variables of db.sh with the places in a tree: by our names, and by those of ESPnet
+OURS = {
+    "VOXCELEB1": "voxceleb1",
+    "VOXCELEB2": "voxceleb2",
+    "MUSAN": "musan",
+    "RIRS": "rirs",
+}
+ESPNET = dict.fromkeys(("VOXCELEB", "MUSAN", "RIR"), "root")
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +72,12 @@ def recipe(tmp_path):
 def finished(archives, tmp_path_factory):
     """A copy in which local/data.sh has run; not to be changed."""
     folder = copy_recipe(tmp_path_factory.mktemp("finished"))
-    done = subprocess.run(**data_sh(archives), cwd=folder)
+    done = subprocess.run(**data_sh(archives, names=ESPNET), cwd=folder)
     assert done.returncode == 0, done.stdout
     return folder
 
 
-def data_sh(tree, *options):
+def data_sh(tree, *options, names=OURS):
     command = ["local/data.sh", "--trial_lists", str(tree.trial_lists), "--nj", "2"]
     command += [
         "--valid_speakers",
@@ -77,10 +88,7 @@ def data_sh(tree, *options):
         "10",
     ]
     command += ["--calib_trials", "12", "--allow_incomplete", "true", *options]
-    places = {
-        name.upper(): str(getattr(tree, name)) for name in ("voxceleb1", "voxceleb2")
-    }
-    env = os.environ | places | {"MUSAN": str(tree.musan), "RIRS": str(tree.rirs)}
+    env = os.environ | {name: str(getattr(tree, at)) for name, at in names.items()}
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return {"args": command, "env": env, **streams}
 
@@ -89,7 +97,7 @@ def content(folder):
     return {
         str(p.relative_to(folder)): p.read_bytes()
         for p in folder.rglob("*")
-        if p.is_file()
+        if p.is_file() and not p.name.startswith(".")
     }
 
 
@@ -154,7 +162,7 @@ def test_an_error_is_one_line(tmp_path):
     assert (
         done.stderr == f"error: {tmp_path}: holds neither VoxCeleb2 dev"
         " (dev/wav/idXXXXX/VIDEO/00001.*) nor its archive (vox2_dev_aac.zip or"
-        " _partaa ...); set VOXCELEB2 in db.sh\n"
+        " _partaa ...); set VOXCELEB2 or VOXCELEB in db.sh\n"
     )
 
 
@@ -172,9 +180,44 @@ def test_data_sh_goes_from_archives_to_sets_and_a_second_run_changes_nothing(
         assert 0 < trials.count("nontarget") <= 12
         assert len((data / name / "utt2dur").read_text().splitlines()) >= 9
     before = times(data) | times(finished / "downloads")
-    second = subprocess.run(**data_sh(archives), cwd=finished)
+    second = subprocess.run(**data_sh(archives, names=ESPNET), cwd=finished)
     assert second.returncode == 0, second.stdout
     assert times(data) | times(finished / "downloads") == before
+
+
+def test_data_sh_adds_voxceleb1_and_then_keeps_it_up_to_date(
+    finished, archives, tmp_path
+):
+    shutil.copytree(finished.parents[2], tmp_path / "copy", symlinks=True)
+    recipe = tmp_path / "copy" / finished.relative_to(finished.parents[2])
+    data, stage = recipe / "data", ("--stage", "2", "--stop_stage", "2")
+    before = {name: content(data / name) for name in SETS.split()}
+    call = data_sh(archives, "--voxceleb12_devs", "true", *stage, names=ESPNET)
+    done = subprocess.run(**call, cwd=recipe)
+    assert done.returncode == 0, done.stdout
+    assert "stage 2: " in done.stdout
+    assert "stage 1: " not in done.stdout
+    assert "voxceleb12_devs: 8 speakers, 32 utterances, without 7 held" in done.stdout
+    assert {name: content(data / name) for name in SETS.split()} == before
+    again = subprocess.run(**data_sh(archives, *stage, names=ESPNET), cwd=recipe)
+    assert "data/cohort/wav.scp is up to date" in again.stdout
+    call = data_sh(archives, "--seed", "1", *stage, names=ESPNET)
+    done = subprocess.run(**call, cwd=recipe)
+    train, held_out = (
+        read_spk2utt(data / name / "spk2utt")
+        for name in ("voxceleb12_devs", "voxceleb2_valid")
+    )
+    assert not train.keys() & held_out.keys()
+
+
+def test_archives_of_both_corpora_may_lie_in_one_folder(archives, recipe, tmp_path):
+    for path in [*archives.voxceleb1.iterdir(), *archives.voxceleb2.iterdir()]:
+        (tmp_path / path.name).symlink_to(path)
+    tree = dataclasses.replace(archives, root=tmp_path)
+    call = data_sh(tree, "--stage", "2", "--stop_stage", "2", names=ESPNET)
+    done = subprocess.run(**call, cwd=recipe)
+    assert done.returncode == 0, done.stdout
+    assert len(read_spk2utt(recipe / "data/voxceleb2_train/spk2utt")) == 5
 
 
 @pytest.mark.parametrize(

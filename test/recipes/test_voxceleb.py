@@ -140,6 +140,18 @@ def test_each_speed_of_each_training_speaker_is_a_class_until_fine_tuning(
         assert len(classes) == 3 * len(tuned) == 3 * (SPEAKERS - 8 - 10)
 
 
+def test_training_on_voxceleb1_and_2_leaves_out_e_and_h(finished, zoo):
+    call = command(
+        finished, "scratch", zoo.asr("ctc"), "--train_set", "voxceleb12_devs"
+    )
+    sets = call.index("--test_sets")
+    done = finished.run(*call[:sets], *call[sets + 2 :], "--stop_stage", "1")
+    assert done.returncode == 0, done.stdout
+    assert "Testing on voxceleb1_o only: voxceleb12_devs has the" in done.stdout
+    train = finished.read("data/voxceleb12_devs/spk2utt").splitlines()
+    assert len(train) == SPEAKERS + 12 - 8 - 10
+
+
 def test_a_run_that_is_killed_in_every_stage_ends_with_the_same_result(
     voxceleb, archives, zoo, finished
 ):

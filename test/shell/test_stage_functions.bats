@@ -202,3 +202,18 @@ PYTHON
     wait "${second}"
     [ -e made/output ]
 }
+
+@test "the environment goes before db.sh, an ESPnet checkout's, too; unknown names are empty" {
+    printf 'VOXCELEB=\nMUSAN=downloads\nRIR=downloads\n' > db.sh # as ESPnet's
+    cat > places.sh <<PLACES
+set -euo pipefail
+. "${template}/scripts/stage_functions.sh"
+read_db VOXCELEB MUSAN RIR RIRS
+echo "\${VOXCELEB},\${MUSAN},\${RIR},\${RIRS}"
+PLACES
+    run env -u RIR -u RIRS VOXCELEB=/v MUSAN=/m bash places.sh
+    [ "$output" = "/v,/m,downloads," ]
+    cp "${template}/db.sh" .
+    run env -u VOXCELEB -u MUSAN -u RIRS RIR=/r bash places.sh
+    [ "$output" = "downloads,downloads/musan,/r,/r" ]
+}

@@ -7,11 +7,13 @@
 # Folders of VoxCeleb: dev/wav and test/wav of VoxCeleb1, dev/aac (or dev/wav, converted)
 # of VoxCeleb2, with idXXXXX/VIDEO/00001.wav below; or the archives as distributed:
 # vox1_dev_wav_parta?, vox1_test_wav.zip, vox2_dev_aac_parta?.
-VOXCELEB1=${VOXCELEB1:-downloads/voxceleb1}
-VOXCELEB2=${VOXCELEB2:-downloads/voxceleb2}
+VOXCELEB1=${VOXCELEB1:-}
+VOXCELEB2=${VOXCELEB2:-}
+# Those that are not set are voxceleb1 and voxceleb2 in this folder, or archives in it
+VOXCELEB=${VOXCELEB:-downloads}
 # Folders of MUSAN (OpenSLR 17) and RIRS_NOISES (OpenSLR 28), or musan.tar.gz and
-# rirs_noises.zip
+# rirs_noises.zip, or the folders that hold them. RIR is ESPnet's name for RIRS.
 MUSAN=${MUSAN:-downloads/musan}
-RIRS=${RIRS:-downloads/RIRS_NOISES}
+RIRS=${RIRS:-${RIR:-downloads/RIRS_NOISES}}
 # Folder of the Debian package that fotaq uses; downloaded there if missing
 FOTAQ=${FOTAQ:-downloads}

@@ -53,7 +53,12 @@ def prepare_noises(
         _compare(f"{root / kind}", len(files), published, differences)
         lists[f"musan_{kind}.scp"] = _by_name((file.stem, file) for file in files)
     root = _find(
-        rirs, unpack_dir, "RIRS_NOISES", "simulated_rirs", ("rirs_noises.zip",), "RIRS"
+        rirs,
+        unpack_dir,
+        "RIRS_NOISES",
+        "simulated_rirs",
+        ("rirs_noises.zip",),
+        "RIRS or RIR",
     )
     entries: list[tuple[str, Path]] = []
     for room in rooms:

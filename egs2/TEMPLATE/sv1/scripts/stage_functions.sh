@@ -34,6 +34,20 @@ uninterrupted() {
     )
 }
 
+# read_db NAME...: sources db.sh. These variables are set then, perhaps to nothing; their
+# values in the environment take precedence, also over the db.sh of an ESPnet checkout.
+read_db() {
+    local name
+    local -A given=()
+    for name in "$@"; do
+        given[${name}]=${!name:-}
+    done
+    . ./db.sh
+    for name in "$@"; do
+        printf -v "${name}" %s "${given[${name}]:-${!name:-}}"
+    done
+}
+
 # describe_options SCRIPT: prints the lines between BEGIN OPTIONS and END OPTIONS
 describe_options() {
     echo "Options and their defaults (--some_option VALUE):"

@@ -19,6 +19,8 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
+stage=1                # First stage: 1 fetches the package, 2 makes data/ [>=1].
+stop_stage=100         # Last stage [>=1].
 fotaq=                 # queen.1c, Debian's package, or its folder (default: see db.sh).
 sample_rate=16000      # Sampling rate of the clips in Hz (--fs of run.sh) [>=1].
 shortest=2.0           # Minimum seconds of an utterance; shorter clips are joined.
@@ -40,7 +42,7 @@ log "$0 $*"
 . utils/parse_options.sh
 [ $# -eq 0 ] || die "no positional arguments are understood: $1 (see --help)"
 . ./path.sh
-. ./db.sh
+read_db FOTAQ
 require_writable downloads "the recipe's folder"
 require_writable data "the recipe's folder"
 
@@ -85,7 +87,7 @@ unpack_package() {
     mv -fT "${part}" downloads/queen.1c
 }
 
-place=${fotaq:-${FOTAQ}}
+place=${fotaq:-${FOTAQ:-downloads}}
 [ -e "${place}" ] || die "${place}: does not exist; correct --fotaq, or FOTAQ in db.sh"
 queen=${place} deb=
 if [ -d "${place}" ]; then
@@ -94,7 +96,14 @@ if [ -d "${place}" ]; then
 elif [[ ${place} == *.deb ]]; then
     deb=${place}
 fi
+in_package=false
 if [ -n "${deb}" ] || [ ! -e "${queen}" ]; then
+    in_package=true
+    queen=downloads/queen.1c
+fi
+
+if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ] && "${in_package}"; then
+    log "stage 1: Fetch and unpack ${package}: ${queen}"
     deb=${deb:-$(find_first "downloads/${package}_*.deb")}
     if [ -z "${deb}" ]; then
         lock downloads/.fetch.lock "downloads/${package}_*.deb"
@@ -103,14 +112,17 @@ if [ -n "${deb}" ] || [ ! -e "${queen}" ]; then
         unlock downloads/.fetch.lock
         deb=$(find_first "downloads/${package}_*.deb")
     fi
-    queen=downloads/queen.1c
     once "${queen}" "${deb}" -- unpack_package "${deb}"
 fi
 
-options=(--queen "${queen}" --sample_rate "${sample_rate}" --shortest "${shortest}"
-    --most_minutes "${most_minutes}" --test_utterances "${test_utterances}"
-    --target_trials "${target_trials}" --nontarget_trials "${nontarget_trials}"
-    --asr_share "${asr_share}" --allow_incomplete "${allow_incomplete}"
-    --seed "${seed}")
-once data/about/characters "${options[@]}" -- \
-    python3 local/prepare_fotaq.py "${options[@]}" --output_dir data --nj "${nj}"
+if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
+    log "stage 2: Data preparation from ${queen}: data/"
+    require_file "${queen}" "run stage 1 first, or correct --fotaq"
+    options=(--queen "${queen}" --sample_rate "${sample_rate}" --shortest "${shortest}"
+        --most_minutes "${most_minutes}" --test_utterances "${test_utterances}"
+        --target_trials "${target_trials}" --nontarget_trials "${nontarget_trials}"
+        --asr_share "${asr_share}" --allow_incomplete "${allow_incomplete}"
+        --seed "${seed}")
+    once data/about/characters "${options[@]}" -- \
+        python3 local/prepare_fotaq.py "${options[@]}" --output_dir data --nj "${nj}"
+fi

@@ -17,6 +17,10 @@ class PublishedCount(NamedTuple):
 VOXCELEB1_DEV_COUNT = PublishedCount(1211, 148_642)
 VOXCELEB1_TEST_COUNT = PublishedCount(40, 4_874)
 VOXCELEB2_DEV_COUNT = PublishedCount(5994, 1_092_009)
+VOXCELEB12_DEV_COUNT = PublishedCount(  # 7,205 speakers, 1,240,651 utterances
+    VOXCELEB1_DEV_COUNT.speakers + VOXCELEB2_DEV_COUNT.speakers,
+    VOXCELEB1_DEV_COUNT.utterances + VOXCELEB2_DEV_COUNT.utterances,
+)
 
 
 class Count(NamedTuple):

@@ -14,6 +14,8 @@ class Plan:
 
     Attributes:
         train_on: Training split, a key of :data:`TRAIN_ON`.
+        voxceleb12_devs: Whether to make ``voxceleb12_devs``, too: the training set of
+            VoxCeleb2 and all of VoxCeleb1 dev, for tests on ``o`` only.
         test_lists: Published trial lists: ``o``, ``e``, ``h``.
         cleaned: Whether to use the cleaned lists.
         trial_lists: Folder with the lists; if empty, they are downloaded to
@@ -37,6 +39,7 @@ class Plan:
     """
 
     train_on: str = "voxceleb2"
+    voxceleb12_devs: bool = False
     test_lists: Sequence[str] = ("o", "e", "h")
     cleaned: bool = True
     trial_lists: str = ""

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +13,11 @@ from espnet2_sv.data.corpora.corpus import (
     require_complete,
 )
 from espnet2_sv.data.corpora.data_dirs import write_names, write_set
-from espnet2_sv.data.corpora.voxceleb.counts import Count, count_split
+from espnet2_sv.data.corpora.voxceleb.counts import (
+    VOXCELEB12_DEV_COUNT,
+    Count,
+    count_split,
+)
 from espnet2_sv.data.corpora.voxceleb.official_trials import TestSet, read_test_sets
 from espnet2_sv.data.corpora.voxceleb.plan import TRAIN_ON, Plan
 from espnet2_sv.data.corpora.voxceleb.splits import (
@@ -43,8 +47,9 @@ def prepare_voxceleb(
     """Write all sets; held-out sets do not have trials yet.
 
     The sets are ``X_train``, ``X_valid`` and ``X_calib`` of the training corpus X,
-    ``cohort``, ``voxceleb1_o`` and so on, and the lists ``held_out/valid_speakers`` and
-    ``held_out/calib_speakers``. The output is determined by plan and files.
+    ``cohort``, ``voxceleb1_o`` and so on, if wanted ``voxceleb12_devs``, and the lists
+    ``held_out/valid_speakers`` and ``held_out/calib_speakers``. The output is
+    determined by plan and files.
 
     Args:
         voxceleb1: Folder of VoxCeleb1, or of its archives.
@@ -61,6 +66,11 @@ def prepare_voxceleb(
     """
     if plan.train_on not in TRAIN_ON:
         raise SVError(f"train_on {plan.train_on}: choose from {' '.join(TRAIN_ON)}")
+    if plan.voxceleb12_devs and plan.train_on != "voxceleb2":
+        raise SVError(
+            f"voxceleb12_devs extends the training set of voxceleb2, but train_on is"
+            f" {plan.train_on}; leave one of them out"
+        )
     tests = read_test_sets(plan)
     source = TRAIN_ON[plan.train_on]
     for test in tests:  # checked before a large archive is unpacked
@@ -71,6 +81,8 @@ def prepare_voxceleb(
         VOXCELEB2_DEV: voxceleb2,
     }
     needed = {source, *(split for test in tests for split in test.splits)}
+    if plan.voxceleb12_devs:
+        needed.add(VOXCELEB1_DEV)
     found = {
         split: _list_recordings(split, roots[split], plan)
         for split in roots
@@ -85,6 +97,11 @@ def prepare_voxceleb(
     for count in counts:
         logging.info(str(count))
     differences = [d for count in counts for d in count.differences]
+    if plan.voxceleb12_devs:  # whose differences are those of its parts
+        both = found[VOXCELEB1_DEV] | found[VOXCELEB2_DEV]
+        count = count_split("VoxCeleb1+2 dev", VOXCELEB12_DEV_COUNT, both, ())
+        logging.info(str(count))
+        counts.append(count)
     differences += [d for test in tests for d in test.differences]
     require_complete(differences, plan.allow_incomplete)
 
@@ -100,6 +117,11 @@ def prepare_voxceleb(
         extra = _without(read_extra(plan.extra, plan.extra_prefix, plan.nj), excluded)
         add_extra(corpus, extra, plan.extra)  # held-out speakers must not return
         train = add_extra(inner, extra, plan.extra)
+    if plan.voxceleb12_devs:
+        dev = {s: u for s, u in _without(found[VOXCELEB1_DEV], excluded).items() if u}
+        add_extra(corpus, dev, VOXCELEB1_DEV.title)  # nor here
+        both = add_extra(train, dev, VOXCELEB1_DEV.title)
+        _check_voxceleb12(both, tests, held_out)
     if excluded:
         raise SVError(
             f"{plan.exclude}: {len(excluded):,} utterances are unknown:"
@@ -123,8 +145,29 @@ def prepare_voxceleb(
     )
     for test in tests:
         write_set(output_dir / test.name, test_corpora[test.name], test.trials)
+    if plan.voxceleb12_devs:
+        write_set(output_dir / "voxceleb12_devs", both)
     write_set(output_dir / f"{plan.train_on}_train", train)
     return counts
+
+
+def _check_voxceleb12(
+    train: Corpus, tests: Sequence[TestSet], held_out: Mapping[str, Collection[str]]
+) -> None:
+    """Log the size of voxceleb12_devs, and for which of the tests it is unfit."""
+    logging.info(
+        f"voxceleb12_devs: {len(train):,} speakers,"
+        f" {sum(map(len, train.values())):,} utterances, without"
+        f" {sum(map(len, held_out.values())):,} held-out speakers"
+    )
+    for test in tests:
+        if VOXCELEB1_DEV in test.splits:
+            logging.info(
+                f"{test.name}: do not test a system on it that was trained on"
+                " voxceleb12_devs, which has its speakers; use voxceleb1_o"
+            )
+        else:
+            test.require_apart(train, "voxceleb12_devs")
 
 
 def _list_recordings(split: Split, root: str | os.PathLike, plan: Plan) -> Corpus:

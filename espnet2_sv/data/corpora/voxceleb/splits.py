@@ -104,10 +104,13 @@ def find_tree(
         logging.info(f"{archive[0]}: was unpacked to {unpacked} before")
     if tree := _tree(split, unpacked):  # the archive may have been deleted since
         return tree
+    crawled = root / split.trees[0].split("/")[0] / "txt"  # by ESPnet's voxceleb/spk1
+    if _has_speakers(split, crawled):
+        return crawled
     raise SVError(
         f"{root}: holds neither {split.title} ({split.trees[0]}/idXXXXX/VIDEO/00001.*)"
         f" nor its archive ({split.stems[0]}.zip or _partaa ...); set {split.variable}"
-        " in db.sh"
+        " or VOXCELEB in db.sh"
     )
 
 

@@ -221,6 +221,53 @@ def test_listed_utterances_are_left_out(made, tree, plan, tmp_path):
         prepare_tree(tree, tmp_path / "b", plan, exclude=str(tmp_path / "bad"))
 
 
+def test_voxceleb12_devs_is_both_corpora_without_the_held_out_speakers(
+    made, tree, plan, out, tmp_path, caplog
+):
+    caplog.set_level(logging.INFO)
+    prepare_tree(tree, tmp_path / "b", plan, voxceleb12_devs=True)
+    both = read_spk2utt(tmp_path / "b/voxceleb12_devs/spk2utt")
+    assert len(both) == 5 + 4
+    assert made["voxceleb2_train"].items() <= both.items()
+    for name in ("voxceleb2_valid", "voxceleb2_calib", "voxceleb1_o"):
+        assert not both.keys() & made[name].keys()
+    others = content(tmp_path / "b")
+    assert {k: v for k, v in others.items() if "voxceleb12" not in k} == content(out)
+    report = check_data_dir(tmp_path / "b/voxceleb12_devs", train=True)
+    assert list(report.problems()) == []
+    for line in (
+        "VoxCeleb1+2 dev: 14 speakers, 56 utterances, not as published",
+        "voxceleb12_devs: 9 speakers, 36 utterances, without 5 held-out speakers",
+        "voxceleb1_e: do not test a system on it that was trained on voxceleb12_devs",
+        "voxceleb1_h: do not",
+    ):
+        assert line in caplog.text
+    assert "voxceleb1_o: do not" not in caplog.text
+
+
+def test_voxceleb12_devs_has_the_published_counts(tree, plan, out, monkeypatch, caplog):
+    assert prepare.VOXCELEB12_DEV_COUNT == (7205, 1_240_651)
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(prepare, "VOXCELEB12_DEV_COUNT", PublishedCount(14, 56))
+    prepare_tree(tree, out, plan, voxceleb12_devs=True)
+    assert "VoxCeleb1+2 dev: 14 speakers, 56 utterances, as published" in caplog.text
+
+
+def test_voxceleb12_devs_obeys_exclusions_and_needs_voxceleb2(
+    made, tree, plan, out, tmp_path
+):
+    dev = {u for utts in made["voxceleb1_e"].values() for u in utts}
+    dev -= {u for utts in made["voxceleb1_o"].values() for u in utts}
+    (tmp_path / "bad").write_text(f"{min(dev)}\n")
+    plan = dataclasses.replace(plan, exclude=str(tmp_path / "bad"), test_lists=["o"])
+    prepare_tree(tree, tmp_path / "b", plan, voxceleb12_devs=True)
+    utts = read_two_column(tmp_path / "b/voxceleb12_devs/utt2spk")
+    assert len(utts) == 35
+    assert min(dev) not in utts
+    with pytest.raises(SVError, match="but train_on is voxceleb1; leave one"):
+        prepare_tree(tree, out, plan, voxceleb12_devs=True, train_on="voxceleb1")
+
+
 def test_an_unknown_corpus_is_refused(tree, plan, out):
     with pytest.raises(
         SVError, match="train_on voxceleb3: choose from voxceleb2 voxceleb1"

@@ -54,6 +54,14 @@ def test_archives_give_the_same(found, archives, tmp_path):
         assert scan(split, root, tmp_path / "u") == found[split]
 
 
+def test_the_layout_of_espnets_crawler_is_found(found, own_tree, tmp_path):
+    for split, corpus in SPLITS.items():
+        inner = split.trees[0].split("/")[0]
+        (source,) = (getattr(own_tree, corpus) / inner).iterdir()
+        source.rename(source.with_name("txt"))
+        assert scan(split, getattr(own_tree, corpus), tmp_path / "u") == found[split]
+
+
 def test_voxceleb1_may_lie_in_one_folder(found, own_tree, tmp_path):
     for part in ("dev", "test"):
         shutil.copytree(
