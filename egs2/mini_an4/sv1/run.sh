@@ -80,7 +80,7 @@ side_by_side() {
             wait -n || true
         done
         {
-            trap $'exit 130\n)' INT # as in stage_functions.sh
+            on_interrupt "exit 130"
             run_labelled "${task}" "$@" || echo "${task}" >> "${failed}"
         } &
     done

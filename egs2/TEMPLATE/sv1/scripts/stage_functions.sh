@@ -21,9 +21,14 @@ interrupted() {
     echo "${0##*/}: interrupted; call it again to resume" 1>&2
     exit 130
 }
-# A signal that comes while bash parses a command substitution makes it take the end of
-# the trap for the missing ")"; it never gets to this one otherwise.
-trap $'interrupted\n)' INT
+# on_interrupt COMMAND: runs it after Ctrl-C; it must end the shell. A signal that comes
+# while bash parses a command substitution makes it take the end of the trap for the
+# missing ")", hence another one, which is never read otherwise.
+on_interrupt() {
+    # shellcheck disable=SC2064  # the command as it is now
+    trap "$1"$'\n)' INT
+}
+on_interrupt interrupted
 
 # uninterrupted COMMAND...: a short command that Ctrl-C does not stop, so that it prints
 # nothing about that; the calling script ends after it
@@ -204,7 +209,7 @@ once() {
     # a subshell of its own, because "... || exit" would switch set -e off inside
     set +e
     (
-        trap $'exit 130\n)' INT # as above
+        on_interrupt "exit 130"
         set -e
         "$@"
     )
