@@ -72,6 +72,24 @@ in_group() {
     [ "$(grep -cv -e asr_resolve calls)" -eq 0 ]
 }
 
+@test "stage 3 reads the trials of a spk1 recipe, again when they change, or says what is missing" {
+    "${call[@]}" --stop_stage 1
+    rm data/test/trials
+    run "${call[@]}" --stage 3 --stop_stage 3
+    [ "$status" -eq 1 ]
+    [[ "${lines[-1]}" == *"data/test/trials is missing or empty: lines of 'enroll_utt"*"spk1 recipe" ]]
+    for name in trial.scp trial2.scp trial_label; do
+        echo "a*b 1" > "data/test/${name}"
+    done
+    for _ in 1 2; do # the second call has nothing to do
+        "${call[@]}" --stage 3 --stop_stage 3
+        [ "$(grep -c '^sv_check_data data/test .*--trials data/test/trials' calls)" -eq 1 ]
+    done
+    echo "a*b 0" > data/test/trial_label
+    "${call[@]}" --stage 3 --stop_stage 3
+    [ "$(grep -c '^sv_format_wav --data_dir data/test ' calls)" -eq 2 ]
+}
+
 @test "every job's words arrive, through Kaldi's job programs, too" {
     echo "name noise.wav" > 'conf/no<i>se|$x`y`.scp'
     local command=("${call[@]}" --noise_scp 'conf/no<i>se|$x`y`.scp' --format_jobs 2 --inference_nj 2
