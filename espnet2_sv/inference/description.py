@@ -7,8 +7,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from espnet2_sv.fileio import atomic_write
-from espnet2_sv.models.load import load_speaker_model
-from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.models.stock_model import (
+    EmbeddingModel,
+    StockSpeakerModel,
+    load_embedding_model,
+)
 
 PROBE_SECONDS = 10  # of audio, over which compute is counted
 
@@ -20,11 +23,11 @@ def describe(source: str | Path, asr: str | Path | None = None) -> dict[str, flo
         source: The speaker model.
         asr: The ASR model that an adaptor reads, if it is not where training had it.
     """
-    model, _ = load_speaker_model(source, asr=asr)
+    model, _ = load_embedding_model(source, asr=asr)
     return describe_model(model)
 
 
-def describe_model(model: SpeakerModel) -> dict[str, float]:
+def describe_model(model: EmbeddingModel) -> dict[str, float]:
     """Count a speaker model's parameters and operations, for RESULTS.md.
 
     Args:
@@ -34,11 +37,11 @@ def describe_model(model: SpeakerModel) -> dict[str, float]:
         ``parameters`` of the network in use, ``trained_parameters`` among them, and
         ``gmac_per_second``: billions of multiply-accumulates per second of audio.
     """
-    network: list[torch.nn.Module] = [
-        getattr(model.backbone, "frozen_module", model.backbone),
-        model.head,
-    ]
-    trained = [model.backbone, model.head]
+    network: list[torch.nn.Module] = [model]
+    trained: list[torch.nn.Module] = [model]
+    if not isinstance(model, StockSpeakerModel):
+        trained = [model.backbone, model.head]
+        network = [getattr(model.backbone, "frozen_module", model.backbone), model.head]
     return {
         "parameters": sum(p.numel() for part in network for p in part.parameters()),
         "trained_parameters": sum(
@@ -48,15 +51,16 @@ def describe_model(model: SpeakerModel) -> dict[str, float]:
     }
 
 
-def write_system(model: SpeakerModel, path: str | Path) -> None:
+def write_system(model: EmbeddingModel, path: str | Path) -> None:
     """Write the result of :func:`describe_model` to a JSON file."""
     with atomic_write(path) as f:
         f.write(json.dumps(describe_model(model), indent=2) + "\n")
 
 
 @torch.inference_mode()
-def _macs(model: SpeakerModel) -> float:
-    samples = PROBE_SECONDS * model.backbone.sample_rate
+def _macs(model: EmbeddingModel) -> float:
+    sample_rate = getattr(model, "backbone", model).sample_rate
+    samples = PROBE_SECONDS * sample_rate
     generator = torch.Generator().manual_seed(0)
     speech = 0.1 * torch.randn(1, samples, generator=generator)
     with FlopCounterMode(display=False) as counter:

@@ -29,6 +29,7 @@ from espnet2_sv.inference.waveforms import WaveformEmbedder
 from espnet2_sv.inference.workers import Job, embed_shards, run_processes
 from espnet2_sv.models.load import check_device
 from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.models.stock_model import StockSpeakerModel
 from espnet2_sv.zoo.source import SpeakerSource
 
 Loader = Callable[[str, Precision], WaveformEmbedder]  # by device
@@ -113,7 +114,7 @@ def embed_wav_scps(
         from espnet2_sv.inference.description import write_system
 
         model = load("cpu", _precision(**options)).model
-        assert isinstance(model, SpeakerModel)
+        assert isinstance(model, SpeakerModel | StockSpeakerModel)
         write_system(model, system)
     return [process_wav_scp(extractor, *names, load=load, **options) for names in lists]
 

@@ -8,8 +8,9 @@ import torch
 
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.inference.waveforms import EmbeddingResult, WaveformEmbedder
-from espnet2_sv.models.load import check_device, load_adaptor, load_speaker_model
+from espnet2_sv.models.load import check_device, load_adaptor
 from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.models.stock_model import load_embedding_model
 from espnet2_sv.zoo.files import file_sha256
 from espnet2_sv.zoo.source import SpeakerSource
 
@@ -59,7 +60,7 @@ class EmbeddingExtractor:
 
     def load(self, device: str, precision: Precision) -> WaveformEmbedder:
         """Load the model."""
-        model, _ = load_speaker_model(self.source, device)
+        model, _ = load_embedding_model(self.source, device)
         return WaveformEmbedder(model, **asdict(precision))
 
     def fingerprint(self) -> list[str]:

@@ -132,7 +132,9 @@ class LayerExtractor:
             SVError: Neither is given, or the model cannot be found.
         """
         if model is not None:
-            return cls(SpeakerSource.resolve(model, asr=asr))
+            source = SpeakerSource.resolve(model, asr=asr)
+            source.require_own("only the layers of models of this project are probed")
+            return cls(source)
         if asr is None:
             raise SVError(
                 "give a model to probe: asr, an ASR model, or model, a speaker model"

@@ -8,7 +8,7 @@ import torch
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.waveforms import WaveformEmbedder
-from espnet2_sv.models.load import load_speaker_model
+from espnet2_sv.models.stock_model import load_embedding_model
 from espnet2_sv.zoo.source import SpeakerSource
 
 
@@ -72,7 +72,7 @@ class Speech2Embedding:
         batch_size: int = 1,
         max_seconds: float = 120.0,
     ) -> None:
-        model, args = load_speaker_model(source, device)
+        model, args = load_embedding_model(source, device)
         self.embedder = WaveformEmbedder(model, dtype, max_seconds)
         self.spk_model = model
         self.spk_train_args = args

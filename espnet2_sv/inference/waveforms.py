@@ -20,7 +20,7 @@ from espnet2_sv.errors import SVError
 
 if TYPE_CHECKING:
     from espnet2_sv.inference.layer_probe import LayerStatistics
-    from espnet2_sv.models.speaker_model import SpeakerModel
+    from espnet2_sv.models.stock_model import EmbeddingModel
 
 DTYPES = ("float32", "float16", "bfloat16")
 # On a CPU a batch's activations should fit in its caches; larger batches are no faster
@@ -48,11 +48,12 @@ class WaveformEmbedder:
     embeddings and the mean of their magnitudes, both weighted by duration.
 
     An embedding does not depend on the batch it was computed in: models whose outputs
-    depend on padding (``backbone.padding_sensitive``) get batches of equal lengths.
+    depend on padding (``padding_sensitive``) get batches of equal lengths.
 
     Args:
         model: A speaker model in eval mode, with ``embed``: speech (B, S) and lengths
-            (B,) to (B, E).
+            (B,) to (B, E). Its ``backbone``, or itself, has ``sample_rate`` and perhaps
+            ``padding_sensitive``.
         dtype: float32, or float16 / bfloat16 for mixed precision.
         max_seconds: Longest piece that is embedded in one pass, in seconds.
         batch_seconds: Bound on a batch's padded duration, in seconds.
@@ -60,7 +61,7 @@ class WaveformEmbedder:
 
     def __init__(
         self,
-        model: "SpeakerModel | LayerStatistics",
+        model: "EmbeddingModel | LayerStatistics",
         dtype: str = "float32",
         max_seconds: float = 120.0,
         batch_seconds: float = 240.0,
@@ -77,14 +78,13 @@ class WaveformEmbedder:
                 raise SVError(f"{name} {value} must be a positive number of seconds")
         self.model = model
         self.dtype = dtype
-        self.sample_rate = int(model.backbone.sample_rate)
+        backbone = self._backbone()
+        self.sample_rate = int(backbone.sample_rate)
         self.max_samples = max(1, round(max_seconds * self.sample_rate))
         self.batch_samples = max(
             self.max_samples, round(batch_seconds * self.sample_rate)
         )
-        self.equal_lengths_only = bool(
-            getattr(model.backbone, "padding_sensitive", False)
-        )
+        self.equal_lengths_only = bool(getattr(backbone, "padding_sensitive", False))
         self.device = next(model.parameters()).device
         if self.device.type == "cpu":
             self.batch_samples = min(
@@ -150,14 +150,18 @@ class WaveformEmbedder:
         )
 
     def _cores(self) -> int:
-        return torch.get_num_threads() if self.device.type == "cpu" else 1
+        if self.device.type != "cpu" or getattr(self.model, "one_thread", False):
+            return 1
+        return torch.get_num_threads()
+
+    def _backbone(self) -> Any:
+        """Return the part that reads audio; all of a model that has no such part."""
+        return getattr(self.model, "backbone", self.model)
 
     def _networks(self) -> list[torch.nn.Module]:
         """Return all networks, including those outside of the model's module tree."""
-        return [
-            self.model,
-            getattr(self.model.backbone, "frozen_module", self.model.backbone),
-        ]
+        backbone = self._backbone()
+        return [self.model, getattr(backbone, "frozen_module", backbone)]
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         """Group indices, longest first, within the bound on a batch's padded length."""

@@ -24,6 +24,7 @@ from espnet2_sv.models.espnet_names import load_own_weights
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.zoo.checkpoint import load_strictly
 from espnet2_sv.zoo.files import ModelFiles, find_model_files
+from espnet2_sv.zoo.source import SpeakerSource, speaker_task
 
 # Config keys of the backbone
 BACKBONE_KEYS = (
@@ -120,7 +121,7 @@ def init_from_speaker_model(
     Raises:
         SVError: The source is not a speaker model, or does not match this training.
     """
-    files = find_model_files(args.init_sv, "sv")
+    files = find_initial_model(args.init_sv)
     changes = {key: files.settings.get(key) for key in ARCHITECTURE_KEYS}
     changes |= {"init_sv": None, "init_sv_source": str(args.init_sv)}
     source, args = args.init_sv, with_changes(args, changes)
@@ -128,6 +129,19 @@ def init_from_speaker_model(
     load_initial_weights(model, files, args)
     logging.info(f"Initialised from the speaker model {source} ({files.weights})")
     return model, changes
+
+
+def find_initial_model(source: str) -> ModelFiles:
+    """Find the speaker model of ``--init_sv``.
+
+    Raises:
+        SVError: There is none, or it is one of ESPnet's own speaker task.
+    """
+    files = find_model_files(source, "sv")
+    SpeakerSource(files, speaker_task(files)).require_own(
+        "--init_sv needs one of this project; ESPnet's spk_train fine-tunes this one"
+    )
+    return files
 
 
 def load_initial_weights(

@@ -11,9 +11,13 @@ from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.heads.adaptor import SpeakerAdaptor
-from espnet2_sv.models.build import assemble, load_initial_weights, with_changes
+from espnet2_sv.models.build import (
+    assemble,
+    find_initial_model,
+    load_initial_weights,
+    with_changes,
+)
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.zoo.files import find_model_files
 
 adaptor_choices = ClassChoices(
     "head", {"adaptor": SpeakerAdaptor}, type_check=Module, default="adaptor"
@@ -50,7 +54,7 @@ def init_from_adaptor(
         SVError: The source is not an adaptor with its classifier, or does not match
             this training.
     """
-    files = find_model_files(args.init_sv, "sv")
+    files = find_initial_model(args.init_sv)
     if files.settings.get("loss") is None:
         raise SVError(
             f"{args.init_sv}: was packed without its classifier; give the training run"

@@ -61,11 +61,12 @@ def load_speaker_model(
     check_device(device)
     if not isinstance(source, SpeakerSource):
         source = SpeakerSource.resolve(source, asr=asr)
+    source.require_own("it can be embedded with and compared, but nothing else")
     if source.asr is not None:
         return load_adaptor(load_asr_bundle(source.asr), source.files, device)
     state = load_own_weights(source.files.weights)
     args = trained_arguments(source.files, state)
-    with _building(source.files):
+    with building(source.files):
         model = build_network(args)
     load_strictly(model, state, source.files.weights)
     return model.to(device).eval(), args
@@ -90,7 +91,7 @@ def load_adaptor(
     """
     state = load_state_dict(files.weights)
     args = trained_arguments(files, state)
-    with _building(files):
+    with building(files):
         model = build_adaptor(bundle, args)
     load_strictly(model, state, files.weights)
     return model.to(device).eval(), args
@@ -123,7 +124,7 @@ def trained_arguments(files: ModelFiles, state: dict[str, torch.Tensor]) -> Name
 
 
 @contextlib.contextmanager
-def _building(files: ModelFiles) -> Iterator[None]:
+def building(files: ModelFiles) -> Iterator[None]:
     """Report in one line that a trained model cannot be built from its config."""
     try:
         yield

@@ -71,6 +71,7 @@ def prepare_model(
         raise SVError(
             f"format {package_format!r} is unknown; choose {', '.join(FORMATS)}"
         )
+    source.require_own("python -m espnet2.bin.pack spk packs it")
     if source.asr is not None:
         return _adaptor(source, source.asr, package_format, workdir)
     if package_format != "sv":

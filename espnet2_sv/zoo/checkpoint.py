@@ -143,7 +143,7 @@ def check_sizes(
     Raises:
         SVError: A size is out of range, or there are more blocks than weights.
     """
-    for part in ("frontend", "encoder", "decoder", "head"):
+    for part in ("frontend", "encoder", "decoder", "head", "pooling", "projector"):
         options = conf.get(f"{part}_conf") or {}
         for name, value in options.items():
             whole = isinstance(value, int) and not isinstance(value, bool)

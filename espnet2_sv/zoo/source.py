@@ -15,6 +15,8 @@ from espnet2_sv.zoo.files import (
 
 # Values of ``sv_task`` in the configuration of a speaker model
 SV_TASKS = ("scratch", "transfer", "adaptor", "distill")
+# A model of ESPnet's own speaker task, which records no sv_task
+STOCK_TASK = "spk"
 Source = str | os.PathLike
 
 
@@ -24,7 +26,8 @@ class SpeakerSource:
 
     Attributes:
         files: Its configuration and weights.
-        task: The ``sv_task`` that trained it, one of :data:`SV_TASKS`.
+        task: The ``sv_task`` that trained it, one of :data:`SV_TASKS`; or
+            :data:`STOCK_TASK`, for a model of ESPnet's own speaker task.
         asr: The ASR model that an adaptor reads; None for other models.
     """
 
@@ -38,6 +41,7 @@ class SpeakerSource:
         source: Source,
         model_file: Source | None = None,
         asr: Source | None = None,
+        workdir: Source | None = None,
     ) -> "SpeakerSource":
         """Find a speaker model and, for an adaptor, its ASR model.
 
@@ -47,12 +51,15 @@ class SpeakerSource:
             model_file: Weights other than the best of a training run.
             asr: The ASR model that an adaptor reads, from any source. By default the
                 one in the adaptor's package, or else the one that its training used.
+            workdir: Where to unpack an archive, see
+                :func:`espnet2_sv.zoo.files.find_model_files`.
 
         Raises:
-            SVError: This is no speaker model of this project, the adaptor's ASR model
-                cannot be found, or an ASR model is given to another kind of model.
+            SVError: This is no speaker model of this project or of ESPnet's speaker
+                task, the adaptor's ASR model cannot be found, or an ASR model is given
+                to another kind of model.
         """
-        files = find_model_files(source, "sv")
+        files = find_model_files(source, "sv", workdir)
         if model_file is not None:
             files = replace(files, weights=_existing(model_file))
         package = files.root if files.packed else None
@@ -71,17 +78,7 @@ class SpeakerSource:
     def _of(
         cls, files: ModelFiles, package: Path | None, asr: Source | None
     ) -> "SpeakerSource":
-        task = files.settings.get("sv_task")
-        if not isinstance(task, str):
-            raise SVError(
-                f"{files.config}: has no sv_task, so it is not the configuration of an"
-                " espnet2_sv speaker model"
-            )
-        if task not in SV_TASKS:
-            raise SVError(
-                f"{files.config}: sv_task {task!r} is unknown; known are"
-                f" {', '.join(SV_TASKS)}"
-            )
+        task = speaker_task(files)
         if task == "adaptor":
             return cls(files, task, _asr_of_adaptor(files, package, asr))
         if asr is not None:
@@ -114,12 +111,61 @@ class SpeakerSource:
             )
         return self.asr
 
+    def require_own(self, advice: str) -> None:
+        """Refuse a model of ESPnet's own speaker task.
+
+        Args:
+            advice: Why it cannot be used, and what to do.
+
+        Raises:
+            SVError: It is one.
+        """
+        if self.task == STOCK_TASK:
+            raise SVError(
+                f"{self.files.config}: is a model of ESPnet's own speaker task;"
+                f" {advice}"
+            )
+
     def fingerprint(self) -> list[str]:
         """Return hashes that differ where embeddings may differ.
 
         An adaptor's weights hold the hash of the ASR weights that they belong to.
         """
         return self.files.fingerprint()
+
+
+def speaker_task(files: ModelFiles) -> str:
+    """Return the task that trained a speaker model, see :class:`SpeakerSource`.
+
+    Raises:
+        SVError: This is the configuration of another kind of model.
+    """
+    settings = files.settings
+    task = settings.get("sv_task")
+    if task is None and _is_stock(settings):
+        return STOCK_TASK
+    if not isinstance(task, str):
+        raise SVError(
+            f"{files.config}: has no sv_task, so it is not the configuration of an"
+            " espnet2_sv speaker model, nor does it look like one of ESPnet's own"
+        )
+    if task not in SV_TASKS:
+        raise SVError(
+            f"{files.config}: sv_task {task!r} is unknown; known are"
+            f" {', '.join(SV_TASKS)}"
+        )
+    return task
+
+
+def _is_stock(settings: dict[str, Any]) -> bool:
+    """Whether ESPnet's speaker task wrote a configuration.
+
+    Its language identification has the same parts, but no speakers.
+    """
+    parts = ("encoder", "pooling", "projector")
+    return "spk_num" in settings and all(
+        isinstance(settings.get(part), str) for part in parts
+    )
 
 
 def _existing(path: Source) -> Path:
