@@ -1,17 +1,13 @@
 """Preparing a pretrained ASR model once, before any training process starts."""
 
-import contextlib
-import hashlib
-import json
 import logging
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
-from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import fresh_folder, locked
-from espnet2_sv.zoo.files import file_sha256, find_model_files
+from espnet2_sv.zoo.files import find_model_files
+from espnet2_sv.zoo.resolving import read_record, resolve_once
 
 # Files of a resolved model
 CONFIG = "config.yaml"
@@ -20,9 +16,6 @@ TOKENS = "tokens.txt"
 BPE_MODEL = "bpe.model"
 SYMBOLS = "non_linguistic_symbols.txt"
 STATS = "feats_stats.npz"
-# Where it came from; it appears together with the rest, so it means "complete"
-RECORD = "source.json"
-RECORD_KEYS = ("source", "sha256", "summary")
 
 
 def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[str, Any]:
@@ -44,71 +37,30 @@ def resolve_asr(source: str | os.PathLike, outdir: str | os.PathLike) -> dict[st
     Raises:
         SVError: The model cannot be used, or ``outdir`` holds something else.
     """
-    outdir, name = Path(outdir), str(source)
-    content = _content_sha256(name)
-    record = _read_record(outdir)
-    if record is not None and _is_of(record, name, content):
-        return record["summary"]
-    with locked(outdir):
-        return _resolve(name, content, outdir)
+    outdir = Path(outdir)
 
+    def fill(part: Path) -> tuple[dict[str, Any], str]:
+        from espnet2_sv.asr.bundle import load_asr_bundle  # loads torch and ESPnet
 
-def _resolve(name: str, content: str | None, outdir: Path) -> dict[str, Any]:
-    """Resolve the model, unless another process has just done it."""
-    record = _read_record(outdir)
-    if record is not None and _is_of(record, name, content):
-        return record["summary"]
-    occupied = outdir.exists() and (not outdir.is_dir() or any(outdir.iterdir()))
-    if record is None and occupied:
-        raise SVError(f"{outdir}: holds something else; choose another folder")
-    from espnet2_sv.asr.bundle import load_asr_bundle  # loads torch and ESPnet
-
-    with fresh_folder(outdir, replace=record is not None) as part:
         unpacked = part / "unpacked"
-        bundle = load_asr_bundle(find_model_files(name, "asr", workdir=unpacked))
-        summary = bundle.summary()
-        write_model(bundle, part, outdir)
-        _write_meta(part)
+        bundle = load_asr_bundle(find_model_files(source, "asr", workdir=unpacked))
+        write_package(bundle, part, outdir)
         shutil.rmtree(unpacked, ignore_errors=True)
-        record = {
-            "source": name,
-            "sha256": content or bundle.weights_sha256,
-            "summary": summary,
-        }
-        (part / RECORD).write_text(
-            json.dumps(record, indent=1) + "\n", encoding="utf-8"
-        )
-    logging.info("%s is now in %s", name, outdir)
-    return summary
+        return bundle.summary(), bundle.weights_sha256
 
-
-def _read_record(outdir: Path) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
-        record = json.loads((outdir / RECORD).read_text(encoding="utf-8"))
-        if isinstance(record, dict) and record.keys() >= {*RECORD_KEYS}:
-            return record
-    return None
-
-
-def _is_of(record: dict[str, Any], name: str, content: str | None) -> bool:
-    return record["source"] == name if content is None else record["sha256"] == content
-
-
-def _content_sha256(source: str) -> str | None:
-    """Return a hash of a local source's contents; None for a tag."""
-    path = Path(os.path.expanduser(source))
-    if path.is_file():
-        return file_sha256(path)
-    if not path.is_dir():
-        return None
-    files = find_model_files(path, "asr")
-    return hashlib.sha256("".join(files.fingerprint()).encode()).hexdigest()
+    return resolve_once(source, "asr", outdir, fill)
 
 
 def original_source(source: str | os.PathLike) -> str:
     """Return the source that a resolved model came from, or else the source itself."""
-    record = _read_record(Path(os.path.expanduser(source)))
+    record = read_record(Path(os.path.expanduser(source)))
     return str(source) if record is None else record["source"]
+
+
+def write_package(bundle, part: Path, outdir: Path) -> None:
+    """Write an unpacked model with its ``meta.yaml``; see :func:`write_model`."""
+    write_model(bundle, part, outdir)
+    _write_meta(part)
 
 
 def write_model(bundle, part: Path, outdir: Path) -> None:

@@ -3,11 +3,10 @@
 
 import argparse
 import contextlib
-import json
 import sys
 
 from espnet2_sv.bin import options
-from espnet2_sv.bin.cli import run
+from espnet2_sv.bin.cli import print_summary, run
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -19,9 +18,7 @@ def get_parser() -> argparse.ArgumentParser:
     options.add_output_dir(
         parser, "Directory to write the unpacked model to", "--outdir"
     )
-    parser.add_argument(
-        "--json", action="store_true", help="Print the summary as one JSON object"
-    )
+    options.add_json(parser)
     return parser
 
 
@@ -32,17 +29,7 @@ def main(cmd: list[str] | None = None) -> None:
 
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the summary only
         summary = resolve_asr(args.asr, args.output_dir)
-    if args.json:
-        print(json.dumps(summary))
-        return
-    for key, value in summary.items():
-        print(f"{key.replace('_', ' '):<20} {_text(value)}")
-
-
-def _text(value) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    print_summary(summary, args.json)
 
 
 if __name__ == "__main__":

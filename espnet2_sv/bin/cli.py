@@ -1,10 +1,12 @@
 """How every command ends: done, one line and status 1, or 130 after Ctrl-C."""
 
 import io
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 from espnet2_sv.bin.interrupts import (
     INTERRUPTED,
@@ -111,6 +113,21 @@ def _discard_output() -> None:
             sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def print_summary(summary: dict[str, Any], as_json: bool) -> None:
+    """Print what a command found out, one name and value per line or as JSON."""
+    if as_json:
+        print(json.dumps(summary))
+        return
+    for key, value in summary.items():
+        print(f"{key.replace('_', ' '):<20} {_readable(value)}")
+
+
+def _readable(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def print_report(report: ValidationReport, data_dir: str) -> None:

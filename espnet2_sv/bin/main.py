@@ -31,6 +31,7 @@ COMMANDS = {
         "sv_teacher_posteriors",
     ),
     "Embed and score": (
+        "sv_resolve",
         "sv_embed",
         "sv_score",
         "sv_score_norm",

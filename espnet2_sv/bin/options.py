@@ -310,6 +310,13 @@ def add_output(
     )
 
 
+def add_json(options: Options) -> None:
+    """Add ``--json`` of a command that prints a summary."""
+    options.add_argument(
+        "--json", action="store_true", help="Print the summary as one JSON object"
+    )
+
+
 # How to run
 
 

@@ -33,7 +33,8 @@ WEIGHTS_IN_EXP = {
         "valid.*.best.pth",
         "latest.pth",
     ),
-    "sv": ("valid.eer.ave.pth", "valid.eer.best.pth", "latest.pth"),
+    # the last one is what sv_resolve writes
+    "sv": ("valid.eer.ave.pth", "valid.eer.best.pth", "latest.pth", "model.pth"),
 }
 
 
