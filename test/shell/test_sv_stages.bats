@@ -233,6 +233,56 @@ PAIRS
     [ "$(grep -c ' -m ' covered)" -eq "$(wc -l < calls)" ] # none without it
 }
 
+@test "a downloaded model is evaluated without training" {
+    for name in ours stock_espnet an_adaptor; do
+        echo "${name}" > "${name}.zip"
+    done
+    echo "{}" > conf/decode_asr.yaml
+    evaluate=(./sv.sh --ngpu 0 --nj 1 --test_sets test --asr_sets asr_train)
+    run "${evaluate[@]}" --download_model ours.zip
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"nothing to add to ours.zip"* ]]
+    [ -e exp/sv_ours/inference/test/cosine/metrics.json ] && [ ! -e exp/sv_ours/sv_ours.zip ]
+    [ ! -e dump/raw/train ] && [ ! -e dump/raw/valid ] && [ ! -e exp/sv_ours/threshold.json ]
+    all=("${evaluate[@]}" --calibrate true --calib_set valid --score_norm true --cohort_set train)
+    "${all[@]}" --download_model ours.zip
+    [ -e exp/sv_ours/sv_ours.zip ] && [ -e exp/sv_ours/calibration.json ]
+    grep -q "sv_ours/test/asnorm_calibrated=" calls
+    run "${all[@]}" --download_model ./stock_espnet.zip
+    [ "$status" -eq 0 ]
+    [[ "$output" == *"Packing: skipped: ./stock_espnet.zip is a model of ESPnet's own"* ]]
+    [ ! -e exp/sv_stock_espnet/sv_stock_espnet.zip ]
+    "${all[@]}" --download_model an_adaptor.zip --sv_tag mine
+    grep -q "^asr_inference .*--asr_model_file exp/sv_mine/asr/model.pth" calls
+    grep -q "^sv_joint .*--model exp/sv_mine " calls
+    [ "$(grep -cE "^([a-z_]*train|asr_resolve|launch) " calls)" -eq 0 ]
+    [ -z "$(leftovers)" ]
+    state > before
+    rm calls
+    for name in ours stock_espnet; do
+        "${all[@]}" --download_model "${name}.zip"
+    done
+    state | cmp - before
+    [ "$(grep -cv sv_resolve calls)" -eq 0 ]
+    echo other >> ours.zip
+    "${all[@]}" --download_model ours.zip
+    grep -q ^sv_embed calls && grep -q ^sv_pack calls
+}
+
+@test "a downloaded model needs only the sets that are used" {
+    echo model > ours.zip
+    evaluate=(./sv.sh --ngpu 0 --nj 1 --download_model ours.zip)
+    for words in "|--test_sets" "--test_sets test --calibrate true|--valid_set" \
+        "--test_sets test --score_norm true|--train_set" \
+        "--test_sets test --inference_model x.pth|--inference_model"; do
+        read -r -a options <<< "${words%|*}"
+        run "${evaluate[@]}" ${options[@]+"${options[@]}"}
+        [ "$status" -eq 1 ]
+        [[ "${lines[-1]}" == "sv.sh: error: ${words#*|}"* ]]
+    done
+    [ ! -e exp ]
+}
+
 @test "a mistake in an option keeps all results" {
     "${call[@]}"
     state > before

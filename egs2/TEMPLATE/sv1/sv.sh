@@ -54,6 +54,8 @@ sv_args=              # Further training arguments, e.g. "--max_epoch 10".
 sv_tag=               # Name of the experiment (default: from sv_config and sv_args).
 sv_exp=               # Directory of the experiment (default: <expdir>/sv_<sv_tag>).
 pretrained_model=     # Initial weights of training, as ESPnet's --init_param.
+download_model=       # Evaluate this speaker model instead of training one: zoo or Hub
+                      # tag, packed zip, unpacked folder or exp folder.
 lmft_config=          # Configuration of large-margin fine-tuning (default: none).
 lmft_args=            # Further arguments for fine-tuning.
 noise_scp=            # wav.scp of noises for augmentation.
@@ -102,7 +104,14 @@ set -- ${arguments[@]+"${arguments[@]}"}
 take_spk_names
 
 [ $# -eq 0 ] || die "unexpected argument: $1 (see --help)"
-for _name in train_set valid_set test_sets; do
+needed=(train_set valid_set test_sets)
+if [ -n "${download_model}" ]; then # what is made of it needs only these
+    needed=(test_sets)
+    ! "${calibrate}" || [ -n "${calib_set}" ] || needed+=(valid_set)
+    ! "${score_norm}" || [ -n "${cohort_set}" ] || needed+=(train_set)
+    [ -z "${inference_model}" ] || die "--inference_model: the weights of --download_model are used"
+fi
+for _name in "${needed[@]}"; do
     [ -n "${!_name}" ] || die "--${_name} is required"
 done
 [ "${stage}" -le 10 ] && [ "${stage}" -le "${stop_stage}" ] \
@@ -125,6 +134,14 @@ data_feats=${dumpdir}/raw
 sv_config=${sv_config:-conf/train_sv_${sv_task}.yaml}
 cohort_set=${cohort_set:-${train_set}}
 calib_set=${calib_set:-${valid_set}}
+if [ -n "${download_model}" ]; then
+    # e.g. espnet/voxcelebs12_rawnet3 becomes espnet_voxcelebs12_rawnet3
+    _word=${download_model%.zip}
+    _word=${_word//[!A-Za-z0-9.-]/_}
+    sv_tag=${sv_tag:-${_word#"${_word%%[!._]*}"}}
+    skip_train=true
+    lmft_config=
+fi
 if [ -z "${sv_tag}" ]; then
     sv_tag=${sv_config##*/}
     sv_tag=${sv_tag%.yaml}
@@ -156,6 +173,7 @@ done
 
 "${skip_data_prep}" && skip_stages+=" 1 2 3"
 "${skip_train}" && skip_stages+=" 4 5"
+[ -z "${download_model}" ] || skip_stages+=" 2"
 "${skip_eval}" && skip_stages+=" 6 7 8"
 "${skip_packing}" && skip_stages+=" 9"
 "${skip_upload_hf}" && skip_stages+=" 10"
@@ -209,6 +227,14 @@ if [ "${stop_stage}" -ge 4 ]; then
     exp_lock=${hidden}
     make_folder_of "${exp_lock}"
     lock "${exp_lock}" "${sv_exp}"
+fi
+
+if [ -n "${download_model}" ] && [ "${stop_stage}" -ge 4 ]; then
+    log "Downloaded model: ${download_model} -> ${sv_exp}"
+    ${python} -m espnet2_sv.bin.sv_resolve --model "${download_model}" --output_dir "${sv_exp}"
+    sv_task=$(uninterrupted ${python} scripts/read_config.py get "${sv_exp}/source.json" \
+        summary.task)
+    asr_dir=${sv_exp}/asr # of an adaptor
 fi
 
 train_files=("${data_feats}/${train_set}"/{wav.scp,spk2utt})
@@ -315,7 +341,7 @@ if runs 8; then
         # shellcheck disable=SC2086
         measure "${dset}" ${kinds}
     done
-    choose_threshold
+    [ -z "${calib_set}" ] || choose_threshold
     describe_system
     # of concurrent runs, the last one writes the complete table
     lock "${expdir}/.results.lock" "${results}"
@@ -329,7 +355,12 @@ if runs 8; then
 fi
 
 packed=${sv_exp}/${sv_exp##*/}.zip
-if runs 9; then
+if runs 9 && [ -n "${download_model}" ] && [ "${sv_task}" = spk ]; then
+    log "Stage 9: Packing: skipped: ${download_model} is a model of ESPnet's own speaker task"
+elif runs 9 && [ -n "${download_model}" ] && ! "${calibrate}"; then
+    log "Stage 9: Packing: skipped: there is nothing to add to ${download_model};" \
+        "--calibrate true adds a calibration"
+elif runs 9; then
     log "Stage 9: Packing: ${packed}"
     weights=$(trained_weights "${sv_exp}")
     metrics=("${inference_dir}"/*/*/metrics.json)

@@ -30,7 +30,8 @@ LIGHT = (
     "espnet2_sv.bin.asr_resolve",
     "espnet2_sv.bin.sv_check_data",
 )
-LIGHT += ("espnet2_sv.bin.sv_format_wav", "scripts/read_config.py")
+LIGHT += ("espnet2_sv.bin.sv_format_wav", "espnet2_sv.bin.sv_resolve")
+LIGHT += ("scripts/read_config.py",)
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback of this program

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads YAML and JSON files for shell scripts; imports nothing that is slow to start.
 
-    read_config.py get FILE KEY                      the value of a top-level key
+    read_config.py get FILE KEY                      the value of a key, or of KEY.KEY
     read_config.py augmentation_lists CONFIG         files named by augment_conf
     read_config.py training_settings CONFIG WORD...  what determines a trained model
 
@@ -42,8 +42,10 @@ def load(path: str) -> dict[str, Any]:
 
 
 def get(path: str, key: str) -> Iterator[str]:
-    """The value of a key, as JSON unless it is a string."""
-    value = load(path).get(key)
+    """The value of a key, e.g. ``summary.task``, as JSON unless it is a string."""
+    value: Any = load(path)
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
     if value is not None:
         yield value if isinstance(value, str) else json.dumps(value)
 

@@ -68,7 +68,7 @@ train_once() {
 # trained_weights EXP: prints the weights of a trained model that later stages use
 trained_weights() {
     local name
-    for name in ${inference_model:-valid.eer.ave.pth valid.eer.best.pth latest.pth}; do
+    for name in ${inference_model:-valid.eer.ave.pth valid.eer.best.pth latest.pth model.pth}; do
         if [ -e "$1/${name}" ]; then
             echo "$1/${name}"
             return
