@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from espnet2.layers.utterance_mvn import UtteranceMVN
 from espnet2.spk.espnet_model import ESPnetSpeakerModel
 from espnet2_sv.backbones.frame_encoders import FrameBackbone
 from espnet2_sv.heads.pooled import POOLINGS, PROJECTORS, PooledHead
@@ -44,6 +45,8 @@ def espnet_equivalent(model: SpeakerModel) -> ESPnetSpeakerModel | None:
         return None
     if backbone.subsampling > 1 or model.loss is None:
         return None
+    if not isinstance(backbone.normalize, UtteranceMVN | None):
+        return None  # statistics in the weights: ESPnet reads them from a file
     network = ESPnetSpeakerModel(
         frontend=backbone.frontend,
         specaug=None,
@@ -69,12 +72,19 @@ def _same_embeddings(network: ESPnetSpeakerModel, model: SpeakerModel) -> bool:
     return True
 
 
-def espnet_settings(head: PooledHead) -> dict[str, Any]:
-    """Return a head's settings under the names of ESPnet's speaker task.
+def espnet_settings(settings: dict[str, Any], head: PooledHead) -> dict[str, Any]:
+    """Return a model's settings with those of ESPnet's speaker task added.
 
-    With those that both share, such as ``encoder_conf``, they are a complete model.
+    Args:
+        settings: The settings of a model that has an :func:`espnet_equivalent`.
+        head: Its head.
     """
+    optional: dict[str, Any] = {"specaug": None, "normalize": None, "init": None}
+    for part in ("frontend", "specaug", "normalize", "encoder", "loss"):
+        optional[f"{part}_conf"] = {}
     return {
+        **optional,
+        **settings,
         "pooling": _name(head.pooling, POOLINGS),
         "pooling_conf": {},
         "projector": _name(head.projector, PROJECTORS),

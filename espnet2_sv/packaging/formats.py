@@ -85,7 +85,7 @@ def prepare_model(
     if network is None:
         return PackedModel(settings, weights, model)
     assert isinstance(model.head, PooledHead)
-    settings |= espnet_settings(model.head)
+    settings = espnet_settings(settings, model.head)
     weights = _saved(network.state_dict(), workdir / "espnet.pth")
     model = _load_packed(settings, weights, source.task, workdir)
     return PackedModel(settings, weights, model, espnet_loads=True)

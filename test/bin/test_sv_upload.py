@@ -10,6 +10,8 @@ from espnet2_sv.bin.sv_pack import main as pack
 from espnet2_sv.bin.sv_upload import main
 from espnet2_sv.errors import SVError
 
+pytestmark = pytest.mark.execution_timeout(600)
+
 
 @pytest.fixture
 def archive(speaker_exp, tmp_path, monkeypatch):

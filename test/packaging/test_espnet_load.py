@@ -24,10 +24,14 @@ from espnet2.utils.pretrained import ModelTagError
 from espnet2_sv import SpeakerVerifier, Speech2Embedding, Speech2TextEmbedding
 from espnet2_sv.models.espnet_names import espnet_equivalent
 from espnet2_sv.models.load import load_speaker_model
+from espnet2_sv.models.resolve import resolve_speaker_model
 from espnet2_sv.packaging.pack import pack_model
 from espnet2_sv.tasks.sv import SVTask
 
-pytestmark = pytest.mark.filterwarnings("ignore:Expanding a local model:UserWarning")
+pytestmark = [
+    pytest.mark.execution_timeout(200),
+    pytest.mark.filterwarnings("ignore:Expanding a local model:UserWarning"),
+]
 
 
 @pytest.fixture
@@ -80,10 +84,36 @@ def test_espnet_gives_the_embeddings_of_a_packed_ecapa(tmp_path, home, audio, he
     assert torch.equal(espnets.spk_model.loss.weight, trained.weight)
 
 
+def test_settings_that_a_configuration_leaves_out_are_no_obstacle(
+    ecapa_exp, tmp_path, home, audio
+):
+    config = ecapa_exp / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    for key in ("init", "specaug", "specaug_conf", "normalize_conf"):
+        del settings[key]
+    config.write_text(yaml.safe_dump(settings))
+    pack_model(ecapa_exp, tmp_path / "model.zip")
+    files = espnet_unpack(tmp_path / "model.zip", tmp_path / "unpacked")
+    expected = Speech2Embedding.from_pretrained(ecapa_exp)(audio)
+    assert_same(EspnetSpeech2Embedding(**files)(audio), expected)
+
+
+def test_statistics_that_espnet_has_in_a_file_are_not_offered_to_it(
+    ecapa_exp, tmp_path
+):
+    config, weights = ecapa_exp / "config.yaml", ecapa_exp / "valid.eer.best.pth"
+    stored = {"normalize": "stored_mvn", "normalize_conf": {"dim": 80}}
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | stored))
+    state = torch.load(weights, weights_only=True)
+    state |= {"backbone.normalize.mean": torch.zeros(80)}
+    torch.save(state | {"backbone.normalize.std": torch.ones(80)}, weights)
+    assert "espnet2_sv" in meta_files(ecapa_exp, tmp_path)
+
+
 def test_a_packed_ecapa_is_repacked_and_fine_tuned(ecapa_exp, tmp_path, home):
     pack_model(ecapa_exp, tmp_path / "model.zip")
-    espnet_unpack(tmp_path / "model.zip", tmp_path / "unpacked")
-    pack_model(tmp_path / "unpacked", tmp_path / "again.zip")
+    resolve_speaker_model(tmp_path / "model.zip", tmp_path / "exp" / "resolved")
+    pack_model(tmp_path / "exp" / "resolved", tmp_path / "again.zip")
     args = SVTask.get_parser().parse_args(["--output_dir", str(tmp_path)])
     args.init_sv, args.spk_num = str(tmp_path / "again.zip"), 4
     tuned, (model, _) = SVTask.build_model(args), load_speaker_model(ecapa_exp)
@@ -211,9 +241,18 @@ def test_equality_is_measured_not_assumed(ecapa_exp, monkeypatch):
     assert espnet_equivalent(model) is None
 
 
-def test_meta_yaml_is_what_espnet_s_tools_read(ecapa_exp, tmp_path):
-    pack_model(ecapa_exp, tmp_path / "model.zip")
+def meta_files(exp, tmp_path) -> dict[str, str]:
+    """What the packed meta.yaml hands to ESPnet's class, except configurations."""
+    pack_model(exp, tmp_path / "model.zip")
     with zipfile.ZipFile(tmp_path / "model.zip") as members:
-        meta = yaml.safe_load(members.read("meta.yaml"))
-    assert meta["files"] == {"model_file": "exp/sv_ecapa/valid.eer.best.pth"}
-    assert meta["yaml_files"] == {"train_config": "exp/sv_ecapa/config.yaml"}
+        return yaml.safe_load(members.read("meta.yaml"))["files"]
+
+
+def test_only_what_espnet_would_embed_otherwise_is_marked(
+    ecapa_exp, speaker_exp, tmp_path
+):
+    weights = {"model_file": "exp/sv_ecapa/valid.eer.best.pth"}
+    assert meta_files(ecapa_exp, tmp_path) == weights
+    marked = meta_files(speaker_exp, tmp_path)
+    assert marked.keys() == {"model_file", "espnet2_sv"}
+    assert marked["espnet2_sv"] == "README.md"

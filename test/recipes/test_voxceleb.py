@@ -4,7 +4,14 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from huggingface_hub import ModelCard
+
+from espnet2.bin.spk_inference import Speech2Embedding as EspnetSpeech2Embedding
+from espnet2.main_funcs.pack_funcs import unpack as espnet_unpack
+from espnet2_sv import Speech2Embedding
 
 pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
@@ -86,7 +93,8 @@ def finished(voxceleb, archives, zoo):
     recipe = voxceleb(archives)
     asr = zoo.asr("ctc")
     calls = [command(recipe, "transfer", asr, *LMFT), command(recipe, "adaptor", asr)]
-    calls.append(command(recipe, "distill", asr, "--score_norm", "false"))
+    card = ("--pack_args", "--license cc-by-4.0 --language en")
+    calls.append(command(recipe, "distill", asr, "--score_norm", "false", *card))
     calls.append(
         command(recipe, "scratch", asr, "--score_norm", "false", sets=ALL_SETS)
     )
@@ -126,6 +134,27 @@ def test_every_task_fills_its_cells_and_is_packed(finished):
     for name in ("transfer_lmft", "adaptor", "distill_ecapa", "scratch_small"):
         packed = finished.folder / f"exp/sv_{name}/sv_{name}.zip"
         assert zipfile.ZipFile(packed).testzip() is None
+
+
+def test_a_packed_student_tells_its_error_rates_and_is_a_model_of_espnet(
+    finished, tmp_path
+):
+    exp = finished.folder / "exp/sv_distill_ecapa"
+    files = espnet_unpack(exp / "sv_distill_ecapa.zip", tmp_path)
+    card = ModelCard.load(tmp_path / "README.md").data
+    assert (card.license, card.language) == ("cc-by-4.0", "en")
+    measured = json.loads(
+        (exp / "inference/voxceleb1_o/cosine/metrics.json").read_text()
+    )
+    first = card.eval_results[0]
+    assert first.metric_name == "EER (%), cosine"
+    assert first.metric_value == round(measured["eer"], 4)
+    assert first.dataset_args["target"] == measured["n_target"]
+    rng = np.random.default_rng(0)
+    speech = (0.1 * rng.standard_normal(24000)).astype(np.float32)
+    ours = Speech2Embedding.from_pretrained(exp)(speech)
+    espnets = EspnetSpeech2Embedding(**files)(speech)
+    torch.testing.assert_close(espnets, ours, atol=1e-4, rtol=1e-4)
 
 
 def test_each_speed_of_each_training_speaker_is_a_class_until_fine_tuning(
