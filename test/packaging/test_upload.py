@@ -102,6 +102,11 @@ def test_an_error_of_the_hub_is_told_in_one_line(archive, hub, api, request_):
     assert "503" in line and hub.url in line
 
 
+def test_a_hub_without_xet_storage_is_told_in_one_line(archive, hub, api, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)  # as by default
+    assert "xet-write-token" in refusal(archive, api)
+
+
 def test_an_upload_that_broke_off_is_completed_by_the_same_command(archive, hub, api):
     hub.faults["/commit/"] = 500
     refusal(archive, api)
