@@ -19,6 +19,7 @@ from espnet2_sv.inference.description import describe
 from espnet2_sv.inference.embedder import embed_wav_scp
 from espnet2_sv.inference.layer_probe import LayerExtractor
 from espnet2_sv.inference.speech2text_embedding import Speech2TextEmbedding
+from espnet2_sv.models.build import find_initial_model
 from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.packaging.pack import pack_model
 
@@ -158,6 +159,7 @@ def test_what_needs_a_model_of_this_project_says_so(ecapa, tmp_path):
         lambda: LayerExtractor.find(None, ecapa),
         lambda: load_speaker_model(ecapa),
         lambda: pack_model(ecapa, tmp_path / "x.zip"),
+        lambda: find_initial_model(str(ecapa)),
     ):
         assert "ESPnet's own speaker task" in refusal(action)
     assert "only an adaptor" in refusal(

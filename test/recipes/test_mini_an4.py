@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from kaldi_reference import kaldiio
+from stock_speakers import make_stock_exp
 
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.tasks.distill import SVDistillTask
@@ -159,6 +160,37 @@ def test_large_margin_fine_tuning_has_its_own_results(finished):
     assert done.returncode == 0, done.stdout
     assert "sv_transfer_lmft/test/cosine" in finished.read("exp/RESULTS.md")
     assert (finished.folder / "exp/sv_transfer_lmft/sv_transfer_lmft.zip").exists()
+
+
+def test_a_downloaded_model_is_evaluated_without_training(finished, tmp_path):
+    packed = "exp/sv_transfer/sv_transfer.zip"
+    stock = str(make_stock_exp(tmp_path / "stock", "ecapa"))
+    for model, tag in ((packed, "downloaded"), (stock, "stock_ecapa")):
+        done = finished.run(*TRANSFER, "--download_model", model, "--sv_tag", tag)
+        assert done.returncode == 0, done.stdout
+        files = {path.name for path in (finished.folder / f"exp/sv_{tag}").iterdir()}
+        assert "model.pth" in files and "train.log" not in files
+        for kind in ("cosine", "asnorm", "cosine_calibrated"):
+            assert f"sv_{tag}/test/{kind} " in finished.read("exp/RESULTS.md")
+    assert "Packing: skipped" in done.stdout
+    for kind in ("cosine", "asnorm_calibrated"):
+        ours, theirs = (
+            finished.read(f"exp/sv_{tag}/inference/test/{kind}/scores").split()
+            for tag in ("downloaded", "transfer")
+        )
+        assert ours[::3] == theirs[::3] and ours[1::3] == theirs[1::3]
+        np.testing.assert_allclose(
+            np.array(ours[2::3], float), np.array(theirs[2::3], float), atol=1e-5
+        )
+    verify = "python3 -m espnet2_sv.bin.sv_verify --model"
+    wav = finished.read("data/test/wav.scp").split()[1]
+    again = finished.run(
+        "bash",
+        "-c",
+        f". ./path.sh; {verify} exp/sv_downloaded/sv_downloaded.zip --enroll {wav}"
+        f" --test {wav} 2> /dev/null",
+    )
+    assert json.loads(again.stdout.splitlines()[-1])["threshold_on"] == "llr"
 
 
 def test_training_with_other_settings_is_not_mixed_into_a_trained_model(finished):

@@ -8,9 +8,11 @@ import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stock_speakers import make_stock_exp
 
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.load import load_speaker_model
+from espnet2_sv.models.stock_model import load_embedding_model
 from espnet2_sv.packaging.pack import pack_model
 from espnet2_sv.zoo.checkpoint import load_config, load_state_dict, load_strictly
 from espnet2_sv.zoo.source import SpeakerSource
@@ -35,6 +37,12 @@ FUZZED = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+
+
+@pytest.fixture(scope="module")
+def stock_exp(tmp_path_factory):
+    """A model of ESPnet's own speaker task."""
+    return make_stock_exp(tmp_path_factory.mktemp("stock") / "exp", "xvector")
 
 
 def one_line(action):
@@ -64,6 +72,24 @@ def test_a_setting_of_another_kind(data, speaker_exp, tmp_path_factory):
     (folder / "config.yaml").write_text(yaml.safe_dump(changed))
     shutil.copy(speaker_exp / "valid.eer.best.pth", folder)
     one_line(lambda: load_speaker_model(folder))
+
+
+@FUZZED
+@given(data=st.data())
+def test_a_setting_of_another_kind_in_a_model_of_espnet(data, stock_exp, tmp_path):
+    conf = yaml.safe_load((stock_exp / "config.yaml").read_text())
+    used = ["frontend", "frontend_conf", "encoder", "encoder_conf", "pooling"]
+    used += ["pooling_conf", "projector", "projector_conf", "normalize", "spk_num"]
+    used += ["normalize_conf", "freeze_param", "sample_rate", "preprocessor_conf"]
+    key = data.draw(st.sampled_from(used))
+    inner = sorted(conf.get(key) or []) if isinstance(conf.get(key), dict) else []
+    if inner and data.draw(st.booleans()):
+        conf[key][data.draw(st.sampled_from(inner))] = data.draw(ODD)
+    else:
+        conf[key] = data.draw(ODD)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(conf))
+    shutil.copy(stock_exp / "valid.eer.best.pth", tmp_path)
+    one_line(lambda: load_embedding_model(tmp_path))
 
 
 @FUZZED
