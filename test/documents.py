@@ -23,6 +23,7 @@ PASSED_ON = {
     "--lmft_args": TASKS,
     "--format_args": ("sv_format_wav",),
     "--inference_args": ("sv_embed", "sv_joint"),
+    "--pack_args": ("sv_pack",),
     "--score_norm_args": ("sv_score_norm",),
     "--calibrate_args": ("sv_calibrate",),
 }

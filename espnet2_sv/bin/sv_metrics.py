@@ -6,6 +6,7 @@ from pathlib import Path
 
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
+from espnet2_sv.environment import describe_environment
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.evaluation import Evaluation, evaluate
 from espnet2_sv.scoring.intervals import Resampling
@@ -93,6 +94,7 @@ def main(cmd: list[str] | None = None) -> None:
         (*inputs, "compare_scores", "attribute"),
         [Path(folder) / name for folder in args.output_dir for name in OUTPUTS],
     )
+    environment = describe_environment()
     for scores, output_dir, title in zip(
         args.scores, args.output_dir, titles, strict=True
     ):
@@ -105,6 +107,7 @@ def main(cmd: list[str] | None = None) -> None:
             attributes=args.attribute,
             resampling=Resampling(args.bootstrap_samples, args.seed),
         )
+        evaluation.metrics["environment"] = environment
         evaluation.write(output_dir, title, args.pictures)
         print((Path(output_dir) / "metrics.md").read_text(encoding="utf-8"))
 

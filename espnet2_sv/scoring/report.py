@@ -12,10 +12,18 @@ _COMPARISON_COLUMNS = (
 _DIGITS = {"eer": 2, "eer_part_mean": 2, "mindcf_p01": 3, "mindcf_p05": 3}
 
 
-def markdown_table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Format a table: text in the first column, right-aligned numbers in the others."""
+def markdown_table(
+    head: Iterable[str], rows: Iterable[Iterable[str]], numbers: bool = True
+) -> str:
+    """Format a table.
+
+    Args:
+        head: Headings of the columns.
+        rows: Cells of each row.
+        numbers: Whether all columns but the first hold numbers, to be right-aligned.
+    """
     head = list(head)
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    lines = [head, ["---"] + ["---:" if numbers else "---"] * (len(head) - 1), *rows]
     return "".join(
         f"| {' | '.join(_escape(cell) for cell in line)} |\n" for line in lines
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import espnet2
 from espnet2_sv.bin import sv_metrics
 from espnet2_sv.bin.sv_results import main
 from espnet2_sv.errors import SVError
@@ -38,6 +39,29 @@ def test_collects_and_replaces(metrics, tmp_path):
         assert f"| {name} | 20 + 20 | {eer:.3f}" in text
     assert text.startswith("# T\n")
     assert text.count("| first |") == 1
+
+
+def test_the_page_for_espnet_is_written_with_the_other(metrics, tmp_path):
+    exp = tmp_path / "exp"
+    exp.mkdir()
+    (exp / "config.yaml").write_text("config: conf/train_sv_transfer.yaml\n")
+    (exp / "hub.json").write_text('{"repo": "org/name"}')
+    pages = [tmp_path / name for name in ("RESULTS.md", "RESULTS_espnet.md")]
+    command = ["--output", str(pages[0]), f"sv_a/test/cosine={metrics[0]}"]
+    main(command)
+    alone = pages[0].read_text()
+    main([*command, "--espnet_output", str(pages[1]), "--exp", f"sv_a={exp}"])
+    assert pages[0].read_text() == alone
+    text = pages[1].read_text()
+    eer = json.loads(Path(metrics[0]).read_text())["eer"]
+    config = "conf/train_sv_transfer.yaml"
+    assert f"| [{config}]({config}) | {eer:.3f} |" in text
+    assert "| https://huggingface.co/org/name |" in text
+    assert f"- espnet version: `espnet {espnet2.__version__}`\n" in text
+    with pytest.raises(SVError, match="give --exp EXPERIMENT=DIR"):
+        main([*command, "--exp", "sv_a"])
+    with pytest.raises(SVError, match=r"RESULTS\.md: two outputs are this file"):
+        main([*command, "--espnet_output", str(pages[0])])
 
 
 def test_refuses(metrics, tmp_path):

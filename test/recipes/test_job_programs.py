@@ -92,7 +92,7 @@ def test_any_word_arrives_as_it_is(espnet_tree, program, tmp_path):
         (["--sv_tag", "a", "--spk_tag", "b"], "--sv_tag 'a' and --spk_tag 'b' are one"),
         (["--qmf_func", "false", "--calibrate", "true"], "'true' and --qmf_func 'fal"),
         (["--qmf_func", "perhaps"], "--qmf_func 'perhaps': write true or false"),
-        (["--feats_type", "raw", "--lang", "en"], "--lang 'en' of spk.sh: leave it"),
+        (["--feats_type", "raw", "--lang", "en"], "--lang 'en' of spk.sh: for the"),
     ],
 )
 def test_options_of_spk_are_understood_with_the_tree_s_parse_options(

@@ -54,6 +54,15 @@ def test_all_tasks_are_in_the_results(finished):
             assert f"sv_{task}/test/{kind} " in results
 
 
+def test_the_page_for_espnet_has_every_task_with_its_configuration(finished):
+    page = finished.read("exp/RESULTS_espnet.md")
+    for task in TASKS:
+        config = f"conf/train_sv_{task}.yaml"
+        assert f"| [{config}]({config}) | " in page
+        assert f"\n## Environments - {config}\n" in page
+    assert page.count("- pytorch version: `pytorch ") == len(TASKS)
+
+
 def test_text_is_the_same_before_and_after_the_adaptor(finished):
     sets = "exp/sv_adaptor/inference/asr_train"
     alone = finished.read(f"{sets}/asr_alone/1best_recog/text").splitlines()

@@ -12,6 +12,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.inference.decision import Quality, ScoreDecision
 from espnet2_sv.scoring.calibration import Calibration
 from espnet2_sv.scoring.comparison_plan import Plan
+from espnet2_sv.scoring.espnet_results import espnet_markdown
 from espnet2_sv.scoring.results import Layout, layout_markdown, results_markdown
 
 pytestmark = pytest.mark.execution_timeout(200)
@@ -35,7 +36,9 @@ METRICS = {
     "mindcf_p05": 0.1,
     "cllr": 0.9,
     "min_cllr": 0.05,
+    "score_mean_target": 0.5,
     "bootstrap": {"unit": "speakers", "samples": 1000, "seed": 0, "reason": None},
+    "environment": {"python": "3.12", "git_hash": "a"},
 }
 SYSTEM = {"parameters": 12, "gmac_per_second": 0.5, "cer_joint": 3.5}
 LAYOUT = {
@@ -173,6 +176,7 @@ def test_metrics_and_descriptions_of_systems(tmp_path, metrics, system, one, two
     for make in (
         lambda: results_markdown("R", {"a": path}),
         lambda: layout_markdown("R", Layout.read(layout), {"a_lm/o/cosine": path}),
+        lambda: espnet_markdown({"a_lm/o/cosine": path}),
     ):
         try:
             make()

@@ -161,6 +161,23 @@ in_group() {
     [ "$status" -eq 1 ] && [[ "$output" == *"was started with other settings or data"* ]]
 }
 
+@test "the page of results in ESPnet's form is made again when a model is uploaded" {
+    "${call[@]}"
+    grep "^sv_results .* --espnet_output exp/RESULTS_espnet.md --exp sv_transfer=${exp} " calls
+    rm calls
+    run "${call[@]}" --stage 10 --skip_upload_hf false --hf_repo no/rights
+    [ "$status" -eq 1 ] && [ ! -e "${exp}/hub.json" ]
+    "${call[@]}" --stage 10 --skip_upload_hf false --hf_repo org/name
+    [ "$(cat "${exp}/hub.json")" = '{"repo": "org/name"}' ]
+    [ "$(grep -c "^sv_results " calls)" -eq 1 ]
+    cksum "${exp}/sv_transfer.zip" > before
+    "${call[@]}" # nothing else has to be made again
+    cksum "${exp}/sv_transfer.zip" | diff before -
+    [ "$(grep -c -e "^sv_results " -e "^sv_pack " calls)" -eq 1 ]
+    "${call[@]}" --sv_tag transfer --sv_args "--max_epoch 30" # other weights are not there
+    [ ! -e "${exp}/hub.json" ]
+}
+
 @test "options of spk.sh that sv.sh does not have, and two names with two values, are one line" {
     local need=(--train_set a --valid_set b --test_sets c)
     while IFS='|' read -r option value message; do
@@ -179,7 +196,7 @@ in_group() {
 --ignore_init_mismatch|true|--pretrained_model 'FILE:head:head'
 --enroll_mode|emb-avg|data/SET/enroll_spk2utt
 --eval_valid_set|true|name the validation set in --test_sets
---lang|en|sv_pack writes the model card
+--lang|en|give --pack_args '--language en'
 OPTIONS
     for parser in ours kaldi; do
         [ "${parser}" = ours ] || {

@@ -335,8 +335,9 @@ fi
 ! "${calibrate}" || kinds+=" ${kinds// /_calibrated }_calibrated"
 
 results=${expdir}/RESULTS.md
+espnet_results=${expdir}/RESULTS_espnet.md # for the README.md of a recipe in ESPnet
 if runs 8; then
-    log "Stage 8: Metrics: ${results}"
+    log "Stage 8: Metrics: ${results}, ${espnet_results}"
     for dset in ${test_sets}; do
         # shellcheck disable=SC2086
         measure "${dset}" ${kinds}
@@ -345,11 +346,8 @@ if runs 8; then
     describe_system
     # of concurrent runs, the last one writes the complete table
     lock "${expdir}/.results.lock" "${results}"
-    write_results "${sv_exp}/RESULTS.md" "" "${inference_dir}" # packed with the model
-    dirs=("${expdir}"/sv_*/inference*)
-    # --sv_exp may be elsewhere
-    [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}")
-    write_results "${results}" "${results_layout}" "${dirs[@]}"
+    write_results "${sv_exp}/RESULTS.md" "" "" "${inference_dir}" # packed with the model
+    write_all_results "${results}" "${espnet_results}"
     ! "${show_results}" || cat "${results}"
     unlock "${expdir}/.results.lock"
 fi
@@ -379,6 +377,12 @@ if runs 10; then
     [ -n "${hf_repo}" ] || die "--hf_repo ORGANISATION/NAME is required for the upload"
     require_file "${packed}" "run stage 9 first"
     ${python} -m espnet2_sv.bin.sv_upload --zip "${packed}" --repo "${hf_repo}"
+    write_file "${sv_exp}/hub.json" echo "{\"repo\": \"${hf_repo}\"}"
+    if [ -e "${results}" ]; then # with the link
+        lock "${expdir}/.results.lock" "${results}"
+        write_all_results "${results}" "${espnet_results}"
+        unlock "${expdir}/.results.lock"
+    fi
 fi
 
 [ "${stop_stage}" -lt 4 ] || rm -f "${exp_lock}"

@@ -231,26 +231,42 @@ describe_system() {
     done
 }
 
-# write_results FILE LAYOUT INFERENCE_DIR...: writes tables of the metrics in these
-# folders; LAYOUT may be empty
+# write_results FILE PAGE LAYOUT INFERENCE_DIR...: writes tables of the metrics in these
+# folders, and PAGE as ESPnet's recipes have it; PAGE and LAYOUT may be empty
 write_results() {
-    local output=$1 layout=$2 dir dset kind file name entries=() systems=()
+    local output=$1 page=$2 layout=$3 dir dset kind file name
+    local entries=() systems=() exps=() facts=()
     local corpus=${PWD%/*} # e.g. egs2/voxceleb
-    shift 2
+    shift 3
     for dir in "$@"; do
         for dset in "${dir}"/*/; do
             for kind in {cosine,asnorm}{,_calibrated}; do
                 file=${dset}${kind}/metrics.json
                 # e.g. exp/sv_transfer/inference/test/cosine becomes sv_transfer/test/cosine
                 name=${dset#"${expdir}/"}${kind}
+                name=${name/\/inference\//\/}
                 [ -e "${file}" ] || continue
-                entries+=("${name/\/inference\//\/}=${file}")
+                entries+=("${name}=${file}")
                 systems+=("${file%/*}/system.json")
             done
         done
+        name=${dir#"${expdir}/"}
+        exps+=(--exp "${name%/inference}=${dir%/*}")
+        facts+=("${dir%/*}"/{config.yaml,hub.json})
     done
-    once "${output}" "${layout}" "${entries[@]}" "${entries[@]#*=}" "${systems[@]}" -- \
+    [ -n "${page}" ] || exps=() facts=()
+    once "${output}" ${page:+--and "${page}"} "${layout}" "${entries[@]}" \
+        "${entries[@]#*=}" "${systems[@]}" ${facts[@]+"${facts[@]}"} -- \
         ${python} -m espnet2_sv.bin.sv_results --output "${output}" \
+        ${page:+--espnet_output "${page}"} ${exps[@]+"${exps[@]}"} \
         ${layout:+--layout "${layout}"} \
         --title "${corpus##*/}" "${entries[@]}"
+}
+
+# write_all_results FILE PAGE: writes the tables of all experiments
+write_all_results() {
+    local dirs=("${expdir}"/sv_*/inference*)
+    # --sv_exp may be elsewhere
+    [[ " ${dirs[*]} " == *" ${inference_dir} "* ]] || dirs+=("${inference_dir}")
+    write_results "$1" "$2" "${results_layout}" "${dirs[@]}"
 }

@@ -57,7 +57,7 @@ instead_of() {
                 "--enroll_mode chooses between mean embeddings and mean scores"
             ;;
         eval_valid_set=*) echo "name the validation set in --test_sets, too" ;;
-        lang=*) echo "leave it out: sv_pack writes the model card, see its --help" ;;
+        lang=*) echo "for the model card, give --pack_args '--language en'" ;;
         *) return 1 ;;
     esac
 }

@@ -28,6 +28,7 @@ train() {
     # SGE does not allow "/" in job names
     [[ ${cuda_cmd} != *queue* ]] || jobname=${exp##*/}
     log "training in ${exp}; log: ${exp}/train.log"
+    rm -f "${exp}/hub.json" # stage 10 has uploaded other weights
     quote_words ${python} -m "espnet2_sv.bin.${train_module}" --config "${config}" \
         --output_dir "${exp}" --resume true --sample_rate "${sample_rate}" \
         --train_data_path_and_name_and_type \
