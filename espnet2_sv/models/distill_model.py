@@ -13,7 +13,6 @@ from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.speaker_model import SpeakerModel, full_lengths
 
-BRANCH_PREFIX = "branch."  # of the ASR branch's parameters in a checkpoint
 _MIN_WEIGHT = 1.0e-6  # avoids 0 / 0 if all frames of a batch have weight 0
 
 
@@ -21,7 +20,7 @@ class DistillModel(SpeakerModel):
     """Speaker loss + lambda * KL(teacher || student) per valid frame (Cai & Li 2024).
 
     The student's modules keep their names, so that a checkpoint without the parameters
-    that start with :data:`BRANCH_PREFIX` is a checkpoint of the student. Checkpoints do
+    that start with :data:`~espnet2_sv.models.speaker_model.BRANCH_PREFIX` is a checkpoint of the student. Checkpoints do
     not contain the teacher.
 
     Args:
@@ -243,12 +242,3 @@ def mean_over_processes(value: torch.Tensor) -> torch.Tensor:
     value = value.detach().clone()
     torch.distributed.all_reduce(value)
     return value / torch.distributed.get_world_size()
-
-
-def without_branch(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return a checkpoint without the parameters of the ASR branch."""
-    return {
-        name: tensor
-        for name, tensor in state.items()
-        if not name.startswith(BRANCH_PREFIX)
-    }

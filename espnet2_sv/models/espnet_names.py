@@ -14,8 +14,11 @@ from espnet2.layers.utterance_mvn import UtteranceMVN
 from espnet2.spk.espnet_model import ESPnetSpeakerModel
 from espnet2_sv.backbones.frame_encoders import FrameBackbone
 from espnet2_sv.heads.pooled import POOLINGS, PROJECTORS, PooledHead
-from espnet2_sv.models.distill_model import without_branch
-from espnet2_sv.models.speaker_model import SpeakerModel, full_lengths
+from espnet2_sv.models.speaker_model import (
+    SpeakerModel,
+    full_lengths,
+    without_branch,
+)
 from espnet2_sv.zoo.checkpoint import load_state_dict
 
 # Where a part of ESPnet's speaker model is in ours

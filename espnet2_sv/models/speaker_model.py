@@ -10,6 +10,7 @@ from espnet2_sv.heads import MFAHead, SpeakerAdaptor
 from espnet2_sv.heads.pooled import PooledHead
 
 Head = MFAHead | PooledHead | SpeakerAdaptor
+BRANCH_PREFIX = "branch."  # of the ASR branch's parameters in a checkpoint
 
 
 class SpeakerModel(AbsESPnetModel):
@@ -113,3 +114,12 @@ class SpeakerModel(AbsESPnetModel):
 def full_lengths(speech: torch.Tensor) -> torch.Tensor:
     """Return the lengths (B,) of audio (B, S) without padding."""
     return speech.new_full(speech.shape[:1], speech.size(1), dtype=torch.long)
+
+
+def without_branch(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return a checkpoint without the parameters of the ASR branch."""
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not name.startswith(BRANCH_PREFIX)
+    }

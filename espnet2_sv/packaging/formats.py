@@ -13,10 +13,9 @@ from espnet2_sv.asr.bundle import AsrBundle, load_asr_bundle
 from espnet2_sv.asr.resolve import CONFIG, WEIGHTS, write_model
 from espnet2_sv.errors import SVError
 from espnet2_sv.heads.pooled import PooledHead
-from espnet2_sv.models.distill_model import without_branch
 from espnet2_sv.models.espnet_names import espnet_equivalent, espnet_settings
 from espnet2_sv.models.load import load_adaptor, load_speaker_model
-from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.models.speaker_model import SpeakerModel, without_branch
 from espnet2_sv.packaging.redact import redact_settings
 from espnet2_sv.zoo.checkpoint import load_config, load_state_dict
 from espnet2_sv.zoo.download import looks_like_a_path
