@@ -20,8 +20,8 @@ class DistillModel(SpeakerModel):
     """Speaker loss + lambda * KL(teacher || student) per valid frame (Cai & Li 2024).
 
     The student's modules keep their names, so that a checkpoint without the parameters
-    that start with :data:`~espnet2_sv.models.speaker_model.BRANCH_PREFIX` is a checkpoint of the student. Checkpoints do
-    not contain the teacher.
+    that start with ``BRANCH_PREFIX`` is a checkpoint of the student. Checkpoints do not
+    contain the teacher.
 
     Args:
         student: The speaker model.
