@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sourced by test_python.sh and test_recipes.sh.
+# Sourced by test_python.sh, test_recipes.sh and test_shell.sh.
 
 . tools/activate_python.sh
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
@@ -11,4 +11,17 @@ run_pytest() {
     jobs=$(getconf _NPROCESSORS_ONLN)
     python3 egs2/TEMPLATE/sv1/scripts/preloaded_python.py \
         python3 -m pytest --numprocesses "$((jobs < 8 ? jobs : 8))" --quiet "$@"
+}
+
+# set_tests FOLDER ARGUMENT...: sets tests to the folder, or to nothing if one of the
+# arguments names something in test/ itself
+# shellcheck disable=SC2034  # for the calling script
+set_tests() {
+    local argument
+    tests=("$1")
+    for argument in "${@:2}"; do
+        if [[ ${argument} =~ (^|/)test/ ]] && [ -e "${argument%%::*}" ]; then
+            tests=()
+        fi
+    done
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Tests of the shell and Perl scripts. Arguments go to bats.
+# Tests of the shell and Perl scripts, or those in the files given. Arguments go to bats.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-. tools/activate_python.sh
+. ci/pytest.sh
 
 export BATS_TEST_TIMEOUT=${BATS_TEST_TIMEOUT:-600} # seconds; ends tests that hang
-bats "$@" test/shell
+set_tests test/shell "$@"
+bats "$@" "${tests[@]}"
