@@ -138,8 +138,13 @@ def espnet_markdown(
     for row in measured:
         environment = json.dumps(row.metrics.get("environment"))
         groups.setdefault((row.experiment, environment), []).append(row)
+    names = {row.experiment for row in measured}
+    configs = [known[name].config for name in names if name in known]
     for (experiment, _), group in groups.items():
-        page += _experiment(known.get(experiment, Experiment()), group)
+        title = known.get(experiment, Experiment()).config
+        if title and configs.count(title) > 1:
+            title += f" ({experiment})"
+        page += _experiment(title or experiment, group)
     return "\n".join(page)
 
 
@@ -192,10 +197,10 @@ def _overall(row: _Row, known: Mapping[str, Experiment]) -> list[str]:
     return [model, *figures, row.described(row.experiment), hub]
 
 
-def _experiment(experiment: Experiment, rows: list[_Row]) -> Iterator[str]:
+def _experiment(title: str, rows: list[_Row]) -> Iterator[str]:
     """Yield the environment and the results of an experiment."""
     name = rows[0].experiment
-    yield f"## Environments - {experiment.config or name}"
+    yield f"## Environments - {title}"
     date = datetime.fromtimestamp(max(row.modified for row in rows)).astimezone()
     environment = rows[0].metrics.get("environment") or {}
     lines = [f"date: `{date:%Y-%m-%d %H:%M:%S%z}`\n"]

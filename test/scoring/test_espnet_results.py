@@ -116,6 +116,18 @@ def test_results_of_two_environments_are_not_mixed(measured):
     assert "Git" not in first
 
 
+def test_experiments_with_one_configuration_have_headings_of_their_own(measured):
+    systems = dict([measured(f"sv_{name}/o/cosine", 1.0) for name in "abc"])
+    same = Experiment("conf/a.yaml")
+    known = {"sv_a": same, "sv_b": same, "sv_c": Experiment("conf/c.yaml")}
+    lines = espnet_markdown(systems, known).splitlines()
+    assert [line[18:] for line in lines if line.startswith("## Environments - ")] == [
+        "conf/a.yaml (sv_a)",
+        "conf/a.yaml (sv_b)",
+        "conf/c.yaml",
+    ]
+
+
 def test_cells_of_a_layout_without_measurement_are_empty(measured, tmp_path):
     (tmp_path / "layout.yaml").write_text(CONF)
     layout = Layout.read(tmp_path / "layout.yaml")
