@@ -87,6 +87,44 @@ MODELS = {
 }
 
 
+# As train_ecapa_Vox12_emb192_torchmelspec_subcentertopk_wavlm.yaml, WavLM smaller
+WAVLM = {
+    "frontend": "s3prl",
+    "frontend_conf": {
+        "frontend_conf": {"upstream": "wavlm_base"},
+        "multilayer_feature": True,
+    },
+    "freeze_param": ["frontend.upstream"],
+    "normalize": "utterance_mvn",
+    "normalize_conf": {"norm_vars": False},
+}
+WAVLM_URL = "https://huggingface.co/s3prl/converted_ckpts/resolve/main/wavlm_base.pt"
+
+
+def write_wavlm(path: Path) -> None:
+    """Write a small random WavLM as s3prl keeps downloaded ones."""
+    from s3prl.upstream.wavlm.WavLM import WavLM, WavLMConfig
+
+    settings = vars(WavLMConfig()) | {
+        "encoder_layers": 3,
+        "encoder_embed_dim": 48,
+        "encoder_ffn_embed_dim": 64,
+        "encoder_attention_heads": 4,
+        "relative_position_embedding": True,
+        "num_buckets": 32,
+        "max_distance": 80,
+        "gru_rel_pos": True,
+        "normalize": True,
+        "extractor_mode": "layer_norm",
+        "layer_norm_first": True,
+        "conv_feature_layers": "[(32,10,5)] + [(32,3,2)] * 4 + [(32,2,2)] * 2",
+    }
+    torch.manual_seed(0)
+    network = WavLM(WavLMConfig(settings))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save({"cfg": settings, "model": network.state_dict()}, path)
+
+
 def make_stock_exp(folder: Path, name: str, **settings) -> Path:
     """Write what ESPnet's spk_train writes: config.yaml and the best weights."""
     folder.mkdir(parents=True)

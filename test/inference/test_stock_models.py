@@ -2,13 +2,14 @@
 
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from kaldi_reference import kaldiio
-from stock_speakers import MODELS, make_stock_exp
+from stock_speakers import MODELS, WAVLM, WAVLM_URL, make_stock_exp, write_wavlm
 
 from espnet2.bin.pack import main as pack
 from espnet2.bin.spk_inference import Speech2Embedding as Stock
@@ -79,6 +80,34 @@ def test_an_embedding_is_that_of_stock_espnet(name, tmp_path, an4, corpus):
         torch.testing.assert_close(
             torch.tensor(found[utterance]), expected, atol=1e-4, rtol=1e-4
         )
+
+
+@pytest.mark.filterwarnings("ignore")  # of s3prl and what it imports
+def test_a_wavlm_front_end_is_that_of_stock_espnet(tmp_path, monkeypatch):
+    pytest.importorskip("s3prl.nn", exc_type=ImportError)
+    from s3prl.util import download
+
+    monkeypatch.setattr(download, "_download_dir", tmp_path / "cache")
+    write_wavlm(Path(download.urls_to_filepaths(WAVLM_URL, download=False)))
+    exp = make_stock_exp(tmp_path / "exp", "ecapa", **WAVLM)
+    state = torch.load(exp / "valid.eer.best.pth")
+    for name, x in state.items():  # fine-tuned: other weights than the upstream's
+        if name.startswith("frontend.") and x.is_floating_point():
+            state[name] = x + 0.01 * torch.randn_like(x)
+    torch.save(state, exp / "valid.eer.best.pth")
+    stock = Stock(str(exp / "config.yaml"), str(exp / "valid.eer.best.pth"))
+    rng = np.random.default_rng(0)
+    waves = [0.1 * rng.standard_normal(n) for n in (16000, 20000, 16000, 9000)]
+    waves = [x.astype(np.float32) for x in waves]
+    expected = torch.cat([stock(x) for x in waves])
+    new, old = "frontend.upstream.upstream.model.", "frontend.upstream.model."
+    for rename in (False, True):  # what earlier releases of ESPnet saved
+        if rename:
+            renamed = {name.replace(new, old): x for name, x in state.items()}
+            torch.save(renamed, exp / "valid.eer.best.pth")
+        found = Speech2Embedding.from_pretrained(exp).embedder(waves)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    assert 0 < describe(exp)["trained_parameters"] < describe(exp)["parameters"]
 
 
 def test_only_equal_lengths_share_a_batch(ecapa):
