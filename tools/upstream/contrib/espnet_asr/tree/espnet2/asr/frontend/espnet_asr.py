@@ -88,6 +88,9 @@ class ESPnetASRFrontend(AbsFrontend):
                 config = yaml.safe_load(f)
             names = [n for part in PARTS for n in (part, part + "_conf")]
             asr_conf = {name: config[name] for name in names if config.get(name)}
+            if asr_conf.get("normalize") == "global_mvn":
+                # The checkpoint has the statistics
+                asr_conf["normalize_conf"].pop("stats_file", None)
             self.asr_model_file = asr_model_file
         self.fs = _parse_fs(fs)
         asr_fs = _parse_fs(asr_conf.get("frontend_conf", {}).get("fs", 16000))
@@ -207,8 +210,7 @@ class ASREncoder(torch.nn.Module):
         size = self.frontend.output_size()
         self.normalize = None
         if asr_conf.get("normalize") == "global_mvn":
-            options = {k: v for k, v in conf["normalize"].items() if k != "stats_file"}
-            self.normalize = StoredGlobalMVN(size, **options)
+            self.normalize = StoredGlobalMVN(size, **conf["normalize"])
         elif asr_conf.get("normalize") is not None:
             self.normalize = normalize_choices.get_class(asr_conf["normalize"])(
                 **conf["normalize"]

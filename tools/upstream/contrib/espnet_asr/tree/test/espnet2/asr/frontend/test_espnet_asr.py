@@ -212,6 +212,7 @@ def test_train_and_load_without_asr_files(tmp_path, asr_model, speech):
     exp.mkdir()
     # AbsTask writes args after it has built the model
     (exp / "config.yaml").write_text(yaml.safe_dump(vars(args)))
+    assert str(tmp_path) not in (exp / "config.yaml").read_text()
     torch.save(model.state_dict(), exp / "spk.pth")
     for name in ("config.yaml", "model.pth", "stats.npz"):
         (tmp_path / name).unlink()
