@@ -2,7 +2,6 @@
 
 import zipfile
 
-import espnet
 import numpy as np
 import pytest
 import soundfile
@@ -13,6 +12,7 @@ from hub_server import Repository
 from huggingface_hub import model_info
 from speaker_models import CONFORMER, make_exp
 
+import espnet
 from espnet2.bin.asr_inference import Speech2Text
 from espnet2.bin.spk_inference import Speech2Embedding as EspnetSpeech2Embedding
 from espnet2.main_funcs.pack_funcs import unpack as espnet_unpack

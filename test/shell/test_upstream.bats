@@ -153,7 +153,7 @@ contents() { # of the checkout
 }
 
 @test "every verb has help; an unknown one is refused" {
-    for verb in tree install remove; do
+    for verb in tree install remove check; do
         run "${upstream}" "${verb}" --help
         [ "$status" -eq 0 ]
         [[ "$output" == *"tools/upstream.sh ${verb} "* ]]
@@ -190,4 +190,33 @@ contents() { # of the checkout
     ESPNET_SDIST=short.tar.gz run "${upstream}" tree new/short
     [ "$status" -eq 1 ]
     (cd new && find . | sort) | diff before -
+}
+
+@test "check names what fails, goes on, and changes nothing" {
+    mkdir moved
+    cp -r "${root}"/{egs2,espnet2_sv,test} moved/
+    mkdir moved/tools
+    cp -r "${root}"/tools/upstream* moved/tools/
+    run "${upstream}" check espnet
+    [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 1 ]
+    [[ "$output" == *"is not installed in espnet: tools/upstream.sh install espnet" ]]
+    moved/tools/upstream.sh install espnet
+    contents > before
+    run moved/tools/upstream.sh check --only names --only syntax espnet
+    [ "$status" -eq 0 ]
+    [[ "${lines[0]}" == "check: names ok ["*" s]" ]]
+    [[ "${lines[1]}" == "check: syntax ok ["*" s]" ]]
+    mkdir -p espnet/test/espnet2/other
+    touch espnet/test/espnet2/other/test_cosine.py # test/scoring/test_cosine.py is ours
+    echo 'if true; then' >> moved/egs2/mini_an4/sv1/local/data.sh
+    contents > before
+    run moved/tools/upstream.sh check --only names --only syntax espnet
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"    tests of ESPnet have these names: test_cosine.py"* ]]
+    [[ "$output" == *"check: names FAILED"*"local/data.sh: line "*"check: syntax FAILED"* ]]
+    [[ "${lines[-1]}" == "upstream.sh: error: failed: names syntax" ]]
+    contents | diff before -
+    run "${upstream}" check --only nothing espnet
+    [ "$status" -eq 1 ] && [ "${#lines[@]}" -eq 1 ]
+    [[ "$output" == *"--only nothing: choose from configuration names "* ]]
 }

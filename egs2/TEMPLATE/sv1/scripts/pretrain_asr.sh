@@ -22,6 +22,7 @@ ngpu=0                         # The number of GPUs ("0" uses CPU).
 python=${python:-python3}      # Python interpreter, as for sv.sh.
 # END OPTIONS
 
+# shellcheck disable=SC2034  # printed by parse_options.sh
 help_message="Usage: $0 [options] ARCHIVE.zip
 
 $(describe_options "$0")"
@@ -45,7 +46,7 @@ inputs+=("seed ${asr_args}")
 
 tokenize() {
     rm -f "${tokens}.part"
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2154  # cmd.sh sets the programs
     run_job "${train_cmd}" "${dir}/tokenize.log" \
         ${python} -m espnet2.bin.tokenize_text --token_type char --field 2- \
         --input "${train_data}/text" --output "${tokens}.part" --write_vocabulary true \
@@ -58,7 +59,7 @@ tokenize() {
 asr_train() {
     local name=$1 output=$2
     shift 2
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2154
     run_job "${cuda_cmd} --gpu ${ngpu}" "${dir}/${name}.log" \
         ${python} -m espnet2.bin.asr_train --config "${asr_config}" \
         --output_dir "${output}" \
@@ -106,7 +107,7 @@ train() {
 }
 
 pack() {
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2154  # cmd.sh sets the programs
     run_job "${train_cmd}" "${dir}/pack.log" \
         ${python} -m espnet2.bin.pack asr --asr_train_config "${dir}/train/config.yaml" \
         --asr_model_file "${dir}/train/${model_file}" --option "${statistics}" \

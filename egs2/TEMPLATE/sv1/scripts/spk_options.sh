@@ -68,9 +68,10 @@ same_option() {
     local name=$1
     [ -n "$4" ] || return 0
     if [ "${!name}" != "$4" ]; then
-        [ "${!name}" = "$2" ] && [[ " ${option_names[*]:-} " != *" ${name} "* ]] \
-            || die "--${name} ${!name@Q} and --$3 ${4@Q} are one option: give one of them" \
+        if [ "${!name}" != "$2" ] || [[ " ${option_names[*]:-} " == *" ${name} "* ]]; then
+            die "--${name} ${!name@Q} and --$3 ${4@Q} are one option: give one of them" \
                 "(run.sh may give the other)"
+        fi
     fi
     printf -v "${name}" '%s' "$4"
 }
