@@ -8,7 +8,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 ./sv.sh \
     --sv_task transfer \
     --asr_model "" \
-    --sv_config conf/train_sv_transfer.yaml \
     --train_set train \
     --valid_set valid \
     --test_sets test \
