@@ -170,6 +170,9 @@ class Files:
         if self.is_test(path):
             names |= imports.modules
             found.update(self._data_files(path))
+            # Commands by their names, e.g. "sv_score"
+            commands = {f"{PACKAGE}/bin/{word}.py" for word in imports.arguments}
+            found.update(commands & self.imports.keys())
             for conftest in {*self._packages(path)} - {path}:
                 for fixture, later in self.imports[conftest].later.items():
                     if fixture in imports.arguments:
