@@ -8,6 +8,7 @@ import yaml
 
 from espnet2_sv.bin import sv_distill_train, sv_train, sv_transfer_train
 from espnet2_sv.errors import SVError
+from espnet2_sv.tasks import get_task
 
 pytestmark = pytest.mark.execution_timeout(600)
 
@@ -31,8 +32,16 @@ def config(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("task", ["transfer", "adaptor", "distill"])
-def test_one_command_trains_what_four_do(task):
+@pytest.mark.parametrize(
+    ("task", "module"),
+    [
+        ("transfer", "espnet2_sv.tasks.transfer"),
+        ("adaptor", "espnet2_sv.tasks.adaptor"),
+        ("distill", "espnet2_sv.tasks.distill"),
+    ],
+)
+def test_one_command_trains_what_four_do(task, module):
+    assert get_task(task).__module__ == module
     found = configuration("train", "--sv_task", task)
     assert found["sv_task"] == task
     assert found == configuration(f"{task}-train")
