@@ -138,7 +138,12 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
     while True:
         part = _temporary_name(path)
         part.mkdir()
-        descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if not part.parent.exists():
+                raise
+            continue  # another run swept it before it was open
         if _lock_own(descriptor, part):
             break
         os.close(descriptor)
@@ -150,9 +155,13 @@ def _temporary_folder(path: Path) -> Iterator[Path]:
 
 
 def _lock_own(descriptor: int, part: Path) -> bool:
-    """Lock a new temporary file or folder; False if another run swept it before."""
-    with suppress(OSError):  # a file system without locks
+    """Lock a new temporary file or folder; False if another run sweeps it first."""
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(part))
     return False

@@ -1,4 +1,5 @@
 import concurrent.futures
+import fcntl
 import os
 import resource
 import subprocess
@@ -175,6 +176,39 @@ def test_leftovers_of_killed_runs_are_removed_and_those_of_live_ones_kept(
     runs[1].communicate(b"\n")
     assert runs[1].returncode == 0
     assert os.listdir(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("write", [atomic_write, fresh_folder])
+def test_a_run_is_not_swept_by_another_that_starts_at_the_same_time(
+    write, tmp_path, monkeypatch
+):
+    """The other one looks for leftovers before the first has a lock, or just then."""
+    flock, real_open = fcntl.flock, os.open
+    swept = []
+
+    def sweep_first(path, flags, *mode):
+        if str(path).endswith(".part") and len(swept) < 2:
+            swept.append("before it is open")
+            if write is fresh_folder:
+                os.rmdir(path)
+        return real_open(path, flags, *mode)
+
+    def lock_later(descriptor, operation):
+        if len(swept) < 4:
+            swept.append("before it is locked")
+            raise BlockingIOError
+        return flock(descriptor, operation)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", sweep_first)
+        patched.setattr(fcntl, "flock", lock_later)
+        with write(tmp_path / "out") as out:
+            assert len(swept) == 4
+            if write is atomic_write:
+                out.write("mine")
+            else:
+                (out / "file").write_text("mine")
+    assert (tmp_path / "out").exists()
 
 
 def test_what_is_no_json_is_named(tmp_path):
