@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.scoring.results import read_metrics
+from espnet2_sv.scoring.results import SCORE_KINDS, read_metrics
 from espnet2_sv.zoo.download import looks_like_a_path
 
 # e.g. apache-2.0, cc-by-4.0, other
@@ -20,13 +20,6 @@ _LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual|code")
 # e.g. mozilla-foundation/common_voice_17_0, librispeech_asr
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _METRICS_IN_EXP = "inference/*/*/metrics.json"  # SET/KIND, as the recipes write them
-# Kinds of scores, as the recipes name their folders
-_KINDS = {
-    "cosine": "cosine",
-    "asnorm": "AS-norm",
-    "cosine_calibrated": "cosine, calibrated",
-    "asnorm_calibrated": "AS-norm, calibrated",
-}
 # Key in metrics.json, type and name of the metric, its arguments
 _METRICS: tuple[tuple[str, str, str, dict[str, float] | None], ...] = (
     ("eer", "eer", "EER (%)", None),
@@ -182,7 +175,7 @@ def eval_results(metrics: Iterable[str | Path]) -> list[EvalResult]:
                         "nontarget": int(content["n_nontarget"]),
                     },
                     metric_type=metric,
-                    metric_name=f"{title}, {_KINDS.get(kind, kind)}",
+                    metric_name=f"{title}, {SCORE_KINDS.get(kind, kind)}",
                     metric_value=round(float(content[key]), 4),
                     metric_args=arguments,
                 )
@@ -193,7 +186,7 @@ def eval_results(metrics: Iterable[str | Path]) -> list[EvalResult]:
 def _plain_first(metrics: list[Path]) -> list[Path]:
     """Sort files by the kind of scores, without changing the order of the sets."""
     sets = list(dict.fromkeys(path.absolute().parents[1] for path in metrics))
-    kinds = list(_KINDS)
+    kinds = list(SCORE_KINDS)
 
     def key(path: Path) -> tuple[int, int]:
         folder = path.absolute().parent

@@ -16,16 +16,10 @@ from typing import Any
 from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import json_number, read_json, read_yaml
 from espnet2_sv.scoring.report import markdown_table
-from espnet2_sv.scoring.results import Layout, read_metrics
+from espnet2_sv.scoring.results import SCORE_KINDS, Layout, read_metrics
 
 HUB = "https://huggingface.co/"
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")  # e.g. espnet/voxceleb_sv_transfer
-_KINDS = {
-    "cosine": "cosine",
-    "asnorm": "AS-norm",
-    "cosine_calibrated": "cosine, calibrated",
-    "asnorm_calibrated": "AS-norm, calibrated",
-}
 # Key of the environment in metrics.json, and how ESPnet writes it
 _ENVIRONMENT = {
     "python": "- python version: `{}`",
@@ -93,7 +87,7 @@ class _Row:
     description: str = ""  # for a system that is not known
 
     def described(self, *names: str) -> str:
-        return ", ".join([*names, _KINDS.get(self.kind, self.kind)])
+        return ", ".join([*names, SCORE_KINDS.get(self.kind, self.kind)])
 
 
 def espnet_markdown(

@@ -28,6 +28,13 @@ _SYSTEM_COLUMNS = (
     ("cer_asr_alone", "CER (%), ASR alone", "{:.2f}"),
     ("cer_joint", "CER (%), with speaker", "{:.2f}"),
 )
+# Kinds of scores, as the recipes name their folders, for readers
+SCORE_KINDS = {
+    "cosine": "cosine",
+    "asnorm": "AS-norm",
+    "cosine_calibrated": "cosine, calibrated",
+    "asnorm_calibrated": "AS-norm, calibrated",
+}
 _METRICS = (
     ("EER (%)", "eer"),
     ("minDCF 0.01", "mindcf_p01"),
