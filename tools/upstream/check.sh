@@ -66,7 +66,7 @@ rm -f "${tree}/egs2/test" # where setup.sh is tried
 link_entries egs2/mini_an4
 rm "${tree}/egs2/mini_an4/sv1"
 link_entries egs2/mini_an4/sv1
-for name in data dump exp downloads; do
+for name in "${generated[@]}"; do
     rm -f "${tree}/egs2/mini_an4/sv1/${name}"
 done
 cd "${tree}"

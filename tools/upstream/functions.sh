@@ -6,6 +6,7 @@ oldest=202611                       # the oldest ESPnet release that the plugin 
 recipes=(fotaq mini_an4 voxceleb)   # egs2/NAME/sv1
 # What the tree has for all recipes; sv1 has its own scripts beside ESPnet's
 shared=(cmd.sh db.sh utils steps pyscripts)
+generated=(data dump exp downloads) # what recipes make
 
 fail() {
     echo "upstream.sh: error: $*" 1>&2
@@ -68,7 +69,7 @@ is_ours() {
 # outside_results FOLDER: options of find for what is not in a recipe's data and results
 outside_results() {
     local name
-    for name in data dump exp downloads; do
+    for name in "${generated[@]}"; do
         [[ $1 != */egs2/* ]] || printf '%s\n' -not -path "$1/${name}/*"
     done
 }

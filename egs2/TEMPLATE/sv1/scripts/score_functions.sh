@@ -150,7 +150,7 @@ calibrate_scores() {
     for dset in "$@"; do
         local from=${inference_dir}/${dset}/${kind}
         local to=${from}_calibrated
-            once "${to}/scores" "${from}/scores" "${train}" "${trials}" "${durations}" \
+        once "${to}/scores" "${from}/scores" "${train}" "${trials}" "${durations}" \
             "${calibrate_args}" -- \
             run_job "${train_cmd}" "${to}/score.log" ${python} \
             -m espnet2_sv.bin.sv_calibrate \

@@ -286,19 +286,26 @@ quote_words() {
     done
 }
 
-# run_job "CMD OPTIONS" LOG COMMAND...: runs the command through a back end (run.pl,
-# slurm.pl, ...). If it fails, shows its error message or, if there is none, the end of
-# its log. For an array of jobs, put JOB=1:n at the end of the options and JOB into LOG.
-run_job() {
-    local cmd=$1 logfile=$2 quoted status=0
+# submit "CMD OPTIONS" LOG COMMAND...: runs the command through a back end (run.pl,
+# slurm.pl, ...) and returns its status. For an array of jobs, put JOB=1:n at the end of
+# the options and JOB into LOG.
+submit() {
+    local cmd=$1 logfile=$2 quoted
     shift 2
     make_folder_of "${logfile}"
     quote_words "$@"
     # shellcheck disable=SC2086
-    ${cmd} "${logfile}" "${quoted[@]}" || status=$?
+    ${cmd} "${logfile}" "${quoted[@]}"
+}
+
+# run_job "CMD OPTIONS" LOG COMMAND...: submits the command. If it fails, shows its error
+# message or, if there is none, the end of its log.
+run_job() {
+    local status=0
+    submit "$@" || status=$?
     [ "${status}" -ne 0 ] || return 0
     [ "${status}" -ne 130 ] || return 130 # Ctrl-C
-    show_failure "${logfile}"
+    show_failure "$2"
     return 1
 }
 

@@ -54,11 +54,8 @@ require_writable data "the recipe's folder"
 
 # run_and_show NAME COMMAND...: runs the command as a job and prints its log
 run_and_show() {
-    local logfile=downloads/logs/$1.log quoted status=0
-    mkdir -p downloads/logs
-    quote_words "${@:2}"
-    # shellcheck disable=SC2086
-    ${train_cmd} --num-threads "${nj}" "${logfile}" "${quoted[@]}" || status=$?
+    local logfile=downloads/logs/$1.log status=0
+    submit "${train_cmd} --num-threads ${nj}" "${logfile}" "${@:2}" || status=$?
     [ "${status}" -ne 130 ] || return 130 # Ctrl-C
     grep -v -e '^# ' -e '^#$' "${logfile}" || true
     return "${status}"
