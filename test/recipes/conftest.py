@@ -114,25 +114,34 @@ def espnet_tree(tmp_path_factory):
     shared = tmp_path_factory.getbasetemp().parent / "espnet"  # by all processes
     shared.mkdir(exist_ok=True)
     with FileLock(shared / "lock"):
-        made = _upstream("tree", shared / "tree")
+        made = run_upstream("tree", shared / "tree")
     if "cannot be downloaded" in made.stdout:
         pytest.skip(made.stdout.strip())
     assert made.returncode == 0, made.stdout
     tree = tmp_path_factory.mktemp("espnet") / "tree"
     shutil.copytree(shared / "tree", tree, symlinks=True)
-    done = _upstream("install", tree)
+    done = run_upstream("install", tree)
     assert done.returncode == 0, done.stdout
     return tree
 
 
-def _upstream(verb: str, folder: Path) -> subprocess.CompletedProcess:
+def run_upstream(*words, **env: str) -> subprocess.CompletedProcess:
+    """Run tools/upstream.sh with more variables; ``stdout`` is all that it prints."""
     return subprocess.run(
-        [ROOT / "tools/upstream.sh", verb, folder],
+        [ROOT / "tools/upstream.sh", *words],
+        env=os.environ | env,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
+
+
+@pytest.fixture(scope="session")
+def upstream():
+    """Return the function above."""
+    return run_upstream
 
 
 def _ignored(folder: str, names: list[str]) -> set[str]:

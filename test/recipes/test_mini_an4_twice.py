@@ -1,15 +1,12 @@
 """mini_an4 twice at the same time, in an ESPnet tree, and after kills."""
 
 import concurrent.futures
-import subprocess
 import zipfile
-from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
-ROOT = Path(__file__).resolve().parents[2]
 TRANSFER = ("env", "tasks=transfer", "./run.sh")
 
 
@@ -81,15 +78,11 @@ def test_plain_processes_give_the_same_as_preloaded_ones(in_espnet, twice):
     )
 
 
-def test_the_tree_is_as_before_without_the_plugin(espnet_tree, in_espnet):
+def test_the_tree_is_as_before_without_the_plugin(espnet_tree, in_espnet, upstream):
     exp = in_espnet.folder / "exp"
     results = sorted(exp.rglob("*"))
-    done = subprocess.run(
-        [ROOT / "tools/upstream.sh", "remove", espnet_tree],
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    done = upstream("remove", espnet_tree)
+    assert done.returncode == 0, done.stdout
     assert str(in_espnet.folder) in done.stdout
     assert sorted(exp.rglob("*")) == results
     left = {p.name for p in in_espnet.folder.iterdir() if not p.name.startswith(".")}

@@ -1,28 +1,18 @@
 """ESPnet's own checks of the plugin in an ESPnet tree: tools/upstream.sh check."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
-ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("configuration", "names", "syntax", "scripts", "style", "doc", "pytest")
 
 
-def test_espnets_own_checks_pass_and_change_nothing(espnet_tree, tmp_path):
+def test_espnets_own_checks_pass_and_change_nothing(espnet_tree, upstream, tmp_path):
     before = _state(espnet_tree)
-    done = subprocess.run(
-        [ROOT / "tools/upstream.sh", "check", "--quick", espnet_tree],
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = upstream("check", "--quick", espnet_tree, TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stdout
     lines = [line.partition(" [")[0] for line in done.stdout.splitlines()]
     assert lines == [f"check: {part} ok" for part in PARTS]

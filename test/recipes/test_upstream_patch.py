@@ -51,19 +51,21 @@ def state(tree: Path) -> dict[str, tuple]:
 
 
 @pytest.fixture(scope="module")
-def series(espnet_tree, tmp_path_factory):
+def series(espnet_tree, upstream, tmp_path_factory):
     """A folder with the series, made from a tree into which the plugin is installed."""
     out = tmp_path_factory.mktemp("series") / "patches"
     before = state(espnet_tree)
-    run(ROOT / "tools/upstream.sh", "patch", espnet_tree, out, cwd=ROOT)
+    done = upstream("patch", espnet_tree, out)
+    assert done.returncode == 0, done.stdout
     assert state(espnet_tree) == before
     return out
 
 
 @pytest.fixture(scope="module")
-def applied(series, espnet_tree):
+def applied(series, espnet_tree, upstream):
     """A git repository of the release with the series on top."""
-    run(ROOT / "tools/upstream.sh", "remove", espnet_tree, cwd=ROOT)
+    done = upstream("remove", espnet_tree)
+    assert done.returncode == 0, done.stdout
     git(espnet_tree, "init", "--quiet")
     git(espnet_tree, "add", "--all", "--force")
     git(espnet_tree, "commit", "--quiet", "--message", "release")
