@@ -9,8 +9,12 @@ checkpoint, because whatever that epoch leaves behind may be incomplete, too.
 """
 
 import os
+import pickle
 import zipfile
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from espnet2_sv.errors import SVError
 
@@ -79,3 +83,27 @@ def has_checkpoint(output_dir: str | os.PathLike) -> bool:
     if (folder / SAFE_CHECKPOINT).exists():
         return True
     return (folder / CHECKPOINT).exists() and not (folder / FIRST_EPOCH).exists()
+
+
+def read_epochs(output_dir: str | os.PathLike) -> dict[int, dict[str, dict[str, Any]]]:
+    """Read the statistics of ESPnet's reporter from the last completed epoch.
+
+    Args:
+        output_dir: Folder of the training.
+
+    Returns:
+        By epoch, by phase (``train`` or ``valid``), by name, e.g. ``eer`` in percent.
+
+    Raises:
+        SVError: There is no checkpoint.pth, or it has no such statistics.
+    """
+    path = Path(output_dir, CHECKPOINT)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return state["reporter"]["stats"]
+    except OSError as e:
+        raise SVError(f"{path}: cannot be read; train the model first") from e
+    except (KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as e:
+        raise SVError(
+            f"{path}: has no statistics of ESPnet's reporter; it is of another training"
+        ) from e

@@ -1,6 +1,7 @@
 """ESPnet's trainer with speaker verification as validation, and its options."""
 
 import argparse
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from espnet2_sv.train.distributed import (
 )
 from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
 from espnet2_sv.train.margin_schedule import MarginSchedule, get_margin, set_margin
+from espnet2_sv.train.progress import Progress
 from espnet2_sv.train.validation import embed_batches, verification_stats
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class SVTrainerOptions(TrainerOptions):
         # Parameters that DistributedDataParallel synchronises, by id
         self.synchronised: frozenset[int] = frozenset()
         self.full_margin = 0.0  # radians
+        self.progress = Progress(None, self.max_epoch)
 
 
 def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,13 +123,20 @@ class SVTrainer(Trainer):
             schedulers = build_schedulers(trainer_options, **kwargs)
         model.set_epoch(1, trainer_options.freeze_encoder_epochs)
         trainer_options.synchronised = trainable_ids(model)
-        super().run(
-            model=model,
-            schedulers=schedulers,
-            trainer_options=trainer_options,
-            distributed_option=distributed_option,
-            **kwargs,
-        )
+        if is_first_process(distributed_option):
+            trainer_options.progress = start_progress(trainer_options)
+        try:
+            super().run(
+                model=model,
+                schedulers=schedulers,
+                trainer_options=trainer_options,
+                distributed_option=distributed_option,
+                **kwargs,
+            )
+            images = output_dir / "images" if trainer_options.use_matplotlib else None
+            trainer_options.progress.finish(images)
+        finally:
+            trainer_options.progress.close()
         if is_first_process(distributed_option):
             checkpoint.discard(output_dir)
 
@@ -148,7 +158,9 @@ class SVTrainer(Trainer):
             ) from e
 
     @classmethod
-    def train_one_epoch(cls, model, *, reporter, options, distributed_option, **kwargs):
+    def train_one_epoch(
+        cls, model, *, iterator, reporter, options, distributed_option, **kwargs
+    ):
         """Train one epoch, with this epoch's margin and frozen parameters."""
         epoch = reporter.get_epoch()
         unwrap(model).set_epoch(epoch, options.freeze_encoder_epochs)
@@ -162,6 +174,7 @@ class SVTrainer(Trainer):
             checkpoint.stash(Path(options.output_dir))
         return super().train_one_epoch(
             model=model,
+            iterator=options.progress.watch_training(iterator, reporter),
             reporter=reporter,
             options=options,
             distributed_option=distributed_option,
@@ -175,16 +188,30 @@ class SVTrainer(Trainer):
         network = unwrap(model)
         network.eval()
         device = "cuda" if options.ngpu > 0 else "cpu"
+        batches = options.progress.watch_validation(iterator)
         embeddings = gather_dicts(
-            embed_batches(network, iterator, device), distributed_option.distributed
+            embed_batches(network, batches, device), distributed_option.distributed
         )
-        reporter.register(verification_stats(options.valid_trials, embeddings))
+        stats = verification_stats(options.valid_trials, embeddings)
+        reporter.register(stats)
         reporter.next()
+        options.progress.end_epoch(stats["eer"])
 
 
 def is_first_process(distributed_option) -> bool:
     """Whether this is the only process or the one with rank 0."""
     return not distributed_option.distributed or distributed_option.dist_rank == 0
+
+
+def start_progress(options: SVTrainerOptions) -> Progress:
+    """Start to show the progress of a new or resumed training."""
+    early = options.patience is not None
+    folder = Path(options.output_dir)
+    progress = Progress(folder, options.max_epoch, may_stop_early=early)
+    if options.resume and (folder / checkpoint.CHECKPOINT).exists():
+        with contextlib.suppress(SVError):  # which resume() raises
+            progress.resume(checkpoint.read_epochs(folder))
+    return progress
 
 
 def check_shortest(model: "SpeakerModel", valid_iter_factory) -> None:

@@ -31,6 +31,14 @@ def test_resuming_equals_uninterrupted_training(train, tmp_path):
     train(broken, max_epoch=3, resume="true")
     for name, tensor in weights(straight).items():
         assert torch.equal(tensor, weights(broken)[name]), name
+    # what is shown of both: the resumed one begins with what it takes over
+    once, again = (
+        [line.split(", ") for line in (folder / "progress.txt").read_text().split("\n")]
+        for folder in (straight, broken)
+    )
+    assert again[0][0].startswith("resumed after epoch 1/3: best validation EER ")
+    for first, second in zip(once[1:], again[1:], strict=True):
+        assert first[:2] == second[:2]  # loss and EER
 
 
 def test_a_model_is_rebuilt_from_its_config_and_weights(train, tmp_path):

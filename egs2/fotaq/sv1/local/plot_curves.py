@@ -10,12 +10,10 @@ are left out.
 """
 
 import argparse
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -23,6 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
+from espnet2_sv.train.checkpoint import read_epochs
 
 PANELS = [
     ["scratch", "transfer", "adaptor", "distill"],
@@ -40,24 +39,6 @@ STYLES = [
     ("#000000", "x-."),
     ("#777777", "+:"),
 ]
-
-
-def read_epochs(exp: Path) -> dict[int, dict]:
-    """Read the statistics of ESPnet's reporter, by epoch.
-
-    Raises:
-        SVError: There is no checkpoint.pth, or it has no such statistics.
-    """
-    path = exp / "checkpoint.pth"
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        return state["reporter"]["stats"]
-    except OSError as e:
-        raise SVError(f"{path}: cannot be read; train the model first") from e
-    except (KeyError, TypeError, RuntimeError, pickle.UnpicklingError) as e:
-        raise SVError(
-            f"{path}: has no statistics of ESPnet's reporter; it is of another training"
-        ) from e
 
 
 def read_curve(exp: Path, key: str) -> np.ndarray:

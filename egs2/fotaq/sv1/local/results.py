@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 import yaml
-from plot_curves import read_curve, read_epochs
+from plot_curves import read_curve
 from systems import System, exp_dir, read_systems
 
 from espnet2_sv.bin.cli import run
@@ -22,6 +22,7 @@ from espnet2_sv.scoring.comparison_plan import Pair, Part, Plan
 from espnet2_sv.scoring.comparison_plan import System as Row
 from espnet2_sv.scoring.intervals import Resampling
 from espnet2_sv.scoring.report import comparison_markdown, markdown_table
+from espnet2_sv.train.checkpoint import read_epochs
 
 RESEMBLYZER = "Resemblyzer 0.1.4, trained on thousands of other speakers"
 HEAD = """# Transfer, adaptor and distillation on fotaq
