@@ -240,9 +240,9 @@ class Progress:
         line = f"epoch {self._epoch}/{self._max_epoch}, {unit} {count}:"
         line += f" {self._loss_text()}"
         if self._eers:
-            last, (best, eer) = max(self._eers), self._best()
-            line += f"validation EER {self._eers[last]:.2f} %"
-            line += f" (best {eer:.2f} % in epoch {best})" if best != last else ""
+            last, (best, eer) = self._eers[max(self._eers)], self._best()
+            line += f"validation EER {last:.2f} %"
+            line += f" (best {eer:.2f} % in epoch {best})" if eer < last else ""
         self._write(line.rstrip(" :,") + self._left())
 
     def _loss_text(self) -> str:
