@@ -134,6 +134,7 @@ class EmbedIterFactory(AbsIterFactory):
         world_size: int = 1,
         equal_lengths_only: bool = False,
         pin_memory: bool = False,
+        batch_seconds: float = 240.0,
     ):
         """Read the headers of the recordings and plan the batches.
 
@@ -150,6 +151,8 @@ class EmbedIterFactory(AbsIterFactory):
                 Recordings whose header does not give the exact length (m4a) then get a
                 batch of their own.
             pin_memory: As in ``DataLoader``.
+            batch_seconds: Bound on a batch's padded duration, in seconds, as in
+                inference: without it, 256 utterances of 25 s would not fit on a GPU.
 
         Raises:
             SVError: An utterance that ``wav_scp`` does not have, or a header that
@@ -166,6 +169,7 @@ class EmbedIterFactory(AbsIterFactory):
         lengths = measure(wavs, chosen, sample_rate)
         batches = plan_batches(
             lengths.samples,
+            max_padded_length=batch_seconds * sample_rate,
             max_rows=batch_size,
             equal_lengths_only=equal_lengths_only,
             alone=~lengths.exact if equal_lengths_only else None,

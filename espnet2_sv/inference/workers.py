@@ -105,7 +105,7 @@ def embed_shards(
 def embed_batch(
     embedder: WaveformEmbedder, batch: list[Item]
 ) -> Iterator[tuple[str, np.ndarray | None, EmbeddingResult | SVError]]:
-    """Embed a batch; if that fails, embed its utterances one by one.
+    """Embed a batch; if that fails, embed its halves.
 
     Args:
         embedder: The model.
@@ -118,14 +118,20 @@ def embed_batch(
     yield from ((name, None, wave) for name, wave in batch if isinstance(wave, SVError))
     if not good:
         return
+    error = None
     try:
         results = embedder.results([wave for _, wave in good])
     except (SVError, torch.OutOfMemoryError) as e:
-        if len(good) > 1:
-            for item in good:
-                yield from embed_batch(embedder, [item])
+        error = _without_traceback(e)
+    # Only out here is the memory of the failed batch free: the exception's traceback
+    # held its tensors
+    if error is not None:
+        if len(good) == 1:
+            yield (*good[0], error)
             return
-        yield (*good[0], _as_error(e))
+        middle = len(good) // 2
+        yield from embed_batch(embedder, good[:middle])
+        yield from embed_batch(embedder, good[middle:])
         return
     for (name, wave), result in zip(good, results, strict=True):
         if result.embedding.isfinite().all():
@@ -135,9 +141,9 @@ def embed_batch(
             yield name, wave, error
 
 
-def _as_error(error: Exception) -> SVError:
+def _without_traceback(error: Exception) -> SVError:
     if isinstance(error, SVError):
-        return error
+        return SVError(str(error))
     return SVError(
         "does not fit into GPU memory; lower --max_seconds and --batch_seconds"
     )

@@ -181,6 +181,14 @@ def test_every_utterance_comes_once_and_whole(an4_wavs, num_workers):
             assert np.array_equal(row[:length].numpy(), read_audio(an4_wavs[utt]))
 
 
+@pytest.mark.parametrize("seconds", [0.5, 1.5, 4.0])
+def test_batches_are_bounded_by_their_padded_duration(an4_wavs, seconds):
+    batches = embed(an4_wavs, batch_size=256, batch_seconds=seconds)
+    assert sorted(utt for utts, _ in batches for utt in utts) == sorted(an4_wavs)
+    bound = seconds * 16000
+    assert all(len(u) == 1 or b["speech"].numel() <= bound for u, b in batches)
+
+
 def test_ranks_share_the_utterances(an4_wavs):
     ranks = [embed(an4_wavs, batch_size=2, rank=r, world_size=3) for r in range(3)]
     utts = [utt for batches in ranks for batch in batches for utt in batch[0]]
