@@ -142,7 +142,7 @@ class DistillModel(SpeakerModel):
         kd_loss = sums.loss / mean_over_processes(sums.weight).clamp(min=_MIN_WEIGHT)
         loss = speaker_loss + self.kd_lambda * kd_loss
         stats = {
-            "loss": loss.detach(),
+            "loss": loss.detach().clone(),  # the trainer divides it in place
             "acc": accuracy.detach(),
             "loss_spk": speaker_loss.detach(),
             "loss_kd": kd_loss.detach(),

@@ -6,6 +6,7 @@ from espnet2.spk.loss.abs_loss import AbsLoss
 from espnet2.torch_utils.device_funcs import force_gatherable
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2_sv.backbones.build import Backbone
+from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.heads import MFAHead, SpeakerAdaptor
 from espnet2_sv.heads.pooled import PooledHead
 
@@ -28,6 +29,8 @@ class SpeakerModel(AbsESPnetModel):
         self.backbone = backbone
         self.head = head
         self.loss = loss
+        if isinstance(backbone, FrozenBackbone) and isinstance(head, SpeakerAdaptor):
+            backbone.stop_after(max(head.read_blocks))
 
     def embed(self, speech: torch.Tensor, speech_lengths: torch.Tensor) -> torch.Tensor:
         """Compute embeddings.
@@ -73,7 +76,8 @@ class SpeakerModel(AbsESPnetModel):
             return embedding
         assert spk_labels is not None, "the loss needs speaker classes"
         loss, accuracy = self.classify(embedding, spk_labels)
-        stats = {"loss": loss.detach(), "acc": accuracy.detach()}
+        # A copy, as the trainer divides the loss by accum_grad in place
+        stats = {"loss": loss.detach().clone(), "acc": accuracy.detach()}
         return force_gatherable((loss, stats, speech.size(0)), loss.device)
 
     def classify(

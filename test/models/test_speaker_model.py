@@ -52,6 +52,14 @@ def test_supports_the_call_of_espnets_speaker_model(model):
     assert torch.equal(stock_call, model.embed(speech, torch.tensor([12000, 12000])))
 
 
+def test_the_logged_loss_does_not_change_with_the_loss(model):
+    labels = torch.tensor([0, 1])
+    loss, stats, _ = model(torch.randn(2, 9600), torch.full((2,), 9600), labels)
+    before = float(stats["loss"])
+    loss /= 4  # as ESPnet's trainer does with --accum_grad 4
+    assert float(stats["loss"]) == before
+
+
 def test_the_loss_decreases_on_one_batch(model):
     speech, labels = torch.randn(6, 9600), torch.tensor([0, 0, 1, 1, 2, 2])[:, None]
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
