@@ -1,6 +1,7 @@
 """Frontend, normalisation and encoder of an ASR model with all block outputs."""
 
 import contextlib
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -140,6 +141,20 @@ class BlockBackbone(FeatureBackbone):
         sizes = range(1, _MAX_MINIMUM_FRAMES)
         return next(n for n in sizes if not check_short_utt(self.encoder.embed, n)[0])
 
+    def first_blocks(self, num_blocks: int) -> "BlockBackbone":
+        """Return a backbone that ends after some block, for early exit.
+
+        It shares all modules with this one, which stays as it is; its outputs are those
+        of the first blocks here.
+
+        Args:
+            num_blocks: Blocks to run, 1 to L.
+        """
+        view = _shallow_copy(self)
+        view.encoder = _shallow_copy(self.encoder)
+        view.encoder.encoders = self.encoder.encoders[:num_blocks]
+        return view
+
     def parameter_groups(self) -> list[tuple[int, list[torch.nn.Parameter]]]:
         """Trainable parameters by depth, for layer-wise learning rate decay.
 
@@ -226,6 +241,13 @@ class BlockBackbone(FeatureBackbone):
             ) from e
         # With intermediate CTC layers: (hidden, [(block, hidden), ...])
         return (hidden[0] if isinstance(hidden, tuple) else hidden), lengths
+
+
+def _shallow_copy[M: torch.nn.Module](module: M) -> M:
+    """Copy a module such that its children can be replaced, but are the same."""
+    copied = copy.copy(module)
+    copied._modules = dict(module._modules)
+    return copied
 
 
 @contextlib.contextmanager

@@ -60,6 +60,7 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
     def __init__(self, backbone: BlockBackbone, weights_sha256: str):
         super().__init__(backbone)
         backbone.set_frozen(True)
+        self._running = (backbone,)
         self.asr_sha256: torch.Tensor
         self.register_buffer("asr_sha256", encode_sha256(weights_sha256))
 
@@ -108,16 +109,25 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
             speech_lengths: Valid samples (B,).
 
         Returns:
-            L block outputs, each (B, T, D), and their valid frames (B,).
+            Outputs of all L blocks, or up to the last that is read (see
+            :meth:`stop_after`), each (B, T, D), and their valid frames (B,).
 
         Raises:
             SVError: An utterance is too short for one encoder frame.
         """
         with self.inference_context(speech.device):
-            blocks, lengths = self.frozen_module(speech, speech_lengths)
+            blocks, lengths = self._running[0](speech, speech_lengths)
         if not torch.is_autocast_enabled(speech.device.type):
             blocks = [block.float() for block in blocks]
         return blocks, lengths
+
+    def stop_after(self, block: int) -> None:
+        """Do not compute the blocks above the last one that is read.
+
+        Args:
+            block: That block, counted from 1.
+        """
+        self._running = (self.frozen_module.first_blocks(block),)
 
     def set_frozen(self, frozen: bool) -> None:
         """Do nothing: this backbone is always frozen."""

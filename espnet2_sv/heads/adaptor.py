@@ -104,14 +104,15 @@ class SpeakerAdaptor(torch.nn.Module):
         """Compute embeddings.
 
         Args:
-            blocks: All L block outputs of the encoder, each (B, T, D).
+            blocks: Outputs of the encoder's blocks, each (B, T, D): of all L, or of
+                those up to the last that is read.
             lengths: Valid frames (B,) of the block outputs.
 
         Returns:
             Embeddings (B, E), not length-normalised.
 
         Raises:
-            ValueError: The number of block outputs is not L.
+            ValueError: There are fewer or more block outputs than that.
         """
         return self.projection(self.streams(blocks, lengths), lengths)
 
@@ -127,7 +128,7 @@ class SpeakerAdaptor(torch.nn.Module):
         Returns:
             One (B, T, H) for each block used, then K of the lightweight blocks.
         """
-        if len(blocks) != self.num_blocks:
+        if not max(self.read_blocks) <= len(blocks) <= self.num_blocks:
             raise ValueError(
                 f"expected {self.num_blocks} block outputs, got {len(blocks)}"
             )

@@ -119,11 +119,19 @@ def test_equals_a_reference_implementation_of_the_encoder(
             conf["encoder_conf"].pop(key, None)
     trained = train_asr({**conf, "encoder": encoder})
     audio, lengths = torch.randn(2, 9000), torch.tensor([9000, 9000])
+    backbone = backbone_of(trained)
     with torch.no_grad():
-        outputs, output_lengths = backbone_of(trained)(audio, lengths)
+        outputs, output_lengths = backbone(audio, lengths)
         expected, expected_lengths = stock_blocks(trained.stock, audio, lengths)
+        first = [backbone.first_blocks(n)(audio, lengths) for n in (1, 2, 3)]
+        again, _ = backbone(audio, lengths)
     assert_same_blocks(outputs, expected)
     assert torch.equal(output_lengths, expected_lengths)
+    for count, (blocks, valid) in enumerate(first, start=1):  # early exit
+        assert len(blocks) == count
+        assert all(map(torch.equal, blocks, outputs))
+        assert torch.equal(valid, output_lengths)
+    assert all(map(torch.equal, again, outputs))
 
 
 def test_equals_the_reference_for_a_published_self_conditioned_model(train_asr, speech):

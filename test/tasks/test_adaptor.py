@@ -55,6 +55,17 @@ def test_the_asr_encoder_stays_bit_identical(train, asr_exp, tmp_path):
     assert all(p.grad is None for p in frozen.parameters())
 
 
+def test_blocks_above_the_last_one_read_are_not_computed(train, tmp_path):
+    model, _ = load(train(tmp_path / "exp", head_conf="read_blocks=[1]"))
+    computed = []
+    blocks = model.backbone.frozen_module.encoder.encoders
+    for block in blocks:
+        block.register_forward_hook(lambda block, *_: computed.append(block))
+    model.embed(torch.randn(2, 12000), torch.tensor([12000, 9000]))
+    assert len(blocks) > 1
+    assert computed == [blocks[0]]
+
+
 def test_only_adaptor_and_classifier_are_trained_and_saved(train, tmp_path):
     folder = train(tmp_path / "exp")
     state = torch.load(folder / "latest.pth", weights_only=True)
