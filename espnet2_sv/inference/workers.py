@@ -103,7 +103,7 @@ def embed_shards(
 
 
 def embed_batch(
-    embedder: WaveformEmbedder, batch: list[Item]
+    embedder: WaveformEmbedder, batch: Sequence[Item]
 ) -> Iterator[tuple[str, np.ndarray | None, EmbeddingResult | SVError]]:
     """Embed a batch; if that fails, embed its halves.
 
