@@ -29,6 +29,16 @@ def get_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="Durations in seconds; without them no conditions are distinguished",
     )
+    parser.add_argument(
+        "--same",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help=(
+            "Lines of 'utt value', e.g. utt2lang: both utterances of a trial have the"
+            " same value; can be given several times"
+        ),
+    )
     options.add_output(parser, "Trial list to write")
     parser.add_argument(
         "--condition_output",
@@ -73,7 +83,7 @@ def main(cmd: list[str] | None = None) -> None:
     """Draw the trials and write them, sorted."""
     args = get_parser().parse_args(cmd)
     outputs = args.output, args.condition_output
-    options.keep_inputs(args, ("utt2spk", "utt2dur"), outputs)
+    options.keep_inputs(args, ("utt2spk", "utt2dur", "same"), outputs)
     utt2spk = read_two_column(args.utt2spk)
     trials = make_trials(
         utt2spk,
@@ -83,6 +93,7 @@ def main(cmd: list[str] | None = None) -> None:
         read_seconds(args.utt2dur) if args.utt2dur else None,
         args.conditions.split(","),
         args.boundary,
+        {path: read_two_column(path) for path in args.same},
     )
     for path, field in ((args.output, "label"), (args.condition_output, "condition")):
         if path:

@@ -4,6 +4,7 @@
 import argparse
 from pathlib import Path
 
+from espnet2.utils.types import str2bool
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.environment import describe_environment
@@ -68,8 +69,20 @@ def get_parser() -> argparse.ArgumentParser:
         "--title",
         nargs="+",
         help=(
-            "Heading and figure title, one for each of --scores; default: file name of"
-            " --trials"
+            "Heading and figure title, one for each of --scores; the date is added to"
+            " the heading. Default: the test set, by the folder or name of --trials,"
+            " and the file of scores"
+        ),
+    )
+    parser.add_argument(
+        "--calibrated",
+        nargs="+",
+        type=str2bool,
+        metavar="{true,false}",
+        help=(
+            "Whether the scores are log-likelihood ratios, one for each of --scores;"
+            " only then are there Cllr and actual DCF. Default: whether there is a"
+            " calibration.json of sv_calibrate beside them"
         ),
     )
     options.add_switch(
@@ -82,8 +95,13 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Evaluate the scores and write the results."""
     args = get_parser().parse_args(cmd)
-    titles = args.title or [Path(args.trials).name] * len(args.scores)
-    for option, given in (("--output_dir", args.output_dir), ("--title", titles)):
+    titles = args.title or [default_title(args.trials, s) for s in args.scores]
+    calibrated = args.calibrated or [None] * len(args.scores)
+    for option, given in (
+        ("--output_dir", args.output_dir),
+        ("--title", titles),
+        ("--calibrated", calibrated),
+    ):
         if len(given) != len(args.scores):
             raise SVError(
                 f"{option}: {len(given)} given for {len(args.scores)} --scores"
@@ -95,8 +113,8 @@ def main(cmd: list[str] | None = None) -> None:
         [Path(folder) / name for folder in args.output_dir for name in OUTPUTS],
     )
     environment = describe_environment()
-    for scores, output_dir, title in zip(
-        args.scores, args.output_dir, titles, strict=True
+    for scores, output_dir, title, are_llrs in zip(
+        args.scores, args.output_dir, titles, calibrated, strict=True
     ):
         evaluation: Evaluation = evaluate(
             args.trials,
@@ -106,10 +124,21 @@ def main(cmd: list[str] | None = None) -> None:
             compare_scores=args.compare_scores,
             attributes=args.attribute,
             resampling=Resampling(args.bootstrap_samples, args.seed),
+            calibrated=are_llrs,
         )
         evaluation.metrics["environment"] = environment
         evaluation.write(output_dir, title, args.pictures)
         print((Path(output_dir) / "metrics.md").read_text(encoding="utf-8"))
+
+
+def default_title(trials: str, scores: str) -> str:
+    """Name the test set and the scores, e.g. ``test, scores cosine/scores``.
+
+    The set is the folder of a Kaldi ``trials``, or else the name of the list.
+    """
+    path = Path(trials).absolute()
+    dset = path.parent.name if path.name == "trials" else path.stem
+    return f"{dset or path.name}, scores {'/'.join(Path(scores).parts[-2:])}"
 
 
 if __name__ == "__main__":

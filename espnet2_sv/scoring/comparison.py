@@ -11,6 +11,7 @@ include the variation between speakers and between training seeds.
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
         resampling: Settings of the bootstrap.
 
     Returns:
-        The content of comparison.json, plain data: ``parts``, ``n_target``,
+        The content of comparison.json, plain data: ``date``, ``parts``, ``n_target``,
         ``n_nontarget``, ``n_speakers``, ``bootstrap`` (unit, samples, seed),
         ``systems`` by name and ``comparisons``. EERs are in percent (``eer`` of the
         pooled trials, ``eer_part_mean``, ``eer_by_part``), costs as they are; in
@@ -166,6 +167,7 @@ def compare(plan: Plan, resampling: Resampling) -> dict[str, Any]:
         figures = compare_metrics(estimates[rows], drawn, n_speakers, NAMES)
         comparisons.append(asdict(pair) | figures)
     return {
+        "date": f"{datetime.now():%Y-%m-%d}",
         "parts": [
             {"name": part.name} | _counts(part.trials.labels, part.speakers.count)
             for part in lists

@@ -3,9 +3,11 @@
 import hashlib
 import itertools
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from espnet2_sv.data.kaldi import read_two_column
-from espnet2_sv.errors import SVError, printable
+from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 from espnet2_sv.scoring.intervals import Resampling, with_intervals
 from espnet2_sv.scoring.metrics import describe
@@ -37,7 +39,7 @@ from espnet2_sv.textfile import parse_float, read_text
 
 Path_ = str | PathLike
 
-MAX_VALUES = 100  # upper bound on the groups of a breakdown
+MAX_VALUES = 100  # upper bound on the values that a breakdown distinguishes
 _MAX_NUMBERS = 20  # beyond this, distinct numbers are grouped into quartiles
 
 _ATTRIBUTE = Column("enroll_utt test_utt value", pa.string(), str)
@@ -87,17 +89,8 @@ class Evaluation:
                 f.write(text)
 
 
-@dataclass(frozen=True)
-class Groups:
-    """Groups of trials.
-
-    Attributes:
-        names: The attribute values that occur.
-        index: (K,) index into ``names`` of each trial.
-    """
-
-    names: list[str]
-    index: np.ndarray
+# Numbers of the trials in each group, by its name; groups may overlap, none is empty
+Groups = dict[str, np.ndarray]
 
 
 def evaluate(
@@ -109,6 +102,7 @@ def evaluate(
     compare_scores: Path_ | None = None,
     attributes: Sequence[Path_] = (),
     resampling: Resampling | None = None,
+    calibrated: bool | None = None,
 ) -> Evaluation:
     """Evaluate a score file.
 
@@ -120,6 +114,9 @@ def evaluate(
         compare_scores: Another system's scores of the same trials.
         attributes: Files to break results down by; see :func:`read_attribute`.
         resampling: How to resample for intervals; 1,000 times by default.
+        calibrated: Whether the scores are natural log-likelihood ratios; only then are
+            there Cllr and actual costs. By default, whether sv_calibrate has written
+            its calibration.json beside them.
 
     Raises:
         SVError: A file is malformed, a trial has no score or no speaker, a class is
@@ -135,7 +132,9 @@ def evaluate(
         other = align_scores(trials, read_scores(compare_scores), compare_scores)
     roc = roc_points(scores, trials.labels)
     curves = {name: det_curve(roc)}
-    figures = describe(scores, trials.labels, roc)
+    if calibrated is None:
+        calibrated = Path(scores_path).with_name("calibration.json").exists()
+    figures = describe(scores, trials.labels, roc, calibrated)
     speakers = None
     if utt2spk:
         known = read_joined(utt2spk)
@@ -152,10 +151,17 @@ def evaluate(
         curves[other_name] = det_curve(roc_points(other, trials.labels))
         figures["compare"]["name"] = other_name
     groups = {
-        Path(path).name: breakdown(scores, trials.labels, read_attribute(path, trials))
+        Path(path).name: breakdown(
+            scores,
+            trials.labels,
+            read_attribute(path, trials),
+            figures["eer_threshold"],
+            calibrated,
+        )
         for path in attributes
     }
-    metrics = {"list": _describe_list(trials, trials_path), "n_trials": len(trials)}
+    metrics = {"list": _describe_list(trials, trials_path), "calibrated": calibrated}
+    metrics |= {"date": f"{datetime.now():%Y-%m-%d}", "n_trials": len(trials)}
     metrics |= {"n_speakers": speakers.count if speakers else None} | figures
     return Evaluation(metrics | {"breakdown": groups}, curves, scores, trials.labels)
 
@@ -184,47 +190,60 @@ def read_attribute(path: str | PathLike, trials: Trials) -> Groups:
     """Group trials by an attribute such as gender, language or duration.
 
     Args:
-        path: File of ``enroll_utt test_utt value`` lines, or of ``utt value`` lines
-            such as ``utt2gender`` or ``utt2dur``: the value of a trial is then that of
-            both sides, ``a / b`` if they differ, or, for many distinct numbers, the
-            quartile of the smaller one.
+        path: File of ``enroll_utt test_utt value`` lines: a group for each value. Or
+            file of ``utt value`` lines such as ``utt2lang``: the groups are ``same
+            lang`` and ``different lang``, ``both VALUE`` for each value that both sides
+            of a trial have, and ``lang unknown on one side`` or ``on both sides``,
+            where an utterance has no line. If there are many distinct numbers, as in
+            ``utt2dur``, groups are the quartiles of the smaller one of both sides.
         trials: The list.
 
     Raises:
-        SVError: A line is malformed, a trial has no value, or there are too many
-            values.
+        SVError: A line is malformed, a trial of the first kind of file or all
+            utterances have no value, or there are too many values.
     """
-    groups = (_of_trials if _first_fields(path) == 3 else _of_utterances)(path, trials)
-    if len(groups.names) > MAX_VALUES:
-        raise SVError(
-            f"{path}: {len(groups.names)} different values; group them into"
-            f" {MAX_VALUES} or fewer"
-        )
-    return groups
+    return (_of_trials if _first_fields(path) == 3 else _of_utterances)(path, trials)
 
 
-def breakdown(scores: np.ndarray, labels: np.ndarray, groups: Groups) -> dict[str, Any]:
+def breakdown(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    groups: Groups,
+    threshold: float,
+    calibrated: bool = False,
+) -> dict[str, Any]:
     """Metrics by group.
 
     Args:
         scores: (K,).
         labels: (K,) true for targets.
         groups: Groups of the same trials.
+        threshold: Score from which a trial is accepted.
+        calibrated: Whether the scores are natural log-likelihood ratios.
 
     Returns:
         What :func:`~espnet2_sv.scoring.metrics.describe` returns, by name of the group;
         a group without both classes has counts, an ``eer`` of None and a ``reason``.
+        Further, ``misses`` and ``false_alarms`` at the threshold, in percent; None
+        without targets or nontargets.
     """
     result: dict[str, Any] = {}
-    for number, name in enumerate(groups.names):
-        rows = np.flatnonzero(groups.index == number)
+    for name, rows in groups.items():
+        target, accepted = labels[rows], scores[rows] >= threshold
         try:
-            result[name] = describe(scores[rows], labels[rows])
+            found = describe(scores[rows], target, calibrated=calibrated)
         except SVError as e:
-            n_target = int(np.count_nonzero(labels[rows]))
-            counts = {"n_target": n_target, "n_nontarget": len(rows) - n_target}
-            result[name] = counts | {"eer": None, "reason": str(e)}
+            n_target = int(np.count_nonzero(target))
+            found = {"n_target": n_target, "n_nontarget": len(rows) - n_target}
+            found |= {"eer": None, "reason": str(e)}
+        found["misses"] = _percentage(~accepted[target])
+        found["false_alarms"] = _percentage(accepted[~target])
+        result[name] = found
     return result
+
+
+def _percentage(errors: np.ndarray) -> float | None:
+    return 100 * float(errors.mean()) if len(errors) else None
 
 
 def _first_fields(path: str | PathLike) -> int:
@@ -241,70 +260,94 @@ def _of_trials(path: str | PathLike, trials: Trials) -> Groups:
     ]
     _require(path, trials, known[rows] == wanted)
     coded = pa.array(values[rows]).dictionary_encode()
-    _refuse_nan(path, coded.dictionary.to_pylist())
-    return _sorted(coded.dictionary.to_pylist(), coded.indices.to_numpy())
+    names, index = coded.dictionary.to_pylist(), coded.indices.to_numpy()
+    _refuse_values(path, names)
+    return {names[i]: np.flatnonzero(index == i) for i in np.argsort(names)}
 
 
 def _of_utterances(path: str | PathLike, trials: Trials) -> Groups:
     table = read_two_column(path)
     sides = (trials.enroll_names, trials.test_names)
-    indices = (trials.enroll_index, trials.test_index)
-    known = [
-        np.array([n in table for n in names])[i]
-        for names, i in zip(sides, indices, strict=True)
-    ]
-    _require(path, trials, known[0] & known[1])
-    values = sorted({table[name] for names in sides for name in names})
-    _refuse_nan(path, values)
-    if len(values) > _MAX_NUMBERS:
-        numbers = [_numbers(path, [table[name] for name in names]) for names in sides]
-        return _quartiles(np.minimum(numbers[0][indices[0]], numbers[1][indices[1]]))
+    values = sorted({table[name] for names in sides for name in names if name in table})
+    _warn_of_unknown(path, trials, table)
     code = {value: i for i, value in enumerate(values)}
     enroll, test = (
-        np.array([code[table[name]] for name in names])[i]
-        for names, i in zip(sides, indices, strict=True)
+        np.array([code.get(table.get(name, ""), -1) for name in names])[index]
+        for names, index in zip(
+            sides, (trials.enroll_index, trials.test_index), strict=True
+        )
     )
-    both, index = np.unique(
-        np.minimum(enroll, test) * len(values) + np.maximum(enroll, test),
-        return_inverse=True,
-    )
-    names = [
-        " / ".join(dict.fromkeys(values[i] for i in divmod(b, len(values))))
-        for b in both
-    ]
-    return _sorted(names, index)
+    unknown = (enroll < 0).astype(int) + (test < 0)
+    name = Path(path).name.removeprefix("utt2") or "value"
+    numbers = _numbers(values) if len(values) > _MAX_NUMBERS else None
+    if numbers is not None:
+        known = np.flatnonzero(unknown == 0)
+        smaller = np.minimum(numbers[enroll[known]], numbers[test[known]])
+        groups = {k: known[rows] for k, rows in _quartiles(smaller).items()}
+    else:
+        _refuse_values(path, values)
+        both = {
+            f"both {value}": np.flatnonzero((enroll == i) & (test == i))
+            for i, value in enumerate(values)
+        }
+        both = {k: rows for k, rows in both.items() if len(rows)}
+        same = (unknown == 0) & (enroll == test)
+        groups = {f"same {name}": np.flatnonzero(same)} if len(both) > 1 else {}
+        groups[f"different {name}"] = np.flatnonzero((unknown == 0) & ~same)
+        groups |= both
+    groups[f"{name} unknown on one side"] = np.flatnonzero(unknown == 1)
+    groups[f"{name} unknown on both sides"] = np.flatnonzero(unknown == 2)
+    return {k: rows for k, rows in groups.items() if len(rows)}
 
 
-def _sorted(names: list[str], index: np.ndarray) -> Groups:
-    order = np.argsort(names)
-    return Groups([names[i] for i in order], np.argsort(order)[index])
+def _warn_of_unknown(
+    path: str | PathLike, trials: Trials, table: dict[str, str]
+) -> None:
+    names = dict.fromkeys((*trials.enroll_names, *trials.test_names))
+    unknown = [name for name in names if name not in table]
+    if len(unknown) == len(names):
+        raise SVError(
+            f"{path}: has no value for any utterance of the trials, e.g. {unknown[0]};"
+            " give the file of this set"
+        )
+    if unknown:
+        logging.warning(
+            f"{path}: has no value for {len(unknown):,} of {len(names):,} utterances,"
+            f" e.g. {unknown[0]}; their trials are groups of their own"
+        )
 
 
-def _refuse_nan(path: str | PathLike, values: list[str]) -> None:
-    """Refuse values that are no group but a number gone wrong, e.g. ``NaN``."""
+def _refuse_values(path: str | PathLike, values: list[str]) -> None:
+    """Refuse values that make no groups: very many, or numbers gone wrong (``NaN``)."""
     for value in values:
         if re.fullmatch(r"[+-]?(nan|inf|infinity)", value, re.IGNORECASE):
             raise SVError(
                 f"{path}: a value is {value}; replace it, or remove its trials"
             )
+    if len(values) > MAX_VALUES:
+        raise SVError(
+            f"{path}: {len(values)} different values, which are not all numbers; group"
+            f" them into {MAX_VALUES} or fewer"
+        )
 
 
-def _numbers(path: str | PathLike, values: list[str]) -> np.ndarray:
-    for value in values:
-        try:
-            parse_float(value)
-        except ValueError:
-            raise SVError(
-                f"{path}: more than {_MAX_NUMBERS} different values, of which"
-                f" '{printable(value, 40)}' is not a finite number; group them"
-            ) from None
-    return np.array(values, np.float64)
+def _numbers(values: list[str]) -> np.ndarray | None:
+    """Return values (N,) as numbers; None if one of them is not a finite number."""
+    try:
+        return np.array([parse_float(value) for value in values])
+    except ValueError:
+        return None
 
 
 def _quartiles(numbers: np.ndarray) -> Groups:
     edges = np.quantile(numbers, [0, 0.25, 0.5, 0.75, 1])
-    names = [f"{low:g} to {high:g}" for low, high in itertools.pairwise(edges)]
-    return Groups(names, np.minimum(np.searchsorted(edges[1:], numbers), 3))
+    index = np.minimum(np.searchsorted(edges[1:], numbers), 3)
+    groups: Groups = {}
+    for i, (low, high) in enumerate(itertools.pairwise(edges)):
+        name, rows = f"{low:g} to {high:g}", np.flatnonzero(index == i)
+        if len(rows):  # rounded, two names may be equal
+            groups[name] = np.concatenate([groups.get(name, rows[:0]), rows])
+    return groups
 
 
 def _require(path: str | PathLike, trials: Trials, found: np.ndarray) -> None:

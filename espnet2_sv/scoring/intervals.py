@@ -24,6 +24,10 @@ from espnet2_sv.scoring.trials import Speakers
 
 # scale of each metric in reports: the EER is in percent
 METRICS = {"eer": 100.0} | {f"mindcf_{key}": 1.0 for key in P_TARGETS}
+# names of the metrics for readers
+METRIC_NAMES = {"eer": "EER", "eer_part_mean": "mean EER of the parts"} | {
+    f"mindcf_{key}": f"minDCF {prior:g}" for key, prior in P_TARGETS.items()
+}
 
 
 @dataclass(frozen=True)
@@ -119,10 +123,10 @@ def find_intervals(
         found[f"{name}_ci95"] = None
         if estimates[i] == 0:
             reasons.append(
-                f"{name} is 0, and without errors there is nothing to resample"
+                f"{METRIC_NAMES[name]} is 0, and without errors there is nothing to resample"
             )
         elif np.ptp(values[:, i]) == 0:
-            reasons.append(f"{name} is the same in all resamplings")
+            reasons.append(f"{METRIC_NAMES[name]} is the same in all resamplings")
         else:
             found[f"{name}_ci95"] = (ends[:, i] * scale).tolist()
     return found, reasons

@@ -48,6 +48,7 @@ def make_trials(
     utt2dur: Mapping[str, float] | None = None,
     conditions: Sequence[str] = CONDITIONS,
     boundary: float | None = None,
+    same: Mapping[str, Mapping[str, str]] | None = None,
 ) -> list[Trial]:
     """Draw trials, equally many per condition and, where pairs allow, per speaker.
 
@@ -63,13 +64,16 @@ def make_trials(
         conditions: A selection of :data:`CONDITIONS`.
         boundary: Duration in seconds below which an utterance is short; the median by
             default.
+        same: By their names, attributes of utterances of which both sides of a trial
+            have the same value, e.g. ``{"utt2lang": {"u1": "en", "u2": "de"}}``.
 
     Returns:
         The trials, targets first.
 
     Raises:
-        SVError: A condition is unknown, an utterance has no duration, or there is no
-            pair of one of the classes. Fewer pairs than wanted are a logged warning.
+        SVError: A condition is unknown, an utterance has no duration or no value of an
+            attribute, or there is no pair of one of the classes. Fewer pairs than
+            wanted are a logged warning.
     """
     utterances = sorted(utt2spk)
     speakers = np.unique([utt2spk[utt] for utt in utterances], return_inverse=True)[1]
@@ -82,8 +86,10 @@ def make_trials(
         raise SVError(
             f"condition '{' '.join(unknown)}': choose from {', '.join(CONDITIONS)}"
         )
+    cells = _cells(utterances, same or {})
     by_speaker = {
-        name: _by_speaker(chosen, speakers) for name, chosen in groups.items()
+        name: [_by_speaker(chosen & cell, speakers) for cell in cells]
+        for name, chosen in groups.items()
     }
     rng = np.random.default_rng(seed)
     trials: list[Trial] = []
@@ -93,7 +99,8 @@ def make_trials(
     ):
         before = len(trials)
         for i, condition in enumerate(conditions):
-            sides = _Sides(*(by_speaker[side] for side in condition.split("-")))
+            one, other = (by_speaker[side] for side in condition.split("-"))
+            sides = [_Sides(*both) for both in zip(one, other, strict=True)]
             wanted = (total + i) // len(conditions)
             pairs = draw(sides, wanted, rng)
             if len(pairs) < wanted:
@@ -106,11 +113,28 @@ def make_trials(
                 Trial(utterances[a], utterances[b], label, condition) for a, b in pairs
             ]
         if len(trials) == before:
+            alike = f" with the same values in {', '.join(same)}" if same else ""
             raise SVError(
                 f"{len(utterances)} utterances of {len(set(utt2spk.values()))} speakers"
-                f" make no {label} trial; add recordings"
+                f" make no {label} trial{alike}; add recordings"
             )
     return trials
+
+
+def _cells(
+    utterances: list[str], same: Mapping[str, Mapping[str, str]]
+) -> list[np.ndarray]:
+    """Masks (N,) of the utterances that agree in all attributes."""
+    for name, values in same.items():
+        missing = [utt for utt in utterances if utt not in values]
+        if missing:
+            raise SVError(
+                f"{name}: has no value for {missing[0]} ({len(missing)} are missing);"
+                " add them, or leave these utterances out of utt2spk"
+            )
+    keys = ["\n".join(values[utt] for values in same.values()) for utt in utterances]
+    index = np.unique(keys, return_inverse=True)[1]
+    return [index == i for i in range(int(index.max(initial=0)) + 1)]
 
 
 def _short_and_long(
@@ -125,27 +149,45 @@ def _short_and_long(
 
 
 def _by_speaker(chosen: np.ndarray, speakers: np.ndarray) -> list[np.ndarray]:
-    numbers = range(int(speakers.max(initial=-1)) + 1)
-    return [np.flatnonzero(chosen & (speakers == s)) for s in numbers]
+    """Numbers of the chosen utterances, ascending, of each speaker."""
+    numbers = np.flatnonzero(chosen)
+    numbers = numbers[np.argsort(speakers[numbers], kind="stable")]
+    n_speakers = int(speakers.max(initial=-1)) + 1
+    ends = np.cumsum(np.bincount(speakers[numbers], minlength=n_speakers))
+    return np.split(numbers, ends)[:n_speakers]
 
 
-def _draw_targets(sides: _Sides, wanted: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw up to ``wanted`` target pairs (n, 2), spread evenly over the speakers."""
-    sizes = [(len(a), len(b)) for a, b in zip(sides.one, sides.other, strict=True)]
-    have = np.array([a * (a - 1) // 2 if sides.same else a * b for a, b in sizes])
+def _draw_targets(
+    cells: list[_Sides], wanted: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw up to ``wanted`` target pairs (n, 2), spread evenly over the speakers.
+
+    The pairs of a speaker are spread evenly over the cells.
+    """
+    sizes = [
+        [(len(a), len(b)) for a, b in zip(sides.one, sides.other, strict=True)]
+        for sides in cells
+    ]
+    have = np.array(
+        [
+            [a * (a - 1) // 2 if sides.same else a * b for a, b in of_cell]
+            for sides, of_cell in zip(cells, sizes, strict=True)
+        ]
+    )
     pairs = [np.zeros((0, 2), np.int64)]
-    for s, count in enumerate(_spread(wanted, have, rng)):
-        code = (
-            rng.choice(have[s], count, replace=False)
-            if count
-            else np.zeros(0, np.int64)
-        )
-        if sides.same:  # codes 0, 1, 2, ... are (1, 0), (2, 0), (2, 1), ...
-            i = ((1 + np.sqrt(1 + 8 * code)) / 2).astype(np.int64)
-            j = code - i * (i - 1) // 2
-        else:
-            i, j = np.divmod(code, max(sizes[s][1], 1))
-        pairs.append(np.stack([sides.one[s][i], sides.other[s][j]], axis=1))
+    for s, total in enumerate(_spread(wanted, have.sum(axis=0), rng)):
+        for c, count in enumerate(_spread(int(total), have[:, s], rng)):
+            code = (
+                rng.choice(have[c, s], count, replace=False)
+                if count
+                else np.zeros(0, np.int64)
+            )
+            if cells[c].same:  # codes 0, 1, 2, ... are (1, 0), (2, 0), (2, 1), ...
+                i = ((1 + np.sqrt(1 + 8 * code)) / 2).astype(np.int64)
+                j = code - i * (i - 1) // 2
+            else:
+                i, j = np.divmod(code, max(sizes[c][s][1], 1))
+            pairs.append(np.stack([cells[c].one[s][i], cells[c].other[s][j]], axis=1))
     return np.concatenate(pairs)
 
 
@@ -164,16 +206,51 @@ def _spread(total: int, have: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def _draw_nontargets(
-    sides: _Sides, wanted: int, rng: np.random.Generator
+    cells: list[_Sides], wanted: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Draw up to ``wanted`` nontarget pairs (n, 2), spread evenly over the speakers."""
+    have = np.array([_count_nontargets(sides) for sides in cells])
+    counts = _share_out(wanted, cells, have, rng)
+    drawn = [
+        _draw_nontargets_of(sides, int(count), int(pairs), rng)
+        for sides, count, pairs in zip(cells, counts, have, strict=True)
+        if count
+    ]
+    return np.concatenate([np.zeros((0, 2), np.int64), *drawn])
+
+
+def _share_out(
+    wanted: int, cells: list[_Sides], have: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Numbers of nontarget pairs of the cells (C,), as many per speaker as possible."""
+    if len(cells) == 1:
+        return np.minimum(wanted, have)
+    speakers = [
+        sum(len(a) + len(b) > 0 for a, b in zip(cell.one, cell.other, strict=True))
+        for cell in cells
+    ]
+    cell_of = np.repeat(np.arange(len(cells)), speakers)
+    counts = np.zeros_like(have)
+    while (left := min(wanted, int(have.sum())) - int(counts.sum())) > 0:
+        # what a cell has no pairs for goes to the others, in the next round
+        limits = np.where(counts < have, left, 0)[cell_of]
+        given = np.zeros_like(have)
+        np.add.at(given, cell_of, _spread(left, limits, rng))
+        counts = np.minimum(counts + given, have)
+    return counts
+
+
+def _count_nontargets(sides: _Sides) -> int:
     one, other = (np.array([len(u) for u in side]) for side in (sides.one, sides.other))
-    have = int(one.sum() * other.sum() - one @ other) // (2 if sides.same else 1)
+    return int(one.sum() * other.sum() - one @ other) // (2 if sides.same else 1)
+
+
+def _draw_nontargets_of(
+    sides: _Sides, wanted: int, have: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw ``wanted`` of the ``have`` nontarget pairs of a cell (wanted, 2)."""
     if have <= _MAX_ENUMERATED * wanted:
-        pairs = _all_nontargets(sides)
-        return (
-            pairs[rng.choice(have, min(wanted, have), replace=False)] if have else pairs
-        )
+        return _all_nontargets(sides)[rng.choice(have, wanted, replace=False)]
     chosen = np.zeros(0, np.int64)
     limit = 1 + max(
         int(u.max()) for side in (sides.one, sides.other) for u in side if len(u)

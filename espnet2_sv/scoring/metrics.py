@@ -125,16 +125,19 @@ def min_cllr(roc: Roc) -> float:
 
 
 def describe(
-    scores: np.ndarray, labels: np.ndarray, roc: Roc | None = None
+    scores: np.ndarray,
+    labels: np.ndarray,
+    roc: Roc | None = None,
+    calibrated: bool = True,
 ) -> dict[str, Any]:
     """All metrics of one system that need no resampling.
-
-    Cllr and actual costs take the scores as natural log-likelihood ratios.
 
     Args:
         scores: (K,) higher means "same speaker".
         labels: (K,) true for targets.
         roc: Their ROC, if it has been computed already.
+        calibrated: Whether the scores are natural log-likelihood ratios. Cllr and
+            actual costs are those of decisions by them, and None for other scores.
 
     Returns:
         Plain data for JSON; error rates in percent, costs as they are, Cllr in bits.
@@ -154,8 +157,11 @@ def describe(
         metrics[f"mindcf_{key}_threshold"] = (
             threshold if math.isfinite(threshold) else None
         )
-        metrics[f"actdcf_{key}"] = actual_dcf(scores, labels, p_target)
-    metrics |= {"cllr": cllr(scores, labels), "min_cllr": min_cllr(roc)}
+        metrics[f"actdcf_{key}"] = (
+            actual_dcf(scores, labels, p_target) if calibrated else None
+        )
+    metrics["cllr"] = cllr(scores, labels) if calibrated else None
+    metrics["min_cllr"] = min_cllr(roc)
     for name, side in (("target", scores[labels]), ("nontarget", scores[~labels])):
         metrics[f"score_mean_{name}"] = float(side.mean())
         metrics[f"score_std_{name}"] = float(side.std())

@@ -53,7 +53,7 @@ def identify_list(trials: Trials) -> ListIdentity:
     """Match counts, names and speakers of a list against the published lists."""
     n_target = int(np.count_nonzero(trials.labels))
     n_nontarget = len(trials) - n_target
-    counts = f"{n_target} target and {n_nontarget} nontarget trials"
+    counts = f"{n_target:,} target and {n_nontarget:,} nontarget trials"
     alike = [
         p for p in PUBLISHED if (p.n_target, p.n_nontarget) == (n_target, n_nontarget)
     ]
@@ -64,18 +64,20 @@ def identify_list(trials: Trials) -> ListIdentity:
         )
     if alike:
         return ListIdentity(
-            None, f"{counts}, as in {alike[0].name}, but other utterances."
+            None,
+            f"{counts}, as many as in {alike[0].name}, but of other utterances; compare"
+            " only with results on the same list.",
         )
     if n_speakers:
         sizes = ", ".join(
-            f"{p.name} has {p.n_target + p.n_nontarget}" for p in PUBLISHED
+            f"{p.name} has {p.n_target + p.n_nontarget:,}" for p in PUBLISHED
         )
         return ListIdentity(
             None,
-            f"{counts} of VoxCeleb1 utterances: not one of its published lists"
-            f" ({sizes}).",
+            f"{counts} of VoxCeleb1 utterances. None of its published lists has these"
+            f" counts ({sizes}), so do not compare with published results.",
         )
-    return ListIdentity(None, f"{counts}: not a known published list.")
+    return ListIdentity(None, f"{counts}; compare only with results on the same list.")
 
 
 def _count_voxceleb1_speakers(trials: Trials) -> int | None:

@@ -3,13 +3,27 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from espnet2_sv.scoring.intervals import METRIC_NAMES
+
 # Optional columns of a comparison: key, heading, format
 _COMPARISON_COLUMNS = (
     ("trained_parameters", "trained parameters", "{:,.0f}"),
-    ("gmac_per_second", "GMAC/s", "{:.3f}"),
+    ("gmac_per_second", "GMAC per second", "{:.3f}"),
     ("training_minutes", "training (min)", "{:.1f}"),
 )
 _DIGITS = {"eer": 2, "eer_part_mean": 2, "mindcf_p01": 3, "mindcf_p05": 3}
+_NOTHING = "-"  # in place of a number that there is not
+LEGEND = (
+    "EER: at the threshold where both are equal, the percentage of target trials that"
+    " are rejected and of nontarget trials that are accepted; 0 % is perfect, 50 % is"
+    " chance. minDCF 0.01 and 0.05: the cost of errors at the best threshold if 1 % or"
+    " 5 % of all comparisons are of one speaker; 1 is the cost without a system.\n"
+)
+_COMPARED = (
+    "Points are percentage points of the EER. Both systems are resampled with the same"
+    " speakers; the probability is the fraction of resamplings in which the system is"
+    " better.\n"
+)
 
 
 def markdown_table(
@@ -32,20 +46,17 @@ def markdown_table(
 def metrics_markdown(metrics: Mapping[str, Any], title: str) -> str:
     """Format the content of a metrics.json."""
     rows = [
-        ["EER (%), plain crossing", with_interval(metrics, "eer")],
-        ["EER (%), convex hull", format_number(metrics["eer_rocch"])],
+        ["EER (%)", with_interval(metrics, "eer")],
+        ["EER (%) of the ROC's convex hull", format_number(metrics["eer_rocch"])],
     ]
     for key, prior in (("p01", "0.01"), ("p05", "0.05")):
-        rows.append(
-            [f"minimum DCF, p = {prior}", with_interval(metrics, f"mindcf_{key}")]
-        )
-        rows.append(
-            [f"actual DCF, p = {prior}", format_number(metrics[f"actdcf_{key}"])]
-        )
+        rows.append([f"minDCF {prior}", with_interval(metrics, f"mindcf_{key}")])
+        rows.append([f"actual DCF {prior}", format_number(metrics[f"actdcf_{key}"])])
     rows += [
         ["Cllr (bits)", format_number(metrics["cllr"])],
         ["minimum Cllr (bits)", format_number(metrics["min_cllr"])],
     ]
+    rows = [row for row in rows if row[1] != _NOTHING]
     rows += [
         [f"{name} trials", f"{metrics[f'n_{name}']:,}, scores {_spread(metrics, name)}"]
         for name in ("target", "nontarget")
@@ -53,19 +64,32 @@ def metrics_markdown(metrics: Mapping[str, Any], title: str) -> str:
     if metrics["n_speakers"] is not None:
         rows.append(["speakers", f"{metrics['n_speakers']:,}"])
     parts = [
-        f"# {title}\n",
+        f"# {with_date(title, metrics.get('date'))}\n",
         metrics["list"]["note"] + "\n",
         markdown_table(["", "value"], rows),
+        LEGEND,
+        interval_note(metrics["bootstrap"]),
     ]
-    parts.append(interval_note(metrics["bootstrap"]))
-    parts.append(
-        "Cllr and actual DCF take the scores as natural log-likelihood ratios.\n"
-    )
+    if metrics["cllr"] is not None:
+        parts.append(
+            "Cllr and actual DCF are those of decisions that take the scores as natural"
+            " log-likelihood ratios.\n"
+        )
     if "compare" in metrics:
-        parts.append(_comparison(metrics["compare"]))
+        parts.append(_comparison(metrics, metrics["compare"]))
     for name, groups in metrics.get("breakdown", {}).items():
         parts += [f"## By {name}\n", _breakdown_table(groups)]
+        parts.append(
+            "Misses (targets rejected) and false alarms (nontargets accepted) are those"
+            f" at the threshold of the EER over all trials,"
+            f" {format_number(metrics['eer_threshold'])}.\n"
+        )
     return "\n".join(parts)
+
+
+def with_date(title: str, date: str | None) -> str:
+    """Add the date of the results to a title, if it is known."""
+    return f"{title}, {date}" if date else title
 
 
 def interval_note(settings: Mapping[str, Any]) -> str:
@@ -82,35 +106,77 @@ def interval_note(settings: Mapping[str, Any]) -> str:
     return note + ".\n"
 
 
-def _comparison(compare: Mapping[str, Any]) -> str:
+def _comparison(metrics: Mapping[str, Any], compare: Mapping[str, Any]) -> str:
     rows = [
         [
-            name,
+            METRIC_NAMES[name] + (" (%)" if name == "eer" else ""),
+            format_number(metrics[name]),
             format_number(c["other"]),
-            format_number(c["difference"]),
-            _bracket(c["difference_ci95"]),
-            "-" if c["p_better"] is None else f"{100 * c['p_better']:.1f} %",
+            better_or_worse(c, name),
+            _probability(c),
         ]
         for name, c in compare.items()
         if isinstance(c, dict)
     ]
-    head = [
-        "metric",
-        "other",
-        "other - this",
-        "95 % interval",
-        "resamplings where this is better",
-    ]
-    return f"## Against {compare['name']}\n\n{markdown_table(head, rows)}"
+    other = compare["name"]
+    head = ["", "this system", other, "this system is", "probability better"]
+    return f"## Against {other}\n\n{markdown_table(head, rows)}\n{_COMPARED}"
+
+
+def better_or_worse(found: Mapping[str, Any], name: str) -> str:
+    """Say by how much a system is better or worse, with the interval.
+
+    Args:
+        found: An entry of :func:`espnet2_sv.scoring.intervals.compare_metrics`.
+        name: Name of the metric; EERs differ by points, which are percentage points.
+
+    Returns:
+        E.g. ``4.90 points worse [1.20, 8.60]``; if the interval has both, ``0.061
+        better [0.010 worse, 0.132 better]``.
+    """
+    digits, unit = _DIGITS[name], " points" if name.startswith("eer") else ""
+    middle, ends = round(found["difference"], digits), found["difference_ci95"]
+
+    def word(value: float) -> str:
+        return "better" if value > 0 else "worse"
+
+    text = "no difference"
+    if middle:
+        text = f"{abs(middle):.{digits}f}{unit} {word(middle)}"
+    if ends is None:
+        return text
+    low, high = (round(end, digits) for end in ends)
+    if low * high <= 0:
+        sides = [
+            f"{abs(end):.{digits}f} {word(end)}" if end else f"{0:.{digits}f}"
+            for end in (low, high)
+        ]
+    else:
+        sides = [f"{size:.{digits}f}" for size in sorted((abs(low), abs(high)))]
+    return f"{text} [{', '.join(sides)}]"
+
+
+def _probability(found: Mapping[str, Any]) -> str:
+    p_better = found["p_better"]
+    return _NOTHING if p_better is None else f"{100 * p_better:.1f} %"
 
 
 def _breakdown_table(groups: Mapping[str, Any]) -> str:
-    rows = []
-    for name, group in groups.items():
-        counts = [f"{group['n_target']:,}", f"{group['n_nontarget']:,}"]
-        keys = ("eer", "mindcf_p01", "mindcf_p05", "cllr")
-        rows.append([name, *counts, *(format_number(group.get(key)) for key in keys)])
-    head = ["", "target", "nontarget", "EER (%)", "minDCF 0.01", "minDCF 0.05", "Cllr"]
+    columns = {
+        "misses": "misses (%)",
+        "false_alarms": "false alarms (%)",
+        "eer": "EER (%)",
+        "mindcf_p01": "minDCF 0.01",
+        "mindcf_p05": "minDCF 0.05",
+        "cllr": "Cllr (bits)",
+    }
+    used = [k for k in columns if any(g.get(k) is not None for g in groups.values())]
+    rows = [
+        [name, f"{group['n_target']:,}", f"{group['n_nontarget']:,}"]
+        + [format_number(group.get(key)) for key in used]
+        for name, group in groups.items()
+    ]
+    head = ["trials", "target", "nontarget", *(columns[key] for key in used)]
     return markdown_table(head, rows)
 
 
@@ -127,14 +193,14 @@ def with_interval(metrics: Mapping[str, Any], key: str) -> str:
 
 def _bracket(ends: Sequence[float] | None) -> str:
     if ends is None:
-        return "-"
+        return _NOTHING
     low, high = ends
     return f"[{format_number(low)}, {format_number(high)}]"
 
 
 def format_number(value: float | None) -> str:
     """Three digits after the point; a dash for None."""
-    return "-" if value is None else f"{value:.3f}"
+    return _NOTHING if value is None else f"{value:.3f}"
 
 
 def _escape(cell: str) -> str:
@@ -145,17 +211,15 @@ def comparison_markdown(comparison: Mapping[str, Any], title: str) -> str:
     """Format the result of :func:`espnet2_sv.scoring.comparison.compare`."""
     systems = list(comparison["systems"].values())
     parts = [part["name"] for part in comparison["parts"]]
-    page = [f"# {title}\n", _systems_table(systems)]
+    page = [
+        f"# {with_date(title, comparison.get('date'))}\n",
+        _systems_table(systems),
+    ]
     if len(parts) > 1:
         page += ["## EER (%) by part\n", _parts_table(systems, parts)]
     if comparison["comparisons"]:
-        figures = {"eer": "EER (%)", "mindcf_p05": "minDCF 0.05"}
-        if len(parts) > 1:
-            figures = {
-                "eer": "EER (%)",
-                "eer_part_mean": "mean of the parts' EER (%)",
-            } | figures
-        table = _comparisons_table(comparison["comparisons"], figures)
+        keys = ["eer", *["eer_part_mean"] * (len(parts) > 1), "mindcf_p05"]
+        table = _comparisons_table(comparison["comparisons"], keys)
         page += ["## Paired comparisons\n", table]
     return "\n".join([*page, *_notes(comparison)])
 
@@ -166,7 +230,7 @@ def _systems_table(systems: Sequence[Mapping[str, Any]]) -> str:
     ]
     seeds = any(system["n_runs"] > 1 for system in systems)
     head = ["system", "seeds", *(heading for _, heading, _ in columns), "EER (%)"]
-    head += ["EER by seed (min-max)"] * seeds + ["minDCF 0.01", "minDCF 0.05"]
+    head += ["EER (%) by seed (min-max)"] * seeds + ["minDCF 0.01", "minDCF 0.05"]
     rows = []
     for system in systems:
         row = [_line(system["description"]), str(system["n_runs"])]
@@ -197,21 +261,21 @@ def _parts_table(systems: Sequence[Mapping[str, Any]], parts: Sequence[str]) -> 
 
 
 def _comparisons_table(
-    comparisons: Sequence[Mapping[str, Any]], figures: Mapping[str, str]
+    comparisons: Sequence[Mapping[str, Any]], keys: Sequence[str]
 ) -> str:
-    """Table of comparisons; ``figures`` maps names of metrics to headings."""
+    """Table of comparisons by metrics."""
     head = ["comparison"]
-    for name in figures.values():
-        head += [f"difference in {name}", "probability better"]
+    for key in keys:
+        head += [METRIC_NAMES[key], "probability better"]
     rows = []
     for pair in comparisons:
-        row = [_line(pair["title"])]
-        for key in figures:
-            found = pair[key]
-            row.append(_with_interval(found, "difference", _DIGITS[key], sign="+"))
-            row.append(
-                "-" if found["p_better"] is None else f"{100 * found['p_better']:.1f} %"
-            )
+        title = _line(pair["title"])
+        systems = [_line(pair[side]) for side in ("system", "against")]
+        if not all(name in title for name in systems):
+            title += f" ({' against '.join(systems)})"
+        row = [title]
+        for key in keys:
+            row += [better_or_worse(pair[key], key), _probability(pair[key])]
         rows.append(row)
     return markdown_table(head, rows)
 
@@ -245,10 +309,8 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         notes.append("There are no intervals, because no resampling was requested.\n")
     if comparison["comparisons"]:
         notes.append(
-            "Differences are those of the other system minus this one: positive where"
-            " the first named is better. Both are resampled with the same speakers; the"
-            " probability is the fraction of resamplings in which the first named is"
-            " better.\n"
+            "Better or worse, and the probability: the first of both systems. "
+            + _COMPARED
         )
     if samples >= 2 and any(s["n_runs"] == 1 for s in systems):
         notes.append(
@@ -259,20 +321,16 @@ def _notes(comparison: Mapping[str, Any]) -> list[str]:
         f"{_line(s['description'])}: {s['reason']}" for s in systems if s["reason"]
     ]
     missing = missing if samples >= 2 else []
-    return notes + [f"Some intervals are missing, {why}.\n" for why in missing]
+    return notes + [f"Some intervals are missing: {why}.\n" for why in missing]
 
 
-def _with_interval(
-    figures: Mapping[str, Any], key: str, digits: int | None = None, sign: str = "-"
-) -> str:
-    form = f"{sign}.{_DIGITS[key] if digits is None else digits}f"
-    text = format(figures[key], form)
-    ends = figures[f"{key}_ci95"]
-    return (
-        text
-        if ends is None
-        else f"{text} [{', '.join(format(end, form) for end in ends)}]"
-    )
+def _with_interval(figures: Mapping[str, Any], key: str) -> str:
+    digits, ends = _DIGITS[key], figures[f"{key}_ci95"]
+    text = f"{figures[key]:.{digits}f}"
+    if ends is None:
+        return text
+    low, high = ends
+    return f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def _line(text: str) -> str:

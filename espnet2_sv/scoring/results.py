@@ -4,7 +4,8 @@ Either one table with a row per system, or one table per protocol with the test 
 side by side and published results for reference.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -13,9 +14,11 @@ from typing import Any
 from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import json_number, read_json, read_yaml
 from espnet2_sv.scoring.report import (
+    LEGEND,
     format_number,
     interval_note,
     markdown_table,
+    with_date,
     with_interval,
 )
 
@@ -35,6 +38,7 @@ SCORE_KINDS = {
     "cosine_calibrated": "cosine, calibrated",
     "asnorm_calibrated": "AS-norm, calibrated",
 }
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")  # e.g. 2026-11-29
 _METRICS = (
     ("EER (%)", "eer"),
     ("minDCF 0.01", "mindcf_p01"),
@@ -129,7 +133,8 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
     """One table with a row per system.
 
     Args:
-        title: Heading of the page.
+        title: Heading of the page; the test sets, if names are EXPERIMENT/SET/KIND, and
+            the date are added.
         systems: Path of each system's metrics.json by its name, in row order.
 
     Raises:
@@ -140,23 +145,20 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
     columns = [
         c for c in _SYSTEM_COLUMNS if any(c[0] in extra for extra in extras.values())
     ]
-    head = [
-        "system",
-        "trials",
-        "EER (%)",
-        "minDCF 0.01",
-        "minDCF 0.05",
-        "Cllr",
-        "min Cllr",
-    ]
+    costs = {"cllr": "Cllr (bits)", "min_cllr": "min Cllr (bits)"}
+    costs = {
+        key: heading
+        for key, heading in costs.items()
+        if any(m[key] is not None for m in found.values())
+    }
+    head = ["system", "target + nontarget trials"]
+    head += [*(heading for heading, _ in _METRICS), *costs.values()]
     rows = [
         [
             name,
             _list_name(m),
-            with_interval(m, "eer"),
-            *(with_interval(m, f"mindcf_{p}") for p in ("p01", "p05")),
-            format_number(m["cllr"]),
-            format_number(m["min_cllr"]),
+            *(with_interval(m, key) for _, key in _METRICS),
+            *("" if m[key] is None else format_number(m[key]) for key in costs),
         ]
         + [
             form.format(extras[name][key]) if key in extras[name] else ""
@@ -167,7 +169,19 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
     table = markdown_table([*head, *(heading for _, heading, _ in columns)], rows)
     notes = dict.fromkeys(interval_note(m["bootstrap"]) for m in found.values())
     lists = dict.fromkeys(m["list"]["note"] + "\n" for m in found.values())
-    return "\n".join([f"# {title}\n", table, *lists, *notes])
+    return "\n".join([_heading(title, found), table, LEGEND, *lists, *notes])
+
+
+def _heading(title: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Heading of a page with the test sets and the date of the newest result."""
+    names = [name.rsplit("/", 2) for name in found]
+    if all(len(name) == 3 for name in names):
+        title += f" on {', '.join(dict.fromkeys(dset for _, dset, _ in names))}"
+    return f"# {with_date(title, _newest(found.values()))}\n"
+
+
+def _newest(found: Iterable[Mapping[str, Any]]) -> str | None:
+    return max((m["date"] for m in found if "date" in m), default=None)
 
 
 def _list_name(metrics: Mapping[str, Any]) -> str:
@@ -208,6 +222,8 @@ def _check_metrics(metrics: Any) -> None:
     if not isinstance(trials["note"], str) or not isinstance(bootstrap["unit"], str):
         raise TypeError
     json_number(bootstrap["samples"])
+    if not _DATE.fullmatch(metrics.get("date", "2000-01-01")):
+        raise ValueError
 
 
 def read_system(path: Path) -> dict[str, Any]:
@@ -256,7 +272,7 @@ def layout_markdown(
         if len(key) == 3 and key[1] in layout.sets and key[2] in kinds:
             found[key] = read_metrics(path)
             sizes[key[0]] = _shown_system(path)
-    parts = [f"# {title}\n"]
+    parts = [f"# {with_date(title, _newest(found.values()))}\n"]
     for protocol in layout.protocols:
         rows = [
             row for row in layout.systems if row.name or protocol.kind in row.published
@@ -265,14 +281,16 @@ def layout_markdown(
         cells = [_cells(row, layout, protocol, found, sizes) for row in rows]
         parts += [f"## {protocol.title}\n", markdown_table(_head(layout), cells)]
     notes = dict.fromkeys(interval_note(m["bootstrap"]) for m in found.values())
-    return "\n".join([*parts, *(f"{note}\n" for note in layout.notes), *notes])
+    legend = [LEGEND] if found else []
+    notes_of_layout = (f"{note}\n" for note in layout.notes)
+    return "\n".join([*parts, *notes_of_layout, *legend, *notes])
 
 
 def _head(layout: Layout) -> list[str]:
     measured = [
         f"{name} {metric}" for name in layout.sets.values() for metric, _ in _METRICS
     ]
-    return ["system", *measured, "parameters", "GMAC/s", layout.published]
+    return ["system", *measured, "parameters", "GMAC per second", layout.published]
 
 
 def _cells(row, layout, protocol, found, sizes) -> list[str]:

@@ -77,7 +77,7 @@ def test_figures_and_page(plan, capsys):
     assert (good["n_runs"], bad["n_runs"], good["training_minutes"]) == (2, 1, 1.5)
     assert found["comparisons"][0]["eer"]["p_better"] == 1
     page = (out / "comparison.md").read_text()
-    assert page.startswith("# Good and bad\n")
+    assert page.startswith(f"# Good and bad, {found['date']}\n")
     assert "| a good one | 2 | 1.5 |" in page
     assert "| good against bad |" in page
     assert page in capsys.readouterr().out

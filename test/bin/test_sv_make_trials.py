@@ -51,6 +51,29 @@ def test_without_durations(files):
     assert len(trials) == 50
 
 
+def test_only_trials_within_equal_values(files):
+    """A language and a device of each utterance, of which trials have one."""
+    text = (files / "utt2spk").read_text()
+    utterances = text.split()[::2]
+    lang = {utt: "en" if int(utt[3]) < 5 else "de" for utt in utterances}
+    device = {utt: "ab"[int(utt[1]) % 2] for utt in utterances}
+    options = ["--n_target", "40", "--n_nontarget", "60"]
+    for name, values in (("utt2lang", lang), ("utt2device", device)):
+        lines = (f"{utt} {value}\n" for utt, value in values.items())
+        (files / name).write_text("".join(lines))
+        options += ["--same", f"{files}/{name}"]
+    trials = make(files, *options)
+    assert (trials.labels.sum(), (~trials.labels).sum()) == (40, 60)
+    for a, b in zip(trials.enroll, trials.test, strict=True):
+        assert (lang[a], device[a]) == (lang[b], device[b])
+    assert {lang[utt] for utt in trials.enroll} == {"en", "de"}
+    (files / "utt2lang").write_text("s0u0 en\n")
+    before = (files / "trials").read_text()
+    with pytest.raises(SVError, match=r"utt2lang: has no value for s0u1 \(47 are miss"):
+        make(files, *options)
+    assert (files / "trials").read_text() == before
+
+
 def test_refuses(files):
     with pytest.raises(SVError, match="choose from short-short"):
         make(files, "--utt2dur", f"{files}/utt2dur", "--conditions", "loud-quiet")

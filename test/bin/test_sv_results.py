@@ -37,7 +37,8 @@ def test_collects_and_replaces(metrics, tmp_path):
     for name, path in (("first", metrics[0]), ("b", metrics[1])):
         eer = json.loads(Path(path).read_text())["eer"]
         assert f"| {name} | 20 + 20 | {eer:.3f}" in text
-    assert text.startswith("# T\n")
+    date = json.loads(Path(metrics[0]).read_text())["date"]
+    assert text.startswith(f"# T, {date}\n")
     assert text.count("| first |") == 1
 
 

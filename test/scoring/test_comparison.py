@@ -260,7 +260,7 @@ def test_a_perfect_system_has_no_interval_and_says_why(world):
     plan = Plan(world.parts, [world.system("perfect", [1], noise=0.01)], [])
     found = compare(plan, Resampling(20))["systems"]["perfect"]
     assert (found["eer"], found["eer_ci95"]) == (0, None)
-    assert "eer is 0" in found["reason"]
+    assert "EER is 0" in found["reason"]
 
 
 def test_system_files_are_averaged(world, folder):

@@ -53,7 +53,7 @@ def test_intervals_over_trials_are_labelled_and_narrower():
         (lambda: (*trials(), Resampling(samples=0)), "no resampling was requested"),
         (
             lambda: (*trials(spread=0.01), FEW),
-            "eer is 0, and without errors there is nothing",
+            "EER is 0, and without errors there is nothing",
         ),
     ],
 )

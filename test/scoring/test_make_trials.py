@@ -1,3 +1,4 @@
+import itertools
 import logging
 from collections import Counter
 
@@ -108,3 +109,74 @@ def test_refuses():
         make_trials(dict.fromkeys("abc", "ann"), 9, 9)
     with pytest.raises(SVError, match="make no target trial"):
         make_trials({"a": "ann", "b": "bob"}, 9, 9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    speakers=st.integers(2, 6),
+    utterances=st.integers(2, 10),
+    wanted=st.integers(1, 60),
+    n_values=st.tuples(st.integers(1, 4), st.integers(1, 3)),
+    seed=st.integers(0, 1000),
+    with_durations=st.booleans(),
+)
+def test_both_sides_have_the_same_values(
+    speakers, utterances, wanted, n_values, seed, with_durations
+):
+    utt2spk, utt2dur = corpus(speakers, utterances)
+    rng = np.random.default_rng(seed)
+    same = {
+        f"utt2x{i}": {utt: str(rng.integers(n)) for utt in utt2spk}
+        for i, n in enumerate(n_values)
+    }
+
+    def key(utt):
+        return [values[utt] for values in same.values()]
+
+    # every pair that is allowed, by hand
+    possible = Counter(
+        "target" if utt2spk[a] == utt2spk[b] else "nontarget"
+        for a, b in itertools.combinations(utt2spk, 2)
+        if key(a) == key(b)
+    )
+    durations = utt2dur if with_durations else None
+    if len(possible) < 2:
+        with pytest.raises(SVError, match="with the same values in utt2x0, utt2x1"):
+            make_trials(utt2spk, wanted, wanted, seed, durations, same=same)
+        return
+    trials = make_trials(utt2spk, wanted, wanted, seed, durations, same=same)
+    assert all(key(trial.enroll) == key(trial.test) for trial in trials)
+    assert len({frozenset((t.enroll, t.test)) for t in trials}) == len(trials)
+    for trial in trials:
+        alike = utt2spk[trial.enroll] == utt2spk[trial.test]
+        assert trial.label == ("target" if alike else "nontarget")
+    if not with_durations:
+        counts = Counter(trial.label for trial in trials)
+        for label in ("target", "nontarget"):
+            assert counts[label] == min(wanted, possible[label])
+
+
+def test_nontargets_of_equal_values_are_spread_over_the_speakers():
+    utt2spk, _ = corpus(30, 20)
+    lang = {utt: "en" if int(utt[1:].split("-")[0]) < 20 else "de" for utt in utt2spk}
+    trials = make_trials(utt2spk, 600, 1500, same={"utt2lang": lang})
+    per_speaker = Counter(
+        utt2spk[utt]
+        for t in trials
+        if t.label == "nontarget"
+        for utt in (t.enroll, t.test)
+    )
+    assert len(per_speaker) == 30
+    # as many pairs as a group has would be twice as many per speaker in one of them
+    assert max(per_speaker.values()) < 1.25 * min(per_speaker.values())
+    targets = Counter(utt2spk[t.enroll] for t in trials if t.label == "target")
+    assert set(targets.values()) == {20}
+
+
+def test_attributes_that_never_differ_change_nothing():
+    utt2spk, utt2dur = corpus(10, 12)
+    same = {"utt2lang": dict.fromkeys(utt2spk, "en")}
+    for options in ((50, 500, 4, utt2dur), (50, 5000, 4)):
+        assert make_trials(utt2spk, *options) == make_trials(
+            utt2spk, *options, same=same
+        )

@@ -52,8 +52,8 @@ def test_a_list_with_a_trial_missing_is_not_the_published_one():
     )
     found = identify_list(shorter)
     assert found.name is None
-    assert "18801 target and 18809 nontarget" in found.note
-    assert "VoxCeleb1-O (cleaned) has 37611" in found.note
+    assert "18,801 target and 18,809 nontarget" in found.note
+    assert "VoxCeleb1-O (cleaned) has 37,611" in found.note
 
 
 def test_equal_counts_of_other_utterances_are_not_the_published_list():
@@ -63,7 +63,7 @@ def test_equal_counts_of_other_utterances_are_not_the_published_list():
         dataclasses.replace(trials, enroll_names=names, test_names=names)
     )
     assert found.name is None
-    assert "but other utterances" in found.note
+    assert "but of other utterances" in found.note
     scrambled = dataclasses.replace(trials, labels=trials.labels[::-1])
     assert identify_list(scrambled).name is None
 

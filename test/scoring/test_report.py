@@ -1,6 +1,10 @@
 import pytest
 
-from espnet2_sv.scoring.report import comparison_markdown, markdown_table
+from espnet2_sv.scoring.report import (
+    better_or_worse,
+    comparison_markdown,
+    markdown_table,
+)
 
 RATES = {
     "eer": 12.3456,
@@ -71,7 +75,7 @@ def test_tables(comparison):
     found = tables(page)
     assert page.startswith("# My systems\n")
     head = ["system", "seeds", "trained parameters", "training (min)", "EER (%)"]
-    head += ["EER by seed (min-max)", "minDCF 0.01", "minDCF 0.05"]
+    head += ["EER (%) by seed (min-max)", "minDCF 0.01", "minDCF 0.05"]
     rates = ["12.35 [10.00, 15.12]", "0.950", "0.610 [0.500, 0.700]"]
     assert found["My systems"] == [
         head,
@@ -85,14 +89,35 @@ def test_tables(comparison):
         "12.23 [9.00, 14.50]",
     ]
     assert found["Paired comparisons"][1] == [
-        "ASR helps",
-        "+7.65 [-1.00, +16.30]",
+        "ASR helps (b against a)",
+        "7.65 points better [1.00 worse, 16.30 better]",
         "98.8 %",
-        "+0.25 [-1.00, +16.30]",
+        "0.25 points better [1.00 worse, 16.30 better]",
         "50.0 %",
-        "+7.654",
+        "7.654 better",
         "-",
     ]
+    comparison["comparisons"][0]["title"] = "b against a"
+    page = comparison_markdown(comparison, "T")
+    assert tables(page)["Paired comparisons"][1][0] == "b against a"
+
+
+@pytest.mark.parametrize(
+    ("metric", "difference", "ends", "text"),
+    [
+        ("eer", 4.9, [1.204, 8.6], "4.90 points better [1.20, 8.60]"),
+        ("eer", -4.9, [-8.6, -1.204], "4.90 points worse [1.20, 8.60]"),
+        ("eer", -4.9, None, "4.90 points worse"),
+        ("eer_part_mean", 0.5, [-1, 2], "0.50 points better [1.00 worse, 2.00 better]"),
+        ("eer", -0.001, [-1, 1], "no difference [1.00 worse, 1.00 better]"),
+        ("eer", 0.0, [0.0, 0.0], "no difference [0.00, 0.00]"),
+        ("mindcf_p05", -0.0613, [-0.1, 0.0], "0.061 worse [0.100 worse, 0.000]"),
+        ("mindcf_p01", 0.25, [0.1, 0.4], "0.250 better [0.100, 0.400]"),
+    ],
+)
+def test_differences_say_better_or_worse(metric, difference, ends, text):
+    found = {"difference": difference, "difference_ci95": ends}
+    assert better_or_worse(found, metric) == text
 
 
 def test_notes_explain_the_intervals(comparison):
@@ -103,8 +128,8 @@ def test_notes_explain_the_intervals(comparison):
         in page
     )
     assert "do not include the variation between seeds" in page
-    comparison["systems"]["b"]["reason"] = "eer is 0"
-    assert "missing, from ASR | tuned: eer is 0" in comparison_markdown(comparison, "T")
+    comparison["systems"]["b"]["reason"] = "EER is 0"
+    assert "missing: from ASR | tuned: EER is 0" in comparison_markdown(comparison, "T")
 
 
 def test_absent_parts_are_omitted(comparison):
@@ -114,7 +139,7 @@ def test_absent_parts_are_omitted(comparison):
     found = tables(page)
     assert list(found) == ["T"]
     assert found["T"][0] == ["system", "seeds", "EER (%)", "minDCF 0.01", "minDCF 0.05"]
-    assert "Differences" not in page
+    assert "Better or worse" not in page
     assert "parts" not in page
     assert "of the seeds" not in page
     comparison["bootstrap"]["samples"] = 0

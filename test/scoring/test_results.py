@@ -51,12 +51,12 @@ def test_one_row_per_system_in_order(system):
     head, first, second = rows(page)
     assert head == [
         "system",
-        "trials",
+        "target + nontarget trials",
         "EER (%)",
         "minDCF 0.01",
         "minDCF 0.05",
-        "Cllr",
-        "min Cllr",
+        "Cllr (bits)",
+        "min Cllr (bits)",
     ]
     assert first[:4] == ["b", "1,200 + 3,400", "1.250 [1.000, 1.500]", "0.200"]
     assert second[:3] == ["a", "1,200 + 3,400", "0.500"]

@@ -121,10 +121,10 @@ def test_results_of_files_with_odd_names(tmp_path):
     scores = tmp_path / "$sc$ores|_{"
     scores.write_text("a b 0.5\na c 0.1\nb c 0.3\n")
     attribute = tmp_path / "$gender"
-    attribute.write_text("a $f\nb $f\nc m|\n")
+    attribute.write_text("a $f|\nb $f|\nc m\n")
     found = evaluate(
         tmp_path / "trials", scores, attributes=[attribute], resampling=Resampling(0)
     )
     found.write(tmp_path / "out", "a $ title")
     page = (tmp_path / "out/metrics.md").read_text(encoding="utf-8")
-    assert "$f / m\\|" in page
+    assert "| both $f\\| |" in page and "| different $gender |" in page

@@ -168,6 +168,7 @@ calibrate_scores() {
 measure() {
     local dset=$1 trials=${data_feats}/$1/trials speakers=("${data_feats}/$1/utt2spk")
     local kind log=${inference_dir}/$1/metrics.log dirs=() files=() titles=() outputs=()
+    local calibrated=()
     # speakers of the models in the first column of trials
     [ ! -e "${data_feats}/${dset}/enroll_utt2spk" ] \
         || speakers+=("${data_feats}/${dset}/enroll_utt2spk")
@@ -175,13 +176,14 @@ measure() {
         require_file "${inference_dir}/${dset}/${kind}/scores" "run stage 7 first"
         dirs+=("${inference_dir}/${dset}/${kind}")
         files+=("${inference_dir}/${dset}/${kind}/scores")
-        titles+=("${sv_exp##*/} ${dset} ${kind}")
+        titles+=("${sv_exp##*/} on ${dset}, ${kind//_/, }")
+        [[ ${kind} == *_calibrated ]] && calibrated+=(true) || calibrated+=(false)
         outputs+=(--and "${inference_dir}/${dset}/${kind}/metrics.json")
     done
     once "${outputs[@]:1}" "${files[@]}" "${trials}" "${speakers[@]}" -- \
         run_job "${train_cmd}" "${log}" ${python} -m espnet2_sv.bin.sv_metrics \
         --trials "${trials}" --utt2spk "${speakers[@]}" --scores "${files[@]}" \
-        --output_dir "${dirs[@]}" --title "${titles[@]}"
+        --output_dir "${dirs[@]}" --title "${titles[@]}" --calibrated "${calibrated[@]}"
 }
 
 # choose_threshold: stores the threshold at the EER of calib_set, to be packed with the
@@ -260,7 +262,7 @@ write_results() {
         ${python} -m espnet2_sv.bin.sv_results --output "${output}" \
         ${page:+--espnet_output "${page}"} ${exps[@]+"${exps[@]}"} \
         ${layout:+--layout "${layout}"} \
-        --title "${corpus##*/}" "${entries[@]}"
+        --title "Results of ${corpus##*/}" "${entries[@]}"
 }
 
 # write_all_results FILE PAGE: writes the tables of all experiments
