@@ -23,8 +23,8 @@ _METRICS_IN_EXP = "inference/*/*/metrics.json"  # SET/KIND, as the recipes write
 # Key in metrics.json, type and name of the metric, its arguments
 _METRICS: tuple[tuple[str, str, str, dict[str, float] | None], ...] = (
     ("eer", "eer", "EER (%)", None),
-    ("mindcf_p01", "mindcf", "minDCF", {"p_target": 0.01}),
-    ("mindcf_p05", "mindcf", "minDCF", {"p_target": 0.05}),
+    ("mindcf_p01", "mindcf", "minDCF 0.01", {"p_target": 0.01}),
+    ("mindcf_p05", "mindcf", "minDCF 0.05", {"p_target": 0.05}),
 )
 _TASKS = {"transfer": "finetune", "adaptor": "adapter"}  # base_model_relation
 

@@ -1,5 +1,6 @@
 """The model card: README.md of a packed model, as the Hub shows it."""
 
+import re
 from collections.abc import Iterable
 
 from huggingface_hub import EvalResult
@@ -28,7 +29,7 @@ A speaker verification model of espnet2_sv: {source}.
 | encoder | {encoder}, {size} |
 | embedding | {embed_dim} values; compare by cosine |
 | parameters | {parameters} |
-| audio | {sample_rate} Hz, one channel |
+| audio | {sample_rate:,} Hz, one channel |
 | training speakers | {speakers} |
 {pretrained}
 ## Use
@@ -167,7 +168,7 @@ def model_card(
         joint=_joint(settings, asr, package_format, placeholders),
         **placeholders,
         sample_rate=backbone.sample_rate,
-        speakers=settings.get("spk_num", "unknown"),
+        speakers=_speakers(settings),
         pretrained=pretrained,
         verdict=(
             "score, llr, decision, threshold"
@@ -175,7 +176,7 @@ def model_card(
             else "score, decision, threshold"
         ),
         stock=_stock(packed),
-        results=f"\n{results.strip()}\n" if results else "",
+        results=_section(results) if results else "",
         licence=_licence(details),
         citation=CITATION,
     )
@@ -195,6 +196,22 @@ def _licence(details: CardDetails) -> str:
     if details.license_name is None:
         return details.license
     return f"[{details.license_name}]({details.license_link})"
+
+
+def _section(results: str) -> str:
+    """Put the headings of a RESULTS.md below the card's."""
+    return re.sub("^#", "##", f"\n{results.strip()}\n", flags=re.MULTILINE)
+
+
+def _speakers(settings: dict) -> str:
+    """Number of training speakers; each of their speeds is a class of its own."""
+    classes = settings.get("spk_num")
+    speeds = settings.get("speed_perturb_factors") or [1.0]
+    if not isinstance(classes, int) or not isinstance(speeds, list):
+        return "unknown"
+    if len(speeds) < 2:
+        return f"{classes:,}"
+    return f"{classes // len(speeds):,}, at {len(speeds)} speeds"
 
 
 def _parameters(model: SpeakerModel, asr: AsrBundle | None) -> str:

@@ -123,7 +123,8 @@ def find_intervals(
         found[f"{name}_ci95"] = None
         if estimates[i] == 0:
             reasons.append(
-                f"{METRIC_NAMES[name]} is 0, and without errors there is nothing to resample"
+                f"{METRIC_NAMES[name]} is 0, and without errors there is nothing to"
+                " resample"
             )
         elif np.ptp(values[:, i]) == 0:
             reasons.append(f"{METRIC_NAMES[name]} is the same in all resamplings")

@@ -117,7 +117,7 @@ def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -
     from matplotlib.figure import Figure
     from scipy.special import ndtri
 
-    figure = Figure(figsize=(6.4, 7.4), dpi=130, layout="constrained")
+    figure = Figure(figsize=(7.0, 8.0), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     limits = _limits(curves.values())
     low, high = limits
@@ -126,12 +126,13 @@ def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -
         line = (
             ndtri(np.clip(rate, low / 10, 0.999)) for rate in (det.p_fa, det.p_miss)
         )
-        axes.plot(*line, color=colour, label=plain(name), linewidth=1.6)
+        label = plain(name) if len(curves) > 1 else None  # one: the title says it
+        axes.plot(*line, color=colour, label=label, linewidth=1.6)
         for marker, point in zip(_MARKERS, det.points, strict=False):
             where = [
                 ndtri(np.clip(rate, low, high)) for rate in (point.p_fa, point.p_miss)
             ]
-            label = f"{point.name}: {_percent(point)}"
+            label = _describe(point)
             style: dict[str, Any] = {
                 "color": colour,
                 "markersize": 7,
@@ -147,14 +148,16 @@ def plot_det(curves: Mapping[str, Det], path: str | PathLike, title: str = "") -
     axes.set(
         xlim=edge,
         ylim=edge,
-        xlabel="false alarms (%)",
-        ylabel="misses (%)",
+        xlabel="false alarms: nontarget trials accepted (%)",
+        ylabel="misses: target trials rejected (%)",
         title=plain(title),
     )
     axes.set_aspect("equal")
     axes.grid(color="0.9")
     figure.legend(
-        loc="outside lower center", fontsize="small", ncols=min(len(curves), 2)
+        loc="outside lower center",
+        fontsize="small" if len(curves) == 1 else "x-small",
+        ncols=min(len(curves), 2),
     )
     _save(figure, path)
 
@@ -217,10 +220,12 @@ def _limits(curves: Iterable[Det]) -> tuple[float, float]:
     return low, float(np.clip(largest * 1.3, 0.4, 0.995))
 
 
-def _percent(point: OperatingPoint) -> str:
+def _describe(point: OperatingPoint) -> str:
+    """E.g. ``EER: 2.50 %``, or ``minDCF 0.01: 0.02 % false alarms, 23 % misses``."""
     if point.name == "EER":
-        return f"{100 * point.p_fa:.2f} %"
-    return f"{100 * point.p_fa:.2g} % FA, {100 * point.p_miss:.3g} % miss"
+        return f"EER: {100 * point.p_fa:.2f} %"
+    rates = f"{100 * point.p_fa:.2g} % false alarms, {100 * point.p_miss:.3g} % misses"
+    return f"{point.name.replace('(', ' ').rstrip(')')}: {rates}"
 
 
 def plain(text: str) -> str:

@@ -78,13 +78,13 @@ def test_measured_error_rates_are_the_model_index(exp, pack):
     card = pack()
     assert rows(card) == [
         ("test", "EER (%), cosine", 1.2346),
-        ("test", "minDCF, cosine", 0.25),
-        ("test", "minDCF, cosine", 0.125),
+        ("test", "minDCF 0.01, cosine", 0.25),
+        ("test", "minDCF 0.05, cosine", 0.125),
         ("test", "EER (%), AS-norm, calibrated", 0.5),
-        ("test", "minDCF, AS-norm, calibrated", 0.25),
-        ("test", "minDCF, AS-norm, calibrated", 0.125),
+        ("test", "minDCF 0.01, AS-norm, calibrated", 0.25),
+        ("test", "minDCF 0.05, AS-norm, calibrated", 0.125),
         ("VoxCeleb1-O (cleaned)", "EER (%), cosine", 2.0),
-        ("VoxCeleb1-O (cleaned)", "minDCF, cosine", 0.25),
+        ("VoxCeleb1-O (cleaned)", "minDCF 0.01, cosine", 0.25),
     ]
     results = card.data.eval_results
     assert [r.metric_args for r in results[:3]] == [
@@ -107,6 +107,15 @@ def test_error_rates_of_other_weights_are_not_taken(exp, new_exp, pack, tmp_path
     card = pack(model_file=other, details=CardDetails(metrics=[measured]))
     assert rows(card)[0] == ("dev", "EER (%), cosine", 7.0)
     assert rows(pack(model_file=exp / "valid.eer.best.pth"))[0][2] == 1.2346
+
+
+def test_results_are_a_section_and_speeds_make_no_speakers(exp, pack):
+    (exp / "RESULTS.md").write_text("# Results\n\n## One set\n\n# of trials: `# 9`\n")
+    set_config(exp, speed_perturb_factors=[1.0, 1.1])  # of 4 classes
+    text = pack().text
+    assert text.count("\n# ") == 1
+    assert "\n## Results\n\n### One set\n" in text
+    assert "| training speakers | 2, at 2 speeds |" in text
 
 
 def test_what_is_not_known_is_left_out(pack):

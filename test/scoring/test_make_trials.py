@@ -115,7 +115,7 @@ def test_refuses():
 @given(
     speakers=st.integers(2, 6),
     utterances=st.integers(2, 10),
-    wanted=st.integers(1, 60),
+    wanted=st.integers(len(CONDITIONS), 60),  # one of each at least
     n_values=st.tuples(st.integers(1, 4), st.integers(1, 3)),
     seed=st.integers(0, 1000),
     with_durations=st.booleans(),

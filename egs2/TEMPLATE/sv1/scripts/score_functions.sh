@@ -168,7 +168,7 @@ calibrate_scores() {
 measure() {
     local dset=$1 trials=${data_feats}/$1/trials speakers=("${data_feats}/$1/utt2spk")
     local kind log=${inference_dir}/$1/metrics.log dirs=() files=() titles=() outputs=()
-    local calibrated=()
+    local name calibrated=()
     # speakers of the models in the first column of trials
     [ ! -e "${data_feats}/${dset}/enroll_utt2spk" ] \
         || speakers+=("${data_feats}/${dset}/enroll_utt2spk")
@@ -176,7 +176,8 @@ measure() {
         require_file "${inference_dir}/${dset}/${kind}/scores" "run stage 7 first"
         dirs+=("${inference_dir}/${dset}/${kind}")
         files+=("${inference_dir}/${dset}/${kind}/scores")
-        titles+=("${sv_exp##*/} on ${dset}, ${kind//_/, }")
+        name=${kind/asnorm/AS-norm} # as in SCORE_KINDS of scoring/results.py
+        titles+=("${sv_exp##*/} on ${dset}, ${name/_/, }")
         [[ ${kind} == *_calibrated ]] && calibrated+=(true) || calibrated+=(false)
         outputs+=(--and "${inference_dir}/${dset}/${kind}/metrics.json")
     done
