@@ -2,7 +2,13 @@
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # a command is about to be imported, which takes a while
-    from espnet2_sv.bin.interrupts import watch_interrupts
+_WORKER = "--multiprocessing-fork" in sys.orig_argv  # started by a command
 
-    watch_interrupts()
+# a command, or one of its workers, is about to be imported, which takes a while
+if sys.argv[:1] == ["-m"] or _WORKER:
+    from espnet2_sv.bin.interrupts import watch_interrupts
+    from espnet2_sv.bin.notices import hide_notices
+
+    hide_notices()
+    if not _WORKER:
+        watch_interrupts()

@@ -13,6 +13,7 @@ from espnet2_sv.bin.interrupts import (
     check_interrupted,
     watch_interrupts,
 )
+from espnet2_sv.bin.notices import hide_notices
 from espnet2_sv.data.validation_report import ValidationReport
 from espnet2_sv.errors import SVError, printable
 
@@ -38,6 +39,7 @@ def run(main: Callable[[], None], configure_logging: bool = True) -> None:
             tasks do.
     """
     use_utf8()
+    hide_notices()
     watch_interrupts()
     if configure_logging:
         logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
@@ -95,7 +97,7 @@ def use_utf8() -> None:
     if sys.getfilesystemencoding() != "utf-8" and sys.executable:
         words = [sys.executable, "-X", "utf8", *sys.orig_argv[1:]]
         os.execv(sys.executable, words)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, getattr(sys.stderr, "stream", sys.stderr)):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 

@@ -42,7 +42,7 @@ COMMANDS = {
         "sv_results",
         "sv_layer_probe",
     ),
-    "Use a model": ("sv_verify", "sv_joint"),
+    "Use a model": ("sv_verify", "sv_enroll", "sv_identify", "sv_joint"),
     "Publish": ("sv_pack", "sv_upload"),
 }
 USAGE = f"""\

@@ -159,6 +159,14 @@ def positive_float(text: str) -> float:
     return number
 
 
+def non_negative_float(text: str) -> float:
+    """Convert a finite number of at least 0."""
+    number = finite_float(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text} is less than 0")
+    return number
+
+
 def probability(text: str) -> float:
     """Convert a number above 0 and below 1."""
     number = finite_float(text)
@@ -175,7 +183,7 @@ def keep_inputs(
     inputs: Iterable[str],
     outputs: Iterable[str | os.PathLike | None],
 ) -> None:
-    """Refuse outputs that are files to be read, also by another name or link.
+    """Refuse inputs that do not exist, and outputs that are inputs by any name or link.
 
     Args:
         args: Parsed options.
@@ -183,8 +191,10 @@ def keep_inputs(
         outputs: Files that will be written.
 
     Raises:
-        SVError: An input would be overwritten, or two outputs are one file.
+        SVError: An input is missing or would be overwritten, or two outputs are one
+            file.
     """
+    inputs = list(inputs)
     written: dict[object, str] = {}
     for output in map(str, filter(None, outputs)):
         identity = _file_identity(output)
@@ -200,6 +210,37 @@ def keep_inputs(
                     f"--{option} {path}: would be overwritten by {place}; choose"
                     " another output"
                 )
+    require_files(args, *inputs)
+
+
+def require_files(args: argparse.Namespace, *names: str) -> None:
+    """Refuse options that name missing files, before torch is imported.
+
+    Args:
+        args: Parsed options. A value may be an offset in an archive, ``x.ark:123``. A
+            ``model`` among them is checked if it is a path rather than a tag.
+        names: Names of the options.
+
+    Raises:
+        SVError: There is no such file.
+    """
+    for option in names:
+        given = getattr(args, option)
+        for path in given if isinstance(given, list | tuple) else [given]:
+            if path is not None and not _exists(str(path)):
+                raise SVError(f"{path}: no such file (--{option}); correct the path")
+    model = getattr(args, "model", None)
+    is_path = isinstance(model, str) and (
+        model.startswith(("/", "./", "../", "~")) or model.endswith((".zip", ".pth"))
+    )
+    if is_path and not os.path.exists(os.path.expanduser(str(model))):
+        raise SVError(f"{model}: no such file or folder (--model); correct the path")
+
+
+def _exists(path: str) -> bool:
+    archive, _, offset = path.rpartition(":")
+    in_archive = archive.endswith(".ark") and offset.isdecimal()
+    return os.path.exists(path) or (in_archive and os.path.exists(archive))
 
 
 def _file_identity(path: str | os.PathLike) -> object:
@@ -260,6 +301,58 @@ def add_channel(options: Options) -> None:
         type=positive_int,
         metavar="N",
         help="Channel to use, counted from 1; the mean of all if not given",
+    )
+
+
+def add_verification(options: Options) -> None:
+    """Add how recordings are read and checked before they are compared."""
+    from espnet2_sv.inference.speech_limits import SpeechLimits
+
+    add_channel(options)
+    add_vad(options)
+    for name, default, help in (
+        ("min", SpeechLimits.refuse_below, "a recording is refused"),
+        ("warn", SpeechLimits.warn_below, "there is a warning"),
+    ):
+        options.add_argument(
+            f"--{name}_speech",
+            type=non_negative_float,
+            default=default,
+            metavar="SECONDS",
+            help=f"Seconds of speech below which {help}",
+        )
+    options.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+
+
+def verification_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of :func:`add_model` and :func:`add_verification`.
+
+    They are arguments of :meth:`SpeakerVerifier.from_pretrained`.
+    """
+    names = ("asr", "channel", "vad", "min_speech", "warn_speech", "device")
+    return {name: getattr(args, name) for name in names}
+
+
+def add_vad(options: Options) -> None:
+    """Add ``--vad``."""
+    options.add_argument(
+        "--vad",
+        type=str2bool,
+        metavar="{true,false}",
+        help=(
+            "Look for speech in recordings; by default if silero-vad is installed (pip"
+            " install silero-vad)"
+        ),
+    )
+
+
+def add_speakers(options: Options, required: bool = True) -> None:
+    """Add ``--speakers``, a store of enrolled speakers."""
+    options.add_argument(
+        "--speakers",
+        required=required,
+        metavar="STORE",
+        help="File of enrolled speakers, made by sv_enroll",
     )
 
 

@@ -8,14 +8,22 @@ from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
 
-OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed", "text")
+OUTPUTS = (
+    "xvector.ark",
+    "xvector.scp",
+    "utt2dur",
+    "utt2speech",
+    "failed",
+    "text",
+)
 
 
 def get_parser() -> argparse.ArgumentParser:
     """Return the command's argument parser."""
     parser = options.make_parser(
-        "Embed every utterance of a wav.scp. Writes xvector.ark, xvector.scp, utt2dur"
-        " and failed. Run it again after an interruption to continue."
+        "Embed every utterance of a wav.scp. Writes xvector.ark, xvector.scp, utt2dur,"
+        " failed and, with silero-vad, utt2speech. Run it again after an interruption"
+        " to continue."
     )
     add_embedding_options(parser, several=True)
     options.add_config(parser)
@@ -45,6 +53,7 @@ def add_embedding_options(
     )
     options.add_extraction(parser)
     options.add_channel(parser)
+    options.add_vad(parser)
     parser.add_argument(
         "--max_seconds",
         type=options.positive_float,
@@ -104,7 +113,10 @@ def main(cmd: list[str] | None = None) -> None:
     outputs = [Path(folder) / name for folder in set(output_dirs) for name in OUTPUTS]
     options.keep_inputs(
         argparse.Namespace(
-            wav_scp=wav_scps, model_file=args["model_file"], config=config
+            wav_scp=wav_scps,
+            model_file=args["model_file"],
+            config=config,
+            model=args["model"],
         ),
         ("wav_scp", "model_file", "config"),
         [*outputs, args["system"]],

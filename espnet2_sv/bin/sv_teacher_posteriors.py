@@ -38,6 +38,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Write the posteriors."""
     args = get_parser().parse_args(cmd)
+    options.require_files(args, "wav_scp")
     from espnet2_sv.asr import load_asr_bundle
     from espnet2_sv.distill.kd_loss import DistillationLoss
     from espnet2_sv.distill.posteriors import write_posteriors

@@ -29,6 +29,7 @@ def get_parser() -> argparse.ArgumentParser:
 def main(cmd: list[str] | None = None) -> None:
     """Upload the archive and list its files."""
     args = get_parser().parse_args(cmd)
+    options.require_files(args, "zip")
     from espnet2_sv.packaging.upload import upload_model
 
     sent = upload_model(args.zip, args.repo, dry_run=args.dry_run, private=args.private)

@@ -13,7 +13,8 @@ def get_parser() -> argparse.ArgumentParser:
     parser = options.make_parser(
         "Compare recordings and print one JSON object: score (cosine), llr (null"
         " without a calibration), decision (true: same speaker; null without a"
-        " threshold), threshold, threshold_on (score or llr)."
+        " threshold), threshold, threshold_on (score or llr), enroll_speech and"
+        " test_speech (seconds of speech; null if not looked for)."
     )
     options.add_model(parser)
     parser.add_argument(
@@ -21,7 +22,7 @@ def get_parser() -> argparse.ArgumentParser:
         required=True,
         nargs="+",
         metavar="AUDIO",
-        help="Recordings of one speaker",
+        help="Recordings of one speaker; with --speakers, the name of one",
     )
     parser.add_argument(
         "--test", required=True, metavar="AUDIO", help="Recording to compare with them"
@@ -40,25 +41,31 @@ def get_parser() -> argparse.ArgumentParser:
         default=0.5,
         help="Prior probability of the same speaker, for models with a calibration",
     )
-    options.add_channel(parser)
-    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    options.add_speakers(parser, required=False)
+    options.add_verification(parser)
     return parser
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Compare the recordings and print the result."""
     args = get_parser().parse_args(cmd)
+    options.require_files(args, "test", "speakers")
+    enrolment = args.enroll
+    if args.speakers is None:
+        options.require_files(args, "enroll")
+    elif len(enrolment) == 1:
+        [enrolment] = enrolment
     from espnet2_sv.inference.verifier import SpeakerVerifier
 
     verifier = SpeakerVerifier.from_pretrained(
         args.model,
         threshold=args.threshold,
         p_target=args.p_target,
-        device=args.device,
-        asr=args.asr,
-        channel=args.channel,
+        **options.verification_options(args),
     )
-    print(json.dumps(verifier.verify(args.enroll, args.test)))
+    if args.speakers is not None:
+        verifier.load(args.speakers)
+    print(json.dumps(verifier.verify(enrolment, args.test)))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from espnet2_sv.inference.extractors import (
     Precision,
 )
 from espnet2_sv.inference.shards import Shard, make_shards, merge_parts
+from espnet2_sv.inference.speech_activity import detector_version
 from espnet2_sv.inference.waveforms import WaveformEmbedder
 from espnet2_sv.inference.workers import Job, embed_shards, run_processes
 from espnet2_sv.models.load import check_device
@@ -164,6 +165,7 @@ def process_wav_scp(
     skip_bad: bool = False,
     allow_pipes: bool = False,
     channel: int | None = None,
+    vad: bool | None = None,
     resume: bool = True,
     shard: str | None = None,
     shard_size: int | None = None,
@@ -173,7 +175,8 @@ def process_wav_scp(
 
     Writes ``xvector.ark`` and ``xvector.scp`` (Kaldi float vectors, not
     length-normalised, in the order of the ``wav.scp``), ``utt2dur`` (seconds),
-    ``failed`` (utterance and reason) and, where the extractor transcribes, ``text``.
+    ``failed`` (utterance and reason); ``text``, where the extractor transcribes; and
+    ``utt2speech`` (seconds of speech), where speech is looked for.
     Finished shards are kept in ``output_dir/parts`` until all are done, so a repeated
     call continues where the last one was killed. Shards of another model, setting or
     recording are not reused.
@@ -195,6 +198,8 @@ def process_wav_scp(
             ``failed``.
         allow_pipes: Run the commands in the ``wav.scp``.
         channel: Channel to use, counted from 1; None means the mean of all.
+        vad: Look for speech; None means if silero-vad is installed. Embeddings do not
+            depend on it.
         resume: Use finished shards of an earlier run.
         shard: ``"i/n"``: process the i-th of n parts of the list without merging; a
             last call without it merges.
@@ -216,6 +221,7 @@ def process_wav_scp(
     if ngpu > 0:
         check_device(f"cuda:{ngpu - 1}")
     output_dir = Path(output_dir)
+    detector = detector_version(vad)
     job = Job(
         extractor,
         Precision(dtype, max_seconds, batch_seconds),
@@ -224,15 +230,18 @@ def process_wav_scp(
         skip_bad,
         allow_pipes,
         channel,
+        detector is not None,
     )
-    settings = {
-        "format": 2,
+    settings: dict[str, Any] = {
+        "format": 3,
         "extractor": [type(extractor).__name__, extractor.fingerprint()],
         "dtype": dtype,
         "max_seconds": max_seconds,
     }
     if channel is not None:
         settings["channel"] = channel
+    if detector is not None:
+        settings["vad"] = detector
     wavs = _read_wav_scp(wav_scp)
     if shard_size is None:
         shard_size = default_shard_size(len(wavs))
@@ -255,7 +264,7 @@ def _process(
 ) -> EmbedReport:
     extractor, skip_bad = job.extractor, job.skip_bad
     made_from = "\n".join(s.key for s in shards)
-    names = _outputs(extractor.gives_text)
+    names = _outputs(extractor.gives_text, job.vad)
     stamp = Stamp(output_dir / STAMP, made_from, [output_dir / n for n in names])
     if shard is None and (counts := stamp.read()) and _names_its_ark(output_dir):
         logging.info(f"{output_dir}: up to date, nothing to do")
@@ -271,7 +280,7 @@ def _process(
         return EmbedReport(None, None, new)
     stamp.remove()
     embedded, failed = merge_parts(
-        (job.part_path(s) for s in shards), output_dir, extractor.gives_text
+        (job.part_path(s) for s in shards), output_dir, extractor.gives_text, job.vad
     )
     stamp.write(embedded=embedded, failed=failed)
     shutil.rmtree(job.parts_dir)
@@ -342,8 +351,8 @@ def _read_wav_scp(path: str | Path) -> dict[str, str]:
     return wavs
 
 
-def _outputs(with_text: bool) -> tuple[str, ...]:
-    return (*OUTPUTS, "text") if with_text else OUTPUTS
+def _outputs(with_text: bool, with_speech: bool) -> tuple[str, ...]:
+    return (*OUTPUTS, *["text"] * with_text, *["utt2speech"] * with_speech)
 
 
 def _names_its_ark(output_dir: Path) -> bool:
@@ -354,7 +363,7 @@ def _names_its_ark(output_dir: Path) -> bool:
 
 
 def _remove_outputs(output_dir: Path, with_text: bool) -> None:
-    for name in (*_outputs(with_text), STAMP):
+    for name in (*_outputs(with_text, True), STAMP):
         (output_dir / name).unlink(missing_ok=True)
     shutil.rmtree(output_dir / "parts", ignore_errors=True)
 

@@ -91,6 +91,7 @@ class Part:
         seconds: Their durations (N,).
         failed: Pairs of utterance and reason.
         texts: Transcripts of the N utterances in joint recognition, otherwise empty.
+        speech: Seconds of speech in them (N,); empty if not looked for.
     """
 
     utterances: list[str]
@@ -98,6 +99,7 @@ class Part:
     seconds: np.ndarray
     failed: list[tuple[str, str]]
     texts: list[str] = field(default_factory=list)
+    speech: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 def save_part(path: Path, part: Part) -> None:
@@ -110,6 +112,7 @@ def save_part(path: Path, part: Part) -> None:
             seconds=np.asarray(part.seconds, dtype=np.float64),
             failed=np.array(part.failed, dtype=np.str_).reshape(-1, 2),
             texts=np.array(part.texts, dtype=np.str_),
+            speech=np.asarray(part.speech, dtype=np.float64),
         )
 
 
@@ -123,13 +126,17 @@ def load_part(path: Path) -> Part:
                 data["seconds"],
                 [(utterance, reason) for utterance, reason in data["failed"].tolist()],
                 data["texts"].tolist(),
+                data["speech"],
             )
     except _DAMAGED as e:
         raise SVError(f"{path}: cannot be read; remove it and run again") from e
 
 
 def merge_parts(
-    paths: Iterable[Path], output_dir: str | os.PathLike, with_text: bool = False
+    paths: Iterable[Path],
+    output_dir: str | os.PathLike,
+    with_text: bool = False,
+    with_speech: bool = False,
 ) -> tuple[int, int]:
     """Merge parts into ``xvector.ark``, ``xvector.scp``, ``utt2dur`` and ``failed``.
 
@@ -140,6 +147,7 @@ def merge_parts(
         paths: Parts in the order of the ``wav.scp``.
         output_dir: Directory to write to.
         with_text: Also write ``text``.
+        with_speech: Also write ``utt2speech``; otherwise, an earlier one is removed.
 
     Returns:
         The numbers of embedded and of failed utterances.
@@ -149,6 +157,8 @@ def merge_parts(
     done = failed = 0
     # The scp is removed first and written last: while it exists, the ark is complete.
     (output_dir / "xvector.scp").unlink(missing_ok=True)
+    if not with_speech:
+        (output_dir / "utt2speech").unlink(missing_ok=True)
     with ExitStack() as stack:
         scp, utt2dur, failures = (
             stack.enter_context(atomic_write(output_dir / name))
@@ -160,6 +170,11 @@ def merge_parts(
             if with_text
             else None
         )
+        utt2speech = (
+            stack.enter_context(atomic_write(output_dir / "utt2speech"))
+            if with_speech
+            else None
+        )
         for path in paths:
             part = load_part(path)
             for utterance, vector, seconds in _rows(part):
@@ -169,6 +184,9 @@ def merge_parts(
             if text is not None:
                 for utterance, line in zip(part.utterances, part.texts, strict=True):
                     text.write(f"{utterance} {' '.join(line.splitlines())}\n")
+            if utt2speech is not None:
+                for utterance, found in zip(part.utterances, part.speech, strict=True):
+                    utt2speech.write(f"{utterance} {found:.3f}\n")
             for utterance, reason in part.failed:
                 failures.write(f"{utterance} {reason}\n")
             done += len(part.utterances)

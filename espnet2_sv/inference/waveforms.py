@@ -1,6 +1,7 @@
 """From waveforms to embeddings, for every entry point of inference."""
 
 import copy
+import hashlib
 import math
 import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -122,6 +123,21 @@ class WaveformEmbedder:
             )
             done = done[len(group) :]
         return merged
+
+    def fingerprint(self) -> str:
+        """Return a hash of the weights, however the model was packed.
+
+        Of an adaptor, it includes the ASR model that it reads.
+        """
+        digest = hashlib.sha256()
+        backbone = self._backbone()
+        for network in (self.model, getattr(backbone, "frozen_module", None)):
+            if network is None:
+                continue
+            for name, tensor in sorted(network.state_dict().items()):
+                digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+                digest.update(tensor.detach().cpu().contiguous().numpy())
+        return digest.hexdigest()
 
     def _in_batches(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:
         """Process waveforms of bounded length; results are in the given order."""

@@ -21,6 +21,7 @@ from espnet2_sv.inference.reading import (
     reading_pool,
 )
 from espnet2_sv.inference.shards import Part, Shard, save_part
+from espnet2_sv.inference.speech_activity import speech_detector
 from espnet2_sv.inference.waveforms import EmbeddingResult, WaveformEmbedder
 
 SECONDS_BETWEEN_CHECKS = 1.0
@@ -38,6 +39,7 @@ class Job:
         skip_bad: Record a bad recording and continue, rather than stop.
         allow_pipes: Run the commands in the ``wav.scp``.
         channel: Channel to use, counted from 1; None means the mean of all.
+        vad: Look for speech.
     """
 
     extractor: Extractor
@@ -47,6 +49,7 @@ class Job:
     skip_bad: bool
     allow_pipes: bool
     channel: int | None = None
+    vad: bool = False
 
     def part_path(self, shard: Shard) -> Path:
         """Return the file that holds a finished shard."""
@@ -74,6 +77,7 @@ def embed_shards(
     Raises:
         SVError: A recording cannot be embedded, and ``job.skip_bad`` is not set.
     """
+    detector = speech_detector(job.vad)
     with reading_pool(job.num_workers) as pool:
         in_progress = []  # results of the shards whose batches have been planned
 
@@ -96,6 +100,15 @@ def embed_shards(
                 else:
                     assert wave is not None  # it was embedded
                     results.done[utterance] = (result, len(wave))
+            if detector is not None:
+                good = [
+                    (name, wave)
+                    for name, wave in batch
+                    if name in results.done and not isinstance(wave, SVError)
+                ]
+                speech = detector.seconds([w for _, w in good], embedder.sample_rate)
+                for (name, _), seconds in zip(good, speech, strict=True):
+                    results.speech[name] = seconds
             progress(len(batch))
             if results.complete():
                 save_part(job.part_path(results.shard), results.part())
@@ -157,6 +170,7 @@ class _Results:
         self.sample_rate = sample_rate
         self.done: dict[str, tuple[EmbeddingResult, int]] = {}
         self.failed: dict[str, str] = {}
+        self.speech: dict[str, float] = {}
 
     def complete(self) -> bool:
         return len(self.done) + len(self.failed) == len(self.shard.utterances)
@@ -179,6 +193,7 @@ class _Results:
                 for result in results
                 if result.transcript is not None
             ],
+            np.array([self.speech[name] for name in names if name in self.speech]),
         )
 
 

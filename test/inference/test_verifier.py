@@ -87,10 +87,7 @@ def test_speakers_are_identified_best_first(speaker_exp, an4):
     assert [name for name, _ in ranking] == ["mmxg", "fash"]
     assert ranking[0][1] == pytest.approx(1, abs=1e-5)
     assert ranking[1][1] == pytest.approx(
-        verifier.verify([an4["an251-fash-b"], an4["an253-fash-b"]], an4["cen8-mmxg-b"])[
-            "score"
-        ],
-        abs=1e-6,
+        verifier.verify("fash", an4["cen8-mmxg-b"])["score"], abs=1e-6
     )
 
 
@@ -209,7 +206,7 @@ def test_silence_is_refused_and_named(verifier, tmp_path, an4, peak):
         verifier.verify(tmp_path / "silent.wav", an4["an251-fash-b"])
     with pytest.raises(SVError, match="silent"):
         verifier.enroll("nobody", [an4["an251-fash-b"], samples])
-    assert "nobody" not in verifier.templates
+    assert "nobody" not in verifier.speakers
 
 
 def test_a_channel_of_files_can_be_chosen(verifier, speaker_exp, tmp_path, an4):
@@ -220,3 +217,115 @@ def test_a_channel_of_files_can_be_chosen(verifier, speaker_exp, tmp_path, an4):
     first = SpeakerVerifier.from_pretrained(speaker_exp, channel=1)
     result = first.verify(tmp_path / "two.wav", speech.astype(np.float32))
     assert result["score"] == pytest.approx(1, abs=1e-4)
+
+
+def test_noise_is_refused_and_little_speech_warned_about(
+    speaker_exp, an4, tmp_path, caplog
+):
+    pytest.importorskip("silero_vad")
+    verifier = SpeakerVerifier.from_pretrained(speaker_exp)
+    rng = np.random.default_rng(0)
+    noises = [0.1 * rng.standard_normal(48000) for _ in range(2)]
+    soundfile.write(tmp_path / "noise.wav", noises[0], 16000)
+    speech = an4["cen8-fcaw-b"]
+    verifier.enroll("ann", speech)
+    for call in (
+        lambda: verifier.verify(*noises),
+        lambda: verifier.verify(speech, tmp_path / "noise.wav"),
+        lambda: verifier.enroll("bob", [speech, tmp_path / "noise.wav"]),
+        lambda: verifier.identify(tmp_path / "noise.wav"),
+    ):
+        with pytest.raises(SVError, match=r": 0\.00 s of speech found") as error:
+            call()
+        assert "\n" not in str(error.value)
+    assert list(verifier.speakers) == ["ann"]
+
+    caplog.clear()
+    result = verifier.verify(speech, an4["an253-fash-b"])
+    assert 0.25 < result["test_speech"] < 1 < result["enroll_speech"]
+    [line] = caplog.messages
+    assert "an253-fash-b" in line and "unreliable" in line
+
+    lenient = SpeakerVerifier.from_pretrained(speaker_exp, min_speech=0, warn_speech=0)
+    assert lenient.verify(*noises)["test_speech"] == 0
+    lenient.enroll("noise", noises)
+    off = SpeakerVerifier.from_pretrained(speaker_exp, vad=False)
+    assert off.verify(*noises)["score"] > 0.9  # why noise is refused
+    assert off.verify(*noises)["test_speech"] is None
+
+
+def test_recordings_of_an_enrolled_speaker_count_by_seconds(speaker_exp, an4):
+    names = ("cen7-fash-b", "an251-fash-b", "an253-fash-b")
+    together = SpeakerVerifier.from_pretrained(speaker_exp)
+    together.enroll("ann", [an4[name] for name in names])
+    apart = SpeakerVerifier.from_pretrained(speaker_exp)
+    for name in names:
+        apart.enroll("ann", an4[name])
+    one, other = together.speakers["ann"], apart.speakers["ann"]
+    np.testing.assert_allclose(one.embedding, other.embedding, atol=1e-6)
+    assert one.recordings == other.recordings == 3
+    without = SpeakerVerifier.from_pretrained(speaker_exp, vad=False)
+    without.enroll("ann", [an4[name] for name in names])
+    rows, seconds = [], []
+    for name in names:
+        rows.append(unit(speaker_exp, an4[name]))
+        seconds.append(len(read_audio(str(an4[name]), 16000)))
+    expected = np.array(seconds) @ np.stack(rows)
+    expected /= np.linalg.norm(expected)
+    np.testing.assert_allclose(without.speakers["ann"].embedding, expected, atol=1e-5)
+    together.enroll("ann", an4[names[0]], replace=True)
+    assert together.speakers["ann"].recordings == 1
+    together.remove("ann")
+    with pytest.raises(SVError, match="ann: no speaker"):
+        together.remove("ann")
+
+
+def test_speakers_are_saved_loaded_and_named(speaker_exp, new_exp, an4, tmp_path):
+    a, b = an4["cen7-fash-b"], an4["cen8-mmxg-b"]
+    verifier = SpeakerVerifier.from_pretrained(speaker_exp)
+    verifier.enroll("fash", a)
+    verifier.enroll("mmxg", b)
+    verifier.save(tmp_path / "speakers")
+    again = SpeakerVerifier.from_pretrained(speaker_exp, threshold=0.99999)
+    again.load(tmp_path / "speakers")
+    assert again.identify(b) == verifier.identify(b)
+    assert again.verify("fash", b)["score"] == pytest.approx(
+        verifier.verify(a, b)["score"], abs=1e-6
+    )
+    assert again.identify(b).decision == "mmxg"
+    assert again.identify(an4["cen8-fcaw-b"], top_k=1).decision == "unknown"
+    assert len(again.identify(b, top_k=1)) == 1
+    with pytest.raises(SVError, match="another model"):
+        SpeakerVerifier.from_pretrained(new_exp()).load(tmp_path / "speakers")
+
+
+def test_a_word_is_a_name_or_a_file(verifier, speaker_exp, an4, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    verifier = SpeakerVerifier.from_pretrained(speaker_exp)
+    path = an4["cen7-fash-b"]
+    with pytest.raises(SVError, match="no such audio file"):
+        verifier.verify("ann", path)
+    verifier.enroll("ann", path)
+    expected = verifier.verify(path, path)["score"]
+    assert verifier.verify("ann", path)["score"] == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(SVError, match=r"bob: no speaker .* no such audio file"):
+        verifier.verify("bob", path)
+    shutil.copy(path, "ann")
+    with pytest.raises(SVError, match=r"both .* \./ann"):
+        verifier.verify("ann", path)
+    verifier.verify("./ann", path)
+    for name in ("unknown", ""):
+        with pytest.raises(SVError, match="name"):
+            verifier.enroll(name, path)
+
+
+def test_stores_of_a_run_and_of_its_archive_are_one(zoo, speaker_exp, an4, tmp_path):
+    """The fingerprint is that of the weights, however they are packed."""
+    from espnet2_sv.packaging.pack import pack_model
+
+    for exp, formats in ((speaker_exp, ["sv"]), (zoo.adaptor(), ["sv", "joint"])):
+        expected = SpeakerVerifier.from_pretrained(exp).fingerprint()
+        for kind in formats:
+            pack_model(exp, tmp_path / f"{kind}.zip", package_format=kind)
+            packed = SpeakerVerifier.from_pretrained(tmp_path / f"{kind}.zip")
+            assert packed.fingerprint() == expected
