@@ -3,7 +3,7 @@
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from espnet2.utils.types import str2bool
@@ -182,6 +182,7 @@ def keep_inputs(
     args: argparse.Namespace,
     inputs: Iterable[str],
     outputs: Iterable[str | os.PathLike | None],
+    may_be_missing: Collection[str] = (),
 ) -> None:
     """Refuse inputs that do not exist, and outputs that are inputs by any name or link.
 
@@ -189,6 +190,7 @@ def keep_inputs(
         args: Parsed options.
         inputs: Names of the options that name files to read.
         outputs: Files that will be written.
+        may_be_missing: Those of ``inputs`` whose files need not exist.
 
     Raises:
         SVError: An input is missing or would be overwritten, or two outputs are one
@@ -210,7 +212,7 @@ def keep_inputs(
                     f"--{option} {path}: would be overwritten by {place}; choose"
                     " another output"
                 )
-    require_files(args, *inputs)
+    require_files(args, *(name for name in inputs if name not in may_be_missing))
 
 
 def require_files(args: argparse.Namespace, *names: str) -> None:

@@ -79,7 +79,12 @@ def main(cmd: list[str] | None = None) -> None:
     """Check the directory and print its problems; raise SVError if there are any."""
     args = get_parser().parse_args(cmd)
     args.data_dir_tables = [Path(args.data_dir) / name for name in TABLES]
-    options.keep_inputs(args, ("trials", "data_dir_tables"), [args.utt2dur])
+    options.keep_inputs(
+        args,
+        ("trials", "data_dir_tables"),
+        [args.utt2dur],
+        may_be_missing=["data_dir_tables"],  # the check tells
+    )
     report = check_data_dir(
         args.data_dir,
         train=args.train,

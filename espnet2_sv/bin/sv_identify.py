@@ -13,9 +13,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser = options.make_parser(
         "Compare a recording with all speakers of a store and print one JSON object:"
         " decision (a name, unknown, or null without a threshold), speakers (name,"
-        " score and llr, best first), threshold, threshold_on (score or llr), note (what the"
-        " threshold stands for), enrolled, speech_seconds. For several recordings, one"
-        " object per line."
+        " score and llr, best first), threshold, threshold_on (score or llr), note"
+        " (what the threshold stands for), enrolled, speech_seconds. For several"
+        " recordings, one object per line."
     )
     options.add_model(parser)
     options.add_speakers(parser)

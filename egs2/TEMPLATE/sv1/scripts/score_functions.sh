@@ -51,8 +51,8 @@ embed() {
     # shellcheck disable=SC2206
     local command=(${python} -m espnet2_sv.bin.sv_embed --model "${sv_exp}"
         --wav_scp "${dirs[@]/%//wav.scp}" --output_dir "${dirs[@]}"
-        --allow_pipes "${allow_pipes}" ${inference_config:+--config "${inference_config}"}
-        ${inference_args})
+        --allow_pipes "${allow_pipes}" --vad false
+        ${inference_config:+--config "${inference_config}"} ${inference_args})
     [ -z "${inference_model}" ] || command+=(--model_file "${sv_exp}/${inference_model}")
     log "embedding $(cat "${dirs[@]/%//wav.scp}" | wc -l) utterances; log: ${trials}/embed.log"
     if "${gpu_inference}"; then
