@@ -33,19 +33,31 @@ def encode(samples=None, form="WAV", subtype=None, rate=RATE, endian=None) -> by
 
 
 def encode_av(
-    name: str, codec: str, rate=RATE, samples=None, quality=None, **options
+    name: str,
+    codec: str,
+    rate=RATE,
+    samples=None,
+    quality=None,
+    bit_rate=64000,
+    picture=None,
+    **options,
 ) -> bytes:
-    """Encode with PyAV; ``name`` gives the container, ``quality`` a variable rate."""
+    """Encode with PyAV.
+
+    ``name`` gives the container, ``quality`` a variable rate, and ``picture`` the codec
+    of a video that goes with it.
+    """
     stream = io.BytesIO()
     x = speech(rate=rate) if samples is None else samples
     container = av.open(stream, "w", format=name, options=options)
+    video = picture and container.add_stream(picture, rate=10)
     audio = container.add_stream(codec, rate=rate, layout="mono")
     frame = av.AudioFrame.from_ndarray(
         (32767 * x).astype(np.int16)[None], format="s16", layout="mono"
     )
     frame.rate = rate
     if quality is None:
-        audio.bit_rate = 64000
+        audio.bit_rate = bit_rate
     else:
         audio.options = {"flags": "+qscale", "global_quality": str(118 * quality)}
     audio.codec_context.open(strict=False)
@@ -55,11 +67,42 @@ def encode_av(
         rate=rate,
         frame_size=audio.codec_context.frame_size or 0,
     )
+    if video:
+        _show(container, video, len(x) / rate)
     for part in [*convert.resample(frame), *convert.resample(None)]:
         container.mux(audio.encode(part))
     container.mux(audio.encode(None))
     container.close()
     return stream.getvalue()
+
+
+def _show(container, video, seconds: float) -> None:
+    """Write frames of grey, of 64 by 64 pixels."""
+    video.width = video.height = 64
+    video.pix_fmt = "yuv420p"
+    for i in range(round(10 * seconds)):
+        pixels = np.full((64, 64, 3), 5 * i, np.uint8)
+        frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame.pts = i
+        container.mux(video.encode(frame))
+    container.mux(video.encode(None))
+
+
+def amr(wideband: bool) -> bytes:
+    """Two seconds of AMR: random speech frames, and pauses as telephones make them."""
+    rng = np.random.default_rng(0)
+    # frame type 7 of 31 bytes, or 2 of 32, and comfort noise of 5; the type is in bits
+    # 3 to 6 of the first byte
+    kind, size, noise = (2, 32, 9) if wideband else (7, 31, 8)
+    content = b"#!AMR-WB\n" if wideband else b"#!AMR\n"
+    for i in range(50 * SECONDS):
+        if i % 30 < 25:
+            content += bytes([kind << 3 | 4]) + rng.bytes(size)
+        elif i % 30 == 25:
+            content += bytes([noise << 3 | 4]) + rng.bytes(5)
+        else:
+            content += bytes([15 << 3 | 4])  # no data
+    return content
 
 
 def headerless_mp3(**options) -> bytes:
@@ -151,6 +194,104 @@ UNKNOWN_LENGTH = {
     "ape_tag.mp3": lambda: headerless_mp3() + b"APETAGEX" + bytes(3000),
     "middle.mp3": lambda: headerless_mp3(id3v2_version="0")[300:],
     "cover_and_header.mp3": lambda: id3_tag(500_000) + encode(form="MP3"),
+}
+
+
+def _av(name: str, codec: str, rate: int = RATE, **options):
+    return lambda: encode_av(name, codec, rate, **options)
+
+
+def _sf(form: str, subtype: str, rate: int = RATE):
+    return lambda: encode(speech(rate=rate), form, subtype, rate)
+
+
+# the rest of what libsndfile and PyAV decode and can encode, or nearly so
+FURTHER = {
+    "alac.m4a": _av("mov", "alac"),
+    "pcm.mov": _av("mov", "pcm_s16le"),
+    "opus.mp4": _av("mp4", "libopus", 48000),
+    "mp3.mp4": _av("mp4", "libmp3lame"),
+    "ac3.mp4": _av("mp4", "ac3", 48000),
+    "a.3gp": _av("3gp", "aac"),
+    "a.3g2": _av("3g2", "aac"),
+    "opus.mka": _av("matroska", "libopus", 48000),
+    "pcm.mka": _av("matroska", "pcm_s16le"),
+    "mp3.mkv": _av("matroska", "libmp3lame"),
+    "ac3.mkv": _av("matroska", "ac3", 48000),
+    "video.mp4": _av("mp4", "aac", picture="mpeg4"),
+    "video.mkv": _av("matroska", "libopus", 48000, picture="mpeg4"),
+    "video.webm": _av("webm", "libopus", 48000, picture="libvpx"),
+    "video.avi": _av("avi", "libmp3lame", picture="mpeg4"),
+    "video.flv": _av("flv", "aac", 44100, picture="flv"),
+    "video.ts": _av("mpegts", "aac", picture="mpeg2video"),
+    "video.3gp": _av("3gp", "aac", picture="mpeg4"),
+    "video.wmv": _av("asf", "wmav2", 44100, picture="wmv2"),
+    "a.flv": _av("flv", "libmp3lame", 44100),
+    "speech.flv": _av("flv", "nellymoser"),
+    "a.avi": _av("avi", "pcm_s16le"),
+    "a.ts": _av("mpegts", "ac3", 48000),
+    "a.mpg": _av("mpeg", "mp2", 48000),
+    "v1.wma": _av("asf", "wmav1"),
+    "mp3.asf": _av("asf", "libmp3lame"),
+    "a.eac3": _av("eac3", "eac3", 48000),
+    "a.latm": _av("latm", "aac"),
+    "a.mp2": _av("mp2", "mp2"),
+    "a.tta": _av("tta", "tta"),
+    "a.wv": _av("wv", "wavpack"),
+    "a.adx": _av("adx", "adpcm_adx", 22050),
+    "a.ra": _av("rm", "real_144", 8000, bit_rate=8000),
+    "a.nut": _av("nut", "pcm_s16le"),
+    "a.sox": _av("sox", "pcm_s32le"),
+    "a.sbc": _av("sbc", "sbc"),
+    "a.g723_1": _av("g723_1", "g723_1", 8000, bit_rate=6300),
+    "g723_1.wav": _av("wav", "g723_1", 8000, bit_rate=6300),
+    "g726.wav": _av("wav", "g726", 8000, bit_rate=32000),
+    "yamaha.wav": _av("wav", "adpcm_yamaha"),
+    "ac3.wav": _av("wav", "ac3", 48000),
+    "wma.wav": _av("wav", "wmav2"),
+    "mp3.wav": _av("wav", "libmp3lame"),
+    "ima.aifc": _av("aiff", "adpcm_ima_qt", 22050),
+    "alac.caf": _av("caf", "alac"),
+    "a.amr": lambda: amr(wideband=False),
+    "a.awb": lambda: amr(wideband=True),
+    "a.gsm": _sf("RAW", "GSM610", 8000),
+    "gsm.w64": _sf("W64", "GSM610", 8000),
+    "alaw.wav": _sf("WAV", "ALAW", 8000),
+    "u8.wav": _sf("WAV", "PCM_U8"),
+    "ms.wav": _sf("WAV", "MS_ADPCM"),
+    "double.wav": _sf("WAV", "DOUBLE"),
+    "ulaw.w64": _sf("W64", "ULAW", 8000),
+    "ulaw.aiff": _sf("AIFF", "ULAW", 8000),
+    "dwvw.aiff": _sf("AIFF", "DWVW_16"),
+    "ulaw.au": _sf("AU", "ULAW", 8000),
+    "g721.au": _sf("AU", "G721_32", 8000),
+    "24.caf": _sf("CAF", "PCM_24"),
+    "lossless.caf": _sf("CAF", "ALAC_16"),
+    "24.flac": _sf("FLAC", "PCM_24"),
+    "a.voc": _sf("VOC", "PCM_16"),
+    "a.sf": _sf("IRCAM", "PCM_16"),
+    "a.8svx": _sf("SVX", "PCM_16"),
+    "a.avr": _sf("AVR", "PCM_16"),
+    "a.pvf": _sf("PVF", "PCM_16"),
+    "a.paf": _sf("PAF", "PCM_16"),
+    "a.sds": _sf("SDS", "PCM_16"),
+    "a.htk": _sf("HTK", "PCM_16"),
+    "a.wve": _sf("WVE", "ALAW", 8000),
+    "a.mat": _sf("MAT5", "PCM_16"),
+    "a.mpc": _sf("MPC2K", "PCM_16", 44100),
+}
+# what only the name of the file tells: these lose it in an ark
+BY_NAME = ("a.g722", "a.sbc", "a.g723_1")
+# samples alone, whose sampling rate no header gives
+HEADERLESS = {
+    "a.vox": _sf("RAW", "VOX_ADPCM", 8000),
+    "a.ul": _av("mulaw", "pcm_mulaw", 8000),
+    "a.al": _av("alaw", "pcm_alaw", 8000),
+    "a.sw": _av("s16le", "pcm_s16le", 8000),
+    "ulaw.snd": _sf("RAW", "ULAW", 8000),
+    "text.au": lambda: b"This is no audio at all.\n" * 99,
+    "text.gsm": lambda: b"This is no audio at all.\n" * 99,
+    "text.vox": lambda: b"This is no audio at all.\n" * 99,
 }
 
 

@@ -47,7 +47,8 @@ def check_audio(
 
     Args:
         wavs: Audio of each utterance.
-        level: ``"header"`` opens each file; ``"full"`` decodes all of it.
+        level: ``"header"`` opens each file and decodes its beginning; ``"full"``
+            decodes all of it.
         allow_pipes: Whether commands may be run (at both levels).
         nj: Number of processes.
         sample_rate: Expected sampling rate in Hz.
@@ -129,6 +130,7 @@ def _check(utt: str, spec: str, level: str, allow_pipes: bool) -> AudioCheck:
         with open_audio(spec, allow_pipes) as source:
             seconds = source.frames / source.rate
             require_long_enough(spec, seconds)
+            source.read(0, 1)  # a header may promise what the decoder does not know
             silent = level == "full" and _decodes_to_silence(source)
             return AudioCheck(utt, "", seconds, source.rate, source.channels, silent)
     except SVError as e:

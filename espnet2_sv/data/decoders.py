@@ -19,6 +19,13 @@ _SCALE = np.float32(1 / 32768)
 _PCM = 1  # format tag of integer samples
 _UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's, of flac that was streamed
 _BLOCK = 1 << 20  # samples decoded at a time
+_OGG_PREROLL = 8192  # samples: libsndfile blends the first ones after a seek in Vorbis
+_GSM_FRAME = 33  # bytes, of which the first begins with these bits (ETSI EN 300 961)
+_GSM_MARK = 0xD0
+HEADERLESS = (
+    "has no header that says its sampling rate; convert it to wav or flac, e.g. with"
+    " sox -r RATE"
+)
 
 
 @contextmanager
@@ -91,27 +98,34 @@ class _OneWay(soundfile.SoundFile):
 class SoundFileSource(AudioSource):
     """Anything that libsndfile reads: wav, flac, mp3, ogg, sph, aiff, ...
 
-    Codecs that cannot seek (GSM 6.10, G.721) are decoded from the beginning.
+    Codecs that cannot seek (GSM 6.10, G.721, DWVW) are decoded from the beginning.
     """
 
     def __init__(self, spec: str, stream: BinaryIO | io.RawIOBase | str):
         """Open a path, or a stream, for which ``spec`` stands in messages.
 
         Raises:
-            SVError: A flac file is truncated.
+            SVError: A flac file is truncated; a file has samples alone, whose rate
+                libsndfile takes from its name (``.vox``, ``.au`` without a header).
             soundfile.SoundFileError: libsndfile cannot read this.
         """
         self.spec = spec
         self._stream = stream
         self._open()
         try:
-            # an mp3 without its encoder's header does not declare its padding
             self.format = self._file.format
-            self.exact = self.format != "MP3"
+            codec = self._file.subtype
+            if self.format == "RAW" and not (codec == "GSM610" and self._is_gsm()):
+                raise SVError(f"{spec}: {HEADERLESS}")
+            # an mp3 without its encoder's header does not declare its padding
+            self.exact = not codec.startswith("MPEG_LAYER")
             self.frames = self._file.frames
             self.rate = self._file.samplerate
             self.channels = self._file.channels
             self.seekable = super(_OneWay, self._file).seekable()
+            if codec.startswith("DWVW"):  # which seeks to the beginning only
+                self.seekable = False
+            self._preroll = _OGG_PREROLL if self.format == "OGG" else 0
             if self.frames == _UNKNOWN_FRAMES:
                 self.frames = self._skip(_UNKNOWN_FRAMES)
             elif self.format == "FLAC" and self.frames:
@@ -147,7 +161,9 @@ class SoundFileSource(AudioSource):
 
     def _go_to(self, start: int) -> None:
         if self.seekable:
-            self._file.seek(start)
+            before = min(start, self._preroll)
+            self._file.seek(start - before)
+            self._skip(before)
         else:
             if start < self._position:
                 self._file.close()
@@ -166,6 +182,13 @@ class SoundFileSource(AudioSource):
         while frames > done and (read := len(self._next(min(frames - done, _BLOCK)))):
             done += read
         return done
+
+    def _is_gsm(self) -> bool:
+        """Whether a file without a header has GSM 6.10, by the marks of its frames."""
+        assert isinstance(self._stream, str)  # libsndfile asks the name for its format
+        with open(self._stream, "rb") as file:
+            marks = file.read(100 * _GSM_FRAME)[::_GSM_FRAME]
+        return all(mark & 0xF0 == _GSM_MARK for mark in marks)
 
     def _require_last_sample(self) -> None:
         """Read the last sample of a flac file, whose header gives the length."""

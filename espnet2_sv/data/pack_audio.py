@@ -11,7 +11,7 @@ import numpy as np
 
 from espnet2_sv.data.job_split import in_processes
 from espnet2_sv.data.kaldi import KaldiTable
-from espnet2_sv.data.sources import ARK_OFFSET
+from espnet2_sv.data.sources import ARK_OFFSET, require_known_without_name
 from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import atomic_write, locked
 from espnet2_sv.textfile import read_bytes
@@ -99,8 +99,8 @@ def pack_audio(
         The number of arks.
 
     Raises:
-        SVError: An option is invalid, an entry is not a file, or a file cannot be read
-            or written.
+        SVError: An option is invalid, an entry is not a file, a file cannot be read or
+            written, or its name alone tells its format (raw G.722).
     """
     data_dir, output_dir = Path(data_dir), Path(output_dir)
     if data_dir.resolve() == output_dir.resolve():
@@ -197,6 +197,7 @@ def _write(shard: Shard) -> str:
             content = read_bytes(record.path)
             if len(content) != record.size:
                 raise SVError(f"{record.path}: changed while it was packed; run again")
+            require_known_without_name(record.path, content)
             ark.write(record.head)
             ark.write(content)
     with atomic_write(shard.scp) as f:

@@ -40,6 +40,8 @@ _SEARCH_BLOCK = 1 << 20  # bytes searched for it at a time
 _OVERLAP = 16  # bytes by which blocks overlap; the pattern is shorter
 # containers that libsndfile cannot read
 _AV_SUFFIXES = {".m4a", ".mp4", ".aac", ".webm", ".mka", ".mkv", ".wma", ".ac3"}
+# first bytes of formats that are known without the name of the file
+_MARKS = (*_RIFF, b"fLaC", b"OggS", b"ID3", b"FORM", b"caff", b".snd", b"NIST_1A")
 _LONGEST = 1000  # characters of an entry with a NUL that are shown
 # Hz; speech needs 2 kHz of bandwidth, and no converter is faster
 _LOWEST_RATE, _HIGHEST_RATE = 4000, 768000
@@ -71,6 +73,29 @@ def open_audio(spec: str | os.PathLike, allow_pipes: bool = False) -> AudioSourc
             f" {_LOWEST_RATE} to {_HIGHEST_RATE} Hz; correct its header"
         )
     return source
+
+
+def require_known_without_name(path: str, content: bytes) -> None:
+    """Refuse a file whose format its name alone tells, such as raw G.722.
+
+    Args:
+        path: Its name, for messages.
+        content: All of it.
+
+    Raises:
+        SVError: Its content does not tell the format, as it must in an ark.
+    """
+    if content.startswith(_MARKS) or content[4:8] == b"ftyp":
+        return
+    try:
+        with decoding(path):
+            _open_stream(path, io.BytesIO(content), 0, len(content)).close()
+    except SVError as e:
+        with open_audio(path):  # says what is wrong with it under its name, too
+            raise SVError(
+                f"{path}: its name alone tells its format, and it has none in an ark;"
+                " convert it first (sv_format_wav --convert_containers true)"
+            ) from e
 
 
 def _open(spec: str, allow_pipes: bool) -> AudioSource:
