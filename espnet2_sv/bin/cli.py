@@ -136,8 +136,9 @@ def print_report(report: ValidationReport, data_dir: str) -> None:
     """Log the warnings about a data directory and print its problems, one per line.
 
     Raises:
-        SVError: There are problems.
+        SVError: There are problems, or the report's file cannot be written.
     """
+    report.save()
     for line in report.warnings():
         logging.warning(line)
     for line in report.problems():

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from espnet2.utils.types import str2bool
+from espnet2_sv.data.validation_report import LISTED
 from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import read_yaml
 from espnet2_sv.textfile import parse_float, parse_int
@@ -463,6 +464,21 @@ def add_extraction(options: Options) -> None:
 def add_shard(options: Options, help: str) -> None:
     """Add ``--shard``, which splits a command into cluster jobs."""
     options.add_argument("--shard", metavar="I/N", help=help)
+
+
+def add_report(options: Options) -> None:
+    """Add where problems and warnings are listed, and how many are printed."""
+    options.add_argument(
+        "--report",
+        metavar="FILE",
+        help="Also write all problems and warnings to this file, one per line",
+    )
+    options.add_argument(
+        "--max_listed",
+        type=non_negative_int,
+        default=LISTED,
+        help="Lines printed per kind of problem; further ones are only counted",
+    )
 
 
 # Trials, scores and what is computed from them

@@ -9,6 +9,7 @@ from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import print_report, run
 from espnet2_sv.data.check_audio import LEVELS
 from espnet2_sv.data.check_data import check_data_dir
+from espnet2_sv.data.check_overlap import ALLOWED, Policy
 
 TABLES = ("wav.scp", "utt2spk", "spk2utt", "segments", "text")
 
@@ -40,15 +41,51 @@ def get_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="DIR",
-        help="Data directories that must not share speakers or utterances with it",
+        help=(
+            "Data directories that must not share speakers, utterances or recordings"
+            " with it"
+        ),
+    )
+    parser.add_argument(
+        "--allow_overlap",
+        choices=ALLOWED,
+        default="none",
+        help="What they may share all the same, with a warning",
+    )
+    parser.add_argument(
+        "--against_names",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="What they are, for --notes, e.g. training; default: their folders' names",
+    )
+    options.add_switch(
+        parser,
+        "--repeated",
+        "Look for recordings with equal samples under other names, in it and in"
+        " --against, unless audio is not checked",
+        default=True,
+    )
+    options.add_switch(
+        parser,
+        "--overlap_only",
+        "Check only what is shared or repeated; the rest is checked otherwise",
+    )
+    parser.add_argument(
+        "--notes",
+        metavar="FILE",
+        help=(
+            "Write a line for each thing that is shared or repeated, for readers of"
+            " results (sv_metrics --notes); removed if there is none"
+        ),
     )
     parser.add_argument(
         "--check_audio",
         choices=LEVELS,
         default="header",
         help=(
-            "header: open each file; full: decode each file and look for NaN, silence"
-            " and truncation"
+            "header: open each file and decode its beginning; full: decode each file"
+            " and look for NaN, silence and truncation"
         ),
     )
     options.add_sample_rate(
@@ -66,12 +103,7 @@ def get_parser() -> argparse.ArgumentParser:
         " --check_audio none checks the rest",
     )
     options.add_jobs(parser, "Number of processes that check audio", default=1)
-    parser.add_argument(
-        "--max_listed",
-        type=options.non_negative_int,
-        default=50,
-        help="Lines printed per kind of problem; further ones are only counted",
-    )
+    options.add_report(parser)
     return parser
 
 
@@ -82,7 +114,7 @@ def main(cmd: list[str] | None = None) -> None:
     options.keep_inputs(
         args,
         ("trials", "data_dir_tables"),
-        [args.utt2dur],
+        [args.utt2dur, args.notes, args.report],
         may_be_missing=["data_dir_tables"],  # the check tells
     )
     report = check_data_dir(
@@ -97,6 +129,11 @@ def main(cmd: list[str] | None = None) -> None:
         listed=args.max_listed,
         utt2dur=args.utt2dur,
         shard=args.shard,
+        policy=Policy(args.allow_overlap, args.against_names),
+        repeated=args.repeated,
+        overlap_only=args.overlap_only,
+        notes=args.notes,
+        report_file=args.report,
     )
     print_report(report, args.data_dir)
     logging.info("%s: no problems found", args.data_dir)

@@ -7,6 +7,7 @@ import logging
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import print_report, run
 from espnet2_sv.data.formatting import AUDIO_FORMATS, format_data_dir
+from espnet2_sv.data.validation_report import ValidationReport
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -42,6 +43,7 @@ def get_parser() -> argparse.ArgumentParser:
         " writes the tables",
     )
     options.add_jobs(parser, "Number of processes")
+    options.add_report(parser)
     return parser
 
 
@@ -58,6 +60,7 @@ def main(cmd: list[str] | None = None) -> None:
         channel=args.channel,
         nj=args.nj,
         shard=args.shard,
+        report=ValidationReport(args.max_listed, args.report),
     )
     print_report(report, args.data_dir)
     logging.info(

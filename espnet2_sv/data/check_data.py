@@ -2,19 +2,21 @@
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from espnet2_sv.data.check_audio import LEVELS, check_audio
-from espnet2_sv.data.check_tables import SimilarKeys, check_table, normalise
+from espnet2_sv.data.check_overlap import ALLOWED, Overlap, Policy, Reading
+from espnet2_sv.data.check_tables import SimilarKeys, check_table
 from espnet2_sv.data.kaldi import KaldiTable, read_spk2utt, write_two_column
+from espnet2_sv.data.repeated_audio import read_recordings
 from espnet2_sv.data.segments import Utterances
 from espnet2_sv.data.spk1_trials import (
     has_spk1_trials,
     read_joined_spk2utt,
     read_trial_lines,
 )
-from espnet2_sv.data.validation_report import ValidationReport
+from espnet2_sv.data.validation_report import LISTED, ValidationReport, name_some
 from espnet2_sv.errors import SVError, require_integer
 
 _LABELS = {"target": True, "nontarget": False}
@@ -30,9 +32,14 @@ def check_data_dir(
     sample_rate: int = 16000,
     allow_pipes: bool = False,
     nj: int = 1,
-    listed: int = 50,
+    listed: int = LISTED,
     utt2dur: str | os.PathLike | None = None,
     shard: str | None = None,
+    policy: Policy | None = None,
+    repeated: bool = True,
+    overlap_only: bool = False,
+    notes: str | os.PathLike | None = None,
+    report_file: str | os.PathLike | None = None,
 ) -> ValidationReport:
     """Check for everything that would break or invalidate later stages.
 
@@ -45,7 +52,8 @@ def check_data_dir(
             speaker with one utterance is a warning.
         trials: Trial lists over its utterances; a missing ``trials`` may be in the
             files of ESPnet's ``spk1`` recipes beside it.
-        against: Data directories that must share no speaker and no utterance with it.
+        against: Data directories that must share no speaker, utterance and recording
+            with it.
         audio: ``"none"``, ``"header"`` or ``"full"``, see :func:`check_audio`.
         sample_rate: Expected sampling rate in Hz; others are a warning.
         allow_pipes: Whether ``wav.scp`` may contain commands; they are run.
@@ -54,6 +62,14 @@ def check_data_dir(
         utt2dur: File to write with the seconds of each recording, if there are no
             problems.
         shard: ``"i/n"`` checks the i-th of n splits of the audio, and nothing else.
+        policy: What ``against`` may share all the same, with a warning.
+        repeated: Whether recordings with equal samples are looked for, within the
+            directory and in ``against``; see :mod:`espnet2_sv.data.repeated_audio`.
+        overlap_only: Check only what is shared or repeated, of directories that are
+            checked otherwise.
+        notes: File to write with one plain sentence for each thing that is shared or
+            repeated, for readers of results; removed if there is none.
+        report_file: File for all messages, which the report writes when it is saved.
 
     Returns:
         Problems and warnings. Problems of the data never raise.
@@ -71,7 +87,10 @@ def check_data_dir(
         ("listed", listed, 0),
     ):
         require_integer(name, value, least)
-    folder, report = Path(folder), ValidationReport(listed)
+    policy = policy or Policy()
+    if policy.allowed not in ALLOWED:
+        raise SVError(f"allow_overlap is {policy.allowed}; choose {', '.join(ALLOWED)}")
+    folder, report = Path(folder), ValidationReport(listed, report_file)
     if shard is not None and (audio == "none" or utt2dur is not None):
         raise SVError("shard checks audio only; leave out check_audio none and utt2dur")
     wavs = check_table(folder / "wav.scp", report)
@@ -79,6 +98,39 @@ def check_data_dir(
         if wavs is not None:
             check_audio(wavs, audio, allow_pipes, nj, sample_rate, report, shard)
         return report
+    seconds: dict[str, float] | None = None
+    if overlap_only:
+        utts, speaker_of = _known_speakers(folder, wavs, report)
+    else:
+        utts, speaker_of = _check_tables(folder, wavs, train, trials, report)
+        if audio != "none" and wavs is not None:
+            seconds = check_audio(wavs, audio, allow_pipes, nj, sample_rate, report)
+            if utts is not None and utts is not wavs:
+                Utterances(folder).check_ends(seconds, report)
+    overlap = Overlap(folder, speaker_of, report, policy)
+    for number, other in enumerate(against):
+        names = set(utts.names().tolist()) if utts is not None else set()
+        overlap.with_tables(names, Path(other), number)
+    readable = wavs is not None and utts is not None
+    if repeated and readable and (overlap_only or seconds is not None):
+        reading = Reading(sample_rate, allow_pipes, nj)
+        recordings = read_recordings(folder, *reading, seconds)
+        overlap.with_samples(recordings, [Path(o) for o in against], trials, reading)
+    if notes is not None:
+        overlap.write_notes(notes)
+    if utt2dur is not None and seconds is not None and not report.num_problems:
+        write_two_column(utt2dur, {utt: f"{seconds[utt]:.3f}" for utt in seconds})
+    return report
+
+
+def _check_tables(
+    folder: Path,
+    wavs: KaldiTable | None,
+    train: bool,
+    trials: Sequence[str | os.PathLike],
+    report: ValidationReport,
+) -> tuple[KaldiTable | None, dict[str, str]]:
+    """Check tables and trials; return the utterances and their speakers."""
     utts = _utterances(folder, wavs, report)
     joined = not train and has_spk1_trials(folder)
     utt2spk = _speakers(folder, utts, train, report, joined)
@@ -100,15 +152,16 @@ def check_data_dir(
     for path in trials:
         names = set(utts.names().tolist()) if utts is not None else set()
         check_trials(path, names | set(models), names, known, report)
-    for other in against:
-        _check_disjoint(folder, utts, speaker_of, Path(other), report)
-    if audio != "none" and wavs is not None:
-        seconds = check_audio(wavs, audio, allow_pipes, nj, sample_rate, report)
-        if utts is not None and utts is not wavs:
-            Utterances(folder).check_ends(seconds, report)
-        if utt2dur is not None and not report.num_problems:
-            write_two_column(utt2dur, {utt: f"{seconds[utt]:.3f}" for utt in seconds})
-    return report
+    return utts, speaker_of
+
+
+def _known_speakers(
+    folder: Path, wavs: KaldiTable | None, report: ValidationReport
+) -> tuple[KaldiTable | None, dict[str, str]]:
+    """Return the utterances and their speakers, without checking tables further."""
+    utt2spk = check_table(folder / "utt2spk", report, needed=False)
+    speaker_of = dict(utt2spk.items()) if utt2spk is not None else {}
+    return _utterances(folder, wavs, report), speaker_of
 
 
 def _utterances(
@@ -185,12 +238,16 @@ def _check_counts(
     counts: dict[str, int] = {}
     for speaker in speaker_of.values():
         counts[speaker] = counts.get(speaker, 0) + 1
-    for speaker, count in counts.items():
-        if count == 1:
-            report.warning(
-                "speakers",
-                f"{folder / 'utt2spk'}: training speaker {speaker} has one utterance",
-            )
+    single = [speaker for speaker, count in counts.items() if count == 1]
+    if single:
+        verb = "has" if len(single) == 1 else "have"
+        start = f"{folder / 'utt2spk'}: "
+        report.summary(
+            "speakers",
+            f"{start}{len(single):,} of {len(counts):,} training speakers {verb} one"
+            f" utterance: {name_some(single)}",
+            (f"{start}training speaker {name} has one utterance" for name in single),
+        )
     if len(counts) == 1:
         report.problem(
             "speakers", f"{folder / 'utt2spk'}: has one speaker; training needs several"
@@ -224,48 +281,6 @@ def _models(
     return models
 
 
-def _check_disjoint(
-    folder: Path,
-    utts: KaldiTable | None,
-    speaker_of: dict[str, str],
-    other: Path,
-    report: ValidationReport,
-) -> None:
-    theirs = check_table(other / "utt2spk", report)
-    if theirs is None:
-        return
-    if not speaker_of:
-        report.warning(
-            "shared speakers",
-            f"{folder}: its speakers are unknown and cannot be compared with those of"
-            f" {other}",
-        )
-    table = folder / "utt2spk"
-    if not speaker_of and utts is not None:
-        table = Path(utts.name)
-    names = set(speaker_of) if utts is None else {*speaker_of, *utts.names().tolist()}
-    for what, ours, others in (
-        (
-            "speaker",
-            speaker_of.values(),
-            {s.decode() for s in set(theirs.values().tolist())},
-        ),
-        ("utterance", names, theirs.names().tolist()),
-    ):
-        for name in _shared(ours, others):
-            report.problem(
-                f"shared {what}s",
-                f"{table}: {what} {name} is also in {other / 'utt2spk'};"
-                " overlap inflates results, hold it out",
-            )
-
-
-def _shared(ours: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Return the names of both, in whatever Unicode normalisation, sorted."""
-    composed = {normalise(name) for name in others}
-    return sorted(name for name in set(ours) if normalise(name) in composed)
-
-
 def check_trials(
     path: str | os.PathLike,
     enroll: Collection[str],
@@ -289,6 +304,8 @@ def check_trials(
         report.problem("trials", str(e))
         return
     seen: dict[tuple[str, str], bool] = {}
+    again: list[str] = []
+    itself: list[str] = []
     unknown: Counter[str] = Counter()
     for number, line in enumerate(lines, 1):
         where = f"{source}: line {number}"
@@ -315,9 +332,7 @@ def check_trials(
                 f"{where} lists {a} {b} with both labels; keep one line",
             )
         elif (a, b) in seen:  # as in published lists, whose results count both
-            report.warning(
-                "trials listed again", f"{where} lists {a} {b} again; each counts"
-            )
+            again.append(f"line {number} lists {a} {b} again")
         seen.setdefault((a, b), same)
         if (
             a in speaker_of
@@ -330,7 +345,18 @@ def check_trials(
                 f" and {b} of {speaker_of[b]}",
             )
         if a == b:
-            report.warning("trials", f"{where} compares {a} with itself")
+            itself.append(f"line {number} compares {a} with itself")
+    for kind, lines_of, meaning in (
+        ("trials listed again", again, "are listed again, and each counts"),
+        ("trials", itself, "compare an utterance with itself"),
+    ):
+        if lines_of:
+            report.summary(
+                kind,
+                f"{source}: {len(lines_of):,} of {number:,} trials {meaning}:"
+                f" {name_some(lines_of)}",
+                (f"{source}: {line}" for line in lines_of),
+            )
     similar = SimilarKeys({*enroll, *test} if unknown else ())
     for utt, count in unknown.items():
         report.problem(

@@ -13,11 +13,7 @@ import numpy as np
 import soundfile
 
 from espnet2_sv.data.audio import is_silent, length_at, read_section
-from espnet2_sv.data.check_audio import (
-    AudioCheck,
-    add_warnings,
-    require_long_enough,
-)
+from espnet2_sv.data.check_audio import AudioCheck, AudioTally, require_long_enough
 from espnet2_sv.data.decoders import AudioSource
 from espnet2_sv.data.job_split import in_processes, select_split
 from espnet2_sv.data.kaldi import write_spk2utt
@@ -33,6 +29,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write, locked
 
 AUDIO_FORMATS = ("flac", "wav")
+_PARTS_FORMAT = 2  # of the lines that Formatted.line() writes
 _CHUNK = 200  # utterances per task, which an interruption can cost at most
 _MAX_NAME = 150  # bytes of the utterance id in a file name
 
@@ -64,6 +61,19 @@ class Formatted(NamedTuple):
     check: AudioCheck
     spec: str = ""
 
+    def line(self) -> str:
+        """Return it as a line of a file in ``.parts.*``."""
+        _, _, seconds, rate, channels, silent = self.check
+        facts = (self.check.utt, f"{seconds:.6f}", rate, channels, int(silent))
+        return "\t".join(map(str, (*facts, self.spec))) + "\n"
+
+    @classmethod
+    def parse(cls, line: str) -> "Formatted":
+        """Read such a line, without its end."""
+        utt, seconds, rate, channels, silent, spec = line.split("\t", 5)
+        numbers = float(seconds), int(rate), int(channels)
+        return cls(AudioCheck(utt, "", *numbers, silent == "1"), spec)
+
 
 def format_data_dir(
     data_dir: str | os.PathLike,
@@ -76,6 +86,7 @@ def format_data_dir(
     channel: int | None = None,
     nj: int = 1,
     shard: str | None = None,
+    report: ValidationReport | None = None,
 ) -> ValidationReport:
     """Copy a data directory, converting only the audio that needs it.
 
@@ -100,10 +111,11 @@ def format_data_dir(
         shard: ``"i/n"`` converts the i-th of n splits and writes no tables, for cluster
             jobs; a final call without it uses their files, converts the rest, and
             writes the tables.
+        report: Collects problems and warnings; by default a new one.
 
     Returns:
-        Problems, in which case ``wav.scp`` is not written; warnings about audio that is
-        converted, or silent.
+        Problems, in which case ``wav.scp`` is not written; warnings about silent audio.
+        What is converted is a logged line.
 
     Raises:
         SVError: An option is invalid, a table is unreadable, or the folder cannot be
@@ -131,7 +143,9 @@ def format_data_dir(
     )
     # jobs that each do one split run side by side; the one that writes tables is alone
     with locked(output_dir, shared=shard is not None):
-        return _format_dir(data_dir, output_dir, utts, settings, nj, shard)
+        report = report or ValidationReport()
+        _format_dir(data_dir, output_dir, utts, settings, nj, shard, report)
+    return report
 
 
 def _format_dir(
@@ -141,7 +155,8 @@ def _format_dir(
     settings: Settings,
     nj: int,
     shard: str | None,
-) -> ValidationReport:
+    report: ValidationReport,
+) -> None:
     parts = output_dir / f".parts.{_fingerprint(utts, settings)}"
     try:
         parts.mkdir(parents=True, exist_ok=True)
@@ -149,17 +164,19 @@ def _format_dir(
         raise SVError(
             f"{output_dir}: cannot be written ({e.strerror}); choose another"
         ) from e
-    report = ValidationReport()
     trials = read_spk1_trials(data_dir) if has_spk1_trials(data_dir) else None
     _format_parts(utts, settings, parts, nj, report, shard)
     if shard is None and not report.num_problems:
         _copy_rest(data_dir, output_dir)
         if trials is not None:
             _write_as_kaldi(trials, data_dir, output_dir)
-        _join(parts, len(utts), output_dir)
+        tally = AudioTally(utts.wavs.name, settings.sample_rate)
+        _join(parts, len(utts), output_dir, tally)
         for unfinished in output_dir.glob(".parts.*"):
             shutil.rmtree(unfinished)
-    return report
+        tally.warn_of_silence(report)
+        if line := tally.conversions():
+            logging.info("%s: %s", utts.wavs.name, line)
 
 
 def _format_parts(
@@ -188,18 +205,14 @@ def _format_parts(
                     "audio",
                     f"{utts.wavs.name}: utterance {check.utt}: {check.problem}",
                 )
-            else:
-                add_warnings(check, utts.wavs.name, settings.sample_rate, report)
         if not any(check.problem for check in checks):
             with atomic_write(_part(parts, start)) as f:
-                f.writelines(
-                    f"{d.check.utt}\t{d.check.seconds:.6f}\t{d.spec}\n" for d in chunk
-                )
+                f.writelines(done.line() for done in chunk)
         if start // _CHUNK % 50 == 0:
             logging.info("processed %d of %d utterances", start + len(chunk), total)
 
 
-def _join(parts: Path, total: int, output_dir: Path) -> None:
+def _join(parts: Path, total: int, output_dir: Path, tally: AudioTally) -> None:
     with (
         atomic_write(output_dir / "wav.scp") as wav_scp,
         atomic_write(output_dir / "utt2dur") as utt2dur,
@@ -208,9 +221,10 @@ def _join(parts: Path, total: int, output_dir: Path) -> None:
             for line in (
                 _part(parts, start).read_text(encoding="utf-8").split("\n")[:-1]
             ):
-                utt, seconds, spec = line.split("\t", 2)
-                wav_scp.write(f"{utt} {spec}\n")
-                utt2dur.write(f"{utt} {seconds}\n")
+                check, spec = Formatted.parse(line)
+                wav_scp.write(f"{check.utt} {spec}\n")
+                utt2dur.write(f"{check.utt} {check.seconds:.6f}\n")
+                tally.add(check)
 
 
 def _part(parts: Path, start: int) -> Path:
@@ -227,7 +241,8 @@ def _format(piece: Piece, settings: Settings) -> Formatted:
         path = _converted_path(piece, settings)
         if _is_fresh(path, piece.spec):
             with open_audio(str(path)) as source:
-                return _formatted(piece, str(path), source, source.frames / source.rate)
+                seconds = source.frames / source.rate
+            return Formatted(AudioCheck(piece.utt, "", seconds), str(path))
         with open_audio(piece.spec, settings.allow_pipes) as source:
             require_long_enough(piece.spec, source.frames / source.rate)
             if _stays(piece, source, settings):
@@ -319,7 +334,7 @@ def _write_as_kaldi(trials: list[str], data_dir: Path, output_dir: Path) -> None
 
 
 def _fingerprint(utts: Utterances, settings: Settings) -> str:
-    digest = hashlib.sha256(repr(settings).encode())
+    digest = hashlib.sha256(f"{_PARTS_FORMAT} {settings!r}".encode())
     for table in (utts.wavs, utts.segments):
         digest.update(b"none" if table is None else table.sha256.encode())
     return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -51,7 +52,7 @@ def end_with_parent() -> None:
 
 
 def in_processes[T, R](
-    work: Callable[[T], R], items: Iterable[T], nj: int
+    work: Callable[[T], R], items: Iterable[T], nj: int, alone_seconds: float = 0.0
 ) -> Iterator[R]:
     """Yield ``work(item)`` for each item in order, computed in ``nj`` processes.
 
@@ -62,6 +63,8 @@ def in_processes[T, R](
         work: Function of one item.
         items: Items, drawn from lazily.
         nj: Number of processes; 1 means this one.
+        alone_seconds: Work in this process for so long before starting others, each of
+            which takes a second of processor time to begin with.
 
     Raises:
         SVError: ``nj`` is below 1, ``work`` raises one, or a process was killed.
@@ -70,6 +73,13 @@ def in_processes[T, R](
     if nj == 1:
         yield from map(work, items)
         return
+    items, started = iter(items), time.monotonic()
+    while time.monotonic() - started < alone_seconds:
+        for item in items:
+            yield work(item)
+            break
+        else:
+            return
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(nj, spawn, initializer=end_with_parent) as pool:
         waiting: deque[Future[R]] = deque()

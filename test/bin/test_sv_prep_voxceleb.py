@@ -248,13 +248,17 @@ def test_damage_is_named(make_tree, recipe, tmp_path):
     )
     found = []
     for name in ("voxceleb2_train", "voxceleb2_valid", "voxceleb2_calib"):
-        report = check_data_dir(recipe / "data" / name, audio="full")
-        found += [*report.problems(), *report.warnings()]
+        report = check_data_dir(
+            recipe / "data" / name, audio="full", report_file=tmp_path / "report"
+        )
+        report.save()
+        if (tmp_path / "report").exists():
+            found += (tmp_path / "report").read_text().splitlines()
     for kind, message in (
         ("truncated", "is truncated"),
         ("empty", "is empty"),
         ("silent", "is silent"),
-        ("8 kHz", "is at 8000 Hz"),
+        ("8 kHz", "is at 8000 Hz (nothing above 4 kHz)"),
         ("stereo", "has 2 channels"),
     ):
         assert [
@@ -262,4 +266,4 @@ def test_damage_is_named(make_tree, recipe, tmp_path):
             for line in found
             if f"utterance {damaged[kind]}: " in line and message in line
         ], (kind, found)
-    assert len(found) == 5
+    assert sum(": utterance " in line for line in found) == 5

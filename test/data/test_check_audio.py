@@ -80,24 +80,56 @@ def test_decoding_finds_more_than_headers(write_wav, noise):
     assert "utterance a: " in problems[0]
     assert "NaN or infinite" in problems[0]
     assert len(problems) == 1
-    assert warnings == ["wav.scp: utterance c: is silent, all samples are zero"]
+    assert warnings == ["wav.scp: 1 of 2 recordings is silent, all samples are zero: c"]
 
 
-def test_other_rates_and_channels_are_warnings(write_wav, noise):
+def test_other_rates_and_channels_are_one_line_and_a_list(write_wav, noise, tmp_path):
     wavs = {
         "a": write_wav("a.wav", noise(800), rate=8000),
         "b": write_wav("b.wav", noise(2000), rate=44100),
         "c": write_wav("c.wav", noise(800, channels=2)),
+        "d": write_wav("d.wav", noise(800, channels=2), rate=8000),
+        "e": write_wav("e.wav", noise(800, channels=3)),
+        "f": write_wav("f.wav", noise(800)),
     }
-    _, problems, warnings = check(wavs, "header")
-    assert problems == []
+    report = ValidationReport(file=tmp_path / "list")
+    table = KaldiTable.from_dict(wavs, "wav.scp")
+    check_audio(table, "header", False, 1, 16000, report)
+    line = (
+        "wav.scp: 5 of 6 recordings are converted: 8 kHz 2 (nothing above 4 kHz), 44.1"
+        " kHz 1; 2 have two channels; 1 has 3 channels, of which the mean is used"
+    )
+    assert list(report.warnings()) == [f"{line}; listed in {tmp_path}/list"]
+    assert list(report.problems()) == []
+    report.save()
     start = "wav.scp: utterance "
-    assert warnings == [
-        start
-        + "a: is at 8000 Hz and will be converted to 16000 Hz, nothing above 4000 Hz",
-        start + "b: is at 44100 Hz and will be converted to 16000 Hz",
-        start + "c: has 2 channels; their mean will be used",
+    assert (tmp_path / "list").read_text().splitlines() == [
+        f"{line}; listed in {tmp_path}/list",
+        f"{start}a: is at 8000 Hz (nothing above 4 kHz)",
+        f"{start}b: is at 44100 Hz",
+        f"{start}c: has 2 channels",
+        f"{start}d: is at 8000 Hz (nothing above 4 kHz) and has 2 channels",
+        f"{start}e: has 3 channels",
     ]
+
+
+@pytest.mark.parametrize("nj", [1, 2])
+def test_what_cannot_be_read_is_named_counted_and_listed(write_wav, tmp_path, nj):
+    wavs = {"good": write_wav("good.wav", 800)}
+    for i in range(25):
+        (tmp_path / f"{i:02d}.wav").write_bytes(b"hello" * 99)
+        wavs[f"bad-{i:02d}"] = f"{tmp_path}/{i:02d}.wav"
+    report = ValidationReport(file=tmp_path / "list")
+    table = KaldiTable.from_dict(wavs, "wav.scp")
+    check_audio(table, "header", False, nj, 16000, report)
+    *named, last = report.problems()
+    assert [line.split()[2] for line in named] == [f"bad-{i:02d}:" for i in range(10)]
+    assert last == f"audio: 15 more, listed in {tmp_path}/list"
+    report.save()
+    assert len((tmp_path / "list").read_text().splitlines()) == 25
+    nothing = ValidationReport(file=tmp_path / "list")
+    nothing.save()
+    assert not (tmp_path / "list").exists()
 
 
 def test_pipes_are_run_where_allowed(write_wav):
@@ -118,7 +150,7 @@ def test_silence_is_found_in_m4a_too(write_m4a):
         {"a": write_m4a("a.m4a", np.zeros(20000, np.float32))}, "full"
     )
     assert problems == []
-    assert warnings == ["wav.scp: utterance a: is silent, all samples are zero"]
+    assert warnings == ["wav.scp: 1 of 1 recording is silent, all samples are zero: a"]
 
 
 def test_shards_look_at_everything_once(write_wav, monkeypatch):

@@ -16,7 +16,9 @@ def data_dir(tmp_path, write_wav):
     """A folder of three speakers with two utterances each."""
     folder = tmp_path / "data"
     utt2spk = {f"{spk}-{i}": spk for spk in ("amy", "bob", "cem") for i in (1, 2)}
-    wavs = {utt: write_wav(f"audio/{utt}.wav", 800) for utt in utt2spk}
+    wavs = {
+        utt: write_wav(f"audio/{utt}.wav", 800 + i) for i, utt in enumerate(utt2spk)
+    }
     write_two_column(folder / "wav.scp", wavs)
     write_two_column(folder / "utt2spk", utt2spk)
     speakers = set(utt2spk.values())
@@ -146,7 +148,7 @@ def test_a_training_speaker_with_one_utterance_is_a_warning(data_dir):
     edit(data_dir / "spk2utt", " cem-2", "")
     assert problems_of(data_dir, train=True) == []
     assert warnings_of(data_dir, train=True) == [
-        "utt2spk: training speaker cem has one utterance"
+        "utt2spk: 1 of 3 training speakers has one utterance: cem"
     ]
     assert warnings_of(data_dir) == []
 
@@ -296,9 +298,9 @@ def test_bad_lines_labels_and_repetitions_are_reported_by_line(check):
     problems, warnings = check(
         "a1 a2 target\na1 b1 nontarget\na1 b2 1\na1 b2\n\na1 a2 target\na1 b1 target\n"
     )
-    assert warnings == [
-        "line 6 lists a1 a2 again; each counts"
-    ]  # as published lists do
+    assert warnings == [  # as published lists do
+        "1 of 7 trials are listed again, and each counts: line 6 lists a1 a2 again"
+    ]
     assert problems == [
         "line 3 has label 1; write target or nontarget",
         "line 4 has 2 fields; write enroll_utt test_utt label",
@@ -336,7 +338,9 @@ def test_one_class_only_is_a_problem(check, text, missing):
 def test_an_utterance_against_itself_is_a_warning(check):
     problems, warnings = check("a1 a1 target\na1 b1 nontarget\n")
     assert problems == []
-    assert warnings == ["line 1 compares a1 with itself"]
+    assert warnings == [
+        "1 of 2 trials compare an utterance with itself: line 1 compares a1 with itself"
+    ]
 
 
 def test_a_missing_list_is_a_problem(tmp_path):

@@ -280,23 +280,27 @@ def test_a_shard_that_is_none_is_refused(data_dir, out, shard):
         format_data_dir(data_dir, out, shard=shard)
 
 
-def test_what_is_converted_or_silent_is_a_warning(data_dir, out, write_wav):
+@pytest.mark.parametrize("shards", [0, 2])
+def test_what_is_converted_and_what_is_silent_is_a_line_each(
+    data_dir, out, write_wav, monkeypatch, caplog, shards
+):
+    monkeypatch.setattr(formatting, "_CHUNK", 1)
     silent = write_wav("silent.wav", np.zeros(4000), rate=8000)
     wavs = read_two_column(data_dir / "wav.scp")
     write_two_column(data_dir / "wav.scp", wavs | {"silent": silent})
-    start = f"{data_dir}/wav.scp: utterance "
-    assert sorted(format_data_dir(data_dir, out).warnings()) == [
-        (
-            f"{start}rate/8000: is at 8000 Hz and will be converted to 16000 Hz,"
-            " nothing above 4000 Hz"
-        ),
-        (
-            f"{start}silent: is at 8000 Hz and will be converted to 16000 Hz, nothing"
-            " above 4000 Hz"
-        ),
-        f"{start}silent: is silent, all samples are zero",
-        f"{start}stereo: has 2 channels; their mean will be used",
+    for i in range(shards):
+        report = format_data_dir(data_dir, out, shard=f"{i + 1}/{shards}")
+        assert list(report.warnings()) == []
+    with caplog.at_level("INFO"):
+        report = format_data_dir(data_dir, out)
+    assert list(report.warnings()) == [
+        f"{data_dir}/wav.scp: 1 of 5 recordings is silent, all samples are zero: silent"
     ]
+    (line,) = [line for line in caplog.messages if "converted" in line]
+    assert line == (
+        f"{data_dir}/wav.scp: 3 of 5 recordings are converted: 8 kHz 2 (nothing above 4"
+        " kHz); 1 has two channels, of which the mean is used"
+    )
 
 
 def test_truncated_files_are_named_even_where_nothing_is_converted(
