@@ -8,9 +8,10 @@ from espnet2.utils.types import str2bool
 from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.environment import describe_environment
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, printable
 from espnet2_sv.scoring.evaluation import Evaluation, evaluate
 from espnet2_sv.scoring.intervals import Resampling
+from espnet2_sv.textfile import read_text
 
 OUTPUTS = ("metrics.json", "metrics.md", "det.json", "det.png", "scores.png")
 
@@ -85,6 +86,16 @@ def get_parser() -> argparse.ArgumentParser:
             " calibration.json of sv_calibrate beside them"
         ),
     )
+    parser.add_argument(
+        "--notes",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help=(
+            "Sentences about the sets, one per line, as of sv_check_data --notes, which"
+            " all tables of these results repeat"
+        ),
+    )
     options.add_switch(
         parser, "--pictures", "Draw det.png and scores.png", default=True
     )
@@ -109,10 +120,11 @@ def main(cmd: list[str] | None = None) -> None:
     inputs = ("trials", "scores", "utt2spk", "train_utt2spk")
     options.keep_inputs(
         args,
-        (*inputs, "compare_scores", "attribute"),
+        (*inputs, "compare_scores", "attribute", "notes"),
         [Path(folder) / name for folder in args.output_dir for name in OUTPUTS],
     )
     environment = describe_environment()
+    notes = [line for path in args.notes for line in read_text(path).splitlines()]
     for scores, output_dir, title, are_llrs in zip(
         args.scores, args.output_dir, titles, calibrated, strict=True
     ):
@@ -127,6 +139,7 @@ def main(cmd: list[str] | None = None) -> None:
             calibrated=are_llrs,
         )
         evaluation.metrics["environment"] = environment
+        evaluation.metrics["notes"] = [printable(note, 500) for note in notes]
         evaluation.write(output_dir, title, args.pictures)
         print((Path(output_dir) / "metrics.md").read_text(encoding="utf-8"))
 

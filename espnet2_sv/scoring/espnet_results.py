@@ -15,7 +15,7 @@ from typing import Any
 
 from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import json_number, read_json, read_yaml
-from espnet2_sv.scoring.report import markdown_table
+from espnet2_sv.scoring.report import markdown_table, set_notes
 from espnet2_sv.scoring.results import SCORE_KINDS, Layout, read_metrics
 
 HUB = "https://huggingface.co/"
@@ -123,6 +123,7 @@ def espnet_markdown(
         page += [
             f"Overall results on {heading}\n",
             markdown_table(head, [_overall(row, known) for row in rows], numbers=False),
+            *set_notes(row.metrics for row in rows),
         ]
     page.append(
         "minDCF: target prior 0.05 and costs of 1, as in ESPnet's speaker recipes."

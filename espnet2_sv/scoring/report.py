@@ -66,6 +66,7 @@ def metrics_markdown(metrics: Mapping[str, Any], title: str) -> str:
     parts = [
         f"# {with_date(title, metrics.get('date'))}\n",
         metrics["list"]["note"] + "\n",
+        *set_notes([metrics]),
         markdown_table(["", "value"], rows),
         LEGEND,
         interval_note(metrics["bootstrap"]),
@@ -104,6 +105,16 @@ def interval_note(settings: Mapping[str, Any]) -> str:
             " are correlated)"
         )
     return note + ".\n"
+
+
+def set_notes(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return what readers must know of the sets, each once, as bold paragraphs.
+
+    Args:
+        results: Contents of metrics.json.
+    """
+    notes = dict.fromkeys(note for m in results for note in m.get("notes") or ())
+    return [f"**Note: {_escape(note)}.**\n" for note in notes]
 
 
 def _comparison(metrics: Mapping[str, Any], compare: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from espnet2_sv.scoring.report import (
     format_number,
     interval_note,
     markdown_table,
+    set_notes,
     with_date,
     with_interval,
 )
@@ -169,7 +170,8 @@ def results_markdown(title: str, systems: Mapping[str, str | PathLike]) -> str:
     table = markdown_table([*head, *(heading for _, heading, _ in columns)], rows)
     notes = dict.fromkeys(interval_note(m["bootstrap"]) for m in found.values())
     lists = dict.fromkeys(m["list"]["note"] + "\n" for m in found.values())
-    return "\n".join([_heading(title, found), table, LEGEND, *lists, *notes])
+    marks = set_notes(found.values())
+    return "\n".join([_heading(title, found), table, *marks, LEGEND, *lists, *notes])
 
 
 def _heading(title: str, found: Mapping[str, Mapping[str, Any]]) -> str:
@@ -224,6 +226,12 @@ def _check_metrics(metrics: Any) -> None:
     json_number(bootstrap["samples"])
     if not _DATE.fullmatch(metrics.get("date", "2000-01-01")):
         raise ValueError
+    notes = metrics.get("notes", [])
+    if not isinstance(notes, list):
+        raise TypeError
+    for note in notes:
+        if not isinstance(note, str) or not note.isprintable():
+            raise TypeError
 
 
 def read_system(path: Path) -> dict[str, Any]:
@@ -281,6 +289,7 @@ def layout_markdown(
         cells = [_cells(row, layout, protocol, found, sizes) for row in rows]
         parts += [f"## {protocol.title}\n", markdown_table(_head(layout), cells)]
     notes = dict.fromkeys(interval_note(m["bootstrap"]) for m in found.values())
+    parts += set_notes(found.values())
     legend = [LEGEND] if found else []
     notes_of_layout = (f"{note}\n" for note in layout.notes)
     return "\n".join([*parts, *notes_of_layout, *legend, *notes])

@@ -41,6 +41,8 @@ fs=16k                # Sampling rate.
 audio_format=flac     # Format of converted audio [flac|wav].
 format_args=          # Further arguments, e.g. "--convert_containers true".
 allow_pipes=false     # Allow commands ("cmd |") in wav.scp and run them.
+allow_speaker_overlap=false # Validate and calibrate on training speakers, too.
+check_repeated=true   # Look for recordings with equal samples within and across sets.
 
 # Pretrained ASR model related
 asr_model=            # Zoo or Hub tag, packed zip, unpacked folder or exp folder.
@@ -206,6 +208,7 @@ fi
 
 if runs 3; then
     log "Stage 3: Check and format: data/ -> ${data_feats}/"
+    check_held_out
     for dset in $(needed_sets); do
         require_file "data/${dset}/wav.scp" "stage 1 makes it"
         if [[ " ${valid_set} ${calib_set} ${test_sets} " == *" ${dset} "* ]]; then
@@ -216,8 +219,7 @@ if runs 3; then
         once "${data_feats}/${dset}/wav.scp" "${sample_rate}" "${audio_format}" \
             "${format_args}" "${tables[@]}" -- format_set "${dset}"
     done
-    # shellcheck disable=SC2086
-    warn_of_training_speakers ${valid_set} ${test_sets}
+    compare_sets
 fi
 
 # One run at a time works on an experiment. The lock file is deleted at the end of a

@@ -53,6 +53,7 @@ run_task() {
         --nj 2 \
         --train_set train \
         --valid_set valid \
+        --allow_speaker_overlap true \
         --test_sets test \
         --noise_scp data/noise.scp \
         --rir_scp data/rirs.scp \

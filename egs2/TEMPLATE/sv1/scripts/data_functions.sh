@@ -42,21 +42,25 @@ format_set() {
     fi
     run_job "${train_cmd} --num-threads ${nj}" "${data_feats}/logs/format_$1.log" \
         "${command[@]}"
-    # accepted, but worth a look: silence, other sampling rates, several channels
+    # accepted, but worth a look: silence
     sed -n 's/^.* WARNING: //p' "${data_feats}/logs/format_$1."*log | sort -u
+    # and what is converted, which a check in one job has told before
+    [ "${format_jobs}" -le 1 ] ||
+        sed -n 's/^.* INFO: \(.* converted[:;].*\)/\1/p' "${data_feats}/logs/format_$1.log"
 }
 
 # check_set NAME OPTION...: exits with a list of the problems in data/NAME
 check_set() {
+    local log=${data_feats}/logs/check_$1
     # shellcheck disable=SC2206
     local command=(${python} -m espnet2_sv.bin.sv_check_data "data/$1"
         --sample_rate "${sample_rate}" --allow_pipes "${allow_pipes}" --nj "${nj}")
-    if [ "${format_jobs}" -le 1 ]; then
-        "${command[@]}" "${@:2}"
+    if [ "${format_jobs}" -le 1 ]; then # compare_sets looks for repeated recordings
+        "${command[@]}" "${@:2}" --repeated false --report "${log}.txt"
         return
     fi
-    "${command[@]}" "${@:2}" --check_audio none
-    run_split "check_$1" "${command[@]}"
+    "${command[@]}" "${@:2}" --check_audio none --report "${log}.txt"
+    run_split "check_$1" "${command[@]}" --report "${log}.JOB.txt"
 }
 
 # run_split NAME COMMAND...: splits the work into format_jobs jobs (--shard); if one
@@ -70,17 +74,112 @@ run_split() {
     return 1
 }
 
-# warn_of_training_speakers NAME...: warns about sets that share speakers with the
-# training set
-warn_of_training_speakers() {
-    local dset shared train=data/${train_set}/spk2utt
-    for dset in "$@"; do
-        if [ -e "${train}" ] && [ -e "data/${dset}/spk2utt" ]; then
-            shared=$(awk 'NR == FNR { train[$1]; next } $1 in train && !seen[$1]++' \
-                "${train}" "data/${dset}/spk2utt" | wc -l)
-            [ "${shared}" -eq 0 ] \
-                || log \
-                "Warning: ${dset} shares ${shared} speakers with training: biased results"
+# is_held_out NAME: whether the set must have no training speakers
+is_held_out() {
+    [ "$1" = "${valid_set}" ] || [ "$1" = "${calib_set}" ]
+}
+
+# trains_here: whether the model of this call is trained on train_set
+trains_here() {
+    [ -n "${train_set}" ] && [ -z "${download_model}" ]
+}
+
+# check_held_out: exits if the validation or calibration set shares anything with the
+# training set, by the tables alone, before any audio is converted
+check_held_out() {
+    local dset tables
+    trains_here && [ -e "data/${train_set}/utt2spk" ] || return 0
+    for dset in $(needed_sets); do
+        if is_held_out "${dset}" && [ "${dset}" != "${train_set}" ]; then
+            tables=(data/{"${train_set}","${dset}"}/{wav.scp,utt2spk,segments})
+            once "${data_feats}/logs/held_out_${dset}" "${allow_speaker_overlap}" \
+                "${tables[@]}" -- check_held_out_set "${dset}"
         fi
+    done
+}
+
+# allowed_overlap NAME: prints what the set may share, for --allow_overlap
+allowed_overlap() {
+    if ! is_held_out "$1"; then
+        echo all
+    elif "${allow_speaker_overlap}"; then
+        echo speakers
+    else
+        echo none
+    fi
+}
+
+check_held_out_set() {
+    local log=${data_feats}/logs/held_out_$1
+    mkdir -p "${log%/*}"
+    ${python} -m espnet2_sv.bin.sv_check_data "data/$1" --overlap_only true \
+        --repeated false --against "data/${train_set}" --report "${log}.txt" \
+        --allow_overlap "$(allowed_overlap "$1")" > "${log}.part" 2>&1 || {
+        cat "${log}.part" 1>&2
+        die "${1} must have no training speakers, for checkpoints and thresholds are" \
+            "chosen on it; --allow_speaker_overlap true accepts shared speakers"
+    }
+    mv -f "${log}.part" "${log}"
+}
+
+# compare_sets: says what the formatted sets repeat, and what they share with others
+# that they should be apart from; their results tell it, too
+compare_sets() {
+    local dset other others names tables
+    local -A of=()
+    if trains_here; then
+        of[${train_set}]=training
+    fi
+    for dset in $(needed_sets); do
+        others=() names=()
+        [ -z "${calib_set}" ] || [ -n "${of[${calib_set}]:-}" ] || of[${calib_set}]=calibration
+        if "${score_norm}" && [ -n "${cohort_set}" ] && [ -z "${of[${cohort_set}]:-}" ]; then
+            of[${cohort_set}]="the cohort"
+        fi
+        for other in ${train_set} ${calib_set} ${cohort_set}; do
+            # of what is held out, only training must be apart
+            if [ "${dset}" = "${other}" ] || [ -z "${of[${other}]:-}" ] ||
+                [[ " ${others[*]:-} " == *" ${data_feats}/${other} "* ]] ||
+                [ ! -e "${data_feats}/${other}/wav.scp" ]; then
+                continue
+            fi
+            if [[ " ${test_sets} " == *" ${dset} "* ]] ||
+                { is_held_out "${dset}" && [ "${of[${other}]}" = training ]; }; then
+                others+=("${data_feats}/${other}")
+                names+=("${of[${other}]}")
+            fi
+        done
+        tables=("${data_feats}"/"${dset}"/{wav.scp,utt2spk,trials})
+        for other in ${others[@]+"${others[@]}"}; do
+            tables+=("${other}"/{wav.scp,utt2spk})
+        done
+        once "${data_feats}/${dset}/.compared" "${sample_rate}" "${check_repeated}" \
+            "$(allowed_overlap "${dset}")" "${names[*]}" "${tables[@]}" -- compare_set \
+            "${dset}" ${#others[@]} ${others[@]+"${others[@]}"} ${names[@]+"${names[@]}"}
+    done
+}
+
+# compare_set NAME NUMBER OTHER... WHAT_IT_IS...
+compare_set() {
+    local dir=${data_feats}/$1 options=()
+    options=(--notes "${dir}/overlap" --report "${data_feats}/logs/compare_$1.txt")
+    [ ! -e "${dir}/trials" ] || options+=(--trials "${dir}/trials")
+    if [ "$2" -gt 0 ]; then
+        options+=(--allow_overlap "$(allowed_overlap "$1")")
+        options+=(--against "${@:3:$2}" --against_names "${@:3+$2}")
+    fi
+    ${python} -m espnet2_sv.bin.sv_check_data "${dir}" --overlap_only true \
+        --sample_rate "${sample_rate}" --allow_pipes "${allow_pipes}" --nj "${nj}" \
+        --repeated "${check_repeated}" "${options[@]}"
+    touch "${dir}/.compared"
+}
+
+# notes_of SET: sets the array notes to the files about the set and those on which
+# checkpoint and threshold were chosen, where compare_set has written any
+notes_of() {
+    local dset
+    notes=()
+    for dset in $(printf '%s\n' "$1" "${valid_set}" "${calib_set}" | awk 'NF && !seen[$0]++'); do
+        [ ! -s "${data_feats}/${dset}/overlap" ] || notes+=("${data_feats}/${dset}/overlap")
     done
 }

@@ -169,6 +169,8 @@ measure() {
     local dset=$1 trials=${data_feats}/$1/trials speakers=("${data_feats}/$1/utt2spk")
     local kind log=${inference_dir}/$1/metrics.log dirs=() files=() titles=() outputs=()
     local name calibrated=()
+    local notes
+    notes_of "${dset}"
     # speakers of the models in the first column of trials
     [ ! -e "${data_feats}/${dset}/enroll_utt2spk" ] \
         || speakers+=("${data_feats}/${dset}/enroll_utt2spk")
@@ -181,10 +183,12 @@ measure() {
         [[ ${kind} == *_calibrated ]] && calibrated+=(true) || calibrated+=(false)
         outputs+=(--and "${inference_dir}/${dset}/${kind}/metrics.json")
     done
-    once "${outputs[@]:1}" "${files[@]}" "${trials}" "${speakers[@]}" -- \
+    once "${outputs[@]:1}" "${files[@]}" "${trials}" "${speakers[@]}" \
+        ${notes[@]+"${notes[@]}"} -- \
         run_job "${train_cmd}" "${log}" ${python} -m espnet2_sv.bin.sv_metrics \
         --trials "${trials}" --utt2spk "${speakers[@]}" --scores "${files[@]}" \
-        --output_dir "${dirs[@]}" --title "${titles[@]}" --calibrated "${calibrated[@]}"
+        --output_dir "${dirs[@]}" --title "${titles[@]}" --calibrated "${calibrated[@]}" \
+        ${notes[@]+--notes "${notes[@]}"}
 }
 
 # choose_threshold: stores the threshold at the EER of calib_set, to be packed with the
