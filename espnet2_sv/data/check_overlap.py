@@ -180,14 +180,14 @@ class Overlap:
             return
         names = self._policy.names
         name = names[number] if number < len(names) else other.name
-        count = f"{len(shared):,} of {total:,} {what}s"
-        were = "was" if len(shared) == 1 else "were"
+        count = f"{len(shared):,} of {total:,} {what}{'s' * (total > 1)}"
+        were, are = ("was", "is") if len(shared) == 1 else ("were", "are")
         self.notes.append(f"{self.folder.name}: {count} {were} also in {name}")
         allowed = self._policy.allowed
         if allowed == "all" or (allowed == "speakers" and what == "speaker"):
             self._report.summary(
                 f"shared {what}s",
-                f"{self.folder}: {count} are also in {other}, which inflates results:"
+                f"{self.folder}: {count} {are} also in {other}, which inflates results:"
                 f" {name_some(shared)}",
                 lines,
             )
@@ -210,11 +210,12 @@ class Overlap:
                 for group in groups
                 if len({self.speaker_of.get(utt, "") for utt in group}) > 1
             ]
-            others = f", {len(speakers):,} of other speakers" if speakers else ""
+            others = f", {len(speakers):,} across speakers" if speakers else ""
+            verb = "repeats" if repeated == 1 else "repeat"
             equal = [" = ".join(group) for group in [*speakers, *groups]]
             self._report.summary(
                 "repeated recordings",
-                f"{self.folder}: {repeated:,} of {len(recordings):,} recordings repeat"
+                f"{self.folder}: {repeated:,} of {len(recordings):,} recordings {verb}"
                 f" the samples of others{others}, e.g."
                 f" {name_some(list(dict.fromkeys(equal)))}",
                 (f"{self.folder}: equal samples: {' = '.join(g)}" for g in groups),
@@ -241,19 +242,18 @@ class Overlap:
         for label, pairs in found.items():
             if not pairs:
                 continue
-            count = f"{len(pairs):,} {label} trials"
-            self.notes.append(
-                f"{self.folder.name}: {count} compare two copies of one recording"
-            )
+            count = f"{len(pairs):,} {label} trials compare two copies of one recording"
+            if len(pairs) == 1:
+                count = f"1 {label} trial compares two copies of one recording"
+            self.notes.append(f"{self.folder.name}: {count}")
             worth = (
-                "which says nothing about the system; remove them"
+                "which says nothing about a system; remove"
                 if label == "target"
-                else "so its speakers are one, or a copy is of another; correct them"
+                else "so the two speakers are one, or a label is wrong; correct"
             )
             self._report.summary(
                 f"{label} trials of copies",
-                f"{source}: {count} compare two copies of one recording, {worth}:"
-                f" {name_some(pairs)}",
+                f"{source}: {count}, {worth} {name_some(pairs)}",
                 (f"{source}: {pair} {label}: two copies" for pair in pairs),
             )
 

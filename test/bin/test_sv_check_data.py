@@ -45,6 +45,29 @@ def test_problems_are_printed_one_per_line(corpus, tmp_path, capsys):
         assert sum(part in line for line in lines) == 1
 
 
+def test_what_is_shared_is_listed_in_a_file_and_noted(corpus, tmp_path, capsys, caplog):
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("wav.scp", "utt2spk", "spk2utt"):
+        lines = (corpus.root / name).read_text().splitlines(keepends=True)
+        kept = [line for line in lines if line.startswith("spk00")]
+        (other / name).write_text("".join(kept))
+    command = [str(other), "--overlap_only", "true", "--against", str(corpus.root)]
+    command += ["--report", f"{tmp_path}/report", "--notes", f"{tmp_path}/notes"]
+    with pytest.raises(SVError, match=r"7 problem\(s\), listed above"):
+        main([*command, "--max_listed", "2"])
+    printed = capsys.readouterr().out.splitlines()
+    listed = (tmp_path / "report").read_text().splitlines()
+    assert len(printed) == 1 + 2 + 1 + 2 + 1  # the speaker, utterances, recordings
+    assert printed[3] == f"shared utterances: 1 more, listed in {tmp_path}/report"
+    assert len(listed) == 7
+    main([*command, "--allow_overlap", "all", "--against_names", "training"])
+    assert capsys.readouterr().out == ""
+    assert "1 of 1 speaker is also in" in caplog.text
+    notes = (tmp_path / "notes").read_text()
+    assert "other: 1 of 1 speaker was also in training\n" in notes
+
+
 def test_the_command_exits_with_one(tmp_path):
     done = subprocess.run(
         [

@@ -80,3 +80,46 @@ def test_a_layout_needs_no_results_and_a_list_does(tmp_path):
     assert page.read_text() == (layout.parents[1] / "RESULTS.md").read_text()
     with pytest.raises(SVError, match="at least one"):
         main(["--output", str(page)])
+
+
+def test_notes_about_the_sets_are_in_every_table(tmp_path):
+    (tmp_path / "trials").write_text("a b target\na c nontarget\nb c nontarget\n")
+    (tmp_path / "scores").write_text("a b 2\na c 1\nb c 0\n")
+    seen = "test: 3 of 5 speakers were also in training"
+    for name, note in (("test", f"{seen}\n"), ("valid", ""), ("other", f"{seen}\n")):
+        (tmp_path / "overlap").write_text(note)
+        files = ["--trials", f"{tmp_path}/trials", "--scores", f"{tmp_path}/scores"]
+        files += [
+            "--output_dir",
+            f"{tmp_path}/{name}",
+            "--notes",
+            f"{tmp_path}/overlap",
+        ]
+        sv_metrics.main([*files, "--bootstrap_samples", "0", "--pictures", "false"])
+        page = (tmp_path / name / "metrics.md").read_text()
+        assert page.count(f"**Note: {seen}.**") == bool(note)
+    layout = tmp_path / "layout.yaml"
+    layout.write_text(
+        "sets: {test: T, valid: V}\nsystems: []\n"
+        "protocols: [{title: Cosine, kind: cosine}]\n"
+    )
+    systems = [
+        f"sv_a/{name}/cosine={tmp_path}/{name}/metrics.json"
+        for name in ("test", "valid", "other")
+    ]
+    page, espnet = tmp_path / "RESULTS.md", tmp_path / "RESULTS_espnet.md"
+    for options in ([], ["--layout", str(layout)]):
+        command = ["--output", str(page), "--espnet_output", str(espnet), *options]
+        main([*command, *systems])
+        assert page.read_text().count(f"**Note: {seen}.**") == 1  # each once
+        of_sets = espnet.read_text().split("## Environments")[0].split("Overall ")[1:]
+        assert [seen in part for part in of_sets] == (
+            [True, False] if options else [True, False, True]
+        )
+    damaged = json.loads((tmp_path / "test/metrics.json").read_text())
+    for notes in ("text", [1], ["two\nlines"]):
+        (tmp_path / "test/metrics.json").write_text(
+            json.dumps({**damaged, "notes": notes})
+        )
+        with pytest.raises(SVError, match=r"is not a metrics\.json"):
+            main(["--output", str(page), *systems])

@@ -143,15 +143,15 @@ def test_repeated_recordings_and_their_trials_are_named(tmp_path):
     problems, warnings = check(folder, trials=[trials], notes=notes)
     assert problems == []
     assert warnings == [
-        f"{folder}: 2 of 4 recordings repeat the samples of others, 1 of other"
-        " speakers, e.g. bob-1 = cem-1, amy-1 = amy-2",
-        f"{trials}: 1 target trials compare two copies of one recording, which says"
-        " nothing about the system; remove them: amy-1 amy-2",
-        f"{trials}: 1 nontarget trials compare two copies of one recording, so its"
-        " speakers are one, or a copy is of another; correct them: bob-1 cem-1",
+        f"{folder}: 2 of 4 recordings repeat the samples of others, 1 across speakers,"
+        " e.g. bob-1 = cem-1, amy-1 = amy-2",
+        f"{trials}: 1 target trial compares two copies of one recording, which says"
+        " nothing about a system; remove amy-1 amy-2",
+        f"{trials}: 1 nontarget trial compares two copies of one recording, so the two"
+        " speakers are one, or a label is wrong; correct bob-1 cem-1",
     ]
     assert notes.read_text().splitlines() == [
-        f"test: 1 {label} trials compare two copies of one recording"
+        f"test: 1 {label} trial compares two copies of one recording"
         for label in ("target", "nontarget")
     ]
     assert check(folder, trials=[trials], repeated=False) == ([], [])
@@ -221,7 +221,7 @@ def test_what_is_allowed_is_a_warning_and_a_note(sets, allowed, tmp_path):
     ]
     if allowed != "none":
         assert warnings[0] == (
-            f"{test}: 1 of 4 speakers are also in {train}, which inflates results: amy;"
+            f"{test}: 1 of 4 speakers is also in {train}, which inflates results: amy;"
             f" listed in {tmp_path}/list"
         )
 

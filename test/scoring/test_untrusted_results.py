@@ -39,6 +39,7 @@ METRICS = {
     "score_mean_target": 0.5,
     "bootstrap": {"unit": "speakers", "samples": 1000, "seed": 0, "reason": None},
     "environment": {"python": "3.12", "git_hash": "a"},
+    "notes": ["test: 1 of 2 speakers was also in training"],
 }
 SYSTEM = {"parameters": 12, "gmac_per_second": 0.5, "cer_joint": 3.5}
 LAYOUT = {

@@ -46,6 +46,69 @@ LOOK
     [[ "$output" == *"error: 1 problem(s)"* ]]
 }
 
+sets_of_a_recipe() { # and a Python that notes its words; held-out sets of "bad" fail
+    mkdir -p data/{train,valid,test,other,cohort} fake
+    for name in train valid test other cohort; do
+        echo "${name}-1 ${name}" | tee "data/${name}/wav.scp" > "data/${name}/utt2spk"
+        mkdir -p "dump/${name}"
+        cp "data/${name}"/* "dump/${name}"
+    done
+    cat > fake/python <<'PYTHON'
+#!/usr/bin/env bash
+echo "${*:2}" >> calls
+[[ $* != *"data/bad"* ]] || { echo "speaker amy is also in training" && exit 1; }
+PYTHON
+    chmod +x fake/python
+    sed -i '$d' call.sh
+    cat >> call.sh <<'CALL'
+python=fake/python train_set=train valid_set=valid calib_set=valid test_sets="test other"
+cohort_set=train score_norm=true skip_train=false skip_eval=false download_model=
+allow_pipes=false check_repeated=true allow_speaker_overlap=${allow:-false} sample_rate=8000
+eval "${also:-}"
+"$@"
+CALL
+}
+
+@test "a held-out set that shares speakers is refused before anything is converted" {
+    sets_of_a_recipe
+    bash call.sh check_held_out
+    bash call.sh check_held_out # once is enough
+    [ "$(wc -l < calls)" -eq 1 ]
+    grep -q "sv_check_data data/valid .*--against data/train .*--allow_overlap none" calls
+    allow=true bash call.sh check_held_out
+    grep -q "sv_check_data data/valid .*--against data/train .*--allow_overlap speakers" calls
+    cp -r data/valid data/bad
+    also="valid_set=bad" run bash call.sh check_held_out
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"speaker amy is also in training"*"--allow_speaker_overlap true"* ]]
+    rm calls # a model from elsewhere was not trained on this set
+    also="download_model=a.zip valid_set=bad" bash call.sh check_held_out
+    [ ! -e calls ]
+}
+
+@test "test sets are compared with training, calibration and cohort, and with nothing that is not there" {
+    sets_of_a_recipe
+    bash call.sh compare_sets
+    bash call.sh compare_sets
+    [ "$(wc -l < calls)" -eq 4 ]
+    grep -q "sv_check_data dump/valid .*--allow_overlap none --against dump/train --against_names training$" calls
+    for name in test other; do
+        grep -q "dump/${name} .*--allow_overlap all --against dump/train dump/valid --against_names training calibration$" calls
+    done
+    [ "$(grep -c "sv_check_data dump/train .*--against" calls)" -eq 0 ]
+    rm calls
+    also="cohort_set=cohort" bash call.sh compare_sets
+    grep -q "dump/test .*--against dump/train dump/valid dump/cohort --against_names training calibration the cohort$" calls
+    rm calls
+    also="download_model=a.zip calib_set= cohort_set= score_norm=false" bash call.sh compare_sets
+    grep -q "dump/test" calls
+    [ "$(grep -c -e "--against" calls)" -eq 0 ]
+    echo "test: 1 of 1 speaker was also in training" > dump/test/overlap
+    : > dump/valid/overlap
+    run bash call.sh eval 'notes_of test; echo "${notes[@]}"'
+    [ "$output" = dump/test/overlap ]
+}
+
 @test "a training that was killed in an epoch is not mixed with other settings" {
     mkdir exp
     bash call.sh begin_training exp "lr: 1"
