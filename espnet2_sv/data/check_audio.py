@@ -8,7 +8,7 @@ from espnet2_sv.data.decoders import AudioSource
 from espnet2_sv.data.job_split import in_processes, select_split
 from espnet2_sv.data.kaldi import KaldiTable
 from espnet2_sv.data.sources import open_audio
-from espnet2_sv.data.validation_report import ValidationReport, name_some
+from espnet2_sv.data.validation_report import ValidationReport, name_first
 from espnet2_sv.errors import SVError
 
 LEVELS = ("none", "header", "full")
@@ -16,7 +16,7 @@ LEVELS = ("none", "header", "full")
 SHORTEST = 0.025
 _CHUNK = 500  # utterances per task of a worker process
 # seconds of work that are done before worker processes are started, which takes longer
-ALONE_SECONDS = 1.0
+ALONE_SECONDS = 2.0
 _BLOCK_SECONDS = 60  # seconds decoded at a time
 
 
@@ -111,7 +111,7 @@ class AudioTally:
             report.summary(
                 "silent",
                 f"{self._name}: {_count(self._silent, self._total)} silent, all samples"
-                f" are zero: {name_some(self._silent)}",
+                f" are zero: {name_first(self._silent)}",
                 (f"{self._name}: utterance {utt}: is silent" for utt in self._silent),
             )
 

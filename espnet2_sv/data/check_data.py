@@ -16,7 +16,7 @@ from espnet2_sv.data.spk1_trials import (
     read_joined_spk2utt,
     read_trial_lines,
 )
-from espnet2_sv.data.validation_report import LISTED, ValidationReport, name_some
+from espnet2_sv.data.validation_report import LISTED, ValidationReport, name_first
 from espnet2_sv.errors import SVError, require_integer
 
 _LABELS = {"target": True, "nontarget": False}
@@ -245,7 +245,7 @@ def _check_counts(
         report.summary(
             "speakers",
             f"{start}{len(single):,} of {len(counts):,} training speakers {verb} one"
-            f" utterance: {name_some(single)}",
+            f" utterance: {name_first(single)}",
             (f"{start}training speaker {name} has one utterance" for name in single),
         )
     if len(counts) == 1:
@@ -354,7 +354,7 @@ def check_trials(
             report.summary(
                 kind,
                 f"{source}: {len(lines_of):,} of {number:,} trials {meaning}:"
-                f" {name_some(lines_of)}",
+                f" {name_first(lines_of)}",
                 (f"{source}: {line}" for line in lines_of),
             )
     similar = SimilarKeys({*enroll, *test} if unknown else ())

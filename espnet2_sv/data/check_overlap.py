@@ -15,7 +15,7 @@ from espnet2_sv.data.repeated_audio import (
 )
 from espnet2_sv.data.segments import Piece, Utterances
 from espnet2_sv.data.spk1_trials import read_trial_lines
-from espnet2_sv.data.validation_report import ValidationReport, name_some
+from espnet2_sv.data.validation_report import ValidationReport, name_first
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import atomic_write
 
@@ -188,7 +188,7 @@ class Overlap:
             self._report.summary(
                 f"shared {what}s",
                 f"{self.folder}: {count} {are} also in {other}, which inflates results:"
-                f" {name_some(shared)}",
+                f" {name_first(shared)}",
                 lines,
             )
             return
@@ -217,7 +217,7 @@ class Overlap:
                 "repeated recordings",
                 f"{self.folder}: {repeated:,} of {len(recordings):,} recordings {verb}"
                 f" the samples of others{others}, e.g."
-                f" {name_some(list(dict.fromkeys(equal)))}",
+                f" {name_first(list(dict.fromkeys(equal)))}",
                 (f"{self.folder}: equal samples: {' = '.join(g)}" for g in groups),
             )
         return {utt: group[0] for group in groups for utt in group}
@@ -253,7 +253,7 @@ class Overlap:
             )
             self._report.summary(
                 f"{label} trials of copies",
-                f"{source}: {count}, {worth} {name_some(pairs)}",
+                f"{source}: {count}, {worth} {name_first(pairs)}",
                 (f"{source}: {pair} {label}: two copies" for pair in pairs),
             )
 

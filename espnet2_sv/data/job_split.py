@@ -63,8 +63,9 @@ def in_processes[T, R](
         work: Function of one item.
         items: Items, drawn from lazily.
         nj: Number of processes; 1 means this one.
-        alone_seconds: Work in this process for so long before starting others, each of
-            which takes a second of processor time to begin with.
+        alone_seconds: For short work: do it in this process for so long before
+            starting others, each of which takes a second of processor time to begin
+            with, and start no more than two per processor.
 
     Raises:
         SVError: ``nj`` is below 1, ``work`` raises one, or a process was killed.
@@ -80,6 +81,8 @@ def in_processes[T, R](
             break
         else:
             return
+    if alone_seconds:
+        nj = min(nj, 2 * len(os.sched_getaffinity(0)))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(nj, spawn, initializer=end_with_parent) as pool:
         waiting: deque[Future[R]] = deque()

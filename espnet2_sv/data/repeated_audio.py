@@ -25,7 +25,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.textfile import parse_float
 
 _SECTION = 0.1  # seconds from the middle that are compared first
-_CHUNK = 200  # recordings per task of a worker process
+_CHUNK = 500  # recordings per task of a worker process
 _DECIMALS = 6  # of a utt2dur that gives the length to the sample, as sv_format_wav's
 
 

@@ -10,10 +10,10 @@ from espnet2_sv.fileio import atomic_write
 
 LISTED = 10  # messages per kind; the rest is counted
 _LONGEST = 2000  # characters of a message, which may quote ids and paths
-_NAMED = 3  # in a summary
+_NAMED = 5  # examples in a message
 
 
-def name_some(names: Sequence[str]) -> str:
+def name_first(names: Sequence[str]) -> str:
     """Return a few names and the number of the others: "a, b, c and 260 more"."""
     shown = ", ".join(names[:_NAMED])
     more = len(names) - _NAMED

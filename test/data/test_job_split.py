@@ -36,6 +36,13 @@ def test_results_come_in_order(nj):
     ]
 
 
+@pytest.mark.parametrize("alone_seconds", [1e-9, 1e9])
+def test_no_item_is_lost_or_done_twice_where_processes_start_later(alone_seconds):
+    for count in (0, 1, 20):
+        found = in_processes(math.sqrt, range(count), 2, alone_seconds)
+        assert list(found) == [math.sqrt(x) for x in range(count)]
+
+
 @pytest.mark.parametrize("nj", [1, 2])
 def test_items_are_taken_as_results_are(nj):
     endless = in_processes(math.factorial, itertools.count(), nj)

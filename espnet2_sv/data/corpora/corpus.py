@@ -9,9 +9,8 @@ import hashlib
 import logging
 from collections.abc import Collection, Iterable
 
+from espnet2_sv.data.validation_report import name_first
 from espnet2_sv.errors import SVError
-
-_NAMED = 5  # examples listed in a message
 
 # (utterance, audio) pairs of each speaker, in the order of the utterances' names
 Corpus = dict[str, list[tuple[str, str]]]
@@ -46,10 +45,8 @@ def require_complete(differences: list[str], allowed: bool) -> None:
 
 
 def name_some(items: Collection[str]) -> str:
-    """List the first few names, e.g. ``id10001, id10002 and 7 more``."""
-    shown = sorted(items)[:_NAMED]
-    more = len(items) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+    """List the first few names, e.g. ``id10001, id10002, id10003 and 7 more``."""
+    return name_first(sorted(items))
 
 
 def _hash(text: str) -> bytes:
