@@ -68,6 +68,26 @@ def test_what_is_shared_is_listed_in_a_file_and_noted(corpus, tmp_path, capsys, 
     assert "other: 1 of 1 speaker was also in training\n" in notes
 
 
+def test_trials_may_be_in_the_files_of_a_spk1_recipe(corpus, tmp_path):
+    audio = {}
+    for name in ("wav.scp", "utt2spk", "spk2utt"):
+        (tmp_path / name).write_text((corpus.root / name).read_text())
+    for line in (tmp_path / "wav.scp").read_text().splitlines():
+        utt, audio[utt] = line.split()
+    a, b, c = list(audio)[:2] + list(audio)[-1:]
+    for name, values in (
+        ("trial.scp", (audio[a], audio[a])),
+        ("trial2.scp", (audio[b], audio[c])),
+        ("trial_label", ("1", "0")),
+    ):
+        (tmp_path / name).write_text(f"{a}*{b} {values[0]}\n{a}*{c} {values[1]}\n")
+    command = [str(tmp_path), "--trials", f"{tmp_path}/trials"]
+    main(command)
+    (tmp_path / "trial_label").write_text(f"{a}*{b} 0\n{a}*{c} 0\n")
+    with pytest.raises(SVError, match=r"2 problem\(s\)"):  # the label, no targets
+        main(command)
+
+
 def test_the_command_exits_with_one(tmp_path):
     done = subprocess.run(
         [
