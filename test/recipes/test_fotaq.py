@@ -233,11 +233,11 @@ def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(
         "| slow | 1 ",
         "| fast | 1 ",
         "| the better one | 2 ",
-        "| all or last |",
+        "| all or last (adaptor against adaptor_last) | ",
         "| fold 1 |",
     ):
         assert row in page, page
-    assert "| published |  |  |  |  |" in page and "lacks" not in page
+    assert "\nNot measured: published.\n" in page and "lacks" not in page
     pictures = re.findall(r"[(](results/.*[.]png)[)]", page)
     assert len(pictures) == 2
     for picture in pictures:

@@ -182,8 +182,8 @@ def hours(expdir: str, folds: list[str]) -> str:
     )
 
 
-def eer_table(found: dict[str, dict], unmeasured: list[str]) -> str:
-    """Return EERs in percent by system and table; empty for unmeasured systems."""
+def eer_table(found: dict[str, dict]) -> str:
+    """Return EERs in percent by system and table."""
     names = {
         n: s["description"]
         for table in found.values()
@@ -195,7 +195,6 @@ def eer_table(found: dict[str, dict], unmeasured: list[str]) -> str:
         rows.append(
             [description, *(_eer(system) if system else "" for system in systems)]
         )
-    rows += [[description, *[""] * len(found)] for description in unmeasured]
     return markdown_table(["system", *found], rows)
 
 
@@ -262,7 +261,9 @@ def main(cmd: list[str] | None = None) -> None:
                 found[title], "Utterance against utterance, cosine"
             )
             page.append(re.sub("^#", "##", text, flags=re.MULTILINE))
-    page += ["## EER (%) by scores and enrolment\n", eer_table(found, waiting)]
+    page += ["## EER (%) by scores and enrolment\n", eer_table(found)]
+    if waiting:
+        page.append(f"Not measured: {'; '.join(waiting)}.\n")
     if args.score_norm == "true":
         page.append("AS-norm: the first seed, 200 training utterances as cohort.\n")
     if lacking:
