@@ -308,10 +308,10 @@ def write_report(results: Sequence[LayerResult], output_dir: Path, title: str) -
         [f"**{r.name}**" if r is best else r.name, f"{r.eer:.2f}", _bracket(r)]
         for r in results
     ]
-    table = markdown_table(["layer", "EER %", "95 % interval"], rows)
+    table = markdown_table(["layer", "EER (%)", "95 % interval (%)"], rows)
     text = (
-        f"# {title}\n\n{table}\nMean and standard deviation over time, cosine; best in"
-        " bold.\n"
+        f"# {title}\n\n{table}\nAn embedding is the mean and the standard deviation of"
+        " a layer's output over time; scores are cosines. The best layer is in bold.\n"
     )
     content = {
         "title": title,

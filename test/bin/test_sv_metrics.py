@@ -110,6 +110,26 @@ def test_several_score_files_are_evaluated_separately(files):
         main([*command[:5], "--output_dir", outputs[0]])
     with pytest.raises(SVError, match="--title: 1 given for 2 --scores"):
         main([*command, "--title", "good"])
+    with pytest.raises(SVError, match="--calibrated: 1 given for 2 --scores"):
+        main([*command, "--calibrated", "true"])
+
+
+def test_cllr_is_that_of_scores_that_are_said_to_be_calibrated(files):
+    for words, wanted in (((), False), (("--calibrated", "true"), True)):
+        metrics = measure(files, *words)
+        assert (metrics["cllr"] is not None) == wanted == metrics["calibrated"]
+        assert ("| Cllr (bits)" in (files / "out/metrics.md").read_text()) == wanted
+
+
+def test_headings_name_the_set_and_the_date(files):
+    metrics = measure(files)
+    heading = (files / "out/metrics.md").read_text().splitlines()[0]
+    folder = files.name  # as in data/test/trials
+    assert heading == f"# {folder}, scores {folder}/scores, {metrics['date']}"
+    (files / "trials").rename(files / "vox1_o.txt")
+    command = ["--trials", f"{files}/vox1_o.txt", "--scores", f"{files}/scores"]
+    main([*command, "--output_dir", f"{files}/out", "--bootstrap_samples", "9"])
+    assert (files / "out/metrics.md").read_text().startswith("# vox1_o, scores ")
 
 
 def test_without_speakers_says_so(files):
