@@ -19,6 +19,7 @@ from espnet2_sv.fileio import atomic_write
 
 PROGRESS = "progress.txt"
 _INTERVAL = 1.0  # seconds between two updates within an epoch
+_RECENT = 100  # batches whose mean loss is shown within an epoch
 # Go to the beginning of the line, erase it; do not wrap what is too long; wrap again
 _ERASE, _NO_WRAP, _WRAP = "\r\x1b[K", "\x1b[?7l", "\x1b[?7h"
 _DURATIONS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -238,16 +239,17 @@ class Progress:
         self._updated = now
         count = f"{done:,}/{batches:,}" if batches else f"{done:,}"
         line = f"epoch {self._epoch}/{self._max_epoch}, {unit} {count}:"
-        line += f" {self._loss_text()}"
+        line += f" {self._loss_text(_RECENT)}"
         if self._eers:
             last, (best, eer) = self._eers[max(self._eers)], self._best()
             line += f"validation EER {last:.2f} %"
             line += f" (best {eer:.2f} % in epoch {best})" if eer < last else ""
         self._write(line.rstrip(" :,") + self._left())
 
-    def _loss_text(self) -> str:
+    def _loss_text(self, batches: int = 0) -> str:
+        """The mean loss of the epoch, or of its last ``batches`` (which is faster)."""
         values = self._reporter.stats.get("loss") if self._reporter else None
-        return f"loss {aggregate(values):.3f}, " if values else ""
+        return f"loss {aggregate(values[-batches:]):.3f}, " if values else ""
 
     def _left(self) -> str:
         seconds = self._pace.remaining(self._max_epoch - self._epoch)

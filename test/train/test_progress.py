@@ -161,6 +161,20 @@ def test_ended_epochs_have_a_line_each_and_the_current_one_is_last(tmp_path, cap
     assert [record.getMessage() for record in caplog.records] == lines
 
 
+def test_within_an_epoch_the_loss_is_that_of_the_last_batches(tmp_path):
+    clock, sub = Clock(), SubReporter("train", 1, 0)
+    progress = Progress(tmp_path, 1, clock=clock)
+    for number, _ in enumerate(progress.watch_training([0.0] * 500, sub)):
+        clock.now += 2
+        sub.register({"loss": 1000.0 if number < 400 else float(number)})
+        sub.next()
+    text = (tmp_path / PROGRESS).read_text()
+    assert text.startswith("epoch 1/1, batch 500/500: loss 449.500")
+    progress.end_epoch(1.0)
+    text = (tmp_path / PROGRESS).read_text()
+    assert text.startswith("epoch 1/1: loss 889.900, ")
+
+
 def test_the_best_epoch_of_a_resumed_training_may_be_an_earlier_one(tmp_path):
     clock = Clock()
     progress = Progress(tmp_path, 3, may_stop_early=True, clock=clock)
