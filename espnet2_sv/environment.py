@@ -1,10 +1,15 @@
-"""Versions of what computes a result, as ESPnet's pages of results list them."""
+"""What computes a result: versions, as ESPnet's pages of results list them; GPUs."""
 
+import ctypes
+import os
 import runpy
 import subprocess
 import sys
 from importlib import metadata, util
 from pathlib import Path
+from typing import Any
+
+from espnet2_sv.errors import SVError
 
 
 def describe_environment() -> dict[str, str]:
@@ -46,3 +51,58 @@ def _git_commit() -> dict[str, str]:
     except (OSError, subprocess.CalledProcessError, ValueError):  # no git, no tree
         return {}
     return {"git_hash": commit, "git_date": date}
+
+
+def require_gpus(wanted: Any) -> None:
+    """Refuse a number of GPUs that this machine does not have.
+
+    It takes milliseconds and imports nothing, so it comes before torch. What it cannot
+    find out, torch says later.
+
+    Args:
+        wanted: A number as given on a command line; anything else is left to the parser
+            of the command.
+
+    Raises:
+        SVError: There are fewer GPUs.
+    """
+    text = str(wanted)
+    if not text.isascii() or not text.isdigit() or int(text) <= 0:
+        return
+    found = count_gpus()
+    if found is not None and found < int(text):
+        has = f"has only {found} usable GPU(s)" if found else "has no usable GPU"
+        raise SVError(f"--ngpu {text}: this machine {has}; give --ngpu {found}")
+
+
+def _load(library: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(library)
+    except OSError:
+        return None
+
+
+def count_gpus() -> int | None:
+    """Count the NVIDIA GPUs that a process may use, as their driver knows them.
+
+    The CUDA library is not initialised, as processes that are forked later could not
+    use it then.
+
+    Returns:
+        Their number; None if it is not known, as with GPUs of other makes.
+    """
+    if Path("/dev/kfd").exists():  # AMD's driver
+        return None
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = None if chosen is None else [n for n in chosen.split(",") if n.strip()]
+    if names is not None and (not names or names[0].strip() == "-1"):
+        return 0
+    nvml = _load("libnvidia-ml.so.1")
+    if nvml is None:  # without a driver, or on a Jetson
+        return 0 if _load("libcuda.so.1") is None else None
+    count = ctypes.c_uint()
+    if nvml.nvmlInit_v2() or nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+        return None
+    nvml.nvmlShutdown()
+    # an entry may be a part of a GPU, so that there are more of them
+    return count.value if names is None else len(names)

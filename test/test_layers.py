@@ -6,8 +6,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "espnet2_sv"
 # Each room imports only from the rooms of the rows above its own
 LAYERS = [
-    {"errors", "environment"},
-    {"textfile"},
+    {"errors"},
+    {"environment", "textfile"},
     {"fileio"},
     {"backbones", "data", "heads", "zoo"},
     {"asr", "scoring"},

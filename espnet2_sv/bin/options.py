@@ -8,6 +8,7 @@ from typing import Any
 
 from espnet2.utils.types import str2bool
 from espnet2_sv.data.validation_report import LISTED
+from espnet2_sv.environment import require_gpus
 from espnet2_sv.errors import SVError, printable
 from espnet2_sv.fileio import read_yaml
 from espnet2_sv.textfile import parse_float, parse_int
@@ -132,6 +133,17 @@ def positive_int(text: str) -> int:
 def non_negative_int(text: str) -> int:
     """Convert a whole number of at least 0."""
     return _at_least(0, text)
+
+
+def gpus(text: str) -> int:
+    """Convert a number of GPUs, which this machine must have.
+
+    Raises:
+        SVError: It has fewer.
+    """
+    number = non_negative_int(text)
+    require_gpus(number)
+    return number
 
 
 def _at_least(smallest: int, text: str) -> int:
@@ -420,7 +432,7 @@ def add_gpu(options: Options) -> None:
     """Add ``--ngpu`` of a command that uses one GPU at most."""
     options.add_argument(
         "--ngpu",
-        type=non_negative_int,
+        type=gpus,
         default=0,
         metavar="N",
         help="1 runs on a GPU, 0 on the CPU",
@@ -438,7 +450,7 @@ def add_extraction(options: Options) -> None:
     """Add how recordings are read, batched and spread over devices."""
     options.add_argument(
         "--ngpu",
-        type=non_negative_int,
+        type=gpus,
         default=0,
         metavar="N",
         help="Number of GPUs, with one worker process per device; 0 runs on the CPU",
