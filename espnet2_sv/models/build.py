@@ -19,12 +19,7 @@ from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.backbones.build import Backbone, build_backbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.choices import head_choices, loss_choices, specaug_choices
-from espnet2_sv.models.class_centres import keep_class_centres
-from espnet2_sv.models.espnet_names import load_own_weights
 from espnet2_sv.models.speaker_model import SpeakerModel
-from espnet2_sv.zoo.checkpoint import load_strictly
-from espnet2_sv.zoo.files import ModelFiles, find_model_files
-from espnet2_sv.zoo.source import SpeakerSource, speaker_task
 
 # Config keys of the backbone
 BACKBONE_KEYS = (
@@ -105,60 +100,6 @@ def assemble(
     if args.init is not None:
         initialize(model, args.init)
     return model
-
-
-def init_from_speaker_model(
-    args: argparse.Namespace,
-) -> tuple[SpeakerModel, dict[str, Any]]:
-    """Build the model of ``--init_sv`` with its weights and the loss of this run.
-
-    Args:
-        args: Training arguments.
-
-    Returns:
-        The model, and the arguments to record in this run's config.yaml.
-
-    Raises:
-        SVError: The source is not a speaker model, or does not match this training.
-    """
-    files = find_initial_model(args.init_sv)
-    changes = {key: files.settings.get(key) for key in ARCHITECTURE_KEYS}
-    changes |= {"init_sv": None, "init_sv_source": str(args.init_sv)}
-    source, args = args.init_sv, with_changes(args, changes)
-    model = build_network(args)
-    load_initial_weights(model, files, args)
-    logging.info(f"Initialised from the speaker model {source} ({files.weights})")
-    return model, changes
-
-
-def find_initial_model(source: str) -> ModelFiles:
-    """Find the speaker model of ``--init_sv``.
-
-    Raises:
-        SVError: There is none, or it is one of ESPnet's own speaker task.
-    """
-    files = find_model_files(source, "sv")
-    SpeakerSource(files, speaker_task(files)).require_own(
-        "--init_sv needs one of this project; ESPnet's spk_train fine-tunes this one"
-    )
-    return files
-
-
-def load_initial_weights(
-    model: SpeakerModel, files: ModelFiles, args: argparse.Namespace
-) -> None:
-    """Load a trained model's weights for fine-tuning, with the classes of this run.
-
-    Args:
-        model: Model of the same architecture, changed in place.
-        files: The trained model.
-        args: Training arguments of this run.
-
-    Raises:
-        SVError: The weights or the classes do not match.
-    """
-    state = load_own_weights(files.weights)
-    load_strictly(model, keep_class_centres(state, files, args), files.weights)
 
 
 def init_from_asr(

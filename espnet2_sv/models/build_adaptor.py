@@ -9,13 +9,13 @@ from torch.nn import Module
 from espnet2.train.class_choices import ClassChoices
 from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.backbones.frozen import FrozenBackbone
-from espnet2_sv.errors import SVError
 from espnet2_sv.heads.adaptor import SpeakerAdaptor
-from espnet2_sv.models.build import (
-    assemble,
+from espnet2_sv.models.build import assemble, with_changes
+from espnet2_sv.models.fine_tuning import (
     find_initial_model,
+    initialisation,
     load_initial_weights,
-    with_changes,
+    require_architecture,
 )
 from espnet2_sv.models.speaker_model import SpeakerModel
 
@@ -51,20 +51,13 @@ def init_from_adaptor(
         The model, and the arguments to record in this run's config.yaml.
 
     Raises:
-        SVError: The source is not an adaptor with its classifier, or does not match
-            this training.
+        SVError: The source is not an adaptor on this ASR model, or an argument
+            contradicts its architecture.
     """
-    files = find_initial_model(args.init_sv)
-    if files.settings.get("loss") is None:
-        raise SVError(
-            f"{args.init_sv}: was packed without its classifier; give the training run"
-            " instead"
-        )
-    changes = {
-        "init_sv": None,
-        "init_sv_source": str(args.init_sv),
-        "head_conf": copy.deepcopy(files.settings["head_conf"]),
-    }
+    files = find_initial_model(args.init_sv, adaptor=True).files
+    require_architecture(args, files, [adaptor_choices])
+    changes = initialisation(args, files)
+    changes["head_conf"] = copy.deepcopy(files.settings["head_conf"])
     args = with_changes(args, changes)
     model = build_adaptor(bundle, args)
     load_initial_weights(model, files, args)

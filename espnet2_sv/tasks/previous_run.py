@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from espnet2_sv.asr.resolve import original_source
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.build import BACKBONE_KEYS
+from espnet2_sv.models.build import ARCHITECTURE_KEYS, BACKBONE_KEYS
 from espnet2_sv.train.checkpoint import has_checkpoint
 from espnet2_sv.zoo.checkpoint import load_config
 
@@ -38,11 +39,13 @@ def check_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
     previous = settings_of_previous_run(args)
     if previous is None:
         return
-    keys = ["head", "head_conf", "loss", "loss_conf"]
+    keys = ["loss", "loss_conf"]
+    if not args.init_sv:  # which would determine the network
+        keys += ["head", "head_conf"]
     keys += [key for key in ("branch_conf",) if hasattr(args, key)]
     # Source of the encoder; in distillation, --asr is the teacher
     asr = args.init_asr if hasattr(args, "init_asr") else getattr(args, "asr", None)
-    if not (asr or args.init_sv):  # which would determine the encoder
+    if not (asr or args.init_sv):
         keys += [key for key in BACKBONE_KEYS if key != "conditioning_vocab"]
     for key in keys:
         if previous.get(key) != getattr(args, key):
@@ -77,6 +80,31 @@ def encoder_of_previous_run(
             f" {source}; choose another --output_dir"
         )
     return {key: previous.get(key) for key in (*BACKBONE_KEYS, "asr_init")}
+
+
+def initial_model_of_previous_run(args: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the arguments that a resumed run took over from a speaker model.
+
+    Args:
+        args: Training arguments, with ``init_sv``.
+
+    Returns:
+        What describes the network and where it came from; None if no run is resumed.
+
+    Raises:
+        SVError: The run was initialised from another speaker model.
+    """
+    previous = settings_of_previous_run(args)
+    if previous is None:
+        return None
+    old, new = previous.get("init_sv_source"), original_source(args.init_sv)
+    if old not in (new, args.init_sv):
+        raise SVError(
+            f"{args.output_dir}: was initialised from the speaker model {old}, not"
+            f" {new}; choose another --output_dir"
+        )
+    kept = (*ARCHITECTURE_KEYS, "asr", "asr_init", "init_sv_source")
+    return {key: previous[key] for key in kept if key in previous} | {"init_sv": None}
 
 
 def check_teacher_of_previous_run(

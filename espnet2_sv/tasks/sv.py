@@ -17,13 +17,15 @@ from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels, Speeds
 from espnet2_sv.errors import SVError
 from espnet2_sv.fileio import locked
-from espnet2_sv.models.build import build_network, init_from_speaker_model
+from espnet2_sv.models.build import build_network, with_changes
 from espnet2_sv.models.choices import ALL_CHOICES
+from espnet2_sv.models.fine_tuning import init_from_speaker_model
 from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.tasks.arguments import add_sv_arguments
 from espnet2_sv.tasks.checks import check_training_arguments, wav_scp
+from espnet2_sv.tasks.previous_run import initial_model_of_previous_run
 from espnet2_sv.train.param_groups import parameter_groups
 from espnet2_sv.train.trainer import SVTrainer
 from espnet2_sv.zoo.source import SV_TASKS, SpeakerSource
@@ -114,9 +116,12 @@ class SVTask(AbsTask):
             The model, and the arguments to replace in ``args``, such as those taken
             over from a pretrained model.
         """
-        if getattr(args, "init_sv", None):
-            return init_from_speaker_model(args)
-        return build_network(args), {}
+        if not getattr(args, "init_sv", None):
+            return build_network(args), {}
+        previous = initial_model_of_previous_run(args)
+        if previous is not None:
+            return build_network(with_changes(args, previous)), previous
+        return init_from_speaker_model(args)
 
     @classmethod
     def build_model_from_file(

@@ -66,6 +66,16 @@ class SpeakerSource:
         return cls._of(files, package, asr)
 
     @classmethod
+    def find(cls, source: Source) -> "SpeakerSource":
+        """Find a speaker model alone; see :meth:`resolve`.
+
+        Returns:
+            The model, for an adaptor without its ASR model.
+        """
+        files = find_model_files(source, "sv")
+        return cls(files, speaker_task(files))
+
+    @classmethod
     def from_files(
         cls, config: Source, weights: Source, asr: Source | None = None
     ) -> "SpeakerSource":

@@ -4,11 +4,12 @@ import pytest
 import torch
 import yaml
 
-from espnet2_sv.errors import SVError
+from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
 from espnet2_sv.tasks.sv import SVTask
 
 SPEEDS = ["--speed_perturb_factors", "0.9", "1.0", "1.1"]
+SUBCENTRES = ["--loss", "aamsoftmax_sc_topk", "--loss_conf", "k_top=2"]
 STILL = {"optim_conf": "lr=0.0", "num_iters_per_epoch": 1, "max_epoch": 1}
 
 
@@ -23,6 +24,26 @@ def train(training_command, small_network):
     def run(folder, *more, **options):
         SVTask.main(cmd=[*training_command(folder, **options), *small_network, *more])
         return folder
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained_before(tmp_path_factory):
+    """Folders of models that several tests start from, by their speeds."""
+    return tmp_path_factory.mktemp("trained"), {}
+
+
+@pytest.fixture
+def trained(train, trained_before):
+    """A function that returns a model trained at some speeds, once for all tests."""
+    root, made = trained_before
+
+    def run(speeds):
+        key = len(speeds)
+        if key not in made:
+            made[key] = train(root / f"exp{key}", *speeds)
+        return made[key]
 
     return run
 
@@ -60,40 +81,73 @@ def test_fine_tuning_without_speeds_keeps_the_centres_of_the_original_speed(
     assert "Kept the 4 class centres of the original speed, dropped 8" in caplog.text
 
 
-def test_fine_tuning_at_the_same_speeds_keeps_all_centres(train, tune, tmp_path):
-    trained = train(tmp_path / "exp", *SPEEDS)
-    tuned = tune(tmp_path / "tuned", trained, *SPEEDS)
-    assert torch.equal(centres(tuned), centres(trained, "valid.eer.best.pth"))
+def test_fine_tuning_at_the_same_speeds_keeps_all_centres(trained, tune, tmp_path):
+    source = trained(SPEEDS)
+    tuned = tune(tmp_path / "tuned", source, *SPEEDS)
+    assert torch.equal(centres(tuned), centres(source, "valid.eer.best.pth"))
 
 
-def test_fine_tuning_at_new_speeds_is_rejected_with_both_numbers(train, tune, tmp_path):
-    trained = train(tmp_path / "exp")
-    with pytest.raises(SVError, match="trained on 4 classes, this training has 12"):
-        tune(tmp_path / "tuned", trained, *SPEEDS)
+@pytest.fixture
+def new_speakers(corpus, tmp_path):
+    """A function that returns tables with a speaker renamed, or with one fewer."""
+
+    def make(change):
+        folder = tmp_path / change
+        folder.mkdir()
+        for name in ("spk2utt", "utt2spk", "wav.scp"):
+            lines = (corpus.root / name).read_text().splitlines(keepends=True)
+            if change == "fewer":
+                lines = [line for line in lines if not line.startswith("spk03")]
+            elif name == "spk2utt":
+                lines = [line.replace("spk03 ", "zoe ", 1) for line in lines]
+            elif name == "utt2spk":
+                lines = [line.replace(" spk03", " zoe") for line in lines]
+            (folder / name).write_text("".join(lines))
+        data = "train_data_path_and_name_and_type"
+        return {
+            "spk2utt": folder / "spk2utt",
+            data: f"{folder}/wav.scp,speech,sound",
+        }
+
+    return make
 
 
-@pytest.mark.parametrize("speeds", [[], SPEEDS])
-def test_fine_tuning_on_other_speakers_is_rejected(
-    train, tune, corpus, tmp_path, speeds
+@pytest.mark.parametrize(
+    ("speeds", "change", "more", "reason", "classes"),
+    [
+        ([], "renamed", [], "differ in 2 speakers, e.g. spk03", 4),
+        (SPEEDS, "renamed", [], "differ in 2 speakers, e.g. spk03", 4),
+        ([], "fewer", [], "it has 4, this training 3", 3),
+        ([], "fewer", SPEEDS, "it has 4, this training 9", 9),
+        ([], "", SPEEDS, "it has 4, this training 12", 12),
+        ([], "", SUBCENTRES, "its loss is another one", 4),
+    ],
+)
+def test_other_classes_start_anew_and_the_network_is_kept(
+    trained, tune, new_speakers, tmp_path, caplog, speeds, change, more, reason, classes
 ):
-    trained = train(tmp_path / "exp", *speeds)
-    for name in ("spk2utt", "utt2spk"):
-        text = (
-            (corpus.root / name)
-            .read_text()
-            .replace("spk03", "zoe")
-            .replace("zoe-", "spk03-")
-        )
-        (tmp_path / name).write_text(text)
-    with pytest.raises(SVError, match=r"spk2utt: .*differ in 2 speakers, e\.g\. spk03"):
-        tune(tmp_path / "tuned", trained, spk2utt=tmp_path / "spk2utt")
-    for name in ("spk2utt", "utt2spk"):
-        lines = (corpus.root / name).read_text().splitlines(keepends=True)
-        (tmp_path / name).write_text(
-            "".join(x for x in lines if "spk03" not in x.split()[0])
-        )
-    with pytest.raises(SVError, match="this training has 3"):
-        tune(tmp_path / "tuned", trained, spk2utt=tmp_path / "spk2utt")
+    source = trained(speeds)
+    data = new_speakers(change) if change else {}
+    with caplog.at_level(logging.INFO):
+        tuned = tune(tmp_path / "tuned", source, *more, log_level="INFO", **data)
+    lines = [line for line in caplog.messages if "class layer starts anew" in line]
+    assert len(lines) == 1 and reason in lines[0], caplog.text
+    assert f"with {classes} classes" in lines[0]
+    before, after = (
+        torch.load(folder / name, weights_only=True)
+        for folder, name in ((source, "valid.eer.best.pth"), (tuned, "latest.pth"))
+    )
+    same = {
+        name
+        for name in after
+        if name in before and torch.equal(before[name], after[name])
+    }
+    # BatchNorm has seen new batches
+    moved = {n for n in after if n.endswith(("_mean", "_var", "num_batches_tracked"))}
+    assert same - moved == {n for n in after if not n.startswith("loss.")} - moved
+    config = yaml.safe_load((tuned / "config.yaml").read_text())
+    assert config["spk_num"] == classes and config["init_sv_source"] == str(source)
+    load_speaker_model(tuned)
 
 
 def test_without_spk2id_only_the_number_of_classes_is_checked(train, tune, tmp_path):

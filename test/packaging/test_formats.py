@@ -11,6 +11,7 @@ from espnet2.bin.asr_inference import Speech2Text
 from espnet2_sv import SpeakerVerifier, Speech2Embedding, Speech2TextEmbedding
 from espnet2_sv.asr import load_asr_bundle, resolve_asr
 from espnet2_sv.errors import SVError
+from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.packaging.pack import pack_model
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
 
@@ -109,15 +110,17 @@ def test_the_adaptor_alone_is_small_and_attached_in_use(zoo, packed, audio):
     assert {name.split(".")[0] for name in state} == {"head", "backbone"}
 
 
-def test_an_adaptor_without_its_classes_is_not_trained_further(zoo, packed, tmp_path):
+def test_an_adaptor_without_its_classes_gets_new_ones(zoo, packed, tmp_path):
     args = SVAdaptorTask.get_parser().parse_args(["--output_dir", str(tmp_path)])
-    args.asr, args.init_sv, args.spk_num = (
-        str(zoo.asr()),
-        str(packed("ctc", "adaptor")),
-        4,
-    )
-    with pytest.raises(SVError, match="packed without its classifier"):
+    args.init_sv, args.spk_num = str(packed("ctc", "adaptor")), 3
+    with pytest.raises(SVError, match="give the ASR model that this adaptor reads"):
         SVAdaptorTask.build_model(args)
+    args.asr = str(zoo.asr())
+    model = SVAdaptorTask.build_model(args)
+    trained, _ = load_speaker_model(zoo.adaptor())
+    for name, tensor in trained.head.state_dict().items():
+        assert torch.equal(model.head.state_dict()[name], tensor), name
+    assert len(model.loss.weight) == 3
 
 
 def test_a_tag_is_kept_as_the_way_to_the_asr_model(zoo, tmp_path):
