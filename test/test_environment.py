@@ -63,7 +63,7 @@ def test_a_gpu_that_is_not_there_is_told_before_torch_is_imported(tmp_path):
     for hidden in ("", "-1"):
         done = subprocess.run(
             [sys.executable, "-c", REFUSED, *COMMANDS],
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": hidden},
+            env=os.environ | {"CUDA_VISIBLE_DEVICES": hidden, "PLAIN_PYTHON": "1"},
             stdout=subprocess.PIPE,
             text=True,
             check=True,
