@@ -16,6 +16,7 @@ PROGRAM = "espnet2-sv"
 COMMANDS = {
     "Prepare data": (
         "sv_prep_voxceleb",
+        "sv_prep_folder",
         "sv_prep_noises",
         "sv_check_data",
         "sv_format_wav",
