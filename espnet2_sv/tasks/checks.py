@@ -83,12 +83,30 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
     if not train_utterances:
         raise SVError(f"{wav_scp(args, 'train')}: is empty")
     speeds = Speeds(args.speed_perturb_factors)
+    check_batch_size(args, train_utterances * len(speeds))
     if getattr(args, "teacher_posteriors", None):
         speeds.require_original_only(NO_POSTERIORS)
     labels = speeds.classes(speakers)
     check_validation(args)
     check_previous_run(args, labels)
     return labels
+
+
+def check_batch_size(args: argparse.Namespace, examples: int) -> None:
+    """Check that an epoch of one pass over the data has several steps.
+
+    With ``--num_iters_per_epoch`` a small corpus is repeated, with other crops.
+
+    Raises:
+        SVError: The batch is as large as the training set.
+    """
+    if args.num_iters_per_epoch is None and args.batch_size > examples:
+        raise SVError(
+            f"--batch_size {args.batch_size}: there are only {examples:,} training"
+            " utterances (at all speeds), so an epoch would be a single step; give a"
+            f" --batch_size of {max(examples // 8, MIN_BATCH_PER_PROCESS)} or so, or"
+            " --num_iters_per_epoch"
+        )
 
 
 def number_of_processes(args: argparse.Namespace) -> int:

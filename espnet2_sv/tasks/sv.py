@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import copy
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from espnet2_sv.train.param_groups import parameter_groups
 from espnet2_sv.train.trainer import SVTrainer
 from espnet2_sv.zoo.source import SV_TASKS, SpeakerSource
 
+# SNR in dB and number of voices, as usual for VoxCeleb
+BABBLE = {"snr": [13, 20], "num": [3, 8]}
 # A model and the arguments to record in config.yaml
 Built = tuple[SpeakerModel, dict[str, Any]]
 
@@ -256,12 +259,22 @@ def output_lock(args: argparse.Namespace) -> Iterator[None]:
 
 
 def augmentation(args: argparse.Namespace) -> dict:
-    """Return ``--augment_conf`` with ``--noise_scp`` and ``--rir_scp`` as defaults."""
+    """Return ``--augment_conf`` with ``--noise_scp`` and ``--rir_scp`` as defaults.
+
+    Without a list of noises, babble of the training recordings takes their place.
+    """
     conf = copy.deepcopy(args.augment_conf)
+    noises = conf.get("noise") or []
     if args.noise_scp:
-        conf["noise"] = [
-            {"scp": args.noise_scp, **entry} for entry in conf.get("noise") or [{}]
-        ]
+        conf["noise"] = [{"scp": args.noise_scp, **entry} for entry in noises or [{}]]
+    elif unlisted := [entry for entry in noises if not entry.get("scp")]:
+        logging.warning(
+            "augment_conf: no list of noises is given (--noise_scp), so babble of the"
+            " training recordings is added instead; sv_prep_noises lists better noises"
+        )
+        babble = {"scp": wav_scp(args, "train"), **BABBLE}
+        babble["weight"] = sum(entry.get("weight", 1.0) for entry in unlisted)
+        conf["noise"] = [entry for entry in noises if entry.get("scp")] + [babble]
     if args.rir_scp:
         conf["rir"] = {"scp": args.rir_scp, **(conf.get("rir") or {})}
     return conf

@@ -195,6 +195,33 @@ def test_each_noise_entry_may_have_its_own_wav_scp():
     }
 
 
+def test_babble_of_the_training_set_replaces_noises_without_a_list(
+    train, corpus, tmp_path, caplog
+):
+    config = tmp_path / "train.yaml"
+    noises = "[{snr: [0, 15], weight: 2}, {scp: wav.scp}, {snr: 3}]"
+    config.write_text(f"augment_conf: {{apply_prob: 1.0, noise: {noises}}}\n")
+    wavs = f"{corpus.root}/wav.scp,speech,sound"
+    option = "--train_data_path_and_name_and_type"
+    cmd = ["--output_dir", "x", "--config", str(config), option, wavs]
+    args = SVTask.get_parser().parse_args(cmd)
+    babble = {"scp": f"{corpus.root}/wav.scp", "snr": [13, 20], "num": [3, 8]}
+    expected = [{"scp": "wav.scp"}, babble | {"weight": 3.0}]
+    assert augmentation(args)["noise"] == expected
+    assert "--noise_scp" in caplog.text and "sv_prep_noises" in caplog.text
+    noises = "[{snr: [0, 15]}]"  # as in the recipes' configurations
+    config.write_text(f"augment_conf: {{apply_prob: 1.0, noise: {noises}}}\n")
+    train(tmp_path / "exp", config=config)
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(train, corpus, tmp_path):
+    examples = len((corpus.root / "wav.scp").read_text().splitlines())
+    with pytest.raises(SVError, match=f"only {examples} training utterances"):
+        train(tmp_path / "exp", batch_size=examples + 2, num_iters_per_epoch="none")
+    big = {"batch_size": examples + 2, "num_iters_per_epoch": 1}
+    train(tmp_path / "exp", dry_run="true", **big)
+
+
 def test_unknown_trial_utterance_is_named(train, tmp_path):
     trials = tmp_path / "trials"
     trials.write_text("spk00-utt00 spk00-utt01 target\nspk00-utt00 ghost nontarget\n")
