@@ -56,6 +56,7 @@ class AsrBundle:
             "blocks": len(encoder.encoders),
             "dim": encoder.output_size(),
             "subsampling": subsampling(encoder),
+            "sample_rate": sample_rate(frontend),
             "hop_length": frontend.hop_length,
             "frame_rate_hz": sample_rate(frontend) / frame,
             "vocab": len(self.args.token_list),

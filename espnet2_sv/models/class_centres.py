@@ -46,7 +46,7 @@ def keep_class_centres(
         reason = "its loss is another one"
     if reason:
         logging.info(
-            f"Kept the network of {files.name or files.config}, but not its classes"
+            f"Kept the network of {args.init_sv_source}, but not its classes"
             f" ({reason}): the class layer starts anew with {args.spk_num} classes"
         )
         old = new

@@ -26,7 +26,7 @@ mkdir -p exp/sv_scratch
 touch exp/sv_scratch/{latest,checkpoint}.pth
 PYTHON
     chmod +x python
-    call=(./sv.sh --sv_task scratch --stage 4 --stop_stage 4 --python ./python
+    call=(./sv.sh --sv_task scratch --stage 4 --stop_stage 4 --ngpu 0 --python ./python
         --train_set train --valid_set valid --test_sets valid)
 }
 

@@ -300,6 +300,115 @@ PAIRS
     [ ! -e exp ]
 }
 
+@test "a trained model is fine-tuned by its own task, and not again" {
+    for name in some_transfer an_adaptor stock_espnet; do
+        echo "${name}" > "${name}.zip"
+    done
+    tune=(./sv.sh --ngpu 0 --nj 1 --train_set train --valid_set valid --test_sets test)
+    "${tune[@]}" --init_sv some_transfer.zip
+    [ -e exp/sv_finetune_some_transfer/sv_finetune_some_transfer.zip ]
+    grep -q "^sv_resolve --model some_transfer.zip --output_dir exp/init_some_transfer_" calls
+    grep -q "^sv_transfer_train --config conf/train_sv_finetune.yaml .* --init_sv exp/init_some_" calls
+    run grep -q -e "^asr_resolve " -e "^sv_transfer_train .*--asr " calls
+    [ "$status" -eq 1 ]
+    # the sets are formatted once, whatever the model
+    "${tune[@]}" --sv_task scratch --init_sv an_adaptor.zip --lmft_config conf/train_sv_lmft.yaml
+    grep -q "^sv_adaptor_train .*--init_sv exp/init_an_adaptor_[0-9]* --asr exp/init_an_.*/asr" calls
+    grep -q "^sv_adaptor_train .*--init_sv exp/sv_finetune_an_adaptor --asr exp/init_an_.*/asr" calls
+    [ "$(grep -c ^sv_format_wav calls)" -eq 3 ]
+    state > before
+    rm calls
+    "${tune[@]}" --init_sv some_transfer.zip
+    state | cmp - before
+    [ "$(grep -cv ^sv_resolve calls)" -eq 0 ]
+    run "${tune[@]}" --init_sv stock_espnet.zip
+    [ "$status" -eq 1 ]
+    [[ "${lines[-1]}" == *"stock_espnet.zip: is a model of ESPnet's own"* ]]
+    run "${tune[@]}" --init_sv none.zip --stage 4
+    [ "$status" -eq 1 ]
+    [[ "${lines[-1]}" == *"run stage 2 first (--init_sv)"* ]]
+    run "${tune[@]}" --init_sv some_transfer.zip --download_model an_adaptor.zip
+    [ "$status" -eq 1 ]
+    [[ "${lines[-1]}" == *"--init_sv trains a model"* ]]
+    echo other > some_transfer.zip # the model counts by its content
+    run "${tune[@]}" --init_sv some_transfer.zip
+    [ "$status" -eq 1 ]
+    [[ "${lines[-1]}" == *"was started with other settings or data"* ]]
+}
+
+@test "a rate that the model does not take is one line in stage 2" {
+    echo model | tee some.zip > asr.zip
+    for words in "--asr_model asr.zip" "--init_sv some.zip" "--sv_task adaptor --asr_model asr.zip" \
+        "--download_model some.zip --stage 4"; do
+        # shellcheck disable=SC2086
+        run ./sv.sh --ngpu 0 --nj 1 --train_set train --valid_set valid --test_sets test --fs 8k \
+            ${words}
+        [ "$status" -eq 1 ]
+        [[ "${lines[-1]}" =~ ^"sv.sh: error: --fs 8k: "[a-z]+".zip takes audio at 16000 Hz; give" ]]
+    done
+    [ ! -e dump/raw ]
+}
+
+@test "what a later stage lacks is told before the first" {
+    need=(./sv.sh --train_set train --valid_set valid --test_sets test)
+    for words in "--ngpu 0|--asr_model is required for --sv_task transfer" \
+        "--sv_task scratch|--ngpu 1: this machine has no usable GPU; give --ngpu 0" \
+        "--sv_task scratch --ngpu 0 --sv_config no.yaml|no.yaml is missing" \
+        "--sv_task scratch --stage 6 --gpu_inference true|--ngpu 1: this machine has no"; do
+        # shellcheck disable=SC2086
+        CUDA_VISIBLE_DEVICES='' run "${need[@]}" ${words%%|*}
+        [ "$status" -eq 1 ]
+        [ "${#lines[@]}" -eq 2 ]
+        [[ "${lines[1]}" == "sv.sh: error: ${words#*|}"* ]]
+    done
+    [ ! -e data ]
+    [ ! -e exp ]
+    # no GPU is needed here for what does not train, or trains elsewhere
+    CUDA_VISIBLE_DEVICES='' "${need[@]}" --sv_task scratch --stop_stage 3
+    ln -s run.pl utils/slurm.pl
+    CUDA_VISIBLE_DEVICES='' cmd_backend=slurm "${need[@]}" --sv_task scratch
+    grep -q "^sv_train " calls
+}
+
+@test "the generated run.sh runs all tasks, and warns where noises are not listed" {
+    mkdir data
+    for name in train valid test; do
+        mkdir "data/${name}"
+        for file in wav.scp utt2spk spk2utt trials; do
+            echo "${name} line" > "data/${name}/${file}"
+        done
+    done
+    run ./run.sh --sv_task scratch --ngpu 0 --nj 1 --stage 2
+    [ "$status" -eq 0 ]
+    [ -e exp/sv_scratch/sv_scratch.zip ]
+    [ "$(grep -c "Warning: without --noise_scp, babble .*sv_prep_noises" <<< "$output")" -eq 1 ]
+    echo "name a.wav" > data/noise.scp
+    run ./run.sh --sv_task scratch --sv_tag noisy --ngpu 0 --nj 1 --stage 2 --noise_scp data/noise.scp
+    [ "$status" -eq 0 ]
+    [[ "$output" != *babble* ]]
+    echo asr > asr.zip
+    ./run.sh --asr_model asr.zip --ngpu 0 --nj 1 --stage 2 --stop_stage 4
+    grep -q "^sv_transfer_train .*--config conf/train_sv_transfer.yaml" calls
+}
+
+@test "a name that is made of long arguments is shortened, always to the same" {
+    call+=(--stage 2 --stop_stage 4 --sv_args)
+    "${call[@]}" "--max_epoch 2 --seed 1" --stage 1
+    [ -d exp/sv_transfer_max_epoch2_seed1 ]
+    long="--optim_conf lr=0.$(printf '1%.0s' {1..300})"
+    for seed in 1 2 1; do
+        "${call[@]}" "--seed ${seed} ${long}" --lmft_config conf/train_sv_transfer.yaml
+    done
+    mapfile -t names < <(ls -d exp/sv_transfer_seed*)
+    [ "${#names[@]}" -eq 2 ]
+    for name in "${names[@]}"; do
+        [[ "${name}" =~ ^exp/sv_transfer_seed[12]_optim_conflr=?0\.1+_[0-9]+$ ]]
+        [ "${#name}" -le 127 ]
+        [ -e "${name}/latest.pth" ]
+    done
+    [ "$(grep -c "^sv_transfer_train " calls)" -eq 3 ]
+}
+
 @test "a mistake in an option keeps all results" {
     "${call[@]}"
     state > before

@@ -4,6 +4,8 @@
 # may fill.
 # shellcheck disable=SC2034
 
+# Folder of your own recordings, SPEAKER/FILE, for the template's local/data.sh
+CORPUS=${CORPUS:-downloads}
 # Folders of VoxCeleb: dev/wav and test/wav of VoxCeleb1, dev/aac (or dev/wav, converted)
 # of VoxCeleb2, with idXXXXX/VIDEO/00001.wav below; or the archives as distributed:
 # vox1_dev_wav_parta?, vox1_test_wav.zip, vox2_dev_aac_parta?.

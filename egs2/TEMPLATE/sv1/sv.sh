@@ -53,6 +53,9 @@ local_asr_script=     # Script that makes the ASR model if asr_model is empty; c
 sv_task=transfer      # [scratch|transfer|adaptor|distill]
 sv_config=            # Training configuration (default: conf/train_sv_<sv_task>.yaml).
 sv_args=              # Further training arguments, e.g. "--max_epoch 10".
+init_sv=              # Fine-tune this speaker model, also on other speakers: zoo or Hub
+                      # tag, packed zip, unpacked folder or exp folder. The task is that
+                      # of the model; configuration: conf/train_sv_finetune.yaml.
 sv_tag=               # Name of the experiment (default: from sv_config and sv_args).
 sv_exp=               # Directory of the experiment (default: <expdir>/sv_<sv_tag>).
 pretrained_model=     # Initial weights of training, as ESPnet's --init_param.
@@ -112,14 +115,13 @@ if [ -n "${download_model}" ]; then # what is made of it needs only these
     ! "${calibrate}" || [ -n "${calib_set}" ] || needed+=(valid_set)
     ! "${score_norm}" || [ -n "${cohort_set}" ] || needed+=(train_set)
     [ -z "${inference_model}" ] || die "--inference_model: the weights of --download_model are used"
+    [ -z "${init_sv}" ] || die "--init_sv trains a model and --download_model does not: give one of them"
 fi
 for _name in "${needed[@]}"; do
     [ -n "${!_name}" ] || die "--${_name} is required"
 done
 [ "${stage}" -le 10 ] && [ "${stage}" -le "${stop_stage}" ] \
     || die "--stage ${stage} --stop_stage ${stop_stage}: there is no stage to run"
-train_module=sv_${sv_task}_train
-[ "${sv_task}" != scratch ] || train_module=sv_train
 sample_rate=${fs/%k/000} # e.g. 16k or 16000
 [[ ${sample_rate} =~ ^[1-9][0-9]*$ ]] || die "--fs ${fs}: write 16k or 16000"
 
@@ -133,14 +135,14 @@ done
 
 # Names derived from the options
 data_feats=${dumpdir}/raw
+if [ -n "${init_sv}" ]; then
+    sv_config=${sv_config:-conf/train_sv_finetune.yaml}
+fi
 sv_config=${sv_config:-conf/train_sv_${sv_task}.yaml}
 cohort_set=${cohort_set:-${train_set}}
 calib_set=${calib_set:-${valid_set}}
 if [ -n "${download_model}" ]; then
-    # e.g. espnet/voxcelebs12_rawnet3 becomes espnet_voxcelebs12_rawnet3
-    _word=${download_model%.zip}
-    _word=${_word//[!A-Za-z0-9.-]/_}
-    sv_tag=${sv_tag:-${_word#"${_word%%[!._]*}"}}
+    sv_tag=${sv_tag:-$(name_of_source "${download_model}")}
     skip_train=true
     lmft_config=
 fi
@@ -148,9 +150,16 @@ if [ -z "${sv_tag}" ]; then
     sv_tag=${sv_config##*/}
     sv_tag=${sv_tag%.yaml}
     sv_tag=${sv_tag#train_sv_}
+    if [ -n "${init_sv}" ]; then
+        # e.g. exp/sv_transfer/sv_transfer.zip becomes _transfer
+        _word=${init_sv%/}
+        _word=$(name_of_source "${_word##*/}")
+        sv_tag+=_${_word#sv_}
+    fi
     # e.g. "--max_epoch 2" becomes _max_epoch2
     sv_tag+=$(echo "${sv_args}" | sed -e 's/--/_/g' -e 's/[^A-Za-z0-9_.,:+%@^-]//g')
     sv_tag+=${pretrained_model:+_pretrained}
+    sv_tag=$(shorten "${sv_tag}" "${sv_args}")
 fi
 sv_args+=${pretrained_model:+ --init_param ${pretrained_model}}
 sv_exp=${sv_exp:-${expdir}/sv_${sv_tag}}
@@ -163,6 +172,10 @@ else
 fi
 asr_dir=${expdir}/pretrained_$(basename "${asr_model:-none}" .zip | tr -c 'A-Za-z0-9_.\n-' _)
 asr_dir+=_$(echo "${asr_model}" | cksum | cut -d " " -f 1)
+# Where stage 2 puts the model of --init_sv
+_word=${init_sv%/}
+init_dir=${expdir}/init_$(shorten "$(name_of_source "${_word##*/}")")
+init_dir+=_$(echo "${init_sv}" | cksum | cut -d " " -f 1)
 
 # These become names of logs, which Kaldi's job programs give to a shell as they are
 _unsafe="[][:space:]\"'\`\$\\&|;<>(){}*?!#~[]"
@@ -179,13 +192,23 @@ done
 "${skip_eval}" && skip_stages+=" 6 7 8"
 "${skip_packing}" && skip_stages+=" 9"
 "${skip_upload_hf}" && skip_stages+=" 10"
-[ "${sv_task}" != scratch ] || skip_stages+=" 2"
+[ "${sv_task}" != scratch ] || [ -n "${init_sv}" ] || skip_stages+=" 2"
 [ -n "${lmft_config}" ] || skip_stages+=" 5"
 
 runs() { # whether to run stage $1
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ] &&
         [[ " ${skip_stages} " != *" $1 "* ]]
 }
+
+# What would stop a later stage stops before the first
+if runs 2 && [ -z "${asr_model}${init_sv}" ]; then
+    die "--asr_model is required for --sv_task ${sv_task}; scratch and --init_sv need none"
+fi
+! runs 4 || require_file "${sv_config}" "give the training configuration with --sv_config"
+! runs 5 || require_file "${lmft_config}" "see --lmft_config"
+if runs 4 || runs 5 || { runs 6 && "${gpu_inference}"; }; then
+    require_gpus "${ngpu}"
+fi
 
 if runs 1; then
     log "Stage 1: Data preparation: local/data.sh"
@@ -197,13 +220,20 @@ fi
 require_writable "${dumpdir}" --dumpdir
 require_writable "${expdir}" --expdir
 
-if runs 2; then
-    [ -n "${asr_model}" ] || die "--asr_model is required for --sv_task ${sv_task}"
+if runs 2 && [ -n "${init_sv}" ]; then
+    log "Stage 2: Speaker model to fine-tune: ${init_sv} -> ${init_dir}"
+    asr_of_init= # of an adaptor; by default the one that it was trained on
+    "${make_asr}" || asr_of_init=${asr_model}
+    ${python} -m espnet2_sv.bin.sv_resolve --model "${init_sv}" --output_dir "${init_dir}" \
+        ${asr_of_init:+--asr "${asr_of_init}"}
+    require_rate "${init_dir}" "${init_sv}"
+elif runs 2; then
     log "Stage 2: Pretrained ASR model: ${asr_model} -> ${asr_dir}"
     if "${make_asr}"; then
         "${local_asr_script}" "${asr_model}"
     fi
     ${python} -m espnet2_sv.bin.asr_resolve --asr "${asr_model}" --output_dir "${asr_dir}"
+    require_rate "${asr_dir}" "${asr_model}"
 fi
 
 if runs 3; then
@@ -234,10 +264,18 @@ fi
 if [ -n "${download_model}" ] && [ "${stop_stage}" -ge 4 ]; then
     log "Downloaded model: ${download_model} -> ${sv_exp}"
     ${python} -m espnet2_sv.bin.sv_resolve --model "${download_model}" --output_dir "${sv_exp}"
-    sv_task=$(uninterrupted ${python} scripts/read_config.py get "${sv_exp}/source.json" \
-        summary.task)
+    require_rate "${sv_exp}" "${download_model}"
+    sv_task=$(about_model "${sv_exp}" task)
     asr_dir=${sv_exp}/asr # of an adaptor
+elif [ -n "${init_sv}" ] && [ "${stop_stage}" -ge 4 ]; then
+    require_file "${init_dir}/source.json" "run stage 2 first (--init_sv)"
+    sv_task=$(about_model "${init_dir}" task)
+    [ "${sv_task}" != spk ] || die "--init_sv ${init_sv}: is a model of ESPnet's own speaker" \
+        "task; its spk_train fine-tunes it"
+    asr_dir=${init_dir}/asr # of an adaptor
 fi
+train_module=sv_${sv_task}_train
+[ "${sv_task}" != scratch ] || train_module=sv_train
 
 train_files=("${data_feats}/${train_set}"/{wav.scp,spk2utt})
 train_files+=("${data_feats}/${valid_set}"/{wav.scp,trials})
@@ -249,7 +287,12 @@ done
 
 if runs 4; then
     log "Stage 4: Training (${sv_task}): ${sv_exp}"
-    if [ "${sv_task}" = scratch ]; then
+    if [ -n "${init_sv}" ]; then
+        init=(--init_sv "${init_dir}")
+        [ "${sv_task}" != adaptor ] || init+=(--asr "${asr_dir}")
+        train_once "${sv_exp}" "${sv_config}" "${sv_args}" "${init_dir}/source.json" \
+            "${init[@]}"
+    elif [ "${sv_task}" = scratch ]; then
         train_once "${sv_exp}" "${sv_config}" "${sv_args}" ""
     else
         require_file "${asr_dir}/meta.yaml" "run stage 2 first (--asr_model)"

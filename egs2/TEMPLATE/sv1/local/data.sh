@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Makes Kaldi data directories in data/ from a corpus whose location is set in db.sh:
-#   data/TRAIN   wav.scp, utt2spk, spk2utt
-#   data/VALID   the same and trials; speakers held out of training
-#   data/TEST    the same and trials
-#   data/noise.scp and data/rirs.scp, for augmentation
-# A line of trials is 'enroll_utt test_utt target|nontarget'. If a speaker is enrolled
-# with several utterances, the first column is a model, and enroll_spk2utt has lines
-# 'model utt1 utt2 ...'.
+# Makes Kaldi data directories in data/ from a folder of recordings, SPEAKER/FILE, of any
+# formats; folders of speakers may have further folders:
+#   data/train   wav.scp, utt2spk, spk2utt
+#   data/valid   the same and trials; speakers held out of training
+#   data/test    the same and trials; other speakers again
+# Change it for a corpus in another order. A line of trials is 'enroll_utt test_utt
+# target|nontarget'. If a speaker is enrolled with several utterances, the first column
+# is a model, and enroll_spk2utt has lines 'model utt1 utt2 ...'.
 #
-# Or a data directory of a spk1 recipe: link it into data/, see the template's README.
-# A variable of db.sh, here CORPUS, names the folder of the corpus on this machine.
+# The folder is CORPUS in the environment (CORPUS=/data/mine ./run.sh) or in db.sh, by
+# default downloads/ in the recipe, which may be a link.
 set -e
 set -u
 set -o pipefail
@@ -17,8 +17,12 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-stage=1        # First stage: 1 training and test sets, 2 trials [>=1].
-stop_stage=100 # Last stage [>=1].
+stage=1          # First stage: 1 sets, 2 trials [>=1].
+stop_stage=100   # Last stage [>=1].
+valid_speakers=  # Validation speakers (default: 15 % of all, at least 2) [>=2].
+test_speakers=   # Test speakers (default: 15 % of all, at least 2) [>=2].
+seed=0           # Seed of the selection of speakers and trials [>=0].
+num_trials=15000 # Target trials, and as many nontarget trials, if there are so many [>=1].
 # END OPTIONS
 
 help_message="Usage: $0 [options]
@@ -31,18 +35,30 @@ log "$0 $*"
 . ./path.sh
 read_db CORPUS
 
+# What the folder holds: names, sizes and times, so that stage 1 is repeated when files
+# are added
+list_corpus() {
+    find -L "${CORPUS}/" ! -type d -printf '%P %s %T@\n' 2> /dev/null | LC_ALL=C sort | cksum
+}
+
 if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ]; then
-    log "stage 1: Training, validation and test sets"
-    die "write local/data.sh for this corpus"
-    # A step that is done again only when its inputs have changed, and after a kill:
-    #   [ -n "${CORPUS}" ] || die "set CORPUS in db.sh to the folder of the corpus"
-    #   once data/train/wav.scp "${CORPUS}" local/prepare.py -- \
-    #       python3 local/prepare.py "${CORPUS}" data
+    log "stage 1: Training, validation and test sets from ${CORPUS}/"
+    [ -d "${CORPUS}" ] || die "${CORPUS}: no such folder; name the one with SPEAKER/FILE by" \
+        "CORPUS in the environment or in db.sh, or make this a link to it"
+    once data/train/wav.scp --and data/valid/wav.scp --and data/test/wav.scp "${CORPUS}" \
+        "$(uninterrupted list_corpus)" "${valid_speakers}" "${test_speakers}" "${seed}" -- \
+        python3 -m espnet2_sv.bin.sv_prep_folder --audio_dir "${CORPUS}" --output_dir data \
+        --seed "${seed}" ${valid_speakers:+--valid_speakers "${valid_speakers}"} \
+        ${test_speakers:+--test_speakers "${test_speakers}"}
 fi
 
 if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
-    log "stage 2: Trials of validation speakers"
-    once data/valid/trials data/valid/utt2spk -- \
-        python3 -m espnet2_sv.bin.sv_make_trials --utt2spk data/valid/utt2spk \
-        --output data/valid/trials
+    log "stage 2: Trials of validation and test speakers"
+    for name in valid test; do
+        require_file "data/${name}/utt2spk" "run stage 1 first"
+        once "data/${name}/trials" "data/${name}/utt2spk" "${num_trials}" "${seed}" -- \
+            python3 -m espnet2_sv.bin.sv_make_trials --utt2spk "data/${name}/utt2spk" \
+            --output "data/${name}/trials" --n_target "${num_trials}" \
+            --n_nontarget "${num_trials}" --seed "${seed}"
+    done
 fi

@@ -3,6 +3,7 @@
 
     read_config.py get FILE KEY                      the value of a key, or of KEY.KEY
     read_config.py augmentation_lists CONFIG         files named by augment_conf
+    read_config.py unlisted_noises CONFIG            noises without a list
     read_config.py training_settings CONFIG WORD...  what determines a trained model
 
 ``get`` prints nothing for a missing key or a null. ``training_settings`` prints one
@@ -59,6 +60,13 @@ def augmentation_lists(path: str) -> Iterator[str]:
                 yield entry["scp"]
 
 
+def unlisted_noises(path: str) -> Iterator[str]:
+    """The noises of augment_conf that name no ``scp``, as JSON."""
+    for entry in (load(path).get("augment_conf") or {}).get("noise") or []:
+        if isinstance(entry, dict) and not entry.get("scp"):
+            yield json.dumps(entry)
+
+
 def training_settings(path: str, *words: str) -> Iterator[str]:
     """The settings that determine a trained model, then the words."""
     config = {k: v for k, v in load(path).items() if k not in RESUMABLE}
@@ -76,7 +84,8 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}: {json.dumps(value, default=str)}"
 
 
-COMMANDS = {f.__name__: f for f in (get, augmentation_lists, training_settings)}
+FUNCTIONS = (get, augmentation_lists, unlisted_noises, training_settings)
+COMMANDS = {f.__name__: f for f in FUNCTIONS}
 
 
 def main(args: list[str]) -> None:

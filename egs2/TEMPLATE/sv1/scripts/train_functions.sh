@@ -2,6 +2,68 @@
 # Functions for training, sourced by sv.sh. They use its options.
 # shellcheck disable=SC2154,SC2086  # options of sv.sh; ${python} may be several words
 
+# name_of_source SOURCE: prints the name of a model as a file name, e.g. for
+# espnet/voxcelebs12_rawnet3 espnet_voxcelebs12_rawnet3
+name_of_source() {
+    local name=${1%.zip}
+    name=${name//[!A-Za-z0-9.-]/_}
+    echo "${name#"${name%%[!._]*}"}"
+}
+
+# The names made of a tag have up to 23 more bytes, and encrypted home folders (eCryptfs)
+# take 143; other file systems take 255
+longest_tag=120
+
+# shorten NAME WORD...: prints the name; if it is too long for a folder, its beginning and
+# a checksum of name and words
+shorten() {
+    local name=$1 sum
+    if [ "${#name}" -gt "${longest_tag}" ]; then
+        sum=$(echo "$*" | cksum | cut -d " " -f 1)
+        name=${name:0:longest_tag-11}_${sum}
+    fi
+    echo "${name}"
+}
+
+# require_gpus NUMBER: exits if training runs on this machine and it has fewer GPUs; takes
+# a fraction of a second
+require_gpus() {
+    local message
+    [[ "$1" -gt 0 && ${cuda_cmd%% *} =~ ^(run|stdout)\.pl$ ]] || return 0
+    message=$(uninterrupted python3 -c '
+import sys
+from espnet2_sv.environment import require_gpus
+from espnet2_sv.errors import SVError
+try:
+    require_gpus(sys.argv[1])
+except SVError as e:
+    print(e)' "$1")
+    [ -z "${message}" ] || die "${message}"
+}
+
+# about_model DIR KEY: prints what asr_resolve or sv_resolve found out about the model
+# that it put there
+about_model() {
+    uninterrupted ${python} scripts/read_config.py get "$1/source.json" "summary.$2"
+}
+
+# require_rate DIR SOURCE: exits unless the model there takes audio of the rate of --fs
+require_rate() {
+    local rate
+    rate=$(about_model "$1" sample_rate) # nothing if an earlier version put it there
+    [ -z "${rate}" ] || [ "${rate}" = "${sample_rate}" ] \
+        || die "--fs ${fs}: $2 takes audio at ${rate} Hz; give --fs ${rate}"
+}
+
+# warn_of_no_noises CONFIG ARGUMENTS: says what is added to the training crops if the
+# configuration wants noises and no list of them is given (espnet2_sv/tasks/sv.py)
+warn_of_no_noises() {
+    [ -z "${noise_scp}" ] && [[ " $2" != *" --noise_scp"[\ =]* ]] || return 0
+    [ -n "$(uninterrupted ${python} scripts/read_config.py unlisted_noises "$1")" ] || return 0
+    log "Warning: without --noise_scp, babble of the training recordings is added to the" \
+        "crops; sv_prep_noises makes lists of better noises (MUSAN)"
+}
+
 # has_begun EXP: whether an epoch has ended (file names: espnet2_sv/train/checkpoint.py)
 has_begun() {
     [ -e "$1/checkpoint.safe.pth" ] \
@@ -65,6 +127,7 @@ train() {
     # SGE does not allow "/" in job names
     [[ ${cuda_cmd} != *queue* ]] || jobname=${exp##*/}
     log "training in ${exp}; log: ${exp}/train.log"
+    warn_of_no_noises "${config}" "${arguments}"
     # stage 10 has uploaded other weights
     rm -f "${exp}/hub.json" "${exp}/progress.txt"
     quote_words ${python} -m "espnet2_sv.bin.${train_module}" --config "${config}" \
@@ -83,16 +146,26 @@ train() {
             --init_file_prefix "${exp}/.dist_init_" --multiprocessing_distributed true \
             -- "${quoted[@]}" > "${exp}/launch.log" 2>&1 || exit # bash remains
     } | show_progress "${exp}/progress.txt" || status=${PIPESTATUS[0]}
-    [ "${status}" -ne 0 ] || return 0
+    if [ "${status}" -eq 0 ]; then
+        show_classes "${exp}"
+        return
+    fi
     show_failure "${exp}/train.log"
     die "training failed; logs: ${exp}/train.log and, of the launcher, ${exp}/launch.log"
+}
+
+# show_classes EXP: says it if fine-tuning started with new classes
+show_classes() {
+    local line
+    line=$(sed -n 's/^.* INFO: \(Kept the network .* starts anew .*\)$/\1/p' \
+        "$1/train.log" 2> /dev/null | tail -n 1)
+    [ -z "${line}" ] || log "${line}"
 }
 
 # train_once EXP CONFIG ARGUMENTS START INIT...: trains unless EXP is up to date. START
 # is the file that identifies the initial weights, or empty.
 train_once() {
     local exp=$1 config=$2 arguments=$3 start=$4 file files lists settings
-    require_file "${config}" "give the training configuration with --sv_config or --lmft_config"
     mapfile -t lists < <(uninterrupted ${python} scripts/read_config.py \
         augmentation_lists "${config}")
     files=("${train_files[@]}" ${lists[@]+"${lists[@]}"})
