@@ -3,9 +3,10 @@
 #
 #   egs2/TEMPLATE/sv1/setup.sh egs2/CORPUS/sv1
 #
-# Links the scripts of the template and copies the files that a recipe changes. Next,
-# write local/data.sh and set the names in run.sh. Works in egs2/ of this project and of
-# ESPnet. Can be called again: adds what is missing, and changes nothing that is there.
+# Links the scripts of the template and copies the files that a recipe changes. With
+# recordings in folders FOLDER/SPEAKER/FILE, CORPUS=FOLDER ./run.sh then works as it is;
+# for other data, change local/data.sh. Works in egs2/ of this project and of ESPnet.
+# Can be called again: adds what is missing, and changes nothing that is there.
 set -e
 set -u
 set -o pipefail
@@ -77,7 +78,8 @@ done
 if [ -z "${added}" ]; then
     echo "setup.sh: ${dir} is complete; nothing changed"
 elif [[ ${added} == " sv.sh "* ]]; then
-    echo "setup.sh: created ${dir} for ${corpus}; next: edit local/data.sh, conf/*.yaml and run.sh"
+    echo "setup.sh: created ${dir} for ${corpus}; next, in it: CORPUS=FOLDER" \
+        "./run.sh ... with FOLDER/SPEAKER/FILE, or change local/data.sh first"
 else
     echo "setup.sh: added to ${dir}:${added}"
 fi

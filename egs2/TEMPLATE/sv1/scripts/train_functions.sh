@@ -158,7 +158,7 @@ train() {
 show_classes() {
     local line
     line=$(sed -n 's/^.* INFO: \(Kept the network .* starts anew .*\)$/\1/p' \
-        "$1/train.log" 2> /dev/null | tail -n 1)
+        "$1/train.log" 2> /dev/null | tail -n 1 || true)
     [ -z "${line}" ] || log "${line}"
 }
 
