@@ -79,3 +79,9 @@ def test_an_unusable_file_is_one_line_that_names_it(tmp_path, name, text):
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert str(tmp_path / name) in done.stderr
+
+
+def test_noises_without_a_list_are_named(config):
+    assert read("unlisted_noises", config).stdout == '{"snr": [0, 5]}\n'
+    config.write_text("augment_conf: {rir: {scp: a}}\n")
+    assert read("unlisted_noises", config).stdout == ""

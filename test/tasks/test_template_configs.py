@@ -20,6 +20,7 @@ CONF = Path(__file__).resolve().parents[2] / "egs2" / "TEMPLATE" / "sv1" / "conf
         (SVTransferTask, "transfer"),
         (SVAdaptorTask, "adaptor"),
         (SVTransferTask, "lmft"),
+        (SVTransferTask, "finetune"),
     ],
 )
 def test_configs_are_valid(task, name):
