@@ -392,12 +392,12 @@ PAIRS
 }
 
 @test "a name that is made of long arguments is shortened, always to the same" {
-    call+=(--stage 2 --stop_stage 4 --sv_args)
-    "${call[@]}" "--max_epoch 2 --seed 1" --stage 1
+    local train=("${call[@]}" --stage 2 --stop_stage 4 --sv_args)
+    "${train[@]}" "--max_epoch 2 --seed 1" --stage 1
     [ -d exp/sv_transfer_max_epoch2_seed1 ]
     long="--optim_conf lr=0.$(printf '1%.0s' {1..300})"
     for seed in 1 2 1; do
-        "${call[@]}" "--seed ${seed} ${long}" --lmft_config conf/train_sv_transfer.yaml
+        "${train[@]}" "--seed ${seed} ${long}" --lmft_config conf/train_sv_transfer.yaml
     done
     mapfile -t names < <(ls -d exp/sv_transfer_seed*)
     [ "${#names[@]}" -eq 2 ]
