@@ -214,6 +214,7 @@ def test_summary(train_asr):
         "blocks": 3,
         "dim": 16,
         "subsampling": 4,
+        "sample_rate": 16000,
         "hop_length": 160,
         "frame_rate_hz": 25.0,
         "vocab": 12,
