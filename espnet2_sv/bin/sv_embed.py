@@ -36,13 +36,14 @@ def get_parser() -> argparse.ArgumentParser:
 
 
 def add_embedding_options(
-    parser: argparse.ArgumentParser, several: bool = False
+    parser: argparse.ArgumentParser, several: bool = False, joint: bool = False
 ) -> None:
     """Add the options of extracting embeddings.
 
     Args:
         parser: The parser of sv_embed or sv_joint.
         several: Whether several lists can be given.
+        joint: Whether they are recognised as well.
     """
     options.add_model(parser)
     options.add_wav_scp(parser, several)
@@ -57,11 +58,11 @@ def add_embedding_options(
     parser.add_argument(
         "--max_seconds",
         type=options.positive_float,
-        default=120.0,
         help=(
-            "Longer recordings are embedded in equal pieces of at most this many"
-            " seconds; the length-normalised embeddings of the pieces are averaged,"
-            " weighted by duration"
+            f"Longer recordings are {'recognised and ' * joint}embedded in equal"
+            " pieces of at most this many seconds; the length-normalised embeddings of"
+            " the pieces are averaged, weighted by duration (default:"
+            f" {120 if joint else 10})"
         ),
     )
     parser.add_argument(

@@ -32,7 +32,7 @@ def get_parser() -> argparse.ArgumentParser:
         " of the ASR model's encoder. Writes text, xvector.ark, xvector.scp, utt2dur"
         " and failed. Run it again after an interruption to continue."
     )
-    add_embedding_options(parser)
+    add_embedding_options(parser, joint=True)
     group = parser.add_argument_group("decoding")
     group.add_argument(
         "--decode",

@@ -4,15 +4,11 @@ import functools
 import logging
 import math
 import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from espnet2_sv.data.job_split import select_split
 from espnet2_sv.data.kaldi import read_two_column
@@ -24,6 +20,7 @@ from espnet2_sv.inference.extractors import (
     JointExtractor,
     Precision,
 )
+from espnet2_sv.inference.progress import progress_bar
 from espnet2_sv.inference.shards import Shard, make_shards, merge_parts
 from espnet2_sv.inference.speech_activity import detector_version
 from espnet2_sv.inference.waveforms import WaveformEmbedder
@@ -35,7 +32,6 @@ from espnet2_sv.zoo.source import SpeakerSource
 
 Loader = Callable[[str, Precision], WaveformEmbedder]  # by device
 STAMP = ".made_from.json"
-SECONDS_BETWEEN_LINES = 60.0
 OUTPUTS = ("xvector.ark", "xvector.scp", "utt2dur", "failed")
 
 
@@ -159,7 +155,7 @@ def process_wav_scp(
     ngpu: int = 0,
     nj: int = 1,
     dtype: str = "float32",
-    max_seconds: float = 120.0,
+    max_seconds: float | None = None,
     batch_seconds: float = 240.0,
     num_workers: int = 2,
     skip_bad: bool = False,
@@ -191,7 +187,8 @@ def process_wav_scp(
         nj: Processes on the CPU.
         dtype: float32, or float16 / bfloat16 for mixed precision.
         max_seconds: A longer recording is embedded in pieces, see
-            :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`.
+            :class:`espnet2_sv.inference.waveforms.WaveformEmbedder`; None means the
+            extractor's own.
         batch_seconds: Bound on a batch's padded duration, in seconds.
         num_workers: Audio-reading threads per process.
         skip_bad: Continue after a recording that cannot be embedded, and list it in
@@ -222,6 +219,8 @@ def process_wav_scp(
         check_device(f"cuda:{ngpu - 1}")
     output_dir = Path(output_dir)
     detector = detector_version(vad)
+    if max_seconds is None:
+        max_seconds = extractor.max_seconds
     job = Job(
         extractor,
         Precision(dtype, max_seconds, batch_seconds),
@@ -291,7 +290,11 @@ def _precision(**options: Any) -> Precision:
     """Pick the precision from the options of :func:`process_wav_scp`."""
     names = {field.name for field in fields(Precision)}
     return Precision(
-        **{name: value for name, value in options.items() if name in names}
+        **{
+            name: value
+            for name, value in options.items()
+            if name in names and value is not None
+        }
     )
 
 
@@ -366,35 +369,3 @@ def _remove_outputs(output_dir: Path, with_text: bool) -> None:
     for name in (*_outputs(with_text, True), STAMP):
         (output_dir / name).unlink(missing_ok=True)
     shutil.rmtree(output_dir / "parts", ignore_errors=True)
-
-
-@contextmanager
-def progress_bar(
-    total: int, initial: int, name: str
-) -> Iterator[Callable[[int], object]]:
-    """Show progress until the block ends: a bar on a terminal, else a line per minute.
-
-    Args:
-        total: Units of the whole job.
-        initial: Units done by an earlier run.
-        name: What is being done.
-
-    Yields:
-        A function that is told how many more units are done.
-    """
-    if sys.stderr.isatty():
-        with tqdm(
-            total=total, initial=initial, desc=name, unit="utt", dynamic_ncols=True
-        ) as bar:
-            yield bar.update
-        return
-    done, told = initial, time.monotonic()
-
-    def update(count: int) -> None:
-        nonlocal done, told
-        done += count
-        if time.monotonic() - told > SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
-            logging.info(f"{name}: {done} of {total}")
-
-    yield update

@@ -7,7 +7,12 @@ from typing import Any, ClassVar, Protocol
 import torch
 
 from espnet2_sv.asr.recogniser import Recogniser
-from espnet2_sv.inference.waveforms import EmbeddingResult, WaveformEmbedder
+from espnet2_sv.inference.waveforms import (
+    JOINT_MAX_SECONDS,
+    MAX_SECONDS,
+    EmbeddingResult,
+    WaveformEmbedder,
+)
 from espnet2_sv.models.load import check_device, load_adaptor
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.models.stock_model import load_embedding_model
@@ -26,7 +31,7 @@ class Precision:
     """
 
     dtype: str = "float32"
-    max_seconds: float = 120.0
+    max_seconds: float = MAX_SECONDS
     batch_seconds: float = 240.0
 
 
@@ -35,9 +40,11 @@ class Extractor(Protocol):
 
     Attributes:
         gives_text: Whether the results have transcripts.
+        max_seconds: Longest piece that is processed in one go, by default.
     """
 
     gives_text: ClassVar[bool]
+    max_seconds: ClassVar[float]
 
     def load(self, device: str, precision: Precision) -> WaveformEmbedder:
         """Load the model."""
@@ -55,6 +62,7 @@ class EmbeddingExtractor:
     """
 
     gives_text: ClassVar[bool] = False
+    max_seconds: ClassVar[float] = MAX_SECONDS
 
     source: SpeakerSource
 
@@ -79,6 +87,7 @@ class JointExtractor:
     """
 
     gives_text: ClassVar[bool] = True
+    max_seconds: ClassVar[float] = JOINT_MAX_SECONDS
 
     source: SpeakerSource
     decode: str | None = None

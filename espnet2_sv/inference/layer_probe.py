@@ -116,6 +116,7 @@ class LayerExtractor:
     """
 
     gives_text: ClassVar[bool] = False
+    max_seconds: ClassVar[float] = 120.0  # statistics of whole recordings
 
     source: ModelFiles | SpeakerSource
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from espnet2_sv.errors import SVError
-from espnet2_sv.inference.waveforms import WaveformEmbedder
+from espnet2_sv.inference.waveforms import MAX_SECONDS, WaveformEmbedder
 from espnet2_sv.models.stock_model import load_embedding_model
 from espnet2_sv.zoo.source import SpeakerSource
 
@@ -48,7 +48,7 @@ class Speech2Embedding:
         device: str = "cpu",
         dtype: str = "float32",
         batch_size: int = 1,
-        max_seconds: float = 120.0,
+        max_seconds: float = MAX_SECONDS,
         asr: Path | str | None = None,
         espnet2_sv: Path | str | None = None,
     ):
@@ -70,7 +70,7 @@ class Speech2Embedding:
         device: str = "cpu",
         dtype: str = "float32",
         batch_size: int = 1,
-        max_seconds: float = 120.0,
+        max_seconds: float = MAX_SECONDS,
     ) -> None:
         model, args = load_embedding_model(source, device)
         self.embedder = WaveformEmbedder(model, dtype, max_seconds)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from espnet2_sv.inference.extractors import JointRecogniser, load_joint
-from espnet2_sv.inference.waveforms import EmbeddingResult
+from espnet2_sv.inference.waveforms import JOINT_MAX_SECONDS, EmbeddingResult
 from espnet2_sv.zoo.source import SpeakerSource
 
 
@@ -53,7 +53,7 @@ class Speech2TextEmbedding:
         asr: Path | str | None = None,
         device: str = "cpu",
         decode: str | None = None,
-        max_seconds: float = 120.0,
+        max_seconds: float = JOINT_MAX_SECONDS,
         **options: Any,
     ):
         source = SpeakerSource.from_files(train_config, model_file, asr)
@@ -64,7 +64,7 @@ class Speech2TextEmbedding:
         source: SpeakerSource,
         device: str = "cpu",
         decode: str | None = None,
-        max_seconds: float = 120.0,
+        max_seconds: float = JOINT_MAX_SECONDS,
         **options: Any,
     ) -> None:
         self.spk_model, recogniser = load_joint(source, device, decode, **options)

@@ -66,6 +66,7 @@ class SpeakerVerifier:
         warn_speech: float = SpeechLimits.warn_below,
     ):
         self.speech2embedding = speech2embedding
+        speech2embedding.embedder.show_progress = True
         self.score_decision = score_decision or ScoreDecision()
         self.channel = channel
         self.detector = speech_detector(vad)

@@ -6,7 +6,7 @@ import math
 import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from espnet2_sv.asr.recogniser import Transcript
 from espnet2_sv.data.audio import SILENCE
 from espnet2_sv.data.batches import plan_batches
 from espnet2_sv.errors import SVError
+from espnet2_sv.inference.progress import progress_bar
 
 if TYPE_CHECKING:
     from espnet2_sv.inference.layer_probe import LayerStatistics
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float16", "bfloat16")
 # On a CPU a batch's activations should fit in its caches; larger batches are no faster
 CPU_BATCH_SECONDS = 15.0
+# Longest piece of a recording by default. Attention takes time that grows with the
+# square of a piece's length; tools/doc/benchmarks.md has time and accuracy by length
+MAX_SECONDS = 10.0
+# In joint recognition each cut may lose or break a word, so pieces are longer
+JOINT_MAX_SECONDS = 120.0
+# The progress of longer recordings is shown
+LONG_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -58,14 +66,16 @@ class WaveformEmbedder:
         dtype: float32, or float16 / bfloat16 for mixed precision.
         max_seconds: Longest piece that is embedded in one pass, in seconds.
         batch_seconds: Bound on a batch's padded duration, in seconds.
+        show_progress: Show how much of long recordings is done.
     """
 
     def __init__(
         self,
         model: "EmbeddingModel | LayerStatistics",
         dtype: str = "float32",
-        max_seconds: float = 120.0,
+        max_seconds: float = MAX_SECONDS,
         batch_seconds: float = 240.0,
+        show_progress: bool = False,
     ):
         if dtype not in DTYPES:
             raise SVError(
@@ -79,6 +89,7 @@ class WaveformEmbedder:
                 raise SVError(f"{name} {value} must be a positive number of seconds")
         self.model = model
         self.dtype = dtype
+        self.show_progress = show_progress
         backbone = self._backbone()
         self.sample_rate = int(backbone.sample_rate)
         self.max_samples = max(1, round(max_seconds * self.sample_rate))
@@ -144,9 +155,19 @@ class WaveformEmbedder:
         results: dict[int, EmbeddingResult] = {}
         batches = self._batches([len(wave) for wave in waves])
         found = self._each([[waves[i] for i in batch] for batch in batches])
-        for batch, done in zip(batches, found, strict=True):
-            results.update(zip(batch, done, strict=True))
+        seconds = [len(wave) / self.sample_rate for wave in waves]
+        with self._progress(sum(seconds)) as progress:
+            for batch, done in zip(batches, found, strict=True):
+                results.update(zip(batch, done, strict=True))
+                progress(sum(seconds[i] for i in batch))
         return [results[i] for i in range(len(waves))]
+
+    def _progress(
+        self, seconds: float
+    ) -> AbstractContextManager[Callable[[float], object]]:
+        if self.show_progress and seconds > LONG_SECONDS:
+            return progress_bar(seconds, 0, "seconds of audio", "s")
+        return nullcontext(lambda more: None)
 
     def _each(
         self, batches: list[list[torch.Tensor]]
@@ -218,10 +239,11 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
     if isinstance(wave, np.ndarray):
         if wave.dtype.kind not in "fiub":
             raise SVError(f"speech holds {wave.dtype}, not samples")
-        # a copy, as torch accepts neither read-only nor reversed arrays
-        wave = torch.from_numpy(
-            wave.astype(np.float32 if wave.dtype.kind == "f" else wave.dtype)
-        )
+        # a copy only if need be: long recordings are large, but torch accepts neither
+        # read-only nor reversed arrays
+        fits = wave.flags.c_contiguous and wave.flags.writeable
+        kind = np.float32 if wave.dtype.kind == "f" else wave.dtype
+        wave = torch.from_numpy(wave.astype(kind, copy=not fits))
     if not isinstance(wave, torch.Tensor):
         raise SVError(
             f"speech must be a numpy array or a torch tensor, not {type(wave).__name__}"
@@ -235,9 +257,10 @@ def check_waveform(wave: np.ndarray | torch.Tensor) -> torch.Tensor:
     if not wave.is_floating_point():
         raise SVError(f"speech holds {wave.dtype}; scale it to floats between -1 and 1")
     wave = wave.detach().to("cpu", torch.float32)
-    if not torch.isfinite(wave).all():
+    lowest, highest = (float(end) for end in torch.aminmax(wave))  # NaN if there is one
+    if not math.isfinite(lowest) or not math.isfinite(highest):
         raise SVError("speech has NaN or infinite samples; repair the recording")
-    if wave.abs().max() < SILENCE:
+    if max(-lowest, highest) < SILENCE:
         raise SVError("speech is silent, all samples are zero; replace the recording")
     return wave
 

@@ -154,3 +154,42 @@ def test_mixed_precision_is_close_to_full_precision(model):
 def test_bad_settings_are_refused(model, bad):
     with pytest.raises(SVError):
         WaveformEmbedder(model, **bad)
+
+
+def test_recordings_are_whole_up_to_ten_seconds_and_cut_above(model):
+    embedder = WaveformEmbedder(model)
+    short, long = noise(9.9), noise(20.5)
+    torch.testing.assert_close(
+        embedder([short])[0], reference(model, short), atol=1e-5, rtol=0
+    )
+    expected = WaveformEmbedder(model, max_seconds=7)([long])  # three equal pieces, too
+    torch.testing.assert_close(embedder([long]), expected, atol=1e-5, rtol=0)
+    whole = reference(model, long)
+    assert (embedder([long])[0] - whole).abs().max() > 1e-4
+
+
+def test_a_long_waveform_is_not_copied():
+    wave = noise(0.5)
+    checked = check_waveform(wave)
+    assert checked.data_ptr() == wave.ctypes.data
+    read_only = np.frombuffer(wave.tobytes(), np.float32)
+    for other in (wave[::-1], wave.astype(np.float64), read_only):
+        expected = torch.tensor(np.array(other), dtype=torch.float32)
+        torch.testing.assert_close(check_waveform(other), expected)
+
+
+def test_progress_of_long_recordings_is_shown(model, monkeypatch, caplog):
+    from espnet2_sv.inference import progress
+
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
+    caplog.set_level("INFO")
+    wave = np.tile(noise(1.0), 130)
+    for shown, expected in ((False, 0), (True, 13)):
+        caplog.clear()
+        WaveformEmbedder(model, show_progress=shown)([wave])
+        lines = [m for m in caplog.messages if m.startswith("seconds of audio")]
+        assert len(lines) == expected
+    assert lines[-1] == "seconds of audio: 130 of 130"
+    caplog.clear()
+    WaveformEmbedder(model, show_progress=True)([wave[: 100 * 16000]])
+    assert not caplog.messages
