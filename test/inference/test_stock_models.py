@@ -20,7 +20,7 @@ from espnet2_sv.inference.description import describe
 from espnet2_sv.inference.embedder import embed_wav_scp
 from espnet2_sv.inference.layer_probe import LayerExtractor
 from espnet2_sv.inference.speech2text_embedding import Speech2TextEmbedding
-from espnet2_sv.models.build import find_initial_model
+from espnet2_sv.models.fine_tuning import find_initial_model
 from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.packaging.pack import pack_model
 
