@@ -97,12 +97,17 @@ class AudioTally:
         self._silent: list[str] = []
         self._converted: list[tuple[str, int, int]] = []  # utterance, rate, channels
 
-    def add(self, check: AudioCheck) -> None:
-        """Count a usable recording."""
+    def add(self, check: AudioCheck, replaced: bool = False) -> None:
+        """Count a usable recording.
+
+        Args:
+            check: What is known of it.
+            replaced: Whether it is converted in any case, e.g. because of its format.
+        """
         self._total += 1
         if check.silent:
             self._silent.append(check.utt)
-        if check.rate != self._sample_rate or check.channels > 1:
+        if replaced or check.rate != self._sample_rate or check.channels > 1:
             self._converted.append((check.utt, check.rate, check.channels))
 
     def warn_of_silence(self, report: ValidationReport) -> None:
@@ -137,6 +142,9 @@ class AudioTally:
             for rate, count in sorted(rates.items(), key=lambda item: -item[1])
             if rate not in (0, self._sample_rate)
         ]
+        others = sum(r == self._sample_rate and n < 2 for _, r, n in self._converted)
+        if others:
+            parts.append(f"cut or of another format {others:,}")
         if rates[0]:
             parts.append(f"by an earlier run {rates[0]:,}")
         line = f"{_count(self._converted, self._total)} converted"

@@ -171,7 +171,7 @@ def _format_dir(
         if trials is not None:
             _write_as_kaldi(trials, data_dir, output_dir)
         tally = AudioTally(utts.wavs.name, settings.sample_rate)
-        _join(parts, len(utts), output_dir, tally)
+        _join(parts, utts, output_dir, tally)
         for unfinished in output_dir.glob(".parts.*"):
             shutil.rmtree(unfinished)
         tally.warn_of_silence(report)
@@ -212,19 +212,18 @@ def _format_parts(
             logging.info("processed %d of %d utterances", start + len(chunk), total)
 
 
-def _join(parts: Path, total: int, output_dir: Path, tally: AudioTally) -> None:
+def _join(parts: Path, utts: Utterances, output_dir: Path, tally: AudioTally) -> None:
     with (
         atomic_write(output_dir / "wav.scp") as wav_scp,
         atomic_write(output_dir / "utt2dur") as utt2dur,
     ):
-        for start in range(0, total, _CHUNK):
-            for line in (
-                _part(parts, start).read_text(encoding="utf-8").split("\n")[:-1]
-            ):
+        for start in range(0, len(utts), _CHUNK):
+            lines = _part(parts, start).read_text(encoding="utf-8").split("\n")[:-1]
+            for index, line in enumerate(lines, start):
                 check, spec = Formatted.parse(line)
                 wav_scp.write(f"{check.utt} {spec}\n")
                 utt2dur.write(f"{check.utt} {check.seconds:.6f}\n")
-                tally.add(check)
+                tally.add(check, replaced=spec != utts[index].spec)
 
 
 def _part(parts: Path, start: int) -> Path:

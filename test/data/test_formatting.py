@@ -301,6 +301,14 @@ def test_what_is_converted_and_what_is_silent_is_a_line_each(
         f"{data_dir}/wav.scp: 3 of 5 recordings are converted: 8 kHz 2 (nothing above 4"
         " kHz); 1 has two channels, of which the mean is used"
     )
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        format_data_dir(data_dir, out, convert_containers=True)
+    (line,) = [line for line in caplog.messages if "converted" in line]
+    assert line == (
+        f"{data_dir}/wav.scp: 4 of 5 recordings are converted: cut or of another format"
+        " 1, by an earlier run 3"
+    )
 
 
 def test_truncated_files_are_named_even_where_nothing_is_converted(

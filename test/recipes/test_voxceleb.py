@@ -249,5 +249,10 @@ def test_problems_of_a_corpus_are_named(voxceleb_tree, voxceleb, tmp_path, zoo):
     recipe.trial_lists += f" --exclude {tmp_path}/exclude"
     done = recipe.run(*command(recipe, "transfer", zoo.asr("ctc"), "--stop_stage", "3"))
     assert done.returncode == 0, done.stdout
-    for kind in ("silent", "8 kHz", "stereo"):
-        assert bad[kind] in done.stdout, kind
+    assert bad["silent"] in done.stdout
+    assert "8 kHz 1 (nothing above 4 kHz)" in done.stdout
+    assert "1 has two channels, of which the mean is used" in done.stdout
+    lists = (recipe.folder / "dump/raw/logs").glob("check_*.txt")
+    listed = "".join(path.read_text() for path in lists)
+    for kind in ("8 kHz", "stereo"):
+        assert f"utterance {bad[kind]}: " in listed, kind
