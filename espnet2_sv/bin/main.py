@@ -44,7 +44,7 @@ COMMANDS = {
         "sv_layer_probe",
     ),
     "Use a model": ("sv_verify", "sv_enroll", "sv_identify", "sv_joint"),
-    "Publish": ("sv_pack", "sv_upload"),
+    "Publish": ("sv_pack", "sv_upload", "sv_export"),
 }
 USAGE = f"""\
 usage: {PROGRAM} VERB [OPTION ...]

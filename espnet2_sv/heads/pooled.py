@@ -10,6 +10,7 @@ from espnet2.spk.pooling.stat_pooling import StatsPooling
 from espnet2.spk.projector.rawnet3_projector import RawNet3Projector
 from espnet2.spk.projector.ska_tdnn_projector import SkaTdnnProjector
 from espnet2.spk.projector.xvector_projector import XvectorProjector
+from espnet2_sv.heads.pooling import may_be_padded
 
 POOLINGS = {
     "chn_attn_stat": ChnAttnStatPooling,
@@ -68,8 +69,8 @@ class PooledHead(torch.nn.Module):
         Returns:
             Embeddings (B, E), not length-normalised.
         """
-        frames = blocks[-1].transpose(1, 2)
         # Without padding, pool without lengths to be bit-identical to ESPnet.
-        unpadded = int(lengths.min()) == frames.size(2)
-        pooled = self.pooling(frames, feat_lengths=None if unpadded else lengths)
+        masked = may_be_padded(blocks[-1], lengths)
+        frames = blocks[-1].transpose(1, 2)
+        pooled = self.pooling(frames, feat_lengths=lengths if masked else None)
         return self.projector(pooled)

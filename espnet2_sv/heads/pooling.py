@@ -11,6 +11,15 @@ def valid_mask(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
     return torch.arange(max_length, device=lengths.device)[None, :] < lengths[:, None]
 
 
+def may_be_padded(x: torch.Tensor, lengths: torch.Tensor) -> bool:
+    """Whether frames (B, T, ...) need a mask, given the valid ones (B,).
+
+    Training crops have no padding. An exported graph is one for all lengths, so it
+    always has the mask.
+    """
+    return torch.onnx.is_in_onnx_export() or int(lengths.min()) < x.size(1)
+
+
 def weighted_mean_std(
     x: torch.Tensor, weights: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -23,7 +32,11 @@ def weighted_mean_std(
     Returns:
         Mean and standard deviation, each (B, C).
     """
-    mean, variance = _WeightedMoments.apply(x, weights)
+    if torch.onnx.is_in_onnx_export():  # a graph has no hand-written gradients
+        mean = (weights * x).sum(dim=1)
+        variance = (weights * (x - mean[:, None]).square()).sum(dim=1)
+    else:
+        mean, variance = _WeightedMoments.apply(x, weights)
     return mean, variance.clamp(min=VARIANCE_FLOOR).sqrt()
 
 
@@ -105,9 +118,7 @@ class AttentiveStatisticsPooling(torch.nn.Module):
         Returns:
             Mean and standard deviation, concatenated to (B, 2C), in float32.
         """
-        # Training crops have no padding, so they need no mask.
-        unpadded = int(lengths.min()) == x.size(1)
-        mask = None if unpadded else valid_mask(lengths, x.size(1))
+        mask = valid_mask(lengths, x.size(1)) if may_be_padded(x, lengths) else None
         hidden = self._batch_norm(self._hidden(x, lengths), mask)
         scores = self.score(hidden).float()
         if mask is not None:
