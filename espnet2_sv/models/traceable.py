@@ -8,6 +8,7 @@ embeddings are the same up to rounding.
 import copy
 import itertools
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -37,6 +38,8 @@ class TraceableSpeakerModel(torch.nn.Module):
 
     Args:
         model: The model, in eval mode.
+        linear_convolutions: Compute convolutions with kernels of one frame as linear
+            layers, which are slower in floating point but can be quantised.
 
     Attributes:
         minimum_samples: Samples of the shortest utterance.
@@ -47,12 +50,14 @@ class TraceableSpeakerModel(torch.nn.Module):
         SVError: A part of the model cannot be traced; the message names it.
     """
 
-    def __init__(self, model: SpeakerModel):
+    def __init__(self, model: SpeakerModel, linear_convolutions: bool = False):
         super().__init__()
         self.minimum_samples = model.backbone.minimum_samples
         self.one_by_one = model.backbone.padding_sensitive
         self.backbone = TraceableBackbone(model.backbone)
         self.head = traceable_copy(model.head)
+        if linear_convolutions:
+            replace_children(self, PointwiseLinear.of)
         self.eval()
 
     def forward(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -307,6 +312,31 @@ class TraceablePositions(torch.nn.Module):
         return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)[None]
 
 
+class PointwiseLinear(torch.nn.Module):
+    """A convolution over single frames, as a linear layer.
+
+    Args:
+        convolution: The convolution.
+    """
+
+    def __init__(self, convolution: torch.nn.Conv1d):
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    @classmethod
+    def of(cls, module: torch.nn.Module) -> "PointwiseLinear | None":
+        """Return the replacement of a module, if it is such a convolution."""
+        if not isinstance(module, torch.nn.Conv1d) or module.groups > 1:
+            return None
+        shape = (module.kernel_size, module.stride, module.padding)
+        return cls(module) if shape == ((1,), (1,), (0,)) else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Convolve (B, C, T) to (B, D, T)."""
+        frames, weight = x.transpose(1, 2), self.weight.squeeze(2)
+        return torch.nn.functional.linear(frames, weight, self.bias).transpose(1, 2)
+
+
 _POSITIONS = (
     PositionalEncoding,
     ScaledPositionalEncoding,
@@ -321,8 +351,19 @@ def traceable_copy[M: torch.nn.Module | None](module: M) -> M:
         return module
     tensors = itertools.chain(module.parameters(), module.buffers())
     copied = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
-    for parent in list(copied.modules()):
-        for name, child in parent.named_children():
-            if type(child) in _POSITIONS:
-                setattr(parent, name, TraceablePositions(child))
+    replace_children(
+        copied, lambda m: TraceablePositions(m) if type(m) in _POSITIONS else None
+    )
     return copied
+
+
+def replace_children(
+    module: torch.nn.Module,
+    replacement: Callable[[torch.nn.Module], torch.nn.Module | None],
+) -> None:
+    """Replace the modules within a module for which there is a replacement."""
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            new = replacement(child)
+            if new is not None:
+                setattr(parent, name, new)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +26,11 @@ class ExportReport:
     Attributes:
         megabytes: Size of the file.
         max_difference: Largest difference between the embeddings of the float32 graph
-            and of the model.
+            and of the model, of any value, relative to the embedding's norm.
         min_cosine: Smallest cosine between them.
         int8_weights: Fraction of the weights that are 8-bit integers.
         int8_min_cosine: Smallest cosine between the embeddings of the quantised graph
-            and of the model, for synthetic signals; None without quantisation.
+            and of the model, for synthetic speech; None without quantisation.
     """
 
     megabytes: float
@@ -67,6 +68,29 @@ def export_onnx(
             differ.
     """
     require_packages()
+    if not isinstance(source, SpeakerSource):
+        source = SpeakerSource.resolve(source, asr=asr)
+    source.require_own("sv_export supports those of this project only")
+    model, _ = load_speaker_model(source)
+    data, report = to_onnx(model, metadata(source, model, quantize), quantize)
+    with atomic_write(path, "wb") as stream:
+        stream.write(data)
+    return report
+
+
+def to_onnx(
+    model: SpeakerModel, facts: dict[str, str], quantize: str | None = None
+) -> tuple[bytes, ExportReport]:
+    """Return the contents of an ONNX file; see :func:`export_onnx`.
+
+    Args:
+        model: The model, in eval mode on the CPU.
+        facts: The metadata.
+        quantize: As for :func:`export_onnx`.
+
+    Raises:
+        SVError: The model cannot be exported, or its embeddings differ.
+    """
     from espnet2_sv.packaging.onnx_check import CheckSignals
     from espnet2_sv.packaging.onnx_graph import (
         over_utterances,
@@ -79,24 +103,22 @@ def export_onnx(
         raise SVError(
             f"quantize {quantize!r} is unknown; choose {' or '.join(QUANTIZATIONS)}"
         )
-    if not isinstance(source, SpeakerSource):
-        source = SpeakerSource.resolve(source, asr=asr)
-    source.require_own("sv_export supports those of this project only")
-    model, _ = load_speaker_model(source)
-    network = TraceableSpeakerModel(model)
-    facts = metadata(source, model, quantize)
+    network = TraceableSpeakerModel(model, linear_convolutions=quantize is not None)
     graph = trace(network)
     signals = CheckSignals(model)
     data = serialize(over_utterances(graph, network), facts)
     difference, cosine = signals.require_equal(data)
-    share, int8_cosine = 0.0, None
-    if quantize is not None:
-        graph, share = quantize_linear(graph)
-        data = serialize(over_utterances(graph, network), facts)
-        _, int8_cosine = signals.compare(data)
-    with atomic_write(path, "wb") as stream:
-        stream.write(data)
-    return ExportReport(len(data) / 1e6, difference, cosine, share, int8_cosine)
+    if quantize is None:
+        return data, ExportReport(len(data) / 1e6, difference, cosine)
+    graph, share = quantize_linear(graph)
+    if share < 0.5:
+        logging.warning(
+            f"int8 gains little: {100 * share:.0f} % of the weights are those of linear"
+            " layers"
+        )
+    data = serialize(over_utterances(graph, network), facts)
+    _, int8_cosine = signals.compare(data)
+    return data, ExportReport(len(data) / 1e6, difference, cosine, share, int8_cosine)
 
 
 def metadata(

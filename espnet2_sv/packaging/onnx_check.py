@@ -9,8 +9,10 @@ import torch
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.speaker_model import SpeakerModel
 from espnet2_sv.packaging.onnx_graph import INPUTS
+from espnet2_sv.scoring.cosine import length_normalise
 
-# Bounds on the largest difference and on the smallest cosine
+# Bounds on the largest difference, relative to an embedding's norm, and on the smallest
+# cosine
 MAX_DIFFERENCE = 1e-4
 MIN_COSINE = 0.99999
 # Seconds of the utterances, a tuple for each batch
@@ -43,14 +45,15 @@ class CheckSignals:
             data: The contents of the ONNX file.
 
         Returns:
-            The largest difference and the smallest cosine.
+            The largest difference of a value, relative to the norm of the model's
+            embedding, and the smallest cosine.
         """
         session = open_session(data)
         found = [embed_batch(session, batch) for batch in self.batches]
         ours, theirs = np.concatenate(self.expected), np.concatenate(found)
-        norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
-        cosines = (ours * theirs).sum(axis=1) / norms
-        return float(np.abs(ours - theirs).max()), float(cosines.min())
+        norms = np.linalg.norm(ours, axis=1, keepdims=True)
+        cosines = (length_normalise(ours) * length_normalise(theirs)).sum(axis=1)
+        return float((np.abs(ours - theirs) / norms).max()), float(cosines.min())
 
     def require_equal(self, data: bytes) -> tuple[float, float]:
         """Compare as :meth:`compare` does.
@@ -69,7 +72,9 @@ class CheckSignals:
         return difference, cosine
 
 
-def open_session(data: bytes, threads: int | None = None):
+def open_session(
+    data: bytes, threads: int | None = None
+) -> onnxruntime.InferenceSession:
     """Load a graph into ONNX Runtime, on the CPU.
 
     Args:
@@ -84,7 +89,9 @@ def open_session(data: bytes, threads: int | None = None):
     )
 
 
-def embed_batch(session, waves: Sequence[np.ndarray]) -> np.ndarray:
+def embed_batch(
+    session: onnxruntime.InferenceSession, waves: Sequence[np.ndarray]
+) -> np.ndarray:
     """Embed utterances (S,) of any lengths, with noise as padding; return (B, E)."""
     lengths = np.array([len(wave) for wave in waves])
     rng = np.random.default_rng(1)

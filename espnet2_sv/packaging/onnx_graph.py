@@ -165,9 +165,9 @@ def over_utterances(
             ),
         ],
     )
-    return helper.make_model(
-        outer, opset_imports=model.opset_import, ir_version=model.ir_version
-    )
+    whole = helper.make_model(outer, opset_imports=model.opset_import)
+    whole.ir_version = model.ir_version
+    return whole
 
 
 def quantize_linear(model: onnx.ModelProto) -> tuple[onnx.ModelProto, float]:
@@ -180,16 +180,21 @@ def quantize_linear(model: onnx.ModelProto) -> tuple[onnx.ModelProto, float]:
         The quantised graph, and the fraction of the weights that are integers.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     features = [n.name for n in model.graph.node if n.name.startswith(_FEATURES)]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "quantised.onnx")
+        prepared, path = Path(folder, "prepared.onnx"), Path(folder, "quantised.onnx")
+        quant_pre_process(
+            model, prepared, skip_optimization=True, skip_symbolic_shape=True
+        )
         quantize_dynamic(
-            model,
+            prepared,
             path,
             op_types_to_quantize=["MatMul", "Gemm"],
             per_channel=True,
             weight_type=QuantType.QInt8,
+            reduce_range=True,  # else products overflow on processors without VNNI
             nodes_to_exclude=features,
         )
         quantised = onnx.load(path)
