@@ -57,7 +57,7 @@ build() {
         || fail "${python} -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"
     local pip=("${venv}/bin/python" -m pip --disable-pip-version-check)
     if ! "${pip[@]}" install --progress-bar off -c "${root}/tools/constraints.txt" \
-        -e "${root}[train,test]" > "${log}" 2>&1; then
+        -e "${root}[train,export,test]" > "${log}" 2>&1; then
         tail -n 20 "${log}" 1>&2
         fail "pip failed (end of its output above); free disk space:" \
             "$(df -Pk "${root}" | awk 'NR == 2 { printf "%.0f GB", $4 / 1e6 }')"

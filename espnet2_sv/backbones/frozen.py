@@ -116,10 +116,15 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
             SVError: An utterance is too short for one encoder frame.
         """
         with self.inference_context(speech.device):
-            blocks, lengths = self._running[0](speech, speech_lengths)
+            blocks, lengths = self.running(speech, speech_lengths)
         if not torch.is_autocast_enabled(speech.device.type):
             blocks = [block.float() for block in blocks]
         return blocks, lengths
+
+    @property
+    def running(self) -> BlockBackbone:
+        """The frozen backbone up to the last block that is read."""
+        return self._running[0]
 
     def stop_after(self, block: int) -> None:
         """Do not compute the blocks above the last one that is read.

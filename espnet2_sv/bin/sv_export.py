@@ -34,9 +34,7 @@ def main(cmd: list[str] | None = None) -> None:
     args = get_parser().parse_args(cmd)
     from espnet2_sv.packaging.export import export_onnx
 
-    report = export_onnx(
-        args.model, args.output, asr=args.asr, quantize=args.quantize
-    )
+    report = export_onnx(args.model, args.output, asr=args.asr, quantize=args.quantize)
     print_summary(asdict(report), args.json)
 
 

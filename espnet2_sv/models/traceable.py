@@ -9,13 +9,16 @@ import copy
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
+from espnet2.asr.ctc import CTC
 from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.layers.global_mvn import GlobalMVN
+from espnet2.layers.stft import Stft
 from espnet2.layers.utterance_mvn import UtteranceMVN
 from espnet2.legacy.nets.pytorch_backend.transformer.embedding import (
     LegacyRelPositionalEncoding,
@@ -98,7 +101,7 @@ class TraceableBackbone(torch.nn.Module):
     def __init__(self, backbone: Backbone):
         super().__init__()
         if isinstance(backbone, FrozenBackbone):
-            backbone = backbone.frozen_module
+            backbone = backbone.running
         self.features = TraceableFeatures(backbone.frontend, backbone.normalize)
         self.encoder = traceable_copy(backbone.encoder)
         self.has_blocks = isinstance(backbone, BlockBackbone)
@@ -127,30 +130,28 @@ class TraceableBackbone(torch.nn.Module):
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Do what the ``forward`` of ESPnet's encoders does, without its branches."""
         encoder, mask = self.encoder, valid_mask(lengths, feats.size(1))[:, None]
-        embed = encoder.embed
-        if embed is None:
-            hidden = feats
-        elif isinstance(embed, torch.nn.Sequential | torch.nn.Linear):
-            hidden = embed(feats)
-        else:  # a convolution that subsamples
-            hidden, mask = embed(feats, mask)
+        hidden: Any = feats  # or a tuple with the positions
+        if isinstance(encoder.embed, torch.nn.Sequential | torch.nn.Linear):
+            hidden = encoder.embed(feats)
+        elif encoder.embed is not None:  # a convolution that subsamples
+            hidden, mask = encoder.embed(feats, mask)
         outputs = []
         for depth, block in enumerate(encoder.encoders, start=1):
             hidden, mask = block(hidden, mask)
             x, *positions = hidden if isinstance(hidden, tuple) else (hidden,)
             outputs.append(x)
             if self.ctc is not None and depth in encoder.interctc_layer_idx:
-                hidden = (x + self._feedback(x), *positions)
-                hidden = hidden if positions else hidden[0]
+                x = x + self._feedback(self.ctc, x)
+                hidden = (x, *positions) if positions else x
         return outputs, mask.squeeze(1).sum(1)
 
-    def _feedback(self, hidden: torch.Tensor) -> torch.Tensor:
+    def _feedback(self, ctc: CTC, hidden: torch.Tensor) -> torch.Tensor:
         """Self-conditioned CTC (Nozaki & Komatsu 2021)."""
         encoder = self.encoder
         normalised = getattr(encoder, "normalize_before", False)
         if normalised and not isinstance(encoder, EBranchformerEncoder):
             hidden = encoder.after_norm(hidden)
-        return encoder.conditioning_layer(self.ctc.softmax(hidden))
+        return encoder.conditioning_layer(ctc.softmax(hidden))
 
 
 class TraceableFeatures(torch.nn.Module):
@@ -178,6 +179,7 @@ class TraceableFeatures(torch.nn.Module):
         self.n_fft, self.hop_length = stft.n_fft, stft.hop_length
         self.padding = stft.n_fft // 2 if stft.center else 0
         self.logmel, self.normalize = frontend.logmel, normalize
+        self.fourier: torch.Tensor
         self.register_buffer("fourier", fourier_kernels(stft))
 
     def forward(
@@ -238,7 +240,7 @@ class TraceableFeatures(torch.nn.Module):
         return feats.masked_fill(~mask, 0.0)
 
 
-def fourier_kernels(stft: torch.nn.Module) -> torch.Tensor:
+def fourier_kernels(stft: Stft) -> torch.Tensor:
     """Return the windowed cosines and sines of ESPnet's ``Stft``.
 
     Args:
@@ -275,7 +277,7 @@ class TraceablePositions(torch.nn.Module):
         super().__init__()
         self.kind = type(encoding)
         self.dim, self.scale = encoding.d_model, encoding.xscale
-        self.alpha = getattr(encoding, "alpha", None)
+        self.alpha: torch.Tensor | float = getattr(encoding, "alpha", 1.0)
         self.table_length = encoding.pe.size(1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:

@@ -1,9 +1,14 @@
 """ONNX graphs of speaker networks: tracing, mixed batches and quantisation."""
 
+import contextlib
+import ctypes
 import io
+import os
+import sys
 import tempfile
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +60,7 @@ def trace(network: TraceableSpeakerModel) -> onnx.ModelProto:
     # The exporter that is based on torch.export takes forty times as long, and its
     # graphs compute the same. A trace warns of every shape that it finds a constant;
     # whether it is one is checked with the finished graph.
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _stdout_discarded():
         warnings.simplefilter("ignore")
         try:
             torch.onnx.export(
@@ -82,6 +87,23 @@ def trace(network: TraceableSpeakerModel) -> onnx.ModelProto:
     model = onnx.load_from_string(written.getvalue())
     model.ir_version = IR_VERSION
     return model
+
+
+@contextlib.contextmanager
+def _stdout_discarded() -> Iterator[None]:
+    """Discard what C++ code prints: the exporter prints all of a graph that fails."""
+    flush = ctypes.CDLL(None).fflush
+    sys.stdout.flush()
+    flush(None)
+    with open(os.devnull, "wb") as devnull:
+        stdout = os.dup(1)
+        os.dup2(devnull.fileno(), 1)
+        try:
+            yield
+        finally:
+            flush(None)
+            os.dup2(stdout, 1)
+            os.close(stdout)
 
 
 def _failed_module(error: BaseException) -> str:
