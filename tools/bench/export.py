@@ -7,7 +7,6 @@ python tools/bench/export.py --model SOURCE --wav_scp wav.scp --trials trials
 """
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -47,9 +46,11 @@ MODELS = {
 KINDS = {"float32": None, "int8": "int8"}
 # Runs in a process of its own, without this project
 RUNTIME = """
-import resource, sys
+import sys
 import numpy, onnxruntime
-def peak(): print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+def peak():
+    status = open("/proc/self/status").read()
+    print(int(status.partition("VmHWM:")[2].split()[0]) / 1024)
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(sys.argv[1], options)
@@ -148,7 +149,9 @@ def times_of(
 
 def memory() -> None:
     """Measure the peak memory of a process that embeds longer and longer recordings."""
-    print("| process | loaded (MiB) | " + " | ".join(f"{s} s" for s in MEMORY_SECONDS))
+    columns = [f"{seconds} s" for seconds in MEMORY_SECONDS]
+    print(f"| process, peak in MiB | loaded | {' | '.join(columns)} |")
+    print("|---|" + "---:|" * (1 + len(columns)))
     name = next(iter(MODELS))
     model = build(name)
     with tempfile.TemporaryDirectory() as folder:
@@ -168,15 +171,21 @@ def print_peaks(name: str, words: list[str]) -> None:
     print(f"| {name} | {' | '.join(peaks)} |", flush=True)
 
 
+def own_peak() -> float:
+    """Return the peak memory of this process in MiB, without that of its parent."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
 def print_own_peaks(seconds: list[int]) -> None:
     """Do what ``RUNTIME`` does, with PyTorch."""
     torch.set_num_threads(1)
     model = build(next(iter(MODELS)))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    print(own_peak())
     for duration in seconds:
         with torch.inference_mode():
             model.embed(*speech(1, duration))
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(own_peak())
 
 
 def accuracy(source: str, wav_scp: str, trials: str) -> None:
