@@ -88,8 +88,8 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
         type=str_or_none,
         default=None,
         help=(
-            "Initialise from a trained speaker model (exp directory, zip or tag),"
-            " including its architecture, e.g. for large-margin fine-tuning"
+            "Fine-tune this trained speaker model (exp directory, zip or tag), on the"
+            " same or on other speakers. Front end and network are the model's"
         ),
     )
     for choices in class_choices:
