@@ -69,8 +69,9 @@ def archive(tmp_path):
 def test_the_embedding_is_the_same(kind, archive, home):
     options = {"asr": archive("joint")} if kind == "adaptor" else {}
     embedding = Speech2Embedding.from_pretrained(archive(kind), **options)(speech())
-    # some embeddings of random weights are large
-    np.testing.assert_allclose(embedding[0], EMBEDDINGS[kind], rtol=1e-4, atol=1e-5)
+    # relative to the largest: other processors round otherwise
+    atol = 1e-5 * np.abs(EMBEDDINGS[kind]).max()
+    np.testing.assert_allclose(embedding[0], EMBEDDINGS[kind], rtol=1e-4, atol=atol)
 
 
 def test_text_and_embedding_come_from_one_archive(archive, home):
