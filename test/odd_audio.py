@@ -300,3 +300,17 @@ def write(folder: Path, name: str, content: bytes) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(content)
     return str(folder / name)
+
+
+def without_end_of_stream(content: bytes) -> bytes:
+    """Return an Ogg file whose last page is not marked as the last, as some write it."""
+    page = bytearray(content[content.rfind(b"OggS") :])
+    page[5] &= ~4
+    page[22:26] = bytes(4)  # the checksum counts as zero in itself
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1) ^ (0x104C11DB7 if checksum >> 31 else 0)
+    page[22:26] = checksum.to_bytes(4, "little")
+    return content[: -len(page)] + bytes(page)

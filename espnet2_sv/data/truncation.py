@@ -283,7 +283,11 @@ def _end_of_asf(stream: BinaryIO) -> int:
 
 
 def _unfinished_ogg(stream: BinaryIO, size: int) -> str | None:
-    """Look at the last page, which must be whole and marked as the last."""
+    """Look at the last page, which must be whole.
+
+    Of Vorbis, it need not be marked as the last: many programs leave that out, and what
+    is cut rarely ends between two pages. libsndfile cannot read Opus without the mark.
+    """
     stream.seek(max(size - _OGG_PAGE, 0))
     page = stream.read()
     page = page[max(page.rfind(b"OggS"), 0) :]
@@ -291,7 +295,8 @@ def _unfinished_ogg(stream: BinaryIO, size: int) -> str | None:
     whole = len(page) > 26 and len(segments) == page[26]
     if not whole or len(page) < _OGG_HEADER + len(segments) + sum(segments):
         return "its last Ogg page is cut"
-    if not page[5] & _END_OF_STREAM:
+    stream.seek(0)
+    if b"OpusHead" in stream.read(_OGG_HEADER + 64) and not page[5] & _END_OF_STREAM:
         return (
             "its last Ogg page does not end the stream (if it is whole all the same,"
             " copy it with ffmpeg -c copy)"

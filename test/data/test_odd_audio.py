@@ -121,6 +121,22 @@ def test_cut_recordings_are_refused(name, part, tmp_path):
         lengths(path, tmp_path)
 
 
+def test_vorbis_need_not_mark_its_end(tmp_path):
+    content = CONTAINERS["a.ogg"]()
+    path = odd_audio.write(
+        tmp_path, "a.ogg", odd_audio.without_end_of_stream(content)
+    )
+    marked = odd_audio.write(tmp_path / "marked", "a.ogg", content)
+    assert lengths(path, tmp_path) == lengths(marked, tmp_path / "marked")
+
+
+def test_opus_must_mark_its_end(tmp_path):
+    content = odd_audio.without_end_of_stream(CONTAINERS["a.opus"]())
+    path = odd_audio.write(tmp_path, "a.opus", content)
+    with pytest.raises(SVError, match="does not end the stream"):
+        lengths(path, tmp_path)
+
+
 def test_a_cut_mp3_is_refused(tmp_path):
     content = encode(form="MP3")
     path = odd_audio.write(tmp_path, "a.mp3", content[: len(content) // 2])
