@@ -123,9 +123,7 @@ def test_cut_recordings_are_refused(name, part, tmp_path):
 
 def test_vorbis_need_not_mark_its_end(tmp_path):
     content = CONTAINERS["a.ogg"]()
-    path = odd_audio.write(
-        tmp_path, "a.ogg", odd_audio.without_end_of_stream(content)
-    )
+    path = odd_audio.write(tmp_path, "a.ogg", odd_audio.without_end_of_stream(content))
     marked = odd_audio.write(tmp_path / "marked", "a.ogg", content)
     assert lengths(path, tmp_path) == lengths(marked, tmp_path / "marked")
 
