@@ -303,7 +303,7 @@ def write(folder: Path, name: str, content: bytes) -> str:
 
 
 def without_end_of_stream(content: bytes) -> bytes:
-    """Return an Ogg file whose last page is not marked as the last, as some write it."""
+    """Return an Ogg file whose last page is not marked as the last."""
     page = bytearray(content[content.rfind(b"OggS") :])
     page[5] &= ~4
     page[22:26] = bytes(4)  # the checksum counts as zero in itself
