@@ -146,7 +146,7 @@ def test_the_command(kind, legacy_exp, zoo, an4, tmp_path, capsys):
     assert report["max_difference"] < 1e-4
     assert report["min_cosine"] > 0.99999
     assert report["megabytes"] == pytest.approx(path.stat().st_size / 1e6)
-    assert report["int8_weights"] == 0
+    assert not any(key.startswith("int8") for key in report)
 
     waves = [soundfile.read(p, dtype="float32")[0] for p in an4.values()][:3]
     lengths = np.array([len(wave) for wave in waves])
