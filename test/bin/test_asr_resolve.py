@@ -17,6 +17,7 @@ KEYS = [
     "blocks",
     "dim",
     "subsampling",
+    "sample_rate",
     "hop_length",
     "frame_rate_hz",
     "vocab",
@@ -47,7 +48,7 @@ def test_text_summary(packed, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(KEYS)
     assert lines[0].split() == ["encoder", "conformer"]
-    assert lines[7].split() == ["has", "ctc", "yes"]
+    assert lines[8].split() == ["has", "ctc", "yes"]
 
 
 def test_error_is_one_line(tmp_path):

@@ -45,5 +45,12 @@ def test_the_packed_threshold_decides(speaker_exp, an4, capsys, tmp_path, home):
 def test_a_missing_recording_is_named(speaker_exp, an4):
     with pytest.raises(SVError, match=r"nowhere\.wav"):
         main(
-            ["--model", str(speaker_exp), "--enroll", "nowhere.wav", "--test", "x.wav"]
+            [
+                "--model",
+                str(speaker_exp),
+                "--enroll",
+                "nowhere.wav",
+                "--test",
+                str(an4["an251-fash-b"]),
+            ]
         )

@@ -159,7 +159,7 @@ def test_espnets_speaker_encoders_train_pack_and_verify(
     folder = train(tmp_path / "exp", network)
     assert 0 < stats(folder)["loss_kd"] < 20
     pack_model(folder, tmp_path / "model.zip")
-    verifier = SpeakerVerifier.from_pretrained(str(tmp_path / "model.zip"))
+    verifier = SpeakerVerifier.from_pretrained(tmp_path / "model.zip", vad=False)
     one, other = (read_audio(f"{corpus.root}/wav/spk0{i}-utt00.wav") for i in (0, 1))
     assert verifier.verify(one, one)["score"] == pytest.approx(1.0)
     assert verifier.verify(one, other)["score"] < 1.0
