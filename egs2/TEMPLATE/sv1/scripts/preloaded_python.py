@@ -179,6 +179,8 @@ def run_as_main(command: dict) -> None:
 def child(command: dict, received: list[int]) -> None:
     """Run the command and end the process as the interpreter does."""
     status = 1
+    # What was imported in the server may hold these, e.g. as defaults of arguments
+    imported = (sys.stdout, sys.stderr)
     try:
         become(command, received)
         run_as_main(command)
@@ -198,7 +200,7 @@ def child(command: dict, received: list[int]) -> None:
     with contextlib.suppress(BaseException):
         threading._shutdown()
     atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (*imported, sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
     os._exit(status & 0xFF)
