@@ -267,21 +267,10 @@ def _shared(ours: Iterable[str], others: Iterable[str]) -> list[str]:
 def _same_places(folder: Path, other: Path) -> list[tuple[str, str]]:
     """Return utterances of two sets that are (parts of) one part of one file."""
     try:
-        ours, theirs = _pieces(folder), _pieces(other)
+        ours, theirs = Utterances(folder).usable(), Utterances(other).usable()
     except SVError:  # a missing table, which is reported elsewhere or not needed
         return []
     return _same_place_pairs(ours, theirs)
-
-
-def _pieces(folder: Path) -> list[Piece]:
-    utts = Utterances(folder)
-    pieces = []
-    for i in range(len(utts)):
-        try:
-            pieces.append(utts[i])
-        except SVError:
-            continue
-    return pieces
 
 
 def _same_place_pairs(

@@ -65,12 +65,7 @@ def read_recordings(
         SVError: A table is missing or malformed.
     """
     utts = Utterances(folder)
-    pieces = []
-    for i in range(len(utts)):
-        try:
-            pieces.append(utts[i])
-        except SVError:  # a segment that check_data_dir reports
-            continue
+    pieces = utts.usable()  # check_data_dir reports the others
     if utts.segments is None:
         known = seconds or _durations(Path(folder))
         if known:

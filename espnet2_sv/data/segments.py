@@ -88,6 +88,16 @@ class Utterances:
             )
         return Piece(utt, self.wavs.value(self._recordings[recording]), start, end)
 
+    def usable(self) -> list[Piece]:
+        """Return all utterances but segments that :meth:`__getitem__` refuses."""
+        pieces = []
+        for index in range(len(self)):
+            try:
+                pieces.append(self[index])
+            except SVError:
+                continue
+        return pieces
+
     def check_ends(
         self, seconds: Mapping[str, float], report: ValidationReport
     ) -> None:
