@@ -1,6 +1,5 @@
 """From waveforms to embeddings, for every entry point of inference."""
 
-import copy
 import hashlib
 import math
 import queue
@@ -8,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from espnet2_sv.data.audio import SILENCE
 from espnet2_sv.data.batches import plan_batches
 from espnet2_sv.errors import SVError
 from espnet2_sv.inference.progress import progress_bar
+from espnet2_sv.models.speaker_model import clone_sharing_weights
 
 if TYPE_CHECKING:
     from espnet2_sv.inference.layer_probe import LayerStatistics
@@ -320,19 +319,6 @@ def merge_pieces(embeddings: torch.Tensor, weights: Sequence[float]) -> torch.Te
     direction = (weight[:, None] * torch.nn.functional.normalize(rows, dim=1)).sum(0)
     direction = torch.nn.functional.normalize(direction, dim=0)
     return (direction * (weight * norms).sum()).float()
-
-
-def clone_sharing_weights[T](original: T, modules: Iterable[torch.nn.Module]) -> T:
-    """Copy an object and its networks, sharing their weights.
-
-    Replicas can run at the same time, as each has its own hooks and state.
-
-    Args:
-        original: The object.
-        modules: Its networks, including those outside of another's module tree.
-    """
-    tensors = chain.from_iterable(chain(m.parameters(), m.buffers()) for m in modules)
-    return copy.deepcopy(original, {id(tensor): tensor for tensor in tensors})
 
 
 def parallel_map[T, R](

@@ -1,5 +1,9 @@
 """The speaker model: backbone -> head -> loss."""
 
+import copy
+from collections.abc import Iterable
+from itertools import chain
+
 import torch
 
 from espnet2.spk.loss.abs_loss import AbsLoss
@@ -127,3 +131,16 @@ def without_branch(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         for name, tensor in state.items()
         if not name.startswith(BRANCH_PREFIX)
     }
+
+
+def clone_sharing_weights[T](original: T, modules: Iterable[torch.nn.Module]) -> T:
+    """Copy an object and its networks, sharing their weights.
+
+    Replicas can run at the same time, as each has its own hooks and state.
+
+    Args:
+        original: The object.
+        modules: Its networks, including those outside of another's module tree.
+    """
+    tensors = chain.from_iterable(chain(m.parameters(), m.buffers()) for m in modules)
+    return copy.deepcopy(original, {id(tensor): tensor for tensor in tensors})

@@ -5,8 +5,6 @@ would record what they did for its example. Here both are computed from shapes. 
 embeddings are the same up to rounding.
 """
 
-import copy
-import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +31,7 @@ from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.heads.pooled import PooledHead
 from espnet2_sv.heads.pooling import valid_mask
-from espnet2_sv.models.speaker_model import SpeakerModel
+from espnet2_sv.models.speaker_model import SpeakerModel, clone_sharing_weights
 
 
 class TraceableSpeakerModel(torch.nn.Module):
@@ -351,8 +349,7 @@ def traceable_copy[M: torch.nn.Module | None](module: M) -> M:
     """Copy a module, sharing its weights, with positions that can be traced."""
     if module is None:
         return module
-    tensors = itertools.chain(module.parameters(), module.buffers())
-    copied = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+    copied = clone_sharing_weights(module, [module])
     replace_children(
         copied, lambda m: TraceablePositions(m) if type(m) in _POSITIONS else None
     )
