@@ -165,8 +165,9 @@ def _default(choices: ClassChoices, kind: str | None, key: str) -> Any:
     if kind is None:
         return None
     parameter = inspect.signature(choices.get_class(kind)).parameters.get(key)
-    has_default = parameter is not None and parameter.default is not parameter.empty
-    return parameter.default if parameter is not None and has_default else None
+    if parameter is None or parameter.default is parameter.empty:
+        return None
+    return parameter.default
 
 
 def load_initial_weights(
