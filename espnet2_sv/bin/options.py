@@ -253,9 +253,12 @@ def require_files(args: argparse.Namespace, *names: str) -> None:
 
 
 def _exists(path: str) -> bool:
-    archive, _, offset = path.rpartition(":")
-    in_archive = archive.endswith(".ark") and offset.isdecimal()
-    return os.path.exists(path) or (in_archive and os.path.exists(archive))
+    if os.path.exists(path):
+        return True
+    from espnet2_sv.data.sources import ARK_OFFSET  # imports libsndfile
+
+    entry = ARK_OFFSET.fullmatch(path)
+    return entry is not None and os.path.exists(entry["path"])
 
 
 def _file_identity(path: str | os.PathLike) -> object:

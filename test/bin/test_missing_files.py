@@ -72,7 +72,7 @@ def test_offsets_in_archives_are_files(tmp_path):
     from espnet2_sv.bin.options import _exists
 
     (tmp_path / "a.ark").touch()
-    assert _exists(f"{tmp_path}/a.ark:12")
+    assert _exists(f"{tmp_path}/a.ark:12") and _exists(f"{tmp_path}/a.ark:12[0:9]")
     assert not _exists(f"{tmp_path}/a.ark:x") and not _exists(f"{tmp_path}/b.ark:12")
 
 
