@@ -50,6 +50,7 @@ CODE = {
     "exit without a number": "import sys; sys.exit('what is wrong')",
     "error": "def f():\n    raise ValueError(3)\nf()",
     "signal": "import os; os.kill(os.getpid(), 15)",
+    "kill": "import os; os.kill(os.getpid(), 9)",
     "interrupt": "raise KeyboardInterrupt",
     "thread": "import threading as t; t.Timer(0.1, lambda: print('late')).start()",
     "at exit": "import atexit; atexit.register(print, 'last'); print('first')",
@@ -169,6 +170,35 @@ def test_a_program_ends_with_its_client(python3, tmp_path, number):
         assert process.wait() == -number
     while Path(f"/proc/{child}").exists():
         time.sleep(0.02)
+
+
+def test_a_program_that_ends_as_it_starts_does_not_end_others(python3):
+    """A signal that came before the child is passed on right after the fork."""
+    code = "import os; print(os.getppid(), flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([python3, "-c", code], **pipes) as other:
+        server = int(other.stdout.readline())
+        for _ in range(20):
+            os.kill(server, signal.SIGSTOP)
+            try:
+                process = subprocess.Popen([python3, "-c", "input()"], **pipes)
+                while not waits_for_server(process.pid):
+                    time.sleep(0.01)
+                process.terminate()
+                time.sleep(0.01)
+            finally:
+                os.kill(server, signal.SIGCONT)
+            process.communicate()
+            assert process.returncode == -signal.SIGTERM
+        other.communicate(b"\n")
+        assert other.returncode == 0
+
+
+def waits_for_server(client: int) -> bool:
+    """Whether the client has its signal handlers, and waits for its child's number."""
+    status = Path(f"/proc/{client}/status").read_text()
+    caught = int(status.split("SigCgt:")[1].split()[0], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1) and "State:\tS" in status
 
 
 def test_random_numbers_differ_between_processes(python3):

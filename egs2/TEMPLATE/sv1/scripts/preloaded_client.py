@@ -136,7 +136,8 @@ def main() -> None:
         os.write(2, b"preloaded_python.py: the server has ended\n")
         os._exit(1)
     if status < 0:  # killed by a signal
-        signal.signal(-status, signal.SIG_DFL)
+        if -status != signal.SIGKILL:  # which has no handlers
+            signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
     os._exit(status)
 

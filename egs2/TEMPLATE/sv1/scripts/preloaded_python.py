@@ -72,6 +72,8 @@ SERVER = {
 LIMITS = [
     getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")
 ]
+# Signals for which the server has handlers of its own, or Python has
+HANDLED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT)
 # Exit handlers of packages belong to the server and are slow; children need these
 AT_EXIT = (
     ("logging", "shutdown"),
@@ -237,13 +239,16 @@ class Server:
             if not part:
                 size = b""
             message += part
+        # The client's signals wait until the child no longer has the server's handlers
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         process = os.fork() if size else None
         if process == 0:
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command runs
+            for number in HANDLED:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
             child(marshal.loads(message), received)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         for number in received:
             os.close(number)
         if process is None:
