@@ -128,3 +128,29 @@ CALL
     bash call.sh begin_training exp "lr: 2"
     [ "$(cat exp/.settings)" = "lr: 2" ]
 }
+
+@test "once a set is refused, the others are checked and not converted" {
+    sets_of_a_recipe
+    rm -r dump
+    cat > fake/python <<'PYTHON'
+#!/usr/bin/env bash
+echo "${*:2}" >> calls
+case $* in
+    *"sv_check_data data/"*) name=${3#data/} && [[ " ${bad} " != *" ${name} "* ]] ||
+        { echo "${name}1: is empty" && exit 1; } ;;
+    *sv_format_wav*) name=${4#data/} && mkdir -p "dump/${name}" && touch "dump/${name}/wav.scp" ;;
+esac
+PYTHON
+    for name in valid test other; do
+        cp data/train/utt2spk "data/${name}/trials"
+    done
+    also="format_jobs=1 audio_format=flac format_args=" && export also
+    bad="valid other" run bash call.sh format_sets
+    [ "$status" -eq 1 ]
+    [[ "$output" == *"valid1: is empty"*"other1: is empty"*"data/valid data/other: refused"* ]]
+    [ "$(grep -c sv_check_data calls)" -eq 4 ]
+    [ "$(echo dump/*/wav.scp)" = dump/train/wav.scp ] # before the first that is refused
+    rm calls
+    bad="" bash call.sh format_sets
+    [ "$(grep -c sv_format_wav calls)" -eq 3 ] # train is up to date
+}

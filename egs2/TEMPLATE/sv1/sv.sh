@@ -239,16 +239,7 @@ fi
 if runs 3; then
     log "Stage 3: Check and format: data/ -> ${data_feats}/"
     check_held_out
-    for dset in $(needed_sets); do
-        require_file "data/${dset}/wav.scp" "stage 1 makes it"
-        if [[ " ${valid_set} ${calib_set} ${test_sets} " == *" ${dset} "* ]]; then
-            require_trials "${dset}"
-        fi
-        tables=(data/"${dset}"/{wav.scp,utt2spk,spk2utt,trials,enroll_spk2utt})
-        ! has_spk1_trials "${dset}" || tables+=(data/"${dset}"/trial{.scp,2.scp,_label})
-        once "${data_feats}/${dset}/wav.scp" "${sample_rate}" "${audio_format}" \
-            "${format_args}" "${tables[@]}" -- format_set "${dset}"
-    done
+    format_sets
     compare_sets
 fi
 

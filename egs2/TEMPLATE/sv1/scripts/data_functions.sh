@@ -24,7 +24,32 @@ require_trials() {
     has_spk1_trials "$1" || require_file "data/$1/trials" "${advice}"
 }
 
-# format_set NAME: checks data/NAME and converts it for training and embedding
+ONLY_CHECKED=9 # exit status of format_set
+
+# format_sets: checks and converts all sets. Once a set is refused, the others are only
+# checked, so that one call tells all that is wrong.
+format_sets() {
+    local dset tables once_status refused=()
+    for dset in $(needed_sets); do
+        require_file "data/${dset}/wav.scp" "stage 1 makes it"
+        if [[ " ${valid_set} ${calib_set} ${test_sets} " == *" ${dset} "* ]]; then
+            require_trials "${dset}"
+        fi
+    done
+    for dset in $(needed_sets); do
+        tables=(data/"${dset}"/{wav.scp,utt2spk,spk2utt,trials,enroll_spk2utt})
+        ! has_spk1_trials "${dset}" || tables+=(data/"${dset}"/trial{.scp,2.scp,_label})
+        try_once "${data_feats}/${dset}/wav.scp" "${sample_rate}" "${audio_format}" \
+            "${format_args}" "${tables[@]}" -- format_set "${dset}"
+        if [ "${once_status}" -ne 0 ] && [ "${once_status}" -ne "${ONLY_CHECKED}" ]; then
+            refused+=("data/${dset}")
+        fi
+    done
+    [ ${#refused[@]} -eq 0 ] || die "${refused[*]}: refused, see above"
+}
+
+# format_set NAME: checks data/NAME, and converts it for training and embedding; exits
+# with ONLY_CHECKED instead if another set is among the refused
 format_set() {
     local options=()
     [ "$1" != "${train_set}" ] || options+=(--train true)
@@ -32,6 +57,7 @@ format_set() {
         options+=(--trials "data/$1/trials")
     fi
     check_set "$1" ${options[@]+"${options[@]}"}
+    [ ${#refused[@]} -eq 0 ] || exit "${ONLY_CHECKED}"
     # shellcheck disable=SC2206
     local command=(${python} -m espnet2_sv.bin.sv_format_wav --data_dir "data/$1"
         --output_dir "${data_feats}/$1" --sample_rate "${sample_rate}"

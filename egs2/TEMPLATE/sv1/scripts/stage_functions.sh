@@ -177,10 +177,16 @@ unlock() {
 # Runs the command unless OUTPUT (a file or folder) is up to date: made from the same
 # keys, which are words, or files that count by their content. Their fingerprint is kept
 # in .NAME.done beside OUTPUT. A command that was killed or failed is run again and must
-# cope with what it left behind. If two runs need the same output, the second one waits.
+# cope with what it left behind; the script ends then. If two runs need the same output, the second one waits.
 # The lock lies beside OUTPUT, so the command may empty that folder but must not delete
 # it.
 once() {
+    try_once "$@"
+    [ "${once_status}" -eq 0 ] || exit 1
+}
+
+# try_once ...: once, but the exit status of a command that fails is in once_status
+try_once() {
     local output=$1 outputs=("$1") marker hidden key status keys=() lock_file lock_fd
     shift
     while [ "$1" = --and ]; do
@@ -195,6 +201,7 @@ once() {
     set_hidden "${output}" "done"
     marker=${hidden}
     key=$(fingerprint "${keys[@]}")
+    once_status=0
     if is_up_to_date; then
         return 0
     fi
@@ -223,7 +230,7 @@ once() {
     fi
     unlock "${lock_file}"
     [ "${status}" -ne 130 ] || interrupted
-    [ "${status}" -eq 0 ] || exit 1
+    once_status=${status}
 }
 
 # was_made_from OUTPUT KEY...: whether once has made the output from these keys
