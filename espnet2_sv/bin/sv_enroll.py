@@ -13,6 +13,7 @@ EXTRACTION = (
     "nj",
     "num_workers",
     "batch_seconds",
+    "skip_bad",
     "allow_pipes",
     "channel",
     "vad",
@@ -36,6 +37,12 @@ def get_parser() -> argparse.ArgumentParser:
         "--wav_scp", metavar="FILE", help="Kaldi wav.scp, recordings of many speakers"
     )
     parser.add_argument("--utt2spk", metavar="FILE", help="The speakers of --wav_scp")
+    options.add_switch(
+        parser,
+        "--skip_bad",
+        "Leave out recordings of --wav_scp that cannot be used, and list them in"
+        " STORE.failed",
+    )
     options.add_switch(
         parser,
         "--replace",
@@ -69,7 +76,7 @@ def main(cmd: list[str] | None = None) -> None:
     options.keep_inputs(args, ("audio", "wav_scp", "utt2spk"), [args.speakers])
     if not (args.audio or args.wav_scp):
         options.require_files(args, "speakers")
-    from espnet2_sv.inference.enrolment import discard, embed_speakers, work_folder
+    from espnet2_sv.inference.enrolment import enroll_list
     from espnet2_sv.inference.verifier import SpeakerVerifier
 
     verifier = SpeakerVerifier.from_pretrained(
@@ -81,20 +88,17 @@ def main(cmd: list[str] | None = None) -> None:
     if args.audio:
         verifier.enroll(args.name, args.audio, args.replace)
     if args.wav_scp:
-        found = embed_speakers(
+        enroll_list(
+            verifier,
             args.model,
+            args.speakers,
             args.wav_scp,
             args.utt2spk,
-            work_folder(args.speakers),
-            verifier.speech_limits,
+            replace=args.replace,
             **{name: getattr(args, name) for name in EXTRACTION},
         )
-        for name, template in found.items():
-            verifier.speakers.add(name, template, args.replace)
-    if changes:
+    elif changes:
         verifier.save(args.speakers)
-    if args.wav_scp:
-        discard(work_folder(args.speakers))
     if args.list:
         for name in sorted(verifier.speakers):
             speaker = verifier.speakers[name]

@@ -3,8 +3,9 @@
 It is a zip archive without compression, of numpy's ``.npy`` arrays, as
 ``numpy.load(path, allow_pickle=False)`` reads it:
 
-- ``header``: UTF-8 bytes of a JSON object with ``format`` (:data:`FORMAT`) and
-  ``model``, the fingerprint of the model that made the embeddings;
+- ``header``: UTF-8 bytes of a JSON object with ``format`` (:data:`FORMAT`), ``model``,
+  the fingerprint of the model that made the embeddings, and ``lists``, the keys of the
+  lists that were enrolled last;
 - ``names``: UTF-8 bytes of the N names, one a line;
 - ``embeddings``: float32 (N, E), of unit length;
 - ``resultant``, ``seconds``, ``speech``, ``magnitudes`` (float64) and ``recordings``
@@ -17,7 +18,7 @@ import os
 import struct
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ COLUMNS: dict[str, type] = {
     "magnitudes": np.float64,
     "recordings": np.int64,
 }
+_MOST_LISTS = 100
 _BYTES_AT_ONCE = 1 << 20
 _ROWS_AT_ONCE = 1 << 16
 _TOLERANCE = 1e-3  # of an embedding's length
@@ -61,17 +63,20 @@ class SpeakerTable:
         names: The N speakers.
         embeddings: Float32 (N, E).
         columns: Arrays (N,) by name, those of :data:`COLUMNS`.
+        lists: Keys of lists of recordings that were enrolled, the last ones.
     """
 
     model: str
     names: list[str]
     embeddings: np.ndarray
     columns: dict[str, np.ndarray]
+    lists: list[str] = field(default_factory=list)
 
 
 def write_speakers(path: Path, table: SpeakerTable) -> None:
     """Write a file, complete or not at all."""
-    header = json.dumps({"format": FORMAT, "model": table.model})
+    lists = table.lists[-_MOST_LISTS:]
+    header = json.dumps({"format": FORMAT, "model": table.model, "lists": lists})
     with atomic_write(path, "wb") as stream:
         arrays: dict[str, Any] = {
             "header": _bytes(header),
@@ -92,7 +97,7 @@ def read_speakers(path: Path, model: str) -> SpeakerTable:
     try:
         with open(path, "rb") as stream, zipfile.ZipFile(stream) as archive:
             most = os.fstat(stream.fileno()).st_size
-            _check_header(path, _text(archive, "header", most), model)
+            lists = _read_header(path, _text(archive, "header", most), model)
             names = _text(archive, "names", most).split("\n")
             embeddings = _array(archive, "embeddings", np.float32, most)
             columns = {
@@ -111,12 +116,13 @@ def read_speakers(path: Path, model: str) -> SpeakerTable:
             " enrol the speakers anew"
         ) from e
     names = names if len(embeddings) or names != [""] else []
-    table = SpeakerTable(model, names, embeddings, columns)
+    table = SpeakerTable(model, names, embeddings, columns, lists)
     _check(path, table)
     return table
 
 
-def _check_header(path: Path, text: str, model: str) -> None:
+def _read_header(path: Path, text: str, model: str) -> list[str]:
+    """Refuse the file of another version or model, and return the keys of lists."""
     header: Any = json.loads(text)
     if not isinstance(header, dict) or not isinstance(header.get("format"), str):
         raise ValueError("no header")
@@ -130,6 +136,10 @@ def _check_header(path: Path, text: str, model: str) -> None:
             f"{path}: its speakers were enrolled with another model, whose embeddings"
             " cannot be compared; use that model, or enrol them anew in another store"
         )
+    lists = header.get("lists", [])
+    if not isinstance(lists, list) or not all(isinstance(key, str) for key in lists):
+        raise ValueError("no keys of lists")
+    return lists
 
 
 def _check(path: Path, table: SpeakerTable) -> None:

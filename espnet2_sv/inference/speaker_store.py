@@ -1,7 +1,7 @@
 """Enrolled speakers in memory, and what changed since they were read from a file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,7 @@ class SpeakerStore:
         self._state = np.zeros(0, np.uint8)
         self._added: dict[str, SpeakerTemplate] = {}  # to speakers of the file
         self._removed: set[str] = set()  # from the file
+        self._lists: list[str] = []  # keys of lists that were enrolled
         self._origin: tuple[Path, object] | None = None  # the file, and its version
 
     def __len__(self) -> int:
@@ -111,6 +112,28 @@ class SpeakerStore:
             self._added.pop(name, None)
             self._removed.discard(name)
         self._put(name, template, state)
+
+    def add_list(
+        self, key: str, templates: Mapping[str, SpeakerTemplate], replace: bool = False
+    ) -> None:
+        """Enrol the speakers of a list of recordings, unless the list has been.
+
+        The file remembers the lists that were enrolled last, so a list that is enrolled
+        again because a kill left open whether it was is not counted twice.
+
+        Args:
+            key: Identifies this enrolment of the list.
+            templates: The new recordings by speaker.
+            replace: As in :meth:`add`.
+
+        Raises:
+            SVError: As :meth:`add`.
+        """
+        if key in self._lists:
+            return
+        for name, template in templates.items():
+            self.add(name, template, replace)
+        self._lists.append(key)
 
     def remove(self, name: str) -> None:
         """Forget a speaker.
@@ -223,6 +246,8 @@ class SpeakerStore:
         merged._matrix, merged._columns = table.embeddings, table.columns
         merged._state = np.zeros(len(table.names), np.uint8)
         merged._origin = (path, version)
+        new = [key for key in self._lists if key not in table.lists]
+        merged._lists = [*table.lists, *new]
         elsewhere = self._origin is not None and self._origin[0] != path
         for name in () if elsewhere else self._removed:
             if name in merged:
@@ -238,7 +263,8 @@ class SpeakerStore:
     def _table(self, model: str) -> SpeakerTable:
         rows = slice(len(self))
         columns = {name: array[rows] for name, array in self._columns.items()}
-        return SpeakerTable(model, self._names, self._matrix[rows], columns)
+        matrix = self._matrix[rows]
+        return SpeakerTable(model, self._names, matrix, columns, self._lists)
 
     def _settle(self) -> None:
         """Declare that the file has all of this."""

@@ -154,6 +154,11 @@ def commands(work, corpus, speaker_exp, zoo):
                 *["--model", str(speaker_exp), "--wav_scp", f"{data}/wav.scp"],
                 *["--output_dir", f"{out}/vectors"],
             ],
+            "sv_enroll": [
+                *["--model", str(speaker_exp), "--wav_scp", f"{data}/wav.scp"],
+                *["--utt2spk", f"{data}/utt2spk", "--speakers", f"{out}/store"],
+                *["--min_speech", "0"],
+            ],
             "sv_pack": ["--exp", str(speaker_exp), "--output", f"{out}/model.zip"],
             "asr_resolve": ["--asr", str(work / "asr"), "--output_dir", f"{out}/asr"],
             "sv_train": [
@@ -168,8 +173,8 @@ def commands(work, corpus, speaker_exp, zoo):
 NAMES = ["sv_score", "sv_score_norm", "sv_calibrate", "sv_metrics", "sv_check_data"]
 NAMES += ["sv_format_wav", "sv_pack_audio", "sv_make_trials", "sv_compare"]
 NAMES += ["sv_describe", "sv_prep_noises", "sv_prep_voxceleb", "sv_joint"]
-NAMES += ["sv_layer_probe", "sv_teacher_posteriors", "sv_embed", "sv_pack"]
-NAMES += ["asr_resolve", "sv_train"]
+NAMES += ["sv_layer_probe", "sv_teacher_posteriors", "sv_embed", "sv_enroll"]
+NAMES += ["sv_pack", "asr_resolve", "sv_train"]
 
 
 def start(name: str, options: list[str], **kwargs) -> subprocess.Popen:

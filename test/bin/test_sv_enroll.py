@@ -1,7 +1,10 @@
 import json
 import shutil
+import sys
 
+import numpy as np
 import pytest
+import soundfile
 
 from espnet2_sv import SpeakerVerifier
 from espnet2_sv.bin.sv_enroll import main as enroll
@@ -76,6 +79,90 @@ def test_many_speakers_are_enrolled_as_one_by_one(run, speaker_exp, an4, tmp_pat
     (tmp_path / "utt2spk").write_text("".join(utt2spk[:-1]))
     with pytest.raises(SVError, match=r"utt2spk: has no \S+, which is in"):
         run(enroll, *lists)
+
+
+@pytest.fixture
+def lists(an4, tmp_path):
+    """Options for a list of four recordings of three speakers."""
+    chosen = ("an251-fash-b", "an253-fash-b", "cen7-fbbh-b", "cen8-mmxg-b")
+    table = {name: an4.get(name, an4["an251-fash-b"]) for name in chosen}
+    (tmp_path / "wav.scp").write_text("".join(f"{n} {p}\n" for n, p in table.items()))
+    speakers = "".join(f"{name} {name.split('-')[1]}\n" for name in table)
+    (tmp_path / "utt2spk").write_text(speakers)
+    return ["--wav_scp", tmp_path / "wav.scp", "--utt2spk", tmp_path / "utt2spk"]
+
+
+def recordings(listed: str) -> dict[str, int]:
+    rows = (line.split("\t") for line in listed.splitlines())
+    return {name: int(count) for name, count, _ in rows}
+
+
+@pytest.fixture
+def killed(run, lists, monkeypatch):
+    """Enrol the list; an exception that nothing catches ends it at a moment."""
+
+    def call(moment):
+        save = SpeakerVerifier.save
+
+        def die(self, path):
+            if moment == "after saving":
+                save(self, path)
+            sys.exit("killed")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SpeakerVerifier, "save", die)
+            with pytest.raises(SystemExit, match="killed"):
+                run(enroll, *lists)
+
+    return call
+
+
+@pytest.mark.parametrize("moment", ["before saving", "after saving"])
+def test_a_killed_enrolment_is_repeated_and_counts_once(run, lists, killed, moment):
+    killed(moment)
+    run(enroll, "--name", "fash", "--audio", lists[1].read_text().split()[1])
+    once = {"fash": 3, "fbbh": 1, "mmxg": 1}
+    assert recordings(run(enroll, *lists, "--list")) == once
+    twice = {"fash": 5, "fbbh": 2, "mmxg": 2}  # asked for anew
+    assert recordings(run(enroll, *lists, "--list")) == twice
+
+
+def test_another_list_is_enrolled_after_a_kill(run, lists, killed):
+    killed("after saving")
+    lists[1].write_text(lists[1].read_text().partition("\n")[2])
+    found = recordings(run(enroll, *lists, "--list"))
+    assert found == {"fash": 3, "fbbh": 2, "mmxg": 2}
+
+
+def test_bad_recordings_are_left_out_and_listed(run, lists, tmp_path, caplog):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16000), 16000)
+    bad = {"cen7-fbbh-b": "silent.wav", "an253-fash-b": "gone.wav"}
+    table = dict(line.split() for line in lists[1].read_text().splitlines())
+    table |= {name: str(tmp_path / path) for name, path in bad.items()}
+    lists[1].write_text("".join(f"{n} {p}\n" for n, p in table.items()))
+    with pytest.raises(SVError, match="utterance (cen7-fbbh-b|an253-fash-b): "):
+        run(enroll, *lists)
+    assert not (tmp_path / "st").exists()
+    listed = run(enroll, *lists, "--skip_bad", "true", "--list")
+    assert recordings(listed) == {"fash": 1, "mmxg": 1}
+    failed = (tmp_path / "st.failed").read_text().splitlines()
+    assert {line.split()[0] for line in failed} == set(bad)
+    assert "gone.wav" in (tmp_path / "st.failed").read_text()
+    assert "2 of 4 recordings are not enrolled, see" in caplog.text
+    assert "nobody is enrolled as fbbh" in caplog.text
+
+
+def test_a_list_without_a_usable_recording_is_refused(run, lists, tmp_path):
+    lists[1].write_text("cen7-fbbh-b gone.wav\n")
+    with pytest.raises(SVError, match="cen7-fbbh-b"):
+        run(enroll, *lists, "--skip_bad", "true")
+    pytest.importorskip("silero_vad")
+    noise = np.random.default_rng(0).normal(0, 1e-3, 32000)
+    soundfile.write(tmp_path / "noise.wav", noise, 16000)
+    lists[1].write_text(f"cen7-fbbh-b {tmp_path / 'noise.wav'}\n")
+    with pytest.raises(SVError, match="cen7-fbbh-b: .*speech found"):
+        run(enroll, *lists, "--skip_bad", "true")
+    assert not (tmp_path / "st").exists()
 
 
 def test_a_rate_of_false_accepts_needs_a_calibration(run, speaker_exp, an4, tmp_path):
