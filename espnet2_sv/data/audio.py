@@ -141,42 +141,45 @@ def _ratio(rate: int, sample_rate: int, speed: Fraction | int) -> tuple[int, int
 def _decode(
     source: AudioSource, start: int, stop: int, channel: int | None
 ) -> np.ndarray:
-    samples = source.read(start, stop)
-    missing = stop - start - len(samples)
+    """Decode one channel (n,), or the mean of all, with one block of all in memory."""
+    if channel is not None and not 1 <= channel <= source.channels:
+        raise SVError(
+            f"{source.spec}: has {source.channels} channels; choose one from 1 to"
+            f" {source.channels}, not {channel}"
+        )
+    parts, peak, mean_peak = [], 0.0, 0.0
+    for samples in source.blocks(start, stop):
+        if not np.isfinite(samples).all():
+            raise SVError(
+                f"{source.spec}: has NaN or infinite samples; replace the file or"
+                " remove the utterance"
+            )
+        if channel is None and source.channels > 1:
+            parts.append(samples.mean(axis=1))
+            peak, mean_peak = (
+                max(peak, _peak(samples)),
+                max(mean_peak, _peak(parts[-1])),
+            )
+        else:
+            one = samples[:, (channel or 1) - 1]
+            # a copy, or the block with all channels would stay in memory
+            parts.append(one if source.channels == 1 else one.copy())
+    speech = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    missing = stop - start - len(speech)
     if missing > (0 if source.exact else _LENGTH_TOLERANCE * source.rate):
         raise SVError(
             f"{source.spec}: is truncated, {missing} of {source.frames} samples are"
             " missing; replace the file"
         )
-    if not np.isfinite(samples).all():
-        raise SVError(
-            f"{source.spec}: has NaN or infinite samples; replace the file or remove"
-            " the utterance"
-        )
-    if channel is None:
-        return _mean(source, samples)
-    if not 1 <= channel <= source.channels:
-        raise SVError(
-            f"{source.spec}: has {source.channels} channels; choose one from 1 to"
-            f" {source.channels}, not {channel}"
-        )
-    return samples[:, channel - 1]
-
-
-def _mean(source: AudioSource, samples: np.ndarray) -> np.ndarray:
-    """Average the channels of ``samples`` (n, channels)."""
-    if source.channels == 1:
-        return samples[:, 0]
-    mean = samples.mean(axis=1)
     threshold = SILENCE
-    if len(samples) >= source.frames:  # lossy formats leave a residual
-        threshold = max(threshold, _RESIDUAL * _peak(samples))
-    if _peak(mean) < threshold and not is_silent(samples):
+    if len(speech) >= source.frames:  # lossy formats leave a residual
+        threshold = max(threshold, _RESIDUAL * peak)
+    if mean_peak < threshold and peak >= SILENCE:
         raise SVError(
             f"{source.spec}: its channels cancel each other, their mean is silence;"
             " choose one with --channel"
         )
-    return mean
+    return speech
 
 
 def is_silent(samples: np.ndarray) -> bool:

@@ -73,9 +73,25 @@ class AudioSource(ABC):
         with decoding(self.spec):
             return self._read(start, stop)
 
+    def blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Read samples [start, stop) as :meth:`read` does, where possible in pieces.
+
+        Yields:
+            float32 (n, channels).
+
+        Raises:
+            SVError: They cannot be decoded.
+        """
+        with decoding(self.spec):
+            yield from self._blocks(start, stop)
+
     @abstractmethod
     def _read(self, start: int, stop: int) -> np.ndarray:
         """Decode as :meth:`read` says; any exception is reported by it."""
+
+    def _blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        """Decode as :meth:`blocks` says; any exception is reported by it."""
+        yield self._read(start, stop)
 
     @abstractmethod
     def close(self) -> None:
@@ -135,13 +151,18 @@ class SoundFileSource(AudioSource):
             raise
 
     def _read(self, start: int, stop: int) -> np.ndarray:
+        blocks = list(self._blocks(start, stop))
+        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+
+    def _blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
         self._go_to(start)
         missing = max(min(stop, self.frames) - start, 0)
-        # in blocks, since a damaged header may promise more than fits into memory
-        blocks = [self._next(min(missing, _BLOCK))]
-        while (missing := missing - len(blocks[-1])) and len(blocks[-1]):
-            blocks.append(self._next(min(missing, _BLOCK)))
-        return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        # since a damaged header may promise more than fits into memory
+        block = self._next(min(missing, _BLOCK))
+        yield block
+        while (missing := missing - len(block)) and len(block):
+            block = self._next(min(missing, _BLOCK))
+            yield block
 
     def close(self) -> None:
         """Close the file or stream."""
@@ -222,6 +243,10 @@ class PCMSource(AudioSource):
         self.frames = size // (2 * channels)
         self._fd = fd
         self._offset = offset
+
+    def _blocks(self, start: int, stop: int) -> Iterator[np.ndarray]:
+        for first in range(start, max(min(stop, self.frames), start + 1), _BLOCK):
+            yield self._read(first, min(first + _BLOCK, stop))
 
     def _read(self, start: int, stop: int) -> np.ndarray:
         width = 2 * self.channels

@@ -1,4 +1,5 @@
 import os
+import tracemalloc
 from fractions import Fraction
 
 import av
@@ -8,6 +9,7 @@ import soundfile
 import soxr
 from scipy.signal import resample_poly
 
+from espnet2_sv.data import decoders
 from espnet2_sv.data.audio import (
     audio_info,
     length_at,
@@ -233,3 +235,24 @@ def test_a_crop_of_a_longer_m4a_has_the_asked_length(write_m4a, noise):
     path = write_m4a("a.m4a", noise(20000))
     for seed in range(20):
         assert crop_of(path, 16000, seed=seed).shape == (16000,)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+@pytest.mark.parametrize("channel", [None, 2])
+def test_a_long_recording_is_decoded_in_blocks(tmp_path, monkeypatch, suffix, channel):
+    """All channels of all samples, 34 MB, are never in memory at once."""
+    rng = np.random.default_rng(0)
+    samples = rng.uniform(-0.1, 0.1, (1_400_000, 6)) + [0.1, 0, 0, 0, 0.1, 0.1]
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, samples, 16000)
+    whole = soundfile.read(path, dtype="float32")[0]
+    expected = whole.mean(axis=1) if channel is None else whole[:, channel - 1]
+    monkeypatch.setattr(decoders, "_BLOCK", 1 << 16)
+    tracemalloc.start()
+    try:
+        found = read_audio(path, 16000, channel=channel)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found, expected)
+    assert peak < 2 * found.nbytes + 8e6
