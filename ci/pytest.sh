@@ -4,13 +4,19 @@
 . tools/activate_python.sh
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
+# set_cores: sets cores to the number of cores, at most 8
+set_cores() {
+    cores=$(getconf _NPROCESSORS_ONLN)
+    cores=$((cores < 8 ? cores : 8))
+}
+
 # run_pytest ARGUMENT...: runs pytest on all cores, at most 8. Its processes are forked
 # from one that has already imported torch and ESPnet.
 run_pytest() {
-    local jobs
-    jobs=$(getconf _NPROCESSORS_ONLN)
+    local cores
+    set_cores
     python3 egs2/TEMPLATE/sv1/scripts/preloaded_python.py \
-        python3 -m pytest --numprocesses "$((jobs < 8 ? jobs : 8))" --quiet "$@"
+        python3 -m pytest --numprocesses "${cores}" --quiet "$@"
 }
 
 # set_tests FOLDER ARGUMENT...: sets tests to the folder, or to nothing if one of the
