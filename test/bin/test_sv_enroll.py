@@ -140,7 +140,7 @@ def test_bad_recordings_are_left_out_and_listed(run, lists, tmp_path, caplog):
     table = dict(line.split() for line in lists[1].read_text().splitlines())
     table |= {name: str(tmp_path / path) for name, path in bad.items()}
     lists[1].write_text("".join(f"{n} {p}\n" for n, p in table.items()))
-    with pytest.raises(SVError, match="utterance (cen7-fbbh-b|an253-fash-b): "):
+    with pytest.raises(SVError, match=r"utterance (cen7-fbbh-b|an253-fash-b): "):
         run(enroll, *lists)
     assert not (tmp_path / "st").exists()
     listed = run(enroll, *lists, "--skip_bad", "true", "--list")
@@ -160,7 +160,7 @@ def test_a_list_without_a_usable_recording_is_refused(run, lists, tmp_path):
     noise = np.random.default_rng(0).normal(0, 1e-3, 32000)
     soundfile.write(tmp_path / "noise.wav", noise, 16000)
     lists[1].write_text(f"cen7-fbbh-b {tmp_path / 'noise.wav'}\n")
-    with pytest.raises(SVError, match="cen7-fbbh-b: .*speech found"):
+    with pytest.raises(SVError, match=r"cen7-fbbh-b: .*speech found"):
         run(enroll, *lists, "--skip_bad", "true")
     assert not (tmp_path / "st").exists()
 

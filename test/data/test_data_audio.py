@@ -242,7 +242,8 @@ def test_a_crop_of_a_longer_m4a_has_the_asked_length(write_m4a, noise):
 def test_a_long_recording_is_decoded_in_blocks(tmp_path, monkeypatch, suffix, channel):
     """All channels of all samples, 34 MB, are never in memory at once."""
     rng = np.random.default_rng(0)
-    samples = rng.uniform(-0.1, 0.1, (1_400_000, 6)) + [0.1, 0, 0, 0, 0.1, 0.1]
+    samples = rng.uniform(-0.1, 0.1, (1_400_000, 6))
+    samples += [0.1, 0, 0, 0, 0.1, 0.1]
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, samples, 16000)
     whole = soundfile.read(path, dtype="float32")[0]
