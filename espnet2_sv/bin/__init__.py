@@ -1,5 +1,6 @@
 """Command lines, one per verb."""
 
+import signal
 import sys
 
 _WORKER = "--multiprocessing-fork" in sys.orig_argv  # started by a command
@@ -10,5 +11,7 @@ if sys.argv[:1] == ["-m"] or _WORKER:
     from espnet2_sv.bin.notices import hide_notices
 
     hide_notices()
-    if not _WORKER:
+    if _WORKER:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command stops its workers
+    else:
         watch_interrupts()

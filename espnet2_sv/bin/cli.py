@@ -15,16 +15,10 @@ from espnet2_sv.bin.interrupts import (
 )
 from espnet2_sv.bin.notices import hide_notices
 from espnet2_sv.data.validation_report import ValidationReport
-from espnet2_sv.errors import SVError, printable
+from espnet2_sv.errors import SVError, describe_error
 
 LOG_FORMAT = "%(asctime)s (%(module)s:%(lineno)d) %(levelname)s: %(message)s"
 BROKEN_PIPE = 141  # exit status of a process that SIGPIPE has ended, as shells give it
-# Errors that torch raises as RuntimeError, e.g. "[enforce fail at alloc_cpu.cpp:127]
-# err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate ..."
-_OUT_OF_MEMORY = ("can't allocate memory", "CUDA out of memory", "cannot allocate")
-# e.g. "PytorchStreamWriter failed writing file data/3: file write failed"
-_NOT_WRITTEN = ("PytorchStreamWriter", "inline_container.cc", "unexpected pos")
-_LONGEST = 5000  # characters of an error message, which may quote ids and paths
 
 
 def run(main: Callable[[], None], configure_logging: bool = True) -> None:
@@ -60,31 +54,6 @@ def run(main: Callable[[], None], configure_logging: bool = True) -> None:
             raise
         logging.debug("the error was raised here:", exc_info=True)
         _fail(line, 1)
-
-
-def describe_error(error: BaseException) -> str | None:
-    """Return one line for an error that a user can do something about.
-
-    Args:
-        error: Any exception.
-
-    Returns:
-        The line, or None for an error of this program.
-    """
-    text = " ".join(str(error).split())
-    if isinstance(error, SVError):
-        return printable(text, _LONGEST)
-    if isinstance(error, UnicodeEncodeError):  # of a name that is not UTF-8
-        return f"{error.object[:_LONGEST]!a} is not UTF-8; rename it"
-    if isinstance(error, MemoryError) or any(part in text for part in _OUT_OF_MEMORY):
-        advice = "use smaller batches, fewer processes or a machine with more"
-        return f"out of memory; {advice} ({text[:200] or 'no details'})"
-    if isinstance(error, OSError) and error.strerror:
-        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
-        return f"{where}{error.strerror}"
-    if isinstance(error, RuntimeError) and any(part in text for part in _NOT_WRITTEN):
-        return f"weights cannot be written; is the disk full? ({text[:200]})"
-    return None
 
 
 def use_utf8() -> None:

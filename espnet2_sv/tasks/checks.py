@@ -8,7 +8,7 @@ from espnet2.train.distributed_utils import get_num_nodes, get_world_size
 from espnet2_sv.data.dataset import NO_POSTERIORS
 from espnet2_sv.data.kaldi import KaldiTable, read_two_column
 from espnet2_sv.data.labels import SpeakerLabels, Speeds
-from espnet2_sv.errors import SVError
+from espnet2_sv.errors import SVError, require_positive
 from espnet2_sv.fileio import require_writable
 from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.tasks.previous_run import check_previous_run
@@ -56,6 +56,7 @@ def check_training_arguments(args: argparse.Namespace) -> SpeakerLabels:
             " again; leave it out"
         )
     check_schedules(args)
+    require_positive("--dist_timeout", args.dist_timeout)
     world_size = number_of_processes(args)
     if args.batch_size < MIN_BATCH_PER_PROCESS * world_size:
         raise SVError(

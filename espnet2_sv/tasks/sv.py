@@ -27,7 +27,14 @@ from espnet2_sv.scoring.trials import read_trials
 from espnet2_sv.tasks.arguments import add_sv_arguments
 from espnet2_sv.tasks.checks import check_training_arguments, wav_scp
 from espnet2_sv.tasks.previous_run import initial_model_of_previous_run
+from espnet2_sv.tasks.ranks import (
+    describe_rank_error,
+    run_rank,
+    started_ranks,
+    starts_ranks,
+)
 from espnet2_sv.train.param_groups import parameter_groups
+from espnet2_sv.train.process_group import let_nccl_detect_errors
 from espnet2_sv.train.trainer import SVTrainer
 from espnet2_sv.zoo.source import SV_TASKS, SpeakerSource
 
@@ -79,24 +86,29 @@ class SVTask(AbsTask):
             args.spk_num = len(check_training_arguments(args))
         if args.ngpu == 0:
             args.dist_backend = "gloo"  # NCCL supports only GPUs
-        with output_lock(args):
+        ranks = started_ranks if starts_ranks(args) else contextlib.nullcontext
+        with output_lock(args), ranks(args):
             super().main(args=args)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace):
-        """Train in one process.
+        """Train in one process, one of several in distributed training.
 
         Raises:
-            SVError: The distributed rendezvous failed.
+            SVError: Options or data are invalid, the rendezvous failed, or another
+                process is gone.
         """
+        let_nccl_detect_errors()
+        if hasattr(args, "reports"):  # started by main()
+            run_rank(super().main_worker, args)
+            return
         try:
             super().main_worker(args)
-        except torch.distributed.DistError as e:
-            raise SVError(
-                f"distributed rendezvous failed on port {args.dist_master_port} of"
-                f" {args.dist_master_addr}: {str(e).splitlines()[0]}; choose another"
-                " port"
-            ) from e
+        except Exception as e:
+            error = describe_rank_error(e, args)
+            if error is e:
+                raise
+            raise error from e
 
     # Model
 

@@ -23,6 +23,7 @@ from espnet2_sv.train.distributed import (
 )
 from espnet2_sv.train.lr_schedule import CosineSchedule, ScheduledLR
 from espnet2_sv.train.margin_schedule import MarginSchedule, get_margin, set_margin
+from espnet2_sv.train.process_group import set_group_timeout
 from espnet2_sv.train.progress import Progress
 from espnet2_sv.train.validation import embed_batches, verification_stats
 
@@ -39,6 +40,7 @@ class SVTrainerOptions(TrainerOptions):
     margin_schedule: dict
     lr_schedule: dict
     sync_batchnorm: bool
+    dist_timeout: float  # minutes
 
     def __post_init__(self):
         """Initialise the trainer's state, which ESPnet passes with the options."""
@@ -80,6 +82,15 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
             " all processes"
         ),
     )
+    group.add_argument(
+        "--dist_timeout",
+        type=float,
+        default=30.0,
+        help=(
+            "In distributed training, how many minutes a process waits for the others"
+            " before it ends. More than reading a batch, validating or saving may take"
+        ),
+    )
 
 
 class SVTrainer(Trainer):
@@ -109,6 +120,8 @@ class SVTrainer(Trainer):
         """
         check_shortest(model, kwargs["valid_iter_factory"])
         output_dir = Path(trainer_options.output_dir)
+        if distributed_option.distributed:
+            set_group_timeout(trainer_options.dist_timeout)
         if is_first_process(distributed_option):
             checkpoint.restore(output_dir)
         if distributed_option.distributed:

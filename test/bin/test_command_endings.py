@@ -344,6 +344,14 @@ def _writes(cmdline: Path, folder: Path) -> bool:
             RuntimeError("[enforce fail at inline_container.cc:668] . unexpected"),
             "disk",
         ),
+        (
+            RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "),
+            "a process that loads audio died; if memory",
+        ),
+        (
+            RuntimeError("unable to write to file </torch_7>: No space left on device"),
+            "or no shared memory",
+        ),
     ],
 )
 def test_errors_that_users_can_do_something_about(error, line, capsys):

@@ -19,6 +19,7 @@ setup() {
 #!/usr/bin/env bash
 # training writes its process id, then waits until there is a file go
 [[ $* == *espnet2.bin.launch* ]] || exec python3 "$@"
+echo "${SLURM_KILL_BAD_EXIT}" > kill_bad_exit
 echo $$ > pid
 until [ -e go ]; do sleep 0.05; done
 echo "$*" >> trained
@@ -54,6 +55,7 @@ PYTHON
 @test "a trained model is not trained again, and not with other settings" {
     touch go
     "${call[@]}"
+    [ "$(cat kill_bad_exit)" -eq 1 ] # of srun, if there are several nodes
     run "${call[@]}"
     [ "$status" -eq 0 ]
     [ "$(wc -l < trained)" -eq 1 ]
@@ -74,6 +76,7 @@ training_that_shows() {
     cat > python <<'PYTHON'
 #!/usr/bin/env bash
 [[ $* == *espnet2.bin.launch* ]] || exec python3 "$@"
+echo "${SLURM_KILL_BAD_EXIT}" > kill_bad_exit
 echo $$ > pid
 mkdir -p exp/sv_scratch
 mapfile -t lines < to_show

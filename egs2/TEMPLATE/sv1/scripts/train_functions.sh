@@ -141,6 +141,8 @@ train() {
         ${noise_scp:+--noise_scp "${noise_scp}"} ${rir_scp:+--rir_scp "${rir_scp}"} \
         "$@" ${arguments}
     {   # writes nothing to the pipe, but ends it
+        # srun --kill-on-bad-exit: a process that fails ends those of all nodes
+        export SLURM_KILL_BAD_EXIT=${SLURM_KILL_BAD_EXIT:-1}
         ${python} -m espnet2.bin.launch --cmd "${cuda_cmd} --name ${jobname}" \
             --log "${exp}/train.log" --ngpu "${ngpu}" --num_nodes "${num_nodes}" \
             --init_file_prefix "${exp}/.dist_init_" --multiprocessing_distributed true \
