@@ -14,10 +14,11 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str2bool
 from espnet2_sv.errors import SVError
 from espnet2_sv.train import checkpoint
+from espnet2_sv.train.batchnorm import synchronise_batchnorm
 from espnet2_sv.train.distributed import (
     gather_dicts,
     rewrap,
-    synchronise_batchnorm,
+    seed_by_rank,
     trainable_ids,
     unwrap,
 )
@@ -40,6 +41,7 @@ class SVTrainerOptions(TrainerOptions):
     margin_schedule: dict
     lr_schedule: dict
     sync_batchnorm: bool
+    torch_sync_batchnorm: bool
     dist_timeout: float  # minutes
 
     def __post_init__(self):
@@ -80,6 +82,15 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
         help=(
             "In distributed training, compute BatchNorm statistics over the batches of"
             " all processes"
+        ),
+    )
+    group.add_argument(
+        "--torch_sync_batchnorm",
+        type=str2bool,
+        default=False,
+        help=(
+            "On GPUs, use torch.nn.SyncBatchNorm for that: fused kernels, but the CPU"
+            " waits for the GPU three times in each layer"
         ),
     )
     group.add_argument(
@@ -127,9 +138,8 @@ class SVTrainer(Trainer):
         if distributed_option.distributed:
             torch.distributed.barrier()
             if trainer_options.sync_batchnorm:
-                synchronise_batchnorm(
-                    model, "cuda" if trainer_options.ngpu > 0 else "cpu"
-                )
+                torchs_own = trainer_options.torch_sync_batchnorm
+                synchronise_batchnorm(model, torchs_own and trainer_options.ngpu > 0)
         if trainer_options.margin_schedule:
             trainer_options.full_margin = get_margin(model.loss)
         if trainer_options.lr_schedule:
@@ -185,6 +195,7 @@ class SVTrainer(Trainer):
             model = rewrap(model, options)
         if is_first_process(distributed_option):
             checkpoint.stash(Path(options.output_dir))
+        seed_by_rank(model, options, distributed_option, epoch)
         return super().train_one_epoch(
             model=model,
             iterator=options.progress.watch_training(iterator, reporter),

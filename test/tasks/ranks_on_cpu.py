@@ -1,6 +1,7 @@
 """Training with a process per "GPU" as ESPnet starts them, but on the CPU.
 
-RANK_1 in the environment names what happens to the second process in a training step.
+RANK_1 in the environment names what happens to the second process in a training step,
+RECORD a folder for the random numbers of every epoch and the weights at its end.
 """
 
 import argparse
@@ -8,12 +9,14 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 import torch
 
 from espnet2_sv.bin.cli import run
 from espnet2_sv.bin.sv_train import first_words
 from espnet2_sv.tasks.sv import SVTask
+from espnet2_sv.train.trainer import SVTrainer
 
 
 def fail(*_):
@@ -29,8 +32,42 @@ def fail(*_):
         time.sleep(600)
 
 
+class RecordingTrainer(SVTrainer):
+    """The trainer, which also saves what the random numbers of each process did."""
+
+    @classmethod
+    def train_one_epoch(cls, model, *, reporter, distributed_option, **kwargs):
+        """Train an epoch; save dropout masks, utterances and the model."""
+        masks, dropout = [], model.module.backbone.encoder.encoders[0].dropout
+        hook = dropout.register_forward_hook(lambda m, x, y: masks.append(y == 0))
+        iterator, utterances = kwargs.pop("iterator"), []
+        batches = noted(iterator, utterances)
+        result = super().train_one_epoch(
+            model,
+            iterator=batches,
+            reporter=reporter,
+            distributed_option=distributed_option,
+            **kwargs,
+        )
+        hook.remove()
+        name = f"{distributed_option.dist_rank}.{reporter.get_epoch()}"
+        found = {"masks": masks, "utterances": utterances}
+        found["model"] = model.module.state_dict()
+        torch.save(found, Path(os.environ["RECORD"], name))
+        return result
+
+
+def noted(batches, utterances: list):
+    """Yield batches; note their utterances."""
+    for names, batch in batches:
+        utterances.append(names)
+        yield names, batch
+
+
 class OnCPU(SVTask):
     """Speaker training whose GPUs are imaginary."""
+
+    trainer = RecordingTrainer if os.environ.get("RECORD") else SVTrainer
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace):

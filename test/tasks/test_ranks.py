@@ -1,6 +1,7 @@
 """Several training processes of one machine end in one line, whatever happens."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = pytest.mark.execution_timeout(600)
 
@@ -22,7 +24,7 @@ def command(training_command, small_network, tmp_path):
     """A function that returns the command line of a training."""
 
     def training(**options) -> list[str]:
-        options = training_command(tmp_path / "exp", **options)
+        options = training_command(**{"output_dir": tmp_path / "exp"} | options)
         return [sys.executable, str(SCRIPT), *options, *small_network]
 
     return training
@@ -169,3 +171,42 @@ def test_bad_data_of_one_process_is_one_line_in_each(command, corpus, tmp_path):
     ]
     assert sum("bad.wav" in line for line in lines) == 1
     assert sum("the connection to another process" in line for line in lines) == 1
+
+
+@pytest.fixture
+def record(command, tmp_path, monkeypatch):
+    """A function that trains in two processes, and returns what they recorded."""
+
+    def train(name: str, *epochs: int) -> dict[str, dict]:
+        folder = tmp_path / name
+        folder.mkdir()
+        monkeypatch.setenv("RECORD", str(folder))
+        for max_epoch in epochs:
+            options = {"output_dir": folder / "exp", "resume": "true"}
+            # the second process has nothing to validate
+            options |= {"valid_batch_size": 64}
+            options |= {"accum_grad": 2, "num_iters_per_epoch": 4}
+            line = command(max_epoch=max_epoch, **options)
+            for process in start_each(line, folder):
+                _, stderr = process.communicate()
+                assert process.returncode == 0, stderr
+            (folder / "init").unlink(missing_ok=True)
+        return {p.name: torch.load(p) for p in folder.glob("?.?")}
+
+    return train
+
+
+def test_processes_draw_their_own_random_numbers_and_resume_exactly(record):
+    whole = record("whole", 2)
+    assert sorted(whole) == ["0.1", "0.2", "1.1", "1.2"]  # rank and epoch
+    first = [found["masks"][0] for found in whole.values()]
+    for one, other in itertools.combinations(first, 2):
+        assert (one != other).any()
+    for epoch in (1, 2):
+        pair = [whole[f"{rank}.{epoch}"] for rank in range(2)]
+        assert pair[0]["utterances"] != pair[1]["utterances"]
+        torch.testing.assert_close(pair[1]["model"], pair[0]["model"], rtol=0, atol=0)
+    resumed = record("resumed", 1, 2)
+    for name, found in whole.items():
+        assert resumed[name].pop("utterances") == found.pop("utterances")
+        torch.testing.assert_close(resumed[name], found, rtol=0, atol=0)

@@ -56,15 +56,18 @@ def embeddings(scp) -> dict[str, np.ndarray]:
     return dict(kaldiio.load_scp(str(scp)).items())
 
 
-def test_one_and_two_processes_agree(training_command, small_network, corpus, tmp_path):
+def test_one_and_two_processes_agree_and_continue_each_others_training(
+    training_command, small_network, corpus, tmp_path
+):
     network = [*small_network, *DROPOUT]
     single, distributed = tmp_path / "single", tmp_path / "distributed"
     sv_train.main([*training_command(single, max_epoch=STEPS, **SETTINGS), *network])
-    for max_epoch in (STEPS // 2, STEPS):  # the second run resumes
-        run_two(
-            "sv_train",
-            [*training_command(distributed, max_epoch=max_epoch, **SETTINGS), *network],
-        )
+    for max_epoch, processes in ((1, 2), (2, 1), (STEPS, 2)):
+        options = training_command(distributed, max_epoch=max_epoch, **SETTINGS)
+        if processes == 2:
+            run_two("sv_train", [*options, *network])
+        else:
+            sv_train.main([*options, *network])
 
     expected, found = stats(single), stats(distributed)
     for epoch in range(1, STEPS + 1):
