@@ -22,7 +22,11 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from espnet2.train.distributed_utils import get_node_rank
 from espnet2_sv.data.job_split import end_with_parent
 from espnet2_sv.errors import SVError, describe_error
-from espnet2_sv.train.process_group import describe_lost_contact, lost_contact
+from espnet2_sv.train.process_group import (
+    describe_backend_error,
+    describe_lost_contact,
+    lost_contact,
+)
 
 # A process that has lost another one leaves it to the starting process to find out
 # which one failed, and to stop the rest; seconds
@@ -129,13 +133,15 @@ def run_rank(train: Callable[[argparse.Namespace], None], args: argparse.Namespa
 
 
 def describe_rank_error(error: Exception, args: argparse.Namespace) -> Exception:
-    """Return an SVError in place of one about the other processes.
+    """Return an SVError in place of one about other processes or their connections.
 
     Args:
         error: Any error of a training process.
         args: Training arguments.
     """
     if not lost_contact(error):
+        if isinstance(error, torch.distributed.DistBackendError):
+            return SVError(describe_backend_error(error))
         return error
     if torch.distributed.is_initialized():
         return SVError(describe_lost_contact(error))

@@ -54,19 +54,23 @@ class _NormaliseOverProcesses(torch.autograd.Function):
         x, weight, mean, inverse_std, count = ctx.saved_tensors
         others = [d for d in range(x.dim()) if d != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        gradient = gradient.to(mean.dtype)
-        normalised = (x - mean.view(shape)) * inverse_std.view(shape)
+        centred = x - mean.view(shape)
         # Also the gradients of bias and weight, which DistributedDataParallel averages
-        sums = torch.stack([gradient.sum(others), (gradient * normalised).sum(others)])
-        of_bias, of_weight = sums if weight is not None else (None, None)
-        if not ctx.needs_input_grad[0]:
-            return None, of_weight, of_bias, None
-        sums = sums.clone()
-        torch.distributed.all_reduce(sums)
-        average, slope = (sums / count).view(2, *shape)
-        scale = inverse_std if weight is None else inverse_std * weight
-        of_x = (gradient - average - normalised * slope) * scale.view(shape)
-        return of_x.to(x.dtype), of_weight, of_bias, None
+        of_bias = gradient.sum(others, dtype=mean.dtype)
+        of_weight = (gradient * centred).sum(others) * inverse_std
+        of_x = None
+        if ctx.needs_input_grad[0]:
+            sums = torch.stack([of_bias, of_weight])
+            torch.distributed.all_reduce(sums)
+            average, slope = sums / count
+            scale = inverse_std if weight is None else inverse_std * weight
+            # scale * (gradient - average - slope * normalised), in few passes
+            constant, factor = -scale * average, -scale * slope * inverse_std
+            of_x = torch.addcmul(constant.view(shape), centred, factor.view(shape))
+            of_x = torch.addcmul(of_x, gradient, scale.view(shape)).to(x.dtype)
+        if weight is None:
+            return of_x, None, None, None
+        return of_x, of_weight, of_bias, None
 
 
 class ReducedBatchNorm(_BatchNorm):

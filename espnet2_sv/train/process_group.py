@@ -11,6 +11,10 @@ from torch.distributed import distributed_c10d
 # Connection closed by peer [127.0.0.1]:24451." or "... Timed out waiting 5000ms ..."
 _GLOO = "gloo/"
 _TIMED_OUT = ("Timed out", "timeout", "timed out")
+# Of DistBackendError, where not this process but another one has failed, e.g.
+# "ncclRemoteError: A call failed possibly due to a network error or a remote process
+# exiting prematurely."
+_NCCL_LOST = ("ncclRemoteError", "remote process", "aborted")
 
 
 def let_nccl_detect_errors(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -38,9 +42,22 @@ def set_group_timeout(minutes: float) -> None:
 
 def lost_contact(error: BaseException) -> bool:
     """Whether the error is that other processes are gone, stuck or unreachable."""
+    text = str(error)
+    if isinstance(error, torch.distributed.DistBackendError):
+        return any(part in text for part in (*_NCCL_LOST, *_TIMED_OUT))
     if isinstance(error, torch.distributed.DistError):
         return True
-    return isinstance(error, RuntimeError) and _GLOO in str(error)
+    return isinstance(error, RuntimeError) and _GLOO in text
+
+
+def describe_backend_error(error: torch.distributed.DistBackendError) -> str:
+    """Return one line for NCCL's error, such as two processes on one GPU."""
+    text = str(error)
+    reason = text.partition("Last error:")[2].strip() or text
+    return (
+        f"NCCL failed: {' '.join(reason.split())[:300]}; NCCL_DEBUG=INFO in the"
+        " environment tells more"
+    )
 
 
 def describe_lost_contact(error: BaseException) -> str:

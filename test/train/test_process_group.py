@@ -30,13 +30,26 @@ def test_nccl_detects_errors_unless_the_user_wants_otherwise(given, found):
 
 
 def test_errors_of_backends_are_told_from_those_of_the_model():
-    nccl = torch.distributed.DistBackendError("NCCL error in: x.cpp, remote process")
+    nccl = torch.distributed.DistBackendError(
+        "NCCL error in: x.cpp:77, remote process exited or there was a network error"
+    )
     late = torch.distributed.DistBackendError("Watchdog caught collective timeout")
     gloo = RuntimeError("[/gloo/transport/tcp/pair.cc:561] Connection closed by peer")
     assert all(map(lost_contact, (nccl, late, gloo)))
     assert not lost_contact(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
     assert "has probably ended" in describe_lost_contact(nccl)
     assert "--dist_timeout" in describe_lost_contact(late)
+
+
+def test_nccls_own_reason_is_told():
+    error = torch.distributed.DistBackendError(
+        "NCCL error in: NCCLUtils.cpp:77, invalid usage (run with NCCL_DEBUG=WARN"
+        " for details), NCCL version 2.27.3\nncclInvalidUsage: This usually reflects"
+        " invalid usage of NCCL library.\nLast error:\nDuplicate GPU detected :"
+        " rank 1 and rank 0 both on CUDA device 1000"
+    )
+    line = str(describe_rank_error(error, NODE))
+    assert line.startswith("NCCL failed: Duplicate GPU detected : rank 1 and rank 0")
 
 
 def test_a_failed_rendezvous_names_the_file_where_there_is_no_port(monkeypatch):
