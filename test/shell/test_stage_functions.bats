@@ -61,6 +61,23 @@ runs() {
     [ "$(runs)" -eq 2 ]
 }
 
+@test "a fingerprint is of the words and of what the files hold, whatever their names" {
+    # results of earlier versions stay up to date as long as it is computed like this
+    local small=(input "a b" --version -n $'two\nlines' 'back\slash' "${PWD}/input" input)
+    for name in "${small[@]}"; do
+        echo "about ${name}" > "./${name##*/}"
+    done
+    truncate -s 2000000000 large # by its size and time of modification
+    for name in word "${small[@]}" "" input/none; do
+        echo "${name}"
+        [ ! -f "${name}" ] || cksum < "${name}"
+    done > expected
+    printf 'large\n%s\nmade\n' "$(stat -c '%s %Y' large)" >> expected
+    mkdir made
+    run bash stage.sh fingerprint word "${small[@]}" "" input/none large made
+    [ "$output" = "$(cksum < expected)" ]
+}
+
 @test "a function stops at its first failing command" {
     cat >> stage.sh <<'STAGE'
 work() { false; touch made; }

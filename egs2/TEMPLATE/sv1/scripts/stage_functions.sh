@@ -130,17 +130,47 @@ fingerprint() {
 }
 
 checksum_of() {
-    local word
-    for word in "$@"; do
-        echo "${word}"
-        if [ -f "${word}" ]; then
-            if [ "$(wc -c < "${word}")" -lt 2000000000 ]; then
-                cksum < "${word}"
-            else # large files: size and modification time are faster
-                stat -L -c '%s %Y' "${word}"
-            fi
+    words_and_content "$@" | cksum
+}
+
+# words_and_content WORD...: prints each word, and after one that names a file the file's
+# checksum and size, as "cksum < FILE". Starts two programs for all files, not two for
+# each: a call of sv.sh has hundreds.
+words_and_content() {
+    local words=("$@") i n files=() at=() facts=() small=() small_at=() sums=()
+    for i in "${!words[@]}"; do
+        if [ -f "${words[i]}" ]; then
+            at+=("${i}")
+            files+=("${words[i]}")
+            [[ ${words[i]} == /* ]] || files[-1]=./${words[i]} # may begin with "-"
         fi
-    done | cksum
+    done
+    if [ "${#files[@]}" -gt 0 ]; then
+        mapfile -t sums < <(stat -L -c '%s %Y' "${files[@]}")
+        [ "${#sums[@]}" -eq "${#files[@]}" ] || return 1 # one has gone
+        for n in "${!files[@]}"; do
+            facts[at[n]]=${sums[n]} # of large files: faster
+            if [ "${sums[n]% *}" -ge 2000000000 ]; then
+                continue
+            elif [[ ${files[n]} == *$'\n'* ]]; then # makes more than one line below
+                facts[at[n]]=$(cksum < "${files[n]}") || return 1
+            else
+                small+=("${files[n]}")
+                small_at+=("${at[n]}")
+            fi
+        done
+    fi
+    if [ "${#small[@]}" -gt 0 ]; then
+        mapfile -t sums < <(cksum "${small[@]}")
+        [ "${#sums[@]}" -eq "${#small[@]}" ] || return 1
+        for n in "${!small[@]}"; do
+            facts[small_at[n]]=${sums[n]%" ${small[n]}"}
+        done
+    fi
+    for i in "${!words[@]}"; do
+        echo "${words[i]}"
+        [ -z "${facts[i]:-}" ] || echo "${facts[i]}"
+    done
 }
 
 # lock FILE WHAT: waits for the exclusive lock on FILE and leaves its descriptor in
