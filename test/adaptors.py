@@ -7,7 +7,7 @@ import asr_models
 import torch
 import yaml
 
-from espnet2.bin.asr_inference import Speech2Text
+from espnet2_sv.asr.task import task_of
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
 from espnet2_sv.zoo.files import find_model_files
 
@@ -75,8 +75,11 @@ def train_bpe() -> tuple[bytes, list[str]]:
 
 def make_asr(root: Path, kind: str) -> "asr_models.Trained":
     """The output of an ASR training; greedy transcripts are long and varied."""
-    conf = asr_models.conformer(**KINDS[kind].get("encoder_conf", {}))
-    conf |= {k: v for k, v in KINDS[kind].items() if k != "encoder_conf"}
+    if kind == "owsm":
+        conf = asr_models.published("owsm_v3.1_ebf")
+    else:
+        conf = asr_models.conformer(**KINDS[kind].get("encoder_conf", {}))
+        conf |= {k: v for k, v in KINDS[kind].items() if k != "encoder_conf"}
     tokens = None
     if conf["token_type"] == "bpe":
         bpe, tokens = train_bpe()
@@ -148,9 +151,10 @@ class Zoo:
         config.write_text(yaml.safe_dump(conf))
         return config
 
-    def stock(self, kind: str, **options) -> Speech2Text:
+    def stock(self, kind: str, **options):
         """ESPnet's own recogniser, loaded from the unmodified training output."""
         config = self.absolute_config(kind)
         weights = find_model_files(self.asr(kind), "asr").weights
         with asr_models.stub_transducer_loss():
-            return Speech2Text(str(config), str(weights), **options)
+            recogniser = task_of(yaml.safe_load(config.read_text())).recogniser_class()
+            return recogniser(str(config), str(weights), **options)

@@ -14,9 +14,12 @@ import torch
 import yaml
 
 from espnet2.bin.pack import main as espnet_pack
-from espnet2.tasks.asr import ASRTask
+from espnet2_sv.asr.task import S2T, task_of
 
 TOKENS = ["<blank>", "<unk>", *"abcdefghi", "<sos/eos>"]
+# OWSM's symbols, with two of its 1,501 times
+SYMBOLS = ["<na>", "<nospeech>", "<eng>", "<deu>", "<asr>", "<st_deu>"]
+SYMBOLS += ["<notimestamps>", "<0.00>", "<30.00>", "<sos>", "<eos>", "<sop>"]
 PUBLISHED = Path(__file__).parent / "asr" / "published"
 ENCODER_SIZE = {
     "output_size": 16,
@@ -34,6 +37,9 @@ def published(name: str) -> dict:
     for part, size in (("encoder_conf", ENCODER_SIZE), ("decoder_conf", DECODER_SIZE)):
         settings = conf.setdefault(part, {})
         settings.update({key: size[key] for key in size if key in settings})
+    for part in ("encoder_conf", "decoder_conf"):
+        if ENCODER_SIZE["output_size"] % conf[part].get("attention_heads", 1):
+            conf[part]["attention_heads"] = 4
     if conf["encoder_conf"].get("interctc_layer_idx"):
         conf["encoder_conf"]["interctc_layer_idx"] = INTERMEDIATE_LAYERS
     return conf
@@ -99,9 +105,10 @@ class Trained:
     def pack(self, with_stats: bool = False) -> Path:
         """Pack from the recipe folder, as ESPnet's asr.sh does."""
         outpath = self.root / "packed.zip"
-        cmd = ["asr", "--outpath", str(outpath)]
-        cmd += ["--asr_train_config", str(self.config)]
-        cmd += ["--asr_model_file", str(self.weights)]
+        task = task_of(self.conf)
+        cmd = [task.name, "--outpath", str(outpath)]
+        cmd += [f"--{task.config_key}", str(self.config)]
+        cmd += [f"--{task.weights_key}", str(self.weights)]
         extra = [self.root / self.conf["bpemodel"]] if self.conf["bpemodel"] else []
         extra += [self.root / "exp" / "stats" / "feats_stats.npz"] if with_stats else []
         cmd += [word for path in extra for word in ("--option", str(path))]
@@ -120,16 +127,21 @@ def perturb_weights(model: torch.nn.Module) -> None:
 
 def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
     """Write the output of an ESPnet ASR training."""
+    task = task_of(conf)
+    tokens = tokens or TOKENS
+    if task is S2T:
+        tokens = [*tokens[:2], *SYMBOLS[:-3], *tokens[2:-1], *SYMBOLS[-3:]]
     conf = {
-        **vars(ASRTask.get_parser().parse_args([])),
+        **vars(task.task_class().get_parser().parse_args([])),
         **copy.deepcopy(conf),
-        "token_list": tokens or TOKENS,
+        "token_list": tokens,
     }
     exp, stats = root / "exp" / "asr_train", root / "exp" / "stats" / "feats_stats.npz"
     exp.mkdir(parents=True)
     stats.parent.mkdir()
     rng = np.random.default_rng(0)
-    mean, variance = rng.normal(-4, 2, 80), rng.uniform(4, 9, 80)
+    bins = conf["frontend_conf"].get("n_mels", 80)
+    mean, variance = rng.normal(-4, 2, bins), rng.uniform(4, 9, bins)
     np.savez(stats, count=10, sum=10 * mean, sum_square=10 * (mean**2 + variance))
     if conf["normalize"] == "global_mvn":
         conf["normalize_conf"] = {"stats_file": "exp/stats/feats_stats.npz"}
@@ -138,7 +150,8 @@ def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
         (root / conf["bpemodel"]).write_bytes(b"a sentencepiece model")
     torch.manual_seed(0)
     with contextlib.chdir(root), stub_transducer_loss():
-        stock = ASRTask.build_model(argparse.Namespace(**copy.deepcopy(conf)))
+        args = argparse.Namespace(**copy.deepcopy(conf))
+        stock = task.task_class().build_model(args)
     perturb_weights(stock)
     trained = Trained(root, stock.eval(), conf)
     trained.save_config()

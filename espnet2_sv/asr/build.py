@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from espnet2_sv.asr.task import task_of
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.checkpoint import check_sizes, load_strictly
 
@@ -31,24 +32,26 @@ def build_asr_model(
             projection.
 
     Returns:
-        An ``ESPnetASRModel`` in evaluation mode.
+        An ``ESPnetASRModel`` or ``ESPnetS2TModel`` in evaluation mode.
 
     Raises:
         SVError: Settings and weights do not belong together, or this ESPnet cannot
             build them.
     """
-    from espnet2.tasks.asr import ASRTask
-
+    task = task_of(vars(args)).task_class()
     check_sizes("this ASR model", vars(args), state)
     with buildable(args, state) as build_args:
         try:
-            model = ASRTask.build_model(build_args)
+            model = task.build_model(build_args)
         # a setting of another ESPnet version; the classes raise anything
         except Exception as e:
             reason = " ".join(str(e).split())[:200] or type(e).__name__
             raise SVError(f"ESPnet cannot build this ASR model: {reason}") from e
     args.token_list = build_args.token_list
     load_strictly(model, state, unused=lambda name: _left_over(name, model))
+    for module in model.modules():  # as ESPnet's recogniser of OWSM does
+        if getattr(module, "use_flash_attn", False):
+            module.use_flash_attn = False
     return model.eval()
 
 

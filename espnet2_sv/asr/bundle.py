@@ -13,6 +13,7 @@ import torch
 
 from espnet2_sv.asr.build import build_asr_model
 from espnet2_sv.asr.supported import check_supported
+from espnet2_sv.asr.task import AsrTask, task_of
 from espnet2_sv.backbones.blocks import BlockBackbone, subsampling
 from espnet2_sv.backbones.features import sample_rate
 from espnet2_sv.errors import SVError
@@ -37,6 +38,11 @@ class AsrBundle:
     args: argparse.Namespace
     directory: Path | None
 
+    @property
+    def task(self) -> AsrTask:
+        """The ESPnet task that trained it."""
+        return task_of(vars(self.args))
+
     def backbone(self) -> BlockBackbone:
         """Return the model's front end, normalisation and encoder; nothing is copied.
 
@@ -52,6 +58,7 @@ class AsrBundle:
         frontend, encoder = self.model.frontend, self.model.encoder
         frame = frontend.hop_length * subsampling(encoder)  # samples
         return {
+            "task": self.task.name,
             "encoder": self.args.encoder,
             "blocks": len(encoder.encoders),
             "dim": encoder.output_size(),
@@ -114,10 +121,9 @@ def read_asr_args(files: ModelFiles) -> argparse.Namespace:
     Raises:
         SVError: The configuration is unreadable or refers to files elsewhere.
     """
-    from espnet2.tasks.asr import ASRTask
-
+    task = task_of(files.settings).task_class()
     # not get_default_config(), which parses the command line of the running program
-    conf = vars(ASRTask.get_parser().parse_args([])) | copy.deepcopy(files.settings)
+    conf = vars(task.get_parser().parse_args([])) | copy.deepcopy(files.settings)
     for key in [k for k in conf if k.endswith("_conf") and conf[k] is None]:
         conf[key] = {}
     args = argparse.Namespace(**conf)

@@ -9,6 +9,7 @@ import torch
 
 from espnet2_sv.asr.bundle import AsrBundle, read_asr_args
 from espnet2_sv.asr.speech2text import check_options, load_speech2text
+from espnet2_sv.asr.task import ASR, S2T, task_of, window_seconds
 from espnet2_sv.backbones.blocks import EncoderPass, capture_blocks
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.files import ModelFiles
@@ -24,7 +25,8 @@ class Transcript:
     """A recognised text.
 
     Attributes:
-        text: The text, formatted by ESPnet's tokenizer.
+        text: The text, formatted by ESPnet's tokenizer; of OWSM without its symbols for
+            language, task and time.
         tokens: Its tokens.
         token_ids: Their indices in the model's token list.
         nbest: The n-best list of ESPnet's ``Speech2Text``; empty for greedy decoding.
@@ -49,15 +51,22 @@ class Recogniser:
         bundle: The ASR model; nothing is copied.
         backbone: Its front end, normalisation and encoder.
         one_by_one: Whether utterances are decoded one at a time.
+        window: Samples that every utterance is padded to, and may not exceed; None if
+            there is no such length.
     """
 
     def __init__(self, speech2text: "Speech2Text", files: ModelFiles, decode: str):
         self.speech2text = speech2text
         self.decode = decode
-        self.asr_model = speech2text.asr_model
-        self.bundle = AsrBundle(self.asr_model, speech2text.asr_train_args, files.root)
+        self.task = S2T if hasattr(speech2text, "s2t_model") else ASR
+        self.asr_model = getattr(speech2text, f"{self.task.name}_model")
+        args = getattr(speech2text, f"{self.task.name}_train_args")
+        self.bundle = AsrBundle(self.asr_model, args, files.root)
         self.backbone = self.bundle.backbone()
         self.one_by_one = decode == "beam"
+        seconds = window_seconds(vars(args))
+        rate = self.backbone.sample_rate
+        self.window = None if seconds is None else round(seconds * rate)
 
     @classmethod
     def load(
@@ -90,7 +99,7 @@ class Recogniser:
             raise SVError(
                 f"{files.config}: ESPnet's beam search does not support Mask-CTC"
             )
-        check_options(options)
+        check_options(options, task_of(vars(args)))
         if decode == "greedy":
             if options:
                 raise SVError(
@@ -120,17 +129,40 @@ class Recogniser:
                 :attr:`one_by_one`.
             lengths: Valid samples (B,).
 
+        Returns:
+            Transcripts, and the encoder pass with the valid frames of the utterances
+            themselves, also where they are padded to :attr:`window`.
+
         Raises:
-            SVError: An utterance is too short for the encoder.
+            SVError: An utterance is too short for the encoder, or longer than
+                :attr:`window`.
         """
+        if self.window is not None:
+            self._check_window(self.window, lengths.tolist())
         with capture_blocks(self.backbone) as captured:
             if self.decode == "greedy":
                 transcripts = self._greedy(*self._encode(speech, lengths))
             else:
                 transcripts = [self._search(speech[0, : int(lengths[0])])]
+        if self.window is not None:
+            captured.lengths = self.backbone.output_frames(lengths)
         return transcripts, captured
 
+    def _check_window(self, window: int, lengths: list[int]) -> None:
+        """Refuse what padding would hide, or trimming would lose."""
+        rate, least = self.backbone.sample_rate, self.backbone.minimum_samples
+        for samples in (min(lengths), max(lengths)):
+            if not least <= samples <= window:
+                raise SVError(
+                    f"an utterance of {samples / rate:.3f} s cannot be recognised: this"
+                    f" model takes {least / rate:.3f} to {window / rate:g} s"
+                )
+
     def _encode(self, speech, lengths) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.window is not None:
+            padding = self.window - speech.shape[1]
+            speech = torch.nn.functional.pad(speech, (0, padding))
+            lengths = torch.full_like(lengths, self.window)
         encoded, lengths = self.asr_model.encode(speech, lengths)
         if isinstance(encoded, tuple):  # (last, intermediate) with intermediate CTC
             encoded = encoded[0]
@@ -144,7 +176,9 @@ class Recogniser:
     def _transcript(self, frames: Sequence[int]) -> Transcript:
         """Collapse repetitions, drop blanks and sentence marks, and format the text."""
         model, stock = self.asr_model, self.speech2text
-        silent = {model.blank_id, model.sos, model.eos}
+        silent = {model.blank_id}
+        if self.task is not S2T:
+            silent |= {model.sos, model.eos}
         ids = [token for token, _ in groupby(frames) if token not in silent]
         tokens = stock.converter.ids2tokens(ids)
         return Transcript(self._text(tokens), tokens, ids)
@@ -153,11 +187,13 @@ class Recogniser:
         results = self.speech2text(speech)
         if isinstance(results, tuple):  # (results, intermediate CTC's tokens)
             results = results[0]
-        text, tokens, ids, _ = results[0]
-        return Transcript(
-            self._text(tokens) if text is None else text, tokens, ids, results
-        )
+        text, tokens, ids, *_ = results[0]
+        if text is None or self.task is S2T:
+            text = self._text(tokens)
+        return Transcript(text, tokens, ids, results)
 
     def _text(self, tokens: list[str]) -> str:
+        if self.task is S2T:  # as ESPnet does
+            tokens = [x for x in tokens if not (x[0] == "<" and x[-1] == ">")]
         tokenizer = self.speech2text.tokenizer
         return " ".join(tokens) if tokenizer is None else tokenizer.tokens2text(tokens)

@@ -60,7 +60,7 @@ def original_source(source: str | os.PathLike) -> str:
 def write_package(bundle, part: Path, outdir: Path) -> None:
     """Write an unpacked model with its ``meta.yaml``; see :func:`write_model`."""
     write_model(bundle, part, outdir)
-    _write_meta(part)
+    _write_meta(bundle, part)
 
 
 def write_model(bundle, part: Path, outdir: Path) -> None:
@@ -95,15 +95,15 @@ def write_model(bundle, part: Path, outdir: Path) -> None:
         yaml_no_alias_safe_dump(conf, stream, indent=2, sort_keys=False)
 
 
-def _write_meta(part: Path) -> None:
+def _write_meta(bundle, part: Path) -> None:
     import torch
     import yaml
 
     from espnet2 import __version__
 
     meta = {
-        "yaml_files": {"asr_train_config": CONFIG},
-        "files": {"asr_model_file": WEIGHTS},
+        "yaml_files": {bundle.task.config_key: CONFIG},
+        "files": {bundle.task.weights_key: WEIGHTS},
         "espnet": __version__,
         "torch": str(torch.__version__),
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from espnet2_sv.asr.build import buildable
 from espnet2_sv.asr.supported import check_supported
+from espnet2_sv.asr.task import ASR, AsrTask, task_of
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.checkpoint import load_state_dict
 from espnet2_sv.zoo.files import ModelFiles
@@ -20,29 +21,31 @@ if TYPE_CHECKING:
 _NOT_OPTIONS = {
     "asr_train_config",
     "asr_model_file",
+    "s2t_train_config",
+    "s2t_model_file",
     "batch_size",
     "device",
     "dtype",
     "enh_s2t_task",
+    "generate_interctc_outputs",
     "hugging_face_decoder",
     "hugging_face_decoder_conf",
     "lid_prompt",
     "multi_asr",
     "quantize_asr_model",
+    "quantize_s2t_model",
     "quantize_dtype",
     "quantize_lm",
     "quantize_modules",
     "streaming",
+    "use_flash_attn",
 }
 
 
-def decoding_options() -> list[str]:
+def decoding_options(task: AsrTask = ASR) -> list[str]:
     """Return the names of ESPnet's decoding options that can be chosen."""
-    from espnet2.bin.asr_inference import Speech2Text
-
-    return [
-        k for k in inspect.signature(Speech2Text).parameters if k not in _NOT_OPTIONS
-    ]
+    known = inspect.signature(task.recogniser_class()).parameters
+    return [name for name in known if name not in _NOT_OPTIONS]
 
 
 def load_speech2text(
@@ -64,11 +67,11 @@ def load_speech2text(
         SVError: The model is not supported or lacks a file, or ESPnet cannot decode
             with it.
     """
-    from espnet2.bin.asr_inference import Speech2Text
     from espnet2.utils.yaml_no_alias_safe_dump import yaml_no_alias_safe_dump
 
     check_supported(args)
     _check_tokenizer(args)
+    recogniser_class = task_of(vars(args)).recogniser_class()
     with (
         tempfile.TemporaryDirectory() as folder,
         buildable(args, load_state_dict(files.weights)) as build_args,
@@ -77,20 +80,24 @@ def load_speech2text(
         with open(config, "w", encoding="utf-8") as stream:
             yaml_no_alias_safe_dump(vars(build_args), stream)
         try:
-            return Speech2Text(config, files.weights, device=device, **options)
+            return recogniser_class(config, files.weights, device=device, **options)
         # Speech2Text and the classes that it builds raise all kinds of errors
         except Exception as e:
             reason = " ".join(str(e).split())[:200] or type(e).__name__
             raise SVError(f"ESPnet cannot decode with {files.config}: {reason}") from e
 
 
-def check_options(options: dict[str, Any]) -> None:
+def check_options(options: dict[str, Any], task: AsrTask = ASR) -> None:
     """Refuse unknown decoding options.
+
+    Args:
+        options: The options.
+        task: The task of the ASR model.
 
     Raises:
         SVError: One line that names the option.
     """
-    known = decoding_options()
+    known = decoding_options(task)
     for name in options:
         if name not in known:
             raise SVError(

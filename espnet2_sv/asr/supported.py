@@ -112,7 +112,8 @@ def backbone_settings(
 
     They cover front end, normalisation and encoder, and are plain data for a YAML file.
     ``global_mvn`` becomes ``stored_mvn``, whose statistics are part of the weights; no
-    block is ever dropped at random (``layer_drop_rate`` 0).
+    block is ever dropped at random (``layer_drop_rate`` 0), and Flash Attention, which
+    needs a package and half precision, is off.
 
     Args:
         asr_args: The training arguments of the ASR model.
@@ -175,6 +176,8 @@ def _encoder_conf(
             conf[key] = conf[key][:kept]
     if "layer_drop_rate" in accepted:
         conf["layer_drop_rate"] = 0.0
+    if "use_flash_attn" in accepted:  # other values in other environments
+        conf["use_flash_attn"] = False
     return conf, _keep_conditioning(conf, kept)
 
 

@@ -141,6 +141,18 @@ class BlockBackbone(FeatureBackbone):
         sizes = range(1, _MAX_MINIMUM_FRAMES)
         return next(n for n in sizes if not check_short_utt(self.encoder.embed, n)[0])
 
+    def output_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Return the encoder frames (B,) of utterances of so many samples (B,)."""
+        centred = self.frontend.stft.center
+        frames = (samples if centred else samples - self.frontend.stft.n_fft) // (
+            self.hop_length
+        ) + 1
+        for layer in self.encoder.embed.modules():
+            if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):  # along time
+                kernel, stride = layer.kernel_size[0], layer.stride[0]
+                frames = (frames - kernel) // stride + 1
+        return frames
+
     def first_blocks(self, num_blocks: int) -> "BlockBackbone":
         """Return a backbone that ends after some block, for early exit.
 

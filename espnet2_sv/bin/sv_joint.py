@@ -10,7 +10,8 @@ from espnet2_sv.bin import options
 from espnet2_sv.bin.cli import run
 from espnet2_sv.bin.sv_embed import OUTPUTS, add_embedding_options
 
-# Options of ESPnet's asr_inference that are options here; --decode_config takes all.
+# Options of ESPnet's asr_inference and s2t_inference that are options here;
+# --decode_config takes all.
 DECODING: dict[str, Callable[[str], object]] = {
     "beam_size": options.positive_int,
     "ctc_weight": options.finite_float,
@@ -18,6 +19,8 @@ DECODING: dict[str, Callable[[str], object]] = {
     "penalty": options.finite_float,
     "maxlenratio": options.finite_float,
     "minlenratio": options.finite_float,
+    "lang_sym": str,
+    "task_sym": str,
     "lm_train_config": str,
     "lm_file": str,
 }

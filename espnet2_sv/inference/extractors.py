@@ -123,10 +123,14 @@ class JointRecogniser(WaveformEmbedder):
         super().__init__(model, **options)
         self.head = model.head
         self.recogniser = recogniser
+        if recogniser.window is not None:
+            self.max_samples = min(self.max_samples, recogniser.window)
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         if self.recogniser.one_by_one:
             return [[i] for i in range(len(lengths))]
+        if self.recogniser.window is not None:  # all are padded to it
+            lengths = [self.recogniser.window] * len(lengths)
         return super()._batches(lengths)
 
     def _cores(self) -> int:

@@ -90,11 +90,11 @@ def prepare_model(
     return PackedModel(settings, weights, model, espnet_loads=True)
 
 
-def asr_names() -> dict[str, str]:
+def asr_names(bundle: AsrBundle) -> dict[str, str]:
     """Return the ASR model's configuration and weights as meta.yaml names them."""
     return {
-        "asr_train_config": f"{ASR_FOLDER}/{CONFIG}",
-        "asr_model_file": f"{ASR_FOLDER}/{WEIGHTS}",
+        bundle.task.config_key: f"{ASR_FOLDER}/{CONFIG}",
+        bundle.task.weights_key: f"{ASR_FOLDER}/{WEIGHTS}",
     }
 
 

@@ -112,7 +112,7 @@ STOCK = """
 The ASR model is unchanged, and ESPnet alone loads it:
 
 ```python
-from espnet2.bin.asr_inference import Speech2Text
+from {module} import Speech2Text
 
 text, *_ = Speech2Text.from_pretrained("SOURCE")(speech)[0]
 ```
@@ -233,7 +233,7 @@ def _joint(
     name = (settings.get("asr_init") or {}).get("source", "unknown")
     parts = [JOINT.format(**placeholders)]
     if package_format == "joint":
-        parts.append(STOCK)
+        parts.append(STOCK.format(module=asr.task.recogniser_module))
     if package_format == "adaptor":
         parts.append(ATTACHED.format(name=name, sha256=asr.weights_sha256))
     return "".join(parts)

@@ -110,8 +110,9 @@ def _contents(
         "train_config": f"{folder}/config.yaml",
         "model_file": f"{folder}/{source.files.weights.name}",
     }
+    asr = asr_names(packed.asr) if packed.asr and packed.asr_files else {}
     contents: Contents = {
-        "meta.yaml": _meta(names, asr_names() if packed.asr_files else {}, packed),
+        "meta.yaml": _meta(names, asr, packed),
         names["train_config"]: (
             yaml.safe_dump(packed.settings, allow_unicode=True).encode()
         ),

@@ -19,8 +19,11 @@ from espnet2_sv.zoo.unpacking import is_inside, unpack
 # a second model in the same archive is listed under OWN_SECTION.
 OWN_SECTION = "espnet2_sv"
 _META_KEYS = {
-    "asr": ("asr_train_config", "asr_model_file"),
-    "sv": ("train_config", "model_file"),
+    "asr": (
+        ("asr_train_config", "asr_model_file"),
+        ("s2t_train_config", "s2t_model_file"),  # OWSM
+    ),
+    "sv": (("train_config", "model_file"),),
 }
 # Weights in the exp/ directory of a training run, in order of preference: averaged
 # ones first, and accuracy (or equal error rate) before other criteria.
@@ -30,6 +33,7 @@ WEIGHTS_IN_EXP = {
         "valid.acc.best.pth",
         "valid.*.ave.pth",
         "valid.*.ave_*best.pth",
+        "valid.*.ave_*best.till*epoch.pth",
         "valid.*.best.pth",
         "latest.pth",
     ),
@@ -118,7 +122,8 @@ def holds_kind(package: Path, kinds: str) -> bool:
     """Whether a package's ``meta.yaml`` names a model of a kind."""
     meta = load_config(package / "meta.yaml")
     sections = (meta.get("yaml_files"), meta.get(OWN_SECTION))
-    return any(isinstance(s, dict) and _META_KEYS[kinds][0] in s for s in sections)
+    keys = {config for config, _ in _META_KEYS[kinds]}
+    return any(isinstance(s, dict) and keys & s.keys() for s in sections)
 
 
 def _unpack_once(archive: Path, workdir: str | os.PathLike | None) -> Path:
@@ -165,10 +170,15 @@ def file_sha256(path: str | os.PathLike) -> str:
 
 def _packed(root: Path, kinds: str) -> ModelFiles:
     meta = load_config(root / "meta.yaml")
-    config_key, weights_key = _META_KEYS[kinds]
     own = meta.get(OWN_SECTION)
-    config = _named(root, (meta.get("yaml_files"), own), config_key)
-    weights = _named(root, (meta.get("files"), own), weights_key)
+    configs, weights_of = (meta.get("yaml_files"), own), (meta.get("files"), own)
+    named = [names for names in configs if isinstance(names, dict)]
+    config_key, weights_key = next(
+        (keys for keys in _META_KEYS[kinds] if any(keys[0] in n for n in named)),
+        _META_KEYS[kinds][0],
+    )
+    config = _named(root, configs, config_key)
+    weights = _named(root, weights_of, weights_key)
     return ModelFiles(config=config, weights=weights, root=root, meta=meta)
 
 

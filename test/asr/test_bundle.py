@@ -17,6 +17,8 @@ SUPPORTED = [
     "librispeech_conformer6_nfft512_hop256",
     "librispeech_conformer_hop160",
     "librispeech_e_branchformer",
+    "owsm_v3.1_ebf",
+    "owsm_v4_base",
     "speechcommands_conformer_noctc",
     "wsj_transformer",
 ]
@@ -210,6 +212,7 @@ def test_summary(train_asr):
     trained = train_asr("librispeech_e_branchformer")
     summary = load_asr_bundle(trained.exp).summary()
     assert summary == {
+        "task": "asr",
         "encoder": "e_branchformer",
         "blocks": 3,
         "dim": 16,

@@ -15,6 +15,8 @@ from espnet2_sv.errors import SVError
         "librispeech_100_conformer_scctc",
         "librispeech_100_conformer_transducer",
         "librispeech_e_branchformer",
+        "owsm_v3.1_ebf",
+        "owsm_v4_base",
         "speechcommands_conformer_noctc",
         "wsj_transformer",
     ],

@@ -19,6 +19,8 @@ WITH_HIDDEN_STATES = [
     "librispeech_conformer6_nfft512_hop256",
     "librispeech_conformer_hop160",
     "librispeech_e_branchformer",
+    "owsm_v3.1_ebf",
+    "owsm_v4_base",
     "speechcommands_conformer_noctc",
     "wsj_transformer",
 ]

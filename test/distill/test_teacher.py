@@ -11,6 +11,8 @@ from espnet2_sv.errors import SVError
 MODELS = [
     "librispeech_conformer_hop160",
     "librispeech_e_branchformer",
+    "owsm_v3.1_ebf",
+    "owsm_v4_base",
     "wsj_transformer",
     "librispeech_100_conformer_scctc",  # self-conditioned CTC
 ]

@@ -31,7 +31,7 @@ def waves(an4):
     return [*whole, *(wave[:7000] for wave in whole[:3]), whole[0]]
 
 
-@pytest.mark.parametrize("kind", ["ctc", "legacy", "self_conditioned", "bpe"])
+@pytest.mark.parametrize("kind", ["ctc", "legacy", "self_conditioned", "bpe", "owsm"])
 def test_results_of_batches_equal_those_of_one_by_one(joint, waves, kind):
     recogniser = joint(kind)
     for together, wave in zip(recogniser.results(waves), waves, strict=True):

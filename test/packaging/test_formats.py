@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from espnet2.bin.asr_inference import Speech2Text
+from espnet2.bin.s2t_inference import Speech2Text as OwsmSpeech2Text
 from espnet2_sv import SpeakerVerifier, Speech2Embedding, Speech2TextEmbedding
 from espnet2_sv.asr import load_asr_bundle, resolve_asr
 from espnet2_sv.errors import SVError
@@ -83,6 +84,31 @@ def test_espnet_loads_the_asr_model_of_a_joint_archive(zoo, packed, audio, kind)
         for s in (found, expected)
     ]
     assert torch.equal(encoded[0][0], encoded[1][0])
+
+
+def test_espnet_loads_owsm_from_a_joint_archive(zoo, packed, audio):
+    archive = packed("owsm", "joint")
+    options = {"beam_size": 2, "maxlenratio": 0.02}
+    expected = zoo.stock("owsm", **options)
+    found = OwsmSpeech2Text.from_pretrained(str(archive), **options)
+    assert found.best_path(audio) == expected.best_path(audio)
+    assert found(audio)[0][:4] == expected(audio)[0][:4]
+    both = Speech2TextEmbedding.from_pretrained(archive, decode="beam", **options)
+    text, embedding = both(audio)
+    assert text == expected(audio)[0][3]
+    assert torch.equal(
+        embedding,
+        Speech2TextEmbedding.from_pretrained(
+            zoo.adaptor("owsm"), decode="beam", **options
+        )(audio)[1],
+    )
+    # of speech itself, without the silence that the recogniser pads it with
+    alone = Speech2Embedding.from_pretrained(str(archive))(audio)
+    unpadded = Speech2Embedding.from_pretrained(zoo.adaptor("owsm"))(audio)
+    torch.testing.assert_close(alone, unpadded, atol=1e-6, rtol=1e-5)
+    with zipfile.ZipFile(archive) as members:
+        card = members.read("README.md").decode()
+    assert "from espnet2.bin.s2t_inference import Speech2Text" in card
 
 
 def test_the_adaptor_alone_is_small_and_attached_in_use(zoo, packed, audio):

@@ -154,3 +154,32 @@ PYTHON
     bad="" bash call.sh format_sets
     [ "$(grep -c sv_format_wav calls)" -eq 3 ] # train is up to date
 }
+
+@test "the ASR model alone is run by the command of its task" {
+    cat > fake_python <<'PYTHON'
+#!/usr/bin/env bash
+echo "${*:2}" >> calls
+mkdir -p out/set/asr_alone/1best_recog
+echo "a <eng>hello" > out/set/asr_alone/1best_recog/text
+echo "a hello" > out/set/asr_alone/1best_recog/text_nospecial
+PYTHON
+    chmod +x fake_python
+    mkdir -p data/set asr
+    echo a | tee data/set/text data/set/wav.scp > decode.yaml
+    sed -i '$d' call.sh
+    cat >> call.sh <<CALL
+. "${template}/scripts/score_functions.sh"
+decode_cmd=run.pl python=./fake_python inference_dir=out asr_dir=asr asr_decode_config=decode.yaml
+"\$@"
+CALL
+    printf 'files:\n  asr_model_file: model.pth\nyaml_files:\n  asr_train_config: config.yaml\n' \
+        > asr/meta.yaml
+    bash call.sh recognise_alone set
+    grep -q "^espnet2.bin.asr_inference .*--asr_train_config asr/config.yaml --asr_model_file asr/model.pth" calls
+    [ "$(cat out/set/asr_alone/1best_recog/text)" = "a <eng>hello" ]
+    sed -i 's/asr_/s2t_/' asr/meta.yaml
+    echo other > asr/source.json
+    bash call.sh recognise_alone set
+    grep -q "^espnet2.bin.s2t_inference .*--s2t_train_config asr/config.yaml --s2t_model_file asr/model.pth" calls
+    [ "$(cat out/set/asr_alone/1best_recog/text)" = "a hello" ]
+}

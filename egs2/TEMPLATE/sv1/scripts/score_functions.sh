@@ -72,18 +72,25 @@ embed() {
 # recognise_alone SET: recognition by ESPnet's own command and the ASR model without
 # adaptor
 recognise_alone() {
-    local dir=${inference_dir}/$1/asr_alone data=data/$1
+    local dir=${inference_dir}/$1/asr_alone data=data/$1 task=asr
+    ! grep -q "^ *s2t_train_config:" "${asr_dir}/meta.yaml" || task=s2t # OWSM
     require_file "${data}/text" "--asr_sets needs it"
     require_file "${asr_decode_config}" "give ESPnet's decoding options with --asr_decode_config"
     once "${dir}/1best_recog/text" "${asr_dir}/source.json" "${asr_decode_config}" \
-        "${data}/wav.scp" -- \
-        run_job "${decode_cmd}" "${dir}/decode.log" ${python} \
-        -m espnet2.bin.asr_inference \
-        --config "${asr_decode_config}" --ngpu 0 --output_dir "${dir}" \
-        --asr_train_config "${asr_dir}/config.yaml" \
-        --asr_model_file "${asr_dir}/model.pth" \
-        --data_path_and_name_and_type "${data}/wav.scp,speech,sound" \
-        --key_file "${data}/wav.scp"
+        "${data}/wav.scp" -- recognise_by_espnet "${task}" "${data}" "${dir}"
+}
+
+# recognise_by_espnet TASK DATA DIR: runs ESPnet's recogniser of a task
+recognise_by_espnet() {
+    run_job "${decode_cmd}" "$3/decode.log" ${python} \
+        -m "espnet2.bin.$1_inference" \
+        --config "${asr_decode_config}" --ngpu 0 --output_dir "$3" \
+        "--$1_train_config" "${asr_dir}/config.yaml" \
+        "--$1_model_file" "${asr_dir}/model.pth" \
+        --data_path_and_name_and_type "$2/wav.scp,speech,sound" \
+        --key_file "$2/wav.scp"
+    # without symbols for language, task and time
+    [ "$1" != s2t ] || cp "$3/1best_recog/text_nospecial" "$3/1best_recog/text"
 }
 
 # recognise_jointly SET MODEL: text and embeddings from one pass of the ASR model with
