@@ -13,6 +13,7 @@ from espnet2_sv.errors import SVError
 pytestmark = pytest.mark.execution_timeout(600)
 
 KEYS = [
+    "task",
     "encoder",
     "blocks",
     "dim",
@@ -47,7 +48,7 @@ def test_text_summary(packed, tmp_path, capsys):
     main(["--asr", str(packed), "--output_dir", str(tmp_path / "asr")])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(KEYS)
-    assert lines[0].split() == ["encoder", "conformer"]
+    assert lines[1].split() == ["encoder", "conformer"]
     assert lines[8].split() == ["has", "ctc", "yes"]
 
 
