@@ -30,7 +30,7 @@ from espnet2_sv.train.process_group import (
 
 # A process that has lost another one leaves it to the starting process to find out
 # which one failed, and to stop the rest; seconds
-_WAIT_TO_BE_STOPPED = 10.0
+_WAIT_TO_BE_STOPPED = 5.0
 _WAIT_FOR_END = 10.0  # seconds from SIGTERM to SIGKILL
 _CONTINUE = "the same command continues after the last complete epoch"
 _SIGNALS = {
@@ -114,6 +114,11 @@ def run_rank(train: Callable[[argparse.Namespace], None], args: argparse.Namespa
         args: Training arguments; ``reports`` is removed from them.
     """
     end_with_parent()
+    # A spawned process would spawn, too: in each epoch, each process that loads audio
+    # would import PyTorch and ESPnet anew and read a copy of the data set
+    multiprocessing.set_start_method(
+        multiprocessing.get_all_start_methods()[0], force=True
+    )
     reports = vars(args).pop("reports")
     try:
         train(args)

@@ -5,6 +5,7 @@ RECORD a folder for the random numbers of every epoch and the weights at its end
 """
 
 import argparse
+import multiprocessing
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ import torch
 
 from espnet2_sv.bin.cli import run
 from espnet2_sv.bin.sv_train import first_words
+from espnet2_sv.errors import SVError
 from espnet2_sv.tasks.sv import SVTask
 from espnet2_sv.train.trainer import SVTrainer
 
@@ -26,8 +28,8 @@ def fail(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
     if fault == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    if fault == "bug":
-        raise ZeroDivisionError
+    if fault == "start_method":
+        raise SVError(multiprocessing.get_start_method())
     with open(fault, "w"):  # the file that the test waits for
         time.sleep(600)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -82,6 +83,8 @@ def is_open(path: Path) -> bool:
     [
         ("memory", "error: rank 1 of 2: out of memory"),
         ("kill", "error: rank 1 of 2 was ended by SIGKILL, probably as memory ran out"),
+        # loading processes start as in training with one process
+        ("start_method", f"error: rank 1 of 2: {multiprocessing.get_start_method()}"),
     ],
 )
 def test_a_process_that_fails_ends_all_in_one_line(fault, line, command):
@@ -145,11 +148,16 @@ def start_each(command, folder: Path, fault: object = "") -> list[subprocess.Pop
 
 
 def test_a_killed_process_ends_those_of_other_machines_in_one_line(command, tmp_path):
-    survivor, killed = start_each(command(max_epoch=1000), tmp_path, "kill")
-    killed.communicate()
+    shared = ["--dist_world_size", "2", "--dist_init_method", f"file://{tmp_path}/init"]
+    nodes = [
+        start([*command(batch_size=8), *RANKS, *shared, "--dist_rank", str(n)], "kill")
+        for n in range(2)
+    ]
+    assert "rank 1 of 4 was ended by SIGKILL" in ends_in_one_line(nodes[0])
     ended = time.monotonic()
-    line = ends_in_one_line(survivor)
+    line = ends_in_one_line(nodes[1])
     assert time.monotonic() - ended < 60
+    assert line.startswith("error: rank ")
     assert "the connection to another process of the training broke" in line
 
 
