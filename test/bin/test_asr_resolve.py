@@ -49,7 +49,7 @@ def test_text_summary(packed, tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(KEYS)
     assert lines[1].split() == ["encoder", "conformer"]
-    assert lines[8].split() == ["has", "ctc", "yes"]
+    assert lines[9].split() == ["has", "ctc", "yes"]
 
 
 def test_error_is_one_line(tmp_path):
