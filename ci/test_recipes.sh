@@ -6,4 +6,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . ci/pytest.sh
 
 set_tests test/recipes "$@"
-run_pytest -m recipe --dist loadfile "${tests[@]}" "$@"
+# in the order of test/recipes/conftest.py, not by the number of tests in a file
+run_pytest -m recipe --dist loadfile --no-loadscope-reorder "${tests[@]}" "$@"

@@ -20,6 +20,24 @@ NOT_COPIED = shutil.ignore_patterns(
     ".*_cache", "__pycache__", "venv", "*.egg-info", ".git", ".hypothesis"
 )
 
+# The files that take longest, in this order, so that no process is left with a long one
+# at the end while the others have nothing to do
+LONGEST_FIRST = (
+    "test_mini_an4_twice.py",
+    "test_voxceleb.py",
+    "test_mini_an4.py",
+    "test_fotaq.py",
+    "test_upstream_check.py",
+    "test_upstream_patch.py",
+    "test_own_recordings.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the recipes that take longest."""
+    rank = {name: i for i, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
 
 class Recipe:
     """A recipe's folder in a copy of the project or in an ESPnet tree."""
