@@ -2,8 +2,11 @@
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -31,7 +34,7 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     TooShortUttError,
     check_short_utt,
 )
-from espnet2_sv.backbones.features import FeatureBackbone
+from espnet2_sv.backbones.features import FeatureBackbone, padding_mask
 from espnet2_sv.errors import SVError
 
 # ESPnet encoders that are a stack of blocks, by their --encoder name
@@ -104,6 +107,11 @@ class BlockBackbone(FeatureBackbone):
     @property
     def _conditioned(self) -> bool:
         return bool(getattr(self.encoder, "interctc_use_conditioning", False))
+
+    @cached_property
+    def _takes_mask(self) -> bool:
+        """Whether the encoder takes a padding mask instead of building it."""
+        return "masks" in inspect.signature(self.encoder.forward).parameters
 
     @property
     def _uses_final_norm(self) -> bool:
@@ -200,7 +208,7 @@ class BlockBackbone(FeatureBackbone):
             speech_lengths: Valid samples (B,).
 
         Returns:
-            L block outputs, each (B, T, D), and their valid frames (B,).
+            L block outputs, each (B, T, D), and their valid frames (B,) on the CPU.
 
         Raises:
             SVError: An utterance is too short for one encoder frame.
@@ -219,7 +227,7 @@ class BlockBackbone(FeatureBackbone):
             lengths: Valid feature frames (B,).
 
         Returns:
-            L block outputs, each (B, T, D), and their valid frames (B,).
+            L block outputs, each (B, T, D), and their valid frames (B,) on the CPU.
 
         Raises:
             SVError: An utterance is too short for one encoder frame.
@@ -234,25 +242,31 @@ class BlockBackbone(FeatureBackbone):
         """Encode features and return the encoder's output, the input of the CTC layer.
 
         Args:
-            feats: Normalised features (B, T', F).
+            feats: Normalised features (B, T', F), where T' is the longest utterance's.
             lengths: Valid feature frames (B,).
 
         Returns:
-            Encoder output (B, T, D) and its valid frames (B,).
+            Encoder output (B, T, D), and its valid frames (B,) on the CPU.
 
         Raises:
             SVError: An utterance is too short for one encoder frame.
         """
-        options = {"ctc": self.ctc} if self._conditioned else {}
+        options: dict[str, Any] = {"ctc": self.ctc} if self._conditioned else {}
+        lengths = lengths.cpu()
+        if self._takes_mask:  # which it would otherwise copy from the CPU
+            options["masks"] = padding_mask(lengths, feats.size(1), feats.device)
         try:
-            hidden, lengths, *_ = self.encoder(feats, lengths, **options)
+            hidden, frames, *_ = self.encoder(feats, lengths, **options)
         except TooShortUttError as e:
             raise SVError(
                 f"an utterance of {e.actual_size} feature frames is too short: this"
                 f" model needs at least {e.limit}"
             ) from e
         # With intermediate CTC layers: (hidden, [(block, hidden), ...])
-        return (hidden[0] if isinstance(hidden, tuple) else hidden), lengths
+        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        if int(lengths.min()) == feats.size(1):  # no need to wait for the GPU
+            return hidden, torch.full_like(lengths, hidden.size(1))
+        return hidden, frames.cpu()
 
 
 def _shallow_copy[M: torch.nn.Module](module: M) -> M:

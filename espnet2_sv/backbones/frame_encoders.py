@@ -56,11 +56,12 @@ class FrameBackbone(FeatureBackbone):
             speech_lengths: Valid samples (B,), all equal.
 
         Returns:
-            A list with the one output (B, T, C), and its valid frames (B,).
+            A list with the one output (B, T, C), and its valid frames (B,) on the CPU.
 
         Raises:
             SVError: The lengths differ, or the utterances are too short.
         """
+        speech_lengths = speech_lengths.cpu()
         if int(speech_lengths.min()) < int(speech_lengths.max()):
             raise SVError(
                 f"{type(self.encoder).__name__} is padding-sensitive: batch utterances"

@@ -1,13 +1,16 @@
 """Frozen ASR models that training neither changes nor saves."""
 
-import contextlib
-from collections.abc import Iterator
+import copy
+from itertools import chain
 
 import torch
 
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.errors import SVError
+
+# Layers all of whose weights autocast casts
+_CAST_LAYERS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)
 
 
 class FrozenModuleRef[M: torch.nn.Module](torch.nn.Module):
@@ -23,25 +26,36 @@ class FrozenModuleRef[M: torch.nn.Module](torch.nn.Module):
     def __init__(self, module: M):
         super().__init__()
         self._frozen = (module.requires_grad_(False).eval(),)
+        # A part of it, the type of autocast, and its copy with weights of that type
+        self._cast: tuple[BlockBackbone, torch.dtype, BlockBackbone] | None = None
 
     @property
     def frozen_module(self) -> M:
         """The frozen module."""
         return self._frozen[0]
 
-    @contextlib.contextmanager
-    def inference_context(self, device: torch.device) -> Iterator[None]:
-        """Disable gradients; in training on a GPU, use bfloat16 where supported."""
-        bf16 = (
-            self.training and device.type == "cuda" and torch.cuda.is_bf16_supported()
-        )
-        with (
-            torch.no_grad(),
-            torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16),
-        ):
-            yield
+    def in_autocast(
+        self, backbone: BlockBackbone, device: torch.device
+    ) -> BlockBackbone:
+        """Return a frozen backbone with the weights that autocast casts them to.
+
+        Autocast casts weights without gradients anew in every pass. In training with
+        mixed precision this returns a copy whose weights are cast once, with the same
+        outputs; it takes two bytes per weight. Otherwise it returns the backbone.
+
+        Args:
+            backbone: The frozen module or a part of it.
+            device: Device of the input.
+        """
+        if not self.training or not torch.is_autocast_enabled(device.type):
+            return backbone
+        dtype = torch.get_autocast_dtype(device.type)
+        if self._cast is None or self._cast[:2] != (backbone, dtype):
+            self._cast = backbone, dtype, cast_weights(backbone, dtype)
+        return self._cast[2]
 
     def _apply(self, fn, recurse: bool = True):
+        self._cast = None
         self.frozen_module._apply(fn, recurse)
         return super()._apply(fn, recurse)
 
@@ -102,7 +116,7 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
     def forward(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Run the ASR encoder without gradients.
+        """Run the ASR encoder without gradients, in the precision of the caller.
 
         Args:
             speech: Zero-padded audio (B, S).
@@ -110,16 +124,15 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
 
         Returns:
             Outputs of all L blocks, or up to the last that is read (see
-            :meth:`stop_after`), each (B, T, D), and their valid frames (B,).
+            :meth:`stop_after`), each (B, T, D), and their valid frames (B,) on the
+            CPU.
 
         Raises:
             SVError: An utterance is too short for one encoder frame.
         """
-        with self.inference_context(speech.device):
-            blocks, lengths = self.running(speech, speech_lengths)
-        if not torch.is_autocast_enabled(speech.device.type):
-            blocks = [block.float() for block in blocks]
-        return blocks, lengths
+        with torch.no_grad():
+            backbone = self.in_autocast(self.running, speech.device)
+            return backbone(speech, speech_lengths)
 
     @property
     def running(self) -> BlockBackbone:
@@ -150,6 +163,30 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
                 " was trained on"
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+
+def cast_weights(backbone: BlockBackbone, dtype: torch.dtype) -> BlockBackbone:
+    """Copy a backbone such that autocast to a type finds its weights cast.
+
+    Only linear and convolution layers get new weights. All others, such as norms and
+    the biases of relative positions, are those of the original: autocast does not cast
+    them, so a different type would change the results.
+
+    Args:
+        backbone: Frozen backbone.
+        dtype: Type of autocast, bfloat16 or float16.
+    """
+    # Tables of positions are attributes, neither parameters nor buffers
+    attributes = chain.from_iterable(vars(m).values() for m in backbone.modules())
+    tables = [value for value in attributes if isinstance(value, torch.Tensor)]
+    tensors = [*backbone.parameters(), *backbone.buffers(), *tables]
+    copied = copy.deepcopy(backbone, {id(tensor): tensor for tensor in tensors})
+    for layer in copied.encoder.modules():
+        if type(layer) in _CAST_LAYERS:
+            for name, weight in layer.named_parameters(recurse=False):
+                cast = torch.nn.Parameter(weight.to(dtype), requires_grad=False)
+                layer.register_parameter(name, cast)
+    return copied
 
 
 def encode_sha256(digest: str) -> torch.Tensor:

@@ -34,6 +34,7 @@ def align(
     student_lengths: torch.Tensor,
     teacher_lengths: torch.Tensor,
     mode: str = "pool",
+    device: torch.device | None = None,
 ) -> Alignment:
     """Align the frames of student and teacher in time.
 
@@ -48,6 +49,8 @@ def align(
             lower rate, weighted by overlap. ``interpolate`` interpolates the teacher's
             frames linearly at the centres of the student's. Frames at equal rates
             remain unchanged.
+        device: Where the weights are needed; that of the lengths by default. A GPU does
+            not have to be waited for if the lengths are on the CPU.
 
     Returns:
         The alignment. Frames at the end of an utterance that only student or teacher
@@ -63,13 +66,15 @@ def align(
     if math.isclose(student_rate, teacher_rate, rel_tol=1e-6):
         return Alignment(None, None, torch.minimum(student_lengths, teacher_lengths))
     if mode == "interpolate":
-        weights, lengths = interpolation(student_rate, teacher_rate, teacher_lengths)
+        weights, lengths = interpolation(
+            student_rate, teacher_rate, teacher_lengths, device
+        )
         lengths = torch.minimum(student_lengths, lengths)
         return Alignment(None, weights[: int(student_lengths.max())], lengths)
     if student_rate > teacher_rate:
-        weights, lengths = pooling(student_rate, teacher_rate, student_lengths)
+        weights, lengths = pooling(student_rate, teacher_rate, student_lengths, device)
         return Alignment(weights, None, torch.minimum(lengths, teacher_lengths))
-    weights, lengths = pooling(teacher_rate, student_rate, teacher_lengths)
+    weights, lengths = pooling(teacher_rate, student_rate, teacher_lengths, device)
     return Alignment(None, weights, torch.minimum(lengths, student_lengths))
 
 
@@ -117,7 +122,7 @@ def check_durations(
 
 
 def pooling(
-    fast: float, slow: float, lengths: torch.Tensor
+    fast: float, slow: float, lengths: torch.Tensor, device: torch.device | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute weights that average frames at ``fast`` Hz within frames at ``slow`` Hz.
 
@@ -125,6 +130,7 @@ def pooling(
         fast: Frame rate of the input in Hz.
         slow: Frame rate of the output in Hz, below ``fast``.
         lengths: Valid input frames (B,).
+        device: Device of the weights; that of the lengths by default.
 
     Returns:
         Weights (T_slow, T_fast) whose rows sum to 1, and the output frames (B,) that
@@ -132,7 +138,7 @@ def pooling(
     """
     ratio = fast / slow
     filled = torch.floor(lengths.double() / ratio + _TOLERANCE).long()
-    longest, device = int(lengths.max()), lengths.device
+    longest, device = int(lengths.max()), device or lengths.device
     start = (
         torch.arange(int(filled.max()), dtype=torch.float64, device=device)[:, None]
         * ratio
@@ -143,7 +149,10 @@ def pooling(
 
 
 def interpolation(
-    output_rate: float, input_rate: float, lengths: torch.Tensor
+    output_rate: float,
+    input_rate: float,
+    lengths: torch.Tensor,
+    device: torch.device | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute weights that interpolate frames linearly at another frame rate.
 
@@ -151,6 +160,7 @@ def interpolation(
         output_rate: Frame rate of the output in Hz.
         input_rate: Frame rate of the input in Hz.
         lengths: Valid input frames (B,).
+        device: Device of the weights; that of the lengths by default.
 
     Returns:
         Weights (T_output, T_input) whose rows sum to 1, and the output frames (B,)
@@ -158,7 +168,7 @@ def interpolation(
     """
     ratio = input_rate / output_rate
     covered = torch.floor((lengths.double() - 0.5) / ratio + 0.5 + _TOLERANCE).long()
-    longest, device = int(lengths.max()), lengths.device
+    longest, device = int(lengths.max()), device or lengths.device
     centre = (
         torch.arange(int(covered.max()), dtype=torch.float64, device=device)[:, None]
         + 0.5

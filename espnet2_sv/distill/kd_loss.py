@@ -13,6 +13,9 @@ from espnet2_sv.heads.pooling import valid_mask
 # Logits per chunk of the batch: 32 MiB in float32, a few times that with intermediate
 # results, whatever the batch size
 CHUNK_LOGITS = 2**23
+# On a GPU, which small chunks leave waiting for kernels: 256 MiB, 1.5 GiB with
+# intermediate results
+GPU_CHUNK_LOGITS = 2**26
 _MIN_PROBABILITY = 1.0e-30  # keeps logarithms finite
 
 
@@ -54,7 +57,7 @@ class FrameSums:
 
 
 class DistillationLoss(torch.nn.Module):
-    """Frame-level KL(teacher || student) of CTC posteriors (Cai & Li 2024), in float32.
+    """Frame-level KL(teacher || student) of CTC posteriors (Cai & Li 2024).
 
     It has no parameters. To bound memory, logits are computed for a chunk of the batch
     at a time and recomputed in the backward pass.
@@ -68,6 +71,9 @@ class DistillationLoss(torch.nn.Module):
         blank_threshold: Frames to which the teacher gives a blank probability above
             this threshold have the weight ``blank_weight``.
         blank_weight: 1 weights all frames equally, 0 ignores blank frames.
+        float32_logits: Compute the logits of student and teacher in float32. Otherwise
+            in the precision of the training, e.g. bfloat16, which tensor cores are
+            faster at. All that follows is in float32.
 
     Raises:
         SVError: A value is out of range.
@@ -80,6 +86,7 @@ class DistillationLoss(torch.nn.Module):
         blank: int = 0,
         blank_threshold: float = 0.9,
         blank_weight: float = 1.0,
+        float32_logits: bool = True,
     ):
         super().__init__()
         if not temperature > 0:
@@ -98,6 +105,7 @@ class DistillationLoss(torch.nn.Module):
         self.blank = blank
         self.blank_threshold = blank_threshold
         self.blank_weight = blank_weight
+        self.float32_logits = float32_logits
 
     @torch.no_grad()
     def targets(
@@ -149,7 +157,9 @@ class DistillationLoss(torch.nn.Module):
             lengths: Valid aligned frames (B,).
         """
         logits_per_utterance = max(1, frames.size(1)) * output.out_features
-        chunk = max(1, CHUNK_LOGITS // logits_per_utterance)
+        on_cpu = frames.device.type == "cpu"
+        logits = CHUNK_LOGITS if on_cpu else GPU_CHUNK_LOGITS
+        chunk = max(1, logits // logits_per_utterance)
         sums = []
         for start in range(0, len(frames), chunk):
             rows = slice(start, start + chunk)
@@ -171,11 +181,9 @@ class DistillationLoss(torch.nn.Module):
     def _sums(
         self, frames, output, targets: Targets, lengths
     ) -> tuple[torch.Tensor, ...]:
+        logits = output_logits(frames, output, self.float32_logits)
         with torch.autocast(frames.device.type, enabled=False):
-            logits = torch.nn.functional.linear(
-                frames.float(), output.weight.float(), output.bias.float()
-            )
-            valid = valid_mask(lengths, logits.size(1)).float()
+            valid = valid_mask(lengths, logits.size(1), logits.device).float()
             blank = (targets.blank > self.blank_threshold).float()
             weight = valid * (1.0 + (self.blank_weight - 1.0) * blank)
             divergence = self.divergence(logits, targets) * self.temperature**2
@@ -187,6 +195,24 @@ class DistillationLoss(torch.nn.Module):
                 (valid * agreeing).sum(),
                 (valid * (targets.best == self.blank)).sum(),
             )
+
+
+def output_logits(
+    frames: torch.Tensor, output: torch.nn.Linear, in_float32: bool
+) -> torch.Tensor:
+    """Apply an output layer and return logits (B, T, V) in float32.
+
+    Args:
+        frames: Frames (B, T, D).
+        output: Output layer, D to V.
+        in_float32: Also multiply in float32, not in the precision of autocast.
+    """
+    if not in_float32:
+        return output(frames).float()
+    with torch.autocast(frames.device.type, enabled=False):
+        return torch.nn.functional.linear(
+            frames.float(), output.weight.float(), output.bias.float()
+        )
 
 
 @dataclass(frozen=True)

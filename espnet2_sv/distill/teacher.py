@@ -1,18 +1,22 @@
 """The ASR teacher: frame-level CTC posteriors of a frozen ASR model."""
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from espnet2.asr.ctc import CTC
 from espnet2_sv.asr.bundle import AsrBundle
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.backbones.frozen import FrozenModuleRef
+from espnet2_sv.distill.kd_loss import output_logits
 from espnet2_sv.errors import SVError
 
-# Utterances encoded at a time. Larger batches are not faster without gradients, and
-# cost memory: the first subsampling convolution of a 512-dimensional encoder takes
-# 3 GiB for 256 crops of 3 s.
-CHUNK_UTTERANCES = 32
+# Utterances that a CPU encodes at a time. Larger batches are not faster without
+# gradients, and cost memory.
+CPU_CHUNK_UTTERANCES = 32
+# Padded seconds that a GPU encodes at a time: 256 crops of 3 s. Smaller chunks leave it
+# waiting for kernels to be launched. The first subsampling convolution of a
+# 512-dimensional encoder takes 3 GiB in float32, its output included half of that in
+# bfloat16.
+CHUNK_SECONDS = 768.0
 
 
 class CtcEncoder(torch.nn.Module):
@@ -71,45 +75,55 @@ class Teacher(FrozenModuleRef[CtcEncoder]):
     def encode(
         self, speech: torch.Tensor, speech_lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the encoder.
+        """Run the encoder, in the precision of the caller.
 
         Args:
             speech: Zero-padded audio (B, S).
             speech_lengths: Valid samples (B,).
 
         Returns:
-            Encoder output (B, T, D) and its valid frames (B,).
+            Encoder output (B, T, D), and its valid frames (B,) on the CPU.
 
         Raises:
             SVError: An utterance is too short for one encoder frame.
         """
-        backbone = self.frozen_module.backbone
+        backbone = self.in_autocast(self.frozen_module.backbone, speech.device)
         frames: list[torch.Tensor] = []
         lengths: list[torch.Tensor] = []
-        with self.inference_context(speech.device):
+        size = self.chunk_size(speech)
+        with torch.no_grad():
             for chunk, chunk_lengths in zip(
-                speech.split(CHUNK_UTTERANCES),
-                speech_lengths.split(CHUNK_UTTERANCES),
-                strict=True,
+                speech.split(size), speech_lengths.cpu().split(size), strict=True
             ):
                 features = backbone.features(chunk, chunk_lengths)
                 hidden, valid = backbone.encode(*features)
-                frames.extend(hidden)
+                frames.append(hidden)
                 lengths.append(valid)
-            return pad_sequence(frames, batch_first=True), torch.cat(lengths)
+            return concatenate(frames), torch.cat(lengths)
 
-    def log_probs(self, hidden: torch.Tensor, temperature: float = 1.0) -> torch.Tensor:
+    def chunk_size(self, speech: torch.Tensor) -> int:
+        """Return the number of utterances of a batch (B, S) to encode at a time."""
+        if speech.device.type == "cpu":
+            return CPU_CHUNK_UTTERANCES
+        seconds = speech.size(1) / self.sample_rate
+        return max(1, int(CHUNK_SECONDS / seconds))
+
+    def log_probs(
+        self, hidden: torch.Tensor, temperature: float = 1.0, in_float32: bool = True
+    ) -> torch.Tensor:
         """Compute CTC log posteriors.
 
         Args:
             hidden: Encoder output (B, T, D) from :meth:`encode`.
             temperature: Divides the logits before the softmax.
+            in_float32: Compute the logits in float32, not in the precision of autocast.
 
         Returns:
             Log posteriors (B, T, V) in float32.
         """
-        with torch.no_grad(), torch.autocast(hidden.device.type, enabled=False):
-            logits = self.frozen_module.ctc.ctc_lo(hidden.float())
+        with torch.no_grad():
+            output = self.frozen_module.ctc.ctc_lo
+            logits = output_logits(hidden, output, in_float32)
             return (logits / temperature).log_softmax(dim=-1)
 
     def copy_ctc(self, norm: torch.nn.Module, output: torch.nn.Module) -> None:
@@ -117,3 +131,16 @@ class Teacher(FrozenModuleRef[CtcEncoder]):
         final_norm = self.frozen_module.backbone.encoder.after_norm
         norm.load_state_dict(final_norm.state_dict())
         output.load_state_dict(self.frozen_module.ctc.ctc_lo.state_dict())
+
+
+def concatenate(chunks: list[torch.Tensor]) -> torch.Tensor:
+    """Concatenate chunks (B_i, T_i, D) of a batch, zero-padded to the longest."""
+    if len(chunks) == 1:
+        return chunks[0]
+    longest = max(chunk.size(1) for chunk in chunks)
+    return torch.cat(
+        [
+            torch.nn.functional.pad(chunk, (0, 0, 0, longest - chunk.size(1)))
+            for chunk in chunks
+        ]
+    )

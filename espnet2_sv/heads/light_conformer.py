@@ -89,7 +89,7 @@ class LightConformer(torch.nn.Module):
         """
         if not self.blocks:
             return []
-        mask = valid_mask(lengths, x.size(1))[:, None]
+        mask = valid_mask(lengths, x.size(1), x.device)[:, None]
         hidden, outputs = self.positions(x), []
         for block in self.blocks:
             hidden, mask = block(hidden, mask)

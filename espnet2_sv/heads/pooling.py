@@ -6,8 +6,15 @@ import torch
 VARIANCE_FLOOR = 1.0e-5
 
 
-def valid_mask(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
-    """Return a mask (B, max_length) that is True for the valid frames (B,)."""
+def valid_mask(
+    lengths: torch.Tensor, max_length: int, device: torch.device | None = None
+) -> torch.Tensor:
+    """Return a mask (B, max_length) that is True for the valid frames (B,).
+
+    It is built on the given device, by default that of the lengths.
+    """
+    if device is not None:
+        lengths = lengths.to(device, non_blocking=True)
     return torch.arange(max_length, device=lengths.device)[None, :] < lengths[:, None]
 
 
@@ -84,6 +91,7 @@ def statistics(x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     Returns:
         Mean and standard deviation, concatenated to (B, 2C), in float32.
     """
+    lengths = lengths.to(x.device, non_blocking=True)
     weights = valid_mask(lengths, x.size(1))[..., None].float() / lengths[:, None, None]
     return torch.cat(weighted_mean_std(x.float(), weights), dim=-1)
 
@@ -118,7 +126,9 @@ class AttentiveStatisticsPooling(torch.nn.Module):
         Returns:
             Mean and standard deviation, concatenated to (B, 2C), in float32.
         """
-        mask = valid_mask(lengths, x.size(1)) if may_be_padded(x, lengths) else None
+        mask = None
+        if may_be_padded(x, lengths):
+            mask = valid_mask(lengths, x.size(1), x.device)
         hidden = self._batch_norm(self._hidden(x, lengths), mask)
         scores = self.score(hidden).float()
         if mask is not None:

@@ -5,7 +5,6 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
-from espnet2.asr.specaug.specaug import SpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.spk.loss.aamsoftmax import AAMSoftmax
 from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
@@ -14,6 +13,7 @@ from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
 from espnet2.spk.loss.softmax import Softmax
 from espnet2.train.class_choices import ClassChoices
 from espnet2_sv.backbones.build import ENCODERS, FRONTENDS, NORMALIZATIONS
+from espnet2_sv.backbones.specaug import SpecAug
 from espnet2_sv.heads.mfa import MFAHead
 from espnet2_sv.heads.pooled import PooledHead
 

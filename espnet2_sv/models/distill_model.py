@@ -11,7 +11,8 @@ from espnet2_sv.distill.kd_loss import DistillationLoss, FrameSums, Targets
 from espnet2_sv.distill.posteriors import CachedTeacher
 from espnet2_sv.distill.teacher import Teacher
 from espnet2_sv.errors import SVError
-from espnet2_sv.models.speaker_model import SpeakerModel, full_lengths
+from espnet2_sv.models.speaker_model import SpeakerModel, batch_weight, full_lengths
+from espnet2_sv.train.precision import native_autocast
 
 _MIN_WEIGHT = 1.0e-6  # avoids 0 / 0 if all frames of a batch have weight 0
 
@@ -125,20 +126,22 @@ class DistillModel(SpeakerModel):
             )
         if speech_lengths is None:
             speech_lengths = full_lengths(speech)
+        speech_lengths = speech_lengths.cpu()  # once for student and teacher
         assert spk_labels is not None, "the loss needs speaker classes"
-        blocks, lengths = self.backbone(speech, speech_lengths)
-        speaker_loss, accuracy = self.classify(
-            self.head(blocks, lengths).float(), spk_labels
-        )
-        frames = blocks[self.layer - 1]
-        if kd_probs is not None:
-            assert kd_classes is not None and kd_lengths is not None
-            sums = self.distill_cached(
-                frames, lengths, kd_probs, kd_classes, kd_lengths
+        with native_autocast(speech.device):
+            blocks, lengths = self.backbone(speech, speech_lengths)
+            speaker_loss, accuracy = self.classify(
+                self.head(blocks, lengths).float(), spk_labels
             )
-        else:
-            teacher_input = speech if speech_clean is None else speech_clean
-            sums = self.distill(frames, lengths, teacher_input, speech_lengths)
+            frames = blocks[self.layer - 1]
+            if kd_probs is not None:
+                assert kd_classes is not None and kd_lengths is not None
+                sums = self.distill_cached(
+                    frames, lengths, kd_probs, kd_classes, kd_lengths
+                )
+            else:
+                teacher_input = speech if speech_clean is None else speech_clean
+                sums = self.distill(frames, lengths, teacher_input, speech_lengths)
         kd_loss = sums.loss / mean_over_processes(sums.weight).clamp(min=_MIN_WEIGHT)
         loss = speaker_loss + self.kd_lambda * kd_loss
         stats = {
@@ -146,11 +149,11 @@ class DistillModel(SpeakerModel):
             "acc": accuracy.detach(),
             "loss_spk": speaker_loss.detach(),
             "loss_kd": kd_loss.detach(),
-            "kd_lambda": self.kd_lambda,
+            "kd_lambda": loss.new_full((1,), self.kd_lambda),
             "kd_agreement": sums.agreeing / sums.frames,
             "kd_teacher_blank": sums.blank / sums.frames,
         }
-        return force_gatherable((loss, stats, speech.size(0)), loss.device)
+        return force_gatherable((loss, stats, batch_weight(speech)), loss.device)
 
     def distill(
         self,
@@ -173,11 +176,13 @@ class DistillModel(SpeakerModel):
         teacher = self.teacher
         assert isinstance(teacher, Teacher)
         hidden, teacher_lengths = teacher.encode(speech, speech_lengths)
-        alignment = self.align(lengths, teacher_lengths)
+        alignment = self.align(lengths, teacher_lengths, frames.device)
         common = int(alignment.lengths.max())
 
         def targets(rows: slice) -> Targets:
-            log_probs = teacher.log_probs(hidden[rows], self.kd_loss.temperature)
+            log_probs = teacher.log_probs(
+                hidden[rows], self.kd_loss.temperature, self.kd_loss.float32_logits
+            )
             return self.kd_loss.targets(log_probs, alignment.teacher, common)
 
         frames = resample(frames, alignment.student, common)
@@ -207,7 +212,8 @@ class DistillModel(SpeakerModel):
         """
         teacher = self.teacher
         assert isinstance(teacher, CachedTeacher)
-        alignment = self.align(lengths, torch.full_like(lengths, probs.size(1)))
+        teacher_lengths = torch.full_like(lengths, probs.size(1))
+        alignment = self.align(lengths, teacher_lengths, frames.device)
         if alignment.teacher is not None:
             raise SVError(
                 "precomputed posteriors stay at the teacher's"
@@ -221,13 +227,18 @@ class DistillModel(SpeakerModel):
             frames,
             self.branch.output,
             lambda rows: teacher.targets(probs[rows, :common], classes[rows, :common]),
-            torch.minimum(alignment.lengths, valid),
+            torch.minimum(alignment.lengths.to(valid.device, non_blocking=True), valid),
         )
 
-    def align(self, lengths: torch.Tensor, teacher_lengths: torch.Tensor) -> Alignment:
+    def align(
+        self,
+        lengths: torch.Tensor,
+        teacher_lengths: torch.Tensor,
+        device: torch.device,
+    ) -> Alignment:
         """Align student and teacher frames, given their valid frames (B,) each."""
         rates = self.backbone.frame_rate_hz, self.teacher.frame_rate_hz
-        return align(*rates, lengths, teacher_lengths, self.alignment)
+        return align(*rates, lengths, teacher_lengths, self.alignment, device)
 
 
 def mean_over_processes(value: torch.Tensor) -> torch.Tensor:

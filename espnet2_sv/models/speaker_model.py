@@ -13,6 +13,7 @@ from espnet2_sv.backbones.build import Backbone
 from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.heads import MFAHead, SpeakerAdaptor
 from espnet2_sv.heads.pooled import PooledHead
+from espnet2_sv.train.precision import native_autocast
 
 Head = MFAHead | PooledHead | SpeakerAdaptor
 BRANCH_PREFIX = "branch."  # of the ASR branch's parameters in a checkpoint
@@ -75,14 +76,15 @@ class SpeakerModel(AbsESPnetModel):
         """
         if speech_lengths is None:
             speech_lengths = full_lengths(speech)
-        embedding = self.embed(speech, speech_lengths)
         if extract_embd:
-            return embedding
+            return self.embed(speech, speech_lengths)
+        with native_autocast(speech.device):
+            embedding = self.embed(speech, speech_lengths)
         assert spk_labels is not None, "the loss needs speaker classes"
         loss, accuracy = self.classify(embedding, spk_labels)
         # A copy, as the trainer divides the loss by accum_grad in place
         stats = {"loss": loss.detach().clone(), "acc": accuracy.detach()}
-        return force_gatherable((loss, stats, speech.size(0)), loss.device)
+        return force_gatherable((loss, stats, batch_weight(speech)), loss.device)
 
     def classify(
         self, embedding: torch.Tensor, spk_labels: torch.Tensor
@@ -120,8 +122,13 @@ class SpeakerModel(AbsESPnetModel):
 
 
 def full_lengths(speech: torch.Tensor) -> torch.Tensor:
-    """Return the lengths (B,) of audio (B, S) without padding."""
-    return speech.new_full(speech.shape[:1], speech.size(1), dtype=torch.long)
+    """Return the lengths (B,) of audio (B, S) without padding, on the CPU."""
+    return torch.full(speech.shape[:1], speech.size(1))
+
+
+def batch_weight(speech: torch.Tensor) -> torch.Tensor:
+    """Return B (1,) of audio (B, S) on its device, without a copy from the CPU."""
+    return speech.new_full((1,), speech.size(0), dtype=torch.long)
 
 
 def without_branch(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

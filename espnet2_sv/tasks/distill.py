@@ -66,7 +66,7 @@ class SVDistillTask(SVTask):
             default={},
             help=(
                 "temperature, top_k, blank_threshold, blank_weight, alignment (pool or"
-                " interpolate)"
+                " interpolate), float32_logits (false: logits in mixed precision)"
             ),
         )
         group.add_argument(

@@ -15,6 +15,7 @@ from espnet2.utils.types import str2bool
 from espnet2_sv.errors import SVError
 from espnet2_sv.train import checkpoint
 from espnet2_sv.train.batchnorm import synchronise_batchnorm
+from espnet2_sv.train.device import DeviceBatches
 from espnet2_sv.train.distributed import (
     gather_dicts,
     rewrap,
@@ -43,6 +44,7 @@ class SVTrainerOptions(TrainerOptions):
     sync_batchnorm: bool
     torch_sync_batchnorm: bool
     dist_timeout: float  # minutes
+    channels_last: bool
 
     def __post_init__(self):
         """Initialise the trainer's state, which ESPnet passes with the options."""
@@ -102,6 +104,15 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
             " before it ends. More than reading a batch, validating or saving may take"
         ),
     )
+    group.add_argument(
+        "--channels_last",
+        type=str2bool,
+        default=False,
+        help=(
+            "Keep the weights of 2-d convolutions in channels-last order, which GPUs"
+            " may compute faster. The results are the same"
+        ),
+    )
 
 
 class SVTrainer(Trainer):
@@ -140,6 +151,8 @@ class SVTrainer(Trainer):
             if trainer_options.sync_batchnorm:
                 torchs_own = trainer_options.torch_sync_batchnorm
                 synchronise_batchnorm(model, torchs_own and trainer_options.ngpu > 0)
+        if trainer_options.channels_last:
+            model.to(memory_format=torch.channels_last)
         if trainer_options.margin_schedule:
             trainer_options.full_margin = get_margin(model.loss)
         if trainer_options.lr_schedule:
@@ -198,7 +211,9 @@ class SVTrainer(Trainer):
         seed_by_rank(model, options, distributed_option, epoch)
         return super().train_one_epoch(
             model=model,
-            iterator=options.progress.watch_training(iterator, reporter),
+            iterator=options.progress.watch_training(
+                DeviceBatches(iterator, "cuda" if options.ngpu > 0 else "cpu"), reporter
+            ),
             reporter=reporter,
             options=options,
             distributed_option=distributed_option,

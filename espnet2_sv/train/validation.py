@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from espnet2.torch_utils.device_funcs import to_device
 from espnet2_sv.errors import SVError
 from espnet2_sv.scoring.cosine import cosine_scores
 from espnet2_sv.scoring.metrics import equal_error_rate, min_dcf
@@ -30,8 +29,9 @@ def embed_batches(
     """
     embeddings: dict[str, np.ndarray] = {}
     for utterances, batch in iterator:
-        batch = to_device(batch, device)
-        vectors = model.embed(batch["speech"], batch["speech_lengths"])
+        # The lengths stay on the CPU, where they are read
+        speech = batch["speech"].to(device, non_blocking=True)
+        vectors = model.embed(speech, batch["speech_lengths"])
         embeddings.update(zip(utterances, vectors.cpu().numpy(), strict=True))
     return embeddings
 

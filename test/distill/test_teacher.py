@@ -71,7 +71,7 @@ def test_encoding_in_chunks_gives_the_same_output(
 ):
     teacher = Teacher(load_asr_bundle(train_asr(small_conformer()).exp))
     whole, lengths = teacher.encode(*speech)
-    monkeypatch.setattr(teacher_module, "CHUNK_UTTERANCES", 1)
+    monkeypatch.setattr(teacher_module, "CPU_CHUNK_UTTERANCES", 1)
     chunked, same = teacher.encode(*speech)
     assert lengths.tolist() == same.tolist()
     for a, b, length in zip(whole, chunked, lengths, strict=True):
@@ -82,3 +82,26 @@ def test_a_model_without_ctc_is_rejected(train_asr):
     bundle = load_asr_bundle(train_asr("speechcommands_conformer_noctc").exp)
     with pytest.raises(SVError, match=r"cannot be the teacher.*without CTC"):
         Teacher(bundle)
+
+
+@torch.no_grad()
+def test_mixed_precision_casts_weights_once_and_changes_nothing(
+    train_asr, small_conformer, speech
+):
+    teacher = Teacher(load_asr_bundle(train_asr(small_conformer()).exp)).train()
+    backbone = teacher.frozen_module.backbone
+    feats, lengths = backbone.features(*speech)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected, *_ = backbone.encoder(feats.clone(), lengths)
+        found, _ = teacher.encode(*speech)
+        cast = teacher.in_autocast(backbone, speech[0].device)
+        assert teacher.in_autocast(backbone, speech[0].device) is cast
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected)
+    linear = "encoders.0.self_attn.linear_q.weight"
+    assert cast.encoder.get_parameter(linear).dtype == torch.bfloat16
+    assert {p.dtype for p in backbone.parameters()} == {torch.float32}
+    # without mixed precision, and for validation, the weights are those of the archive
+    assert teacher.encode(*speech)[0].dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert teacher.eval().in_autocast(backbone, speech[0].device) is backbone

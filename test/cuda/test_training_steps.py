@@ -1,0 +1,162 @@
+"""What the VoxCeleb recipe's training asks of a GPU, counted without one.
+
+Every task and kind of network runs at full size on fake CUDA tensors with bfloat16
+autocast: forward, loss, backward and embedding. An operation on tensors of different
+devices is an error. The limits are what was counted, and a little more.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+from unittest import mock
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from fake_cuda import Meter, backward, fake_driver, fake_tensors
+from full_size import RATE, batch, training_arguments, training_network
+
+from espnet2_sv.data.iter_factory import EmbedIterFactory
+from espnet2_sv.train.device import DeviceBatches
+
+MIB, GIB = 2**20, 2**30
+
+
+class Step(NamedTuple):
+    """A training config, and the limits of its first step, without the optimizer.
+
+    The first step of distillation and adaptor also casts the frozen weights, which
+    takes 422 kernels.
+    """
+
+    config: str
+    kernels: int
+    peak_gib: float
+    copied_mib: float = 0.2  # to the GPU, besides the crops
+    epoch: int = 40
+    changes: Mapping[str, Any] = MappingProxyType({})
+
+
+STEPS = {
+    "scratch": Step("train_sv_scratch_small.yaml", 4050, 10.0),
+    "scratch, E-Branchformer": Step(
+        "train_sv_scratch_small.yaml",
+        2550,
+        9.0,
+        changes={
+            "encoder": "e_branchformer",
+            "encoder_conf": {
+                "output_size": 256,
+                "attention_heads": 4,
+                "linear_units": 1024,
+                "cgmlp_linear_units": 1024,
+                "num_blocks": 12,
+                "input_layer": "conv2d",
+                "rel_pos_type": "latest",
+            },
+        },
+    ),
+    "scratch, SKA-TDNN": Step(
+        "train_sv_scratch_small.yaml",
+        2270,
+        38.0,
+        changes={
+            "encoder": "ska_tdnn",
+            "encoder_conf": {},
+            "head": "pooled",
+            "head_conf": {"projector": "ska_tdnn"},
+        },
+    ),
+    "transfer, frozen": Step("train_sv_transfer.yaml", 2050, 5.8, epoch=1),
+    "transfer": Step("train_sv_transfer.yaml", 4500, 31.0),
+    "adaptor": Step("train_sv_adaptor.yaml", 2850, 4.0),
+    "distill, Conformer": Step("train_sv_distill_halfsmall.yaml", 4450, 13.5),
+    "distill, ECAPA-TDNN": Step("train_sv_distill_ecapa.yaml", 3030, 9.2),
+    "distill, ResNet34": Step("train_sv_distill_resnet34.yaml", 2760, 14.5),
+}
+
+
+@pytest.fixture(autouse=True)
+def device():
+    with fake_driver(), fake_tensors():
+        yield
+
+
+def types_of_a_linear_layer(backbone) -> list[torch.dtype]:
+    """Return a list that gets the type of the layer's output in every pass."""
+    types: list[torch.dtype] = []
+    backbone.encoder.encoders[0].feed_forward.w_1.register_forward_hook(
+        lambda module, inputs, output: types.append(output.dtype)
+    )
+    return types
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_stays_within_its_limits(name):
+    step = STEPS[name]
+    args = training_arguments(step.config, **step.changes)
+    model = training_network(args).train()
+    model.set_epoch(step.epoch, args.freeze_encoder_epochs)
+    with Meter() as meter:
+        crops = batch(args)
+        size = sum(x.numel() * x.element_size() for x in crops.values())
+        _, items = next(iter(DeviceBatches([([], crops)], "cuda")))
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            loss, *_ = model(**items)
+        assert meter.counts.syncs == 0, meter.waits
+        backward(loss.sum())
+        assert meter.counts.syncs == 0, meter.waits
+        assert meter.counts.kernels <= step.kernels, meter.operations.most_common(9)
+        assert meter.counts.copied <= size + step.copied_mib * MIB
+        assert meter.counts.peak <= step.peak_gib * GIB
+        trained = [p for p in model.parameters() if p.requires_grad]
+        assert all(p.grad.device.type == "cuda" for p in trained)
+        meter.reset()
+        padded = torch.cat([torch.full((2,), 30000), torch.full((2,), 48000)])
+        if model.backbone.padding_sensitive:
+            padded = torch.full((4,), 48000)
+        with torch.no_grad():
+            embeddings = model.eval().embed(items["speech"][:4], padded)
+        assert embeddings.device.type == "cuda"
+        assert meter.counts.syncs <= 1, meter.waits
+
+
+def test_the_longest_validation_batch_fits_on_a_gpu(tmp_path):
+    soundfile.write(tmp_path / "long.wav", np.zeros(25 * RATE), RATE)
+    wavs = {f"utt{i:03d}": str(tmp_path / "long.wav") for i in range(256)}
+    factory = EmbedIterFactory(wavs, wavs, sample_rate=RATE, batch_size=256)
+    size = max(len(utterances) for utterances in factory.batches)
+    model = training_network(training_arguments("train_sv_transfer.yaml")).eval()
+    with Meter() as meter, torch.no_grad():
+        speech = torch.empty(size, 25 * RATE, device="cuda")
+        model.embed(speech, torch.full((size,), 25 * RATE))
+        assert meter.counts.peak <= 6 * GIB
+
+
+def test_frozen_networks_have_the_precision_of_the_training():
+    model = training_network(training_arguments("train_sv_adaptor.yaml")).train()
+    types = types_of_a_linear_layer(model.backbone.frozen_module)
+    with Meter():
+        speech = torch.empty(2, RATE, device="cuda"), torch.full((2,), RATE)
+        model.backbone(*speech)
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            model.backbone(*speech)
+    assert types == [torch.float32, torch.bfloat16]
+
+
+def test_a_gpu_that_only_emulates_bfloat16_trains_in_float16():
+    args = training_arguments("train_sv_scratch_small.yaml", batch_size=2)
+    model = training_network(args).train()
+    types = types_of_a_linear_layer(model.backbone)
+    native = "torch.cuda.is_bf16_supported"
+    with Meter():
+        _, items = next(iter(DeviceBatches([([], batch(args))], "cuda")))
+        with torch.autocast("cuda", dtype=torch.bfloat16):
+            model(**items)
+        with (
+            mock.patch(native, lambda including_emulation=True: including_emulation),
+            torch.autocast("cuda", dtype=torch.bfloat16),
+        ):
+            model(**items)
+    assert types == [torch.bfloat16, torch.float16]
