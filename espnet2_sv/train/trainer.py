@@ -110,7 +110,7 @@ def add_trainer_arguments(parser: argparse.ArgumentParser) -> None:
         default=False,
         help=(
             "Keep the weights of 2-d convolutions in channels-last order, which GPUs"
-            " may compute faster. The results are the same"
+            " may compute faster. Models are saved alike"
         ),
     )
 
