@@ -156,7 +156,7 @@ def all_options() -> frozenset[str]:
         found |= options_of_command(name)
     for script in (*ROOT.glob("egs2/*/sv1/*.sh"), *ROOT.glob("egs2/*/sv1/*/*.sh")):
         found |= options_of_script(script)
-    for script in (*ROOT.glob("tools/*.sh"), *ROOT.glob("tools/bench/*.py")):
+    for script in (*ROOT.glob("tools/*.sh"), *ROOT.glob("tools/*/*.py")):
         found |= set(re.findall(r"--\w+", script.read_text()))
     return frozenset(found)
 
