@@ -38,23 +38,24 @@ def test_two_concurrent_runs_in_one_folder_leave_one_complete_result(twice):
 
 @pytest.fixture(scope="module")
 def in_espnet(espnet_tree, recipe_at):
-    """The recipe in an ESPnet tree after two tasks, each process with coverage."""
+    """The recipe in an ESPnet tree after two tasks.
+
+    The first is run by plain processes with coverage, each of which imports torch and
+    ESPnet again; the second as by default.
+    """
     recipe = recipe_at(espnet_tree / "egs2/mini_an4/sv1")
     _shorten_asr_training(recipe)
-
-    def run(task: str):
-        return recipe.run(
-            *("./run.sh", "--python", "coverage run --append"),
-            tasks=task,
-            preload="false",
-            PLAIN_PYTHON="1",
-            # one file for each of the concurrent runs
-            COVERAGE_FILE=str(recipe.folder / f".coverage.{task}"),
-            COVERAGE_CORE="sysmon",
-        )
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        recipe.runs = list(pool.map(run, ("transfer", "adaptor")))
+    plain = {
+        "preload": "false",
+        "PLAIN_PYTHON": "1",
+        "COVERAGE_FILE": str(recipe.folder / ".coverage"),
+        "COVERAGE_CORE": "sysmon",
+    }
+    call = ("./run.sh", "--python", "coverage run --append")
+    recipe.runs = [
+        recipe.run(*call, tasks="transfer", **plain),
+        recipe.run("./run.sh", tasks="adaptor"),
+    ]
     return recipe
 
 

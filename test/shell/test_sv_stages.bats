@@ -242,10 +242,16 @@ PAIRS
     printf '#!/bin/sh\necho "$*" >> covered\n[ "$1 $2" = "run --append" ] && shift 2 && %s\n' \
         'exec python3 "$@"' > "${BATS_TEST_TMPDIR}/fake/coverage"
     chmod +x "${BATS_TEST_TMPDIR}/fake/coverage"
-    "${call[@]}" --format_jobs 2
+    echo "{}" | tee conf/decode_asr.yaml > conf/train_sv_adaptor.yaml
+    local task command=("${call[@]}" --format_jobs 2 --asr_sets asr_train --sv_task)
+    for task in transfer adaptor; do
+        "${command[@]}" "${task}"
+    done
     grep -v ^launch calls | sort > expected
     rm -rf data dump exp calls
-    "${call[@]}" --format_jobs 2 --python "coverage run --append"
+    for task in transfer adaptor; do
+        "${command[@]}" "${task}" --python "coverage run --append"
+    done
     grep -v ^launch calls | sort | diff - expected
     [ "$(grep -c ' -m ' covered)" -eq "$(wc -l < calls)" ] # none without it
 }
