@@ -77,7 +77,9 @@ class Meter(TorchDispatchMode):
         self._values: dict[int, torch.Tensor] = {}
         self._storages: set[int] = set()
         # a fake tensor's own method reads one element at a time
-        self._tolist = mock.patch.object(FakeTensor, "tolist", self._list)
+        self._tolist = mock.patch.object(
+            FakeTensor, "tolist", lambda tensor: self._list(tensor)
+        )
 
     def __enter__(self):
         self._tolist.start()

@@ -162,6 +162,20 @@ def test_the_loss_is_computed_in_float32_under_autocast(output):
     assert torch.equal(found, expected)
 
 
+def test_only_the_logits_can_be_in_mixed_precision(output):
+    frames, teacher = torch.randn(2, 7, DIM), torch.randn(2, 7, VOCAB).log_softmax(-1)
+    loss, lengths = DistillationLoss(float32_logits=False), torch.tensor([7, 7])
+    targets = targets_from(loss, teacher)
+    exact = loss(frames, output, targets, lengths).loss
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(frames, output, targets, lengths).loss
+        full = DistillationLoss()(frames, output, targets, lengths).loss
+    assert torch.equal(full, exact)
+    assert found.dtype == torch.float32
+    assert found != exact
+    torch.testing.assert_close(found, exact, rtol=0.02, atol=0)
+
+
 @pytest.mark.parametrize(
     "conf",
     [{"temperature": 0}, {"top_k": 0}, {"blank_weight": -1}, {"blank_threshold": 1.5}],

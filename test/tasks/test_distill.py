@@ -156,6 +156,7 @@ def test_espnets_speaker_encoders_train_pack_and_verify(
     network = [*stock(encoder, projector), *BRANCH, "--branch_conf", "dim=8"]
     network += ["--frontend_conf", f"hop_length={hop}"]
     network += ["--kd_conf", f"alignment={alignment}"]
+    network += ["--channels_last", "true" if alignment == "pool" else "false"]
     folder = train(tmp_path / "exp", network)
     assert 0 < stats(folder)["loss_kd"] < 20
     pack_model(folder, tmp_path / "model.zip")
