@@ -5,7 +5,6 @@ the time with the second value relative to the first, the median of all rounds, 
 smallest and largest. PASS means that both were measured, not that one is better.
 """
 
-import contextlib
 import functools
 import itertools
 import statistics
@@ -35,11 +34,11 @@ from espnet2_sv.data.iter_factory import TrainIterFactory
 from espnet2_sv.data.labels import SpeakerLabels
 
 RESNET = VOXCELEB / "train_sv_distill_resnet34.yaml"
+STUDENT = VOXCELEB / "train_sv_distill_small.yaml"
 CONFORMER = VOXCELEB / "train_sv_scratch.yaml"
 SPEAKERS = 17982  # VoxCeleb2's at three speeds
 BATCH, SECONDS = 64, 3.0
 GIB_FOR_BATCH = 30.0  # of two networks of 18 x 512, with room to spare
-VOCABULARY, FRAMES, DIM = 5000, 74, 176  # of distillation: 3 s at 25 Hz
 ROUNDS, FEWEST_ROUNDS = 10, 3
 STEPS, BATCHES = 4, 6  # a round
 PART_OF_TIME = 0.8  # of a check's share, for the rounds and what comes before them
@@ -69,9 +68,9 @@ class Choices:
             "Conformer, cudnn_benchmark true": lambda: self.cudnn(
                 CONFORMER, free, searched
             ),
-            "ResNet34, channels_last": lambda: self.memory_format(RESNET),
+            "ResNet34, channels_last true": lambda: self.memory_format(RESNET),
             "Conformer, use_sdpa true": self.attention,
-            "logits in bfloat16": self.logits,
+            "small student, float32_logits false": self.logits,
             "pinned memory, non-blocking copies": self.copies,
             "prefetch_factor 4": self.prefetch,
             "persistent_workers": self.persistent,
@@ -127,21 +126,31 @@ class Choices:
         synchronise(self.device)
         return time.perf_counter() - start
 
-    def network(self, config: Path, **encoder_conf: Any) -> torch.nn.Module:
-        """Build a network with VoxCeleb2's classes; a student without its teacher."""
+    def network(
+        self, config: Path, changes: dict | None = None, teacher: bool = False
+    ) -> torch.nn.Module:
+        """Build a network with VoxCeleb2's classes.
+
+        Args:
+            config: A training configuration.
+            changes: Of a student with its teacher, values of ``kd_conf``; otherwise of
+                ``encoder_conf``.
+            teacher: Whether a student's teacher runs.
+        """
         context, folder = self.context, self.context.workdir / "choices"
         conf = read_config(config, tiny=context.small)
-        conf["encoder_conf"] |= encoder_conf
+        conf["kd_conf" if teacher else "encoder_conf"] |= changes or {}
         options = []
         if task_name(config) == "distill":
-            asr = context.folder("choices_asr", make_asr)
+            make = functools.partial(make_asr, context.small)
+            asr = context.folder("choices_asr", make)
             options = ["--asr", str(asr)]
         task, args = parse(write_config(folder, config.stem, conf), folder, options)
         args.spk_num = SPEAKERS
         model = task.build_model(args)
-        if task_name(config) == "distill":
-            model.schedule = lambda epoch: 0.0  # only the student runs
-        model.set_epoch(1, 0)
+        if task_name(config) == "distill" and not teacher:
+            model.schedule = lambda epoch: 0.0
+        model.set_epoch(2, 0)
         return model.to(self.device).train()
 
     def steps(self, model: torch.nn.Module) -> Work:
@@ -178,25 +187,16 @@ class Choices:
 
     def attention(self) -> Figures:
         """Compare ESPnet's attention with PyTorch's scaled_dot_product_attention."""
-        networks = (self.network(CONFORMER, use_sdpa=use) for use in (False, True))
+        networks = (self.network(CONFORMER, {"use_sdpa": use}) for use in (False, True))
         return self.compare(*map(self.steps, networks))
 
     def logits(self) -> Figures:
-        """Compare the precision of CTC logits, with a softmax in float32."""
-        torch.manual_seed(0)
-        vocabulary = 50 if self.context.small else VOCABULARY
-        layer = torch.nn.Linear(DIM, vocabulary).to(self.device)
-        frames = torch.randn(self.batch, FRAMES, DIM, device=self.device)
-        frames.requires_grad_()
-
-        def work(mixed: bool) -> None:
-            precision = mixed_precision(self.device) if mixed else no_change()
-            for _ in range(STEPS):
-                with precision:
-                    scores = layer(frames)
-                scores.float().log_softmax(-1).square().mean().backward()
-
-        return self.compare(lambda: work(False), lambda: work(True))
+        """Compare the precision of the logits of student and teacher."""
+        work = []
+        for exact in (True, False):
+            kd_conf = {"float32_logits": exact}
+            work.append(self.steps(self.network(STUDENT, kd_conf, teacher=True)))
+        return self.compare(*work)
 
     def copies(self) -> Figures:
         """Compare copies of a batch to the device while the device computes."""
@@ -268,17 +268,12 @@ def batch_for(gib: float) -> int:
     return BATCH if gib > GIB_FOR_BATCH else BATCH // 4
 
 
-def make_asr(folder: Path) -> None:
-    """Write the smallest ASR model, as a student needs one to be built."""
-    write_asr(folder, num_blocks=1, dim=16, vocabulary=30)
+def make_asr(small: bool, folder: Path) -> None:
+    """Write the students' teacher: few blocks, many tokens."""
+    write_asr(folder, *((1, 16, 30) if small else (1, 512, 5000)))
 
 
 def take(iterator, count: int | None = None) -> None:
     """Take batches: a number of them, or all."""
     for _ in itertools.islice(iterator, count):
         pass
-
-
-def no_change() -> contextlib.AbstractContextManager:
-    """Return a context that changes nothing."""
-    return contextlib.nullcontext()
