@@ -1,5 +1,6 @@
 """tools/check_gpu.py on the CPU, and that it finds faults."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -11,7 +12,8 @@ import torch
 
 pytestmark = pytest.mark.execution_timeout(900)
 
-TOOLS = Path(__file__).resolve().parents[1] / "tools"
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS, CONF = ROOT / "tools", ROOT / "egs2/voxceleb/sv1/conf"
 FAULTY = """
 import os
 from check_gpu.results import Failed, Skipped
@@ -111,6 +113,21 @@ def test_a_part_that_hangs_is_cut_off_and_the_next_runs(run_parts):
     assert {row.result for row in hanging} == {"FAIL"}
     assert "cut off at the part's limit of 3 s" in hanging[0].reason
     assert rows["faulty", "good"].result == "PASS"
+
+
+def test_every_part_plans_its_checks(check_gpu, tmp_path):
+    from check_gpu.main import PARTS
+    from check_gpu.results import Context
+
+    context = Context("cpu", tmp_path, deadline=0.0)
+    plans = {
+        name: list(importlib.import_module(module).checks(context))
+        for name, (module, _) in PARTS.items()
+    }
+    assert all(plans.values())
+    configs = {p.stem.removeprefix("train_sv_") for p in CONF.glob("train_sv_*.yaml")}
+    assert set(plans["speed"]) == configs
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_check_at_all_is_no_success(check_gpu):

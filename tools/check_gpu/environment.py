@@ -125,7 +125,7 @@ def bfloat16(context: Context) -> Figures:
     if not torch.cuda.is_available():
         raise Failed("no usable GPU")
     native = torch.cuda.is_bf16_supported(including_emulation=False)
-    note = "native" if native else "emulated: train with --use_amp false"
+    note = "native" if native else "emulated: training takes float16 instead"
     return {"bfloat16": note}
 
 

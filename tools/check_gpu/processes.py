@@ -16,8 +16,8 @@ from check_gpu.device import exact_float32, free_memory
 from check_gpu.networks import VOXCELEB, voices
 from check_gpu.parity import SPEAKERS, build, norm
 from check_gpu.results import Check, Context, Failed, Figures, Skipped
+from espnet2_sv.train.batchnorm import synchronise_batchnorm
 from espnet2_sv.train.checkpoint import SAFE_CHECKPOINT
-from espnet2_sv.train.distributed import synchronise_batchnorm
 
 WORLD = 2
 TOLERANCE = 1e-4  # relative, of the gradient of all parameters
@@ -99,7 +99,7 @@ def member(context: Context, backend: str, rank: int, folder: Path) -> None:
         backend, f"file://{folder}/rendezvous", rank=rank, world_size=WORLD
     )
     model = network(context).to(device)
-    synchronise_batchnorm(model, device)
+    synchronise_batchnorm(model)
     places = [torch.cuda.current_device()] if device == "cuda" else None
     parallel = DistributedDataParallel(model, device_ids=places)
     found = backward(parallel, device, slice(rank, None, WORLD))
