@@ -13,9 +13,8 @@ from espnet2_sv.errors import SVError
 # gradients, and cost memory.
 CPU_CHUNK_UTTERANCES = 32
 # Padded seconds that a GPU encodes at a time: 256 crops of 3 s. Smaller chunks leave it
-# waiting for kernels to be launched. The first subsampling convolution of a
-# 512-dimensional encoder takes 3 GiB in float32, its output included half of that in
-# bfloat16.
+# waiting for kernels to be launched. The output of a 512-dimensional encoder's first
+# subsampling convolution then takes 3 GiB in float32, half of that in bfloat16.
 CHUNK_SECONDS = 768.0
 
 
