@@ -8,6 +8,7 @@ from typing import Any
 import torch
 import yaml
 from bench.networks import asr_settings
+from torch.overrides import TorchFunctionMode
 
 from espnet2.tasks.asr import ASRTask
 from espnet2_sv.fileio import atomic_write
@@ -146,6 +147,16 @@ def comparable(model: torch.nn.Module) -> torch.nn.Module:
             if isinstance(child, torch.nn.ReLU):
                 setattr(module, name, torch.nn.SiLU())
     return model
+
+
+class SmoothRectifiers(TorchFunctionMode):
+    """Makes rectifiers smooth that are called as functions, as in ESPnet's ResNet."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        """Call SiLU in place of a rectifier, and everything else as it is."""
+        if func is torch.nn.functional.relu:
+            return torch.nn.functional.silu(args[0])
+        return func(*args, **(kwargs or {}))
 
 
 def voices(

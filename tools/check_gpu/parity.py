@@ -16,6 +16,7 @@ from check_gpu.networks import (
     MINI_AN4,
     RATE,
     VOXCELEB,
+    SmoothRectifiers,
     comparable,
     fewer_blocks,
     parse,
@@ -135,11 +136,11 @@ def measure(
     for row, length in zip(speech, lengths, strict=True):
         row[length:] = 0
     model.eval()
-    with torch.no_grad(), precision:
+    with torch.no_grad(), SmoothRectifiers(), precision:
         embeddings = model.embed(speech, torch.tensor(lengths, device=device))
     model.train()
     model.zero_grad(set_to_none=True)
-    with precision:
+    with SmoothRectifiers(), precision:
         loss, _, _ = model(**batch)
     loss.sum().backward()
     found = {"embeddings": embeddings, "loss": loss.detach().sum()}
