@@ -253,6 +253,8 @@ class BlockBackbone(FeatureBackbone):
         """
         options: dict[str, Any] = {"ctc": self.ctc} if self._conditioned else {}
         lengths = lengths.cpu()
+        if not torch.is_autocast_enabled(feats.device.type):
+            self._drop_rounded_positions()
         if self._takes_mask:  # which it would otherwise copy from the CPU
             options["masks"] = padding_mask(lengths, feats.size(1), feats.device)
         try:
@@ -267,6 +269,17 @@ class BlockBackbone(FeatureBackbone):
         if int(lengths.min()) == feats.size(1):  # no need to wait for the GPU
             return hidden, torch.full_like(lengths, hidden.size(1))
         return hidden, frames.cpu()
+
+    def _drop_rounded_positions(self) -> None:
+        """Let the encoder compute its table of positions anew if it is not in float32.
+
+        ESPnet keeps one table, in the precision of the last call: after a step of mixed
+        precision, that of float32 would be the one rounded to bfloat16.
+        """
+        for module in self.encoder.embed.modules():
+            table = getattr(module, "pe", None)
+            if isinstance(table, torch.Tensor) and table.dtype != torch.float32:
+                module.pe = None
 
 
 def _shallow_copy[M: torch.nn.Module](module: M) -> M:

@@ -401,3 +401,17 @@ def test_backbone_of_a_bundle_shares_the_asr_encoder(
         outputs, _ = shared.eval()(*speech)
         expected, _ = backbone_of(trained)(*speech)
     assert torch.equal(outputs[-1], expected[-1])
+
+
+@pytest.mark.parametrize("name", ["librispeech_conformer_hop160", "owsm_v3.1_ebf"])
+@torch.no_grad()
+def test_mixed_precision_leaves_no_trace_in_positions(name, train_asr, speech):
+    trained = train_asr(name)
+    backbone = backbone_of(trained)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        backbone(*speech)
+    rounded = [m.pe for m in backbone.encoder.modules() if hasattr(m, "pe")]
+    assert rounded and all(table.dtype == torch.bfloat16 for table in rounded)
+    fresh = backbone_of(trained)
+    for found, expected in zip(backbone(*speech)[0], fresh(*speech)[0], strict=True):
+        assert torch.equal(found, expected)

@@ -176,5 +176,5 @@ wait_for_none() {
     wait "${group}" || status=$?
     [ "${status}" -eq 130 ]
     [ "$(tail -n 1 output)" = "sv.sh: interrupted; call it again to resume" ]
-    [ -z "$(pgrep -g "${group}")" ]
+    wait_for_none pgrep -g "${group}"
 }

@@ -506,8 +506,7 @@ PAIRS
             [[ "${line}" =~ ^(sv|data|pretrain_asr)\.sh:\ interrupted ]]
         done
         pgrep -a -g "${group}" || true
-        for _ in {1..100}; do ! pgrep -g "${group}" > /dev/null || sleep 0.1; done
-        [ -z "$(pgrep -g "${group}")" ]
+        while pgrep -g "${group}" > /dev/null; do sleep 0.1; done
     done
     [ "${stopped}" -gt 0 ]
     "${call[@]}" > /dev/null
