@@ -128,7 +128,9 @@ def test_a_step_stays_within_its_limits(name):
         with torch.no_grad():
             embeddings = model.eval().embed(items["speech"][:4], padded)
         assert embeddings.device.type == "cuda"
-        assert meter.counts.syncs <= 1, meter.waits
+        # besides positions, which the first batch after mixed precision computes anew
+        waits = [what for what in meter.waits.elements() if "embedding.py" not in what]
+        assert len(waits) <= 1, meter.waits
 
 
 def test_the_longest_validation_batch_fits_on_a_gpu(tmp_path):

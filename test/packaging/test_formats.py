@@ -154,7 +154,7 @@ def test_a_tag_is_kept_as_the_way_to_the_asr_model(zoo, tmp_path):
     config = yaml.safe_load((exp / "config.yaml").read_text())
     for source, kept in (
         ("espnet/some_tag", "espnet/some_tag"),
-        ("/home/ann/asr.zip", None),
+        ("/home/annabel/asr.zip", None),
     ):
         config["asr_init"]["source"] = source
         (exp / "config.yaml").write_text(yaml.safe_dump(config))
@@ -162,7 +162,7 @@ def test_a_tag_is_kept_as_the_way_to_the_asr_model(zoo, tmp_path):
         with zipfile.ZipFile(tmp_path / "a.zip") as archive:
             text = archive.read("exp/exp/config.yaml").decode()
         assert yaml.safe_load(text)["asr"] == kept
-        assert "ann" not in text
+        assert "annabel" not in text
 
 
 def test_training_notes_the_source_of_a_resolved_model(zoo, tmp_path):
