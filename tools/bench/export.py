@@ -3,14 +3,18 @@
 
 python tools/bench/export.py                    # size and time; about three minutes
 python tools/bench/export.py --memory true      # peak memory of a process; two minutes
+python tools/bench/export.py --cores true       # ways to use all cores; a minute
 python tools/bench/export.py --model SOURCE --wav_scp wav.scp --trials trials
 """
 
+import functools
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +72,7 @@ def main() -> None:
     """Print Markdown tables."""
     options = parser(__doc__.splitlines()[0], repeats=9)
     options.add_argument("--memory", type=str2bool, default=False)
+    options.add_argument("--cores", type=str2bool, default=False)
     options.add_argument("--names", nargs="+", default=list(MODELS), choices=MODELS)
     options.add_argument("--model", help="trained speaker model")
     options.add_argument("--wav_scp", help="recordings of the trials")
@@ -77,6 +82,8 @@ def main() -> None:
         accuracy(args.model, args.wav_scp, args.trials)
     elif args.memory:
         memory()
+    elif args.cores:
+        cores(args.names, args.repeats)
     else:
         speed(args.names, args.threads, args.repeats)
 
@@ -145,6 +152,42 @@ def times_of(
     sides |= {kind: by_file(data) for kind, data in files.items()}
     clock = time.process_time if threads == 1 else time.perf_counter
     return in_turn(sides, repeats, clock)
+
+
+def cores(names: list[str], repeats: int) -> None:
+    """Compare ways to embed 16 recordings of 3 s on all cores, by elapsed time."""
+    count = len(os.sched_getaffinity(0))
+    print(f"{machine(count)}; medians of {repeats}; in parentheses: times as fast\n")
+    print(
+        f"| model | file | one thread (ms) | {count} threads in a run |"
+        f" {count} runs at once |\n|---|---|---:|---:|---:|"
+    )
+    wave, lengths = speech(1, 3)
+    feed = {"waveform": wave.numpy(), "lengths": lengths.numpy()}
+    with ThreadPoolExecutor(count) as pool:
+        for name in names:
+            model = build(name)
+            for kind, quantize in KINDS.items():
+                data = to_onnx(model, {}, quantize)[0]
+                one, many = open_session(data, 1), open_session(data, count)
+
+                def embed(session, how=map):
+                    list(how(lambda _: session.run(None, feed), range(16)))
+
+                times = in_turn(
+                    {
+                        "one": functools.partial(embed, one),
+                        "inside": functools.partial(embed, many),
+                        "at once": functools.partial(embed, one, pool.map),
+                    },
+                    repeats,
+                )
+                cells = [f"{1e3 * np.median(times['one']) / 16:.0f}"]
+                for how in ("inside", "at once"):
+                    ratio = median_ratio(times["one"], times[how])
+                    found = 1e3 * np.median(times[how]) / 16
+                    cells.append(f"{found:.0f} ({ratio:.2f})")
+                print(f"| {name} | {kind} | {' | '.join(cells)} |", flush=True)
 
 
 def memory() -> None:
