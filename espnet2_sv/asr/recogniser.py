@@ -9,7 +9,7 @@ import torch
 
 from espnet2_sv.asr.bundle import AsrBundle, read_asr_args
 from espnet2_sv.asr.speech2text import check_options, load_speech2text
-from espnet2_sv.asr.task import ASR, S2T, task_of, window_seconds
+from espnet2_sv.asr.task import S2T, task_of, window_seconds
 from espnet2_sv.backbones.blocks import EncoderPass, capture_blocks
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.files import ModelFiles
@@ -58,7 +58,7 @@ class Recogniser:
     def __init__(self, speech2text: "Speech2Text", files: ModelFiles, decode: str):
         self.speech2text = speech2text
         self.decode = decode
-        self.task = S2T if hasattr(speech2text, "s2t_model") else ASR
+        self.task = task_of(files.settings)
         self.asr_model = getattr(speech2text, f"{self.task.name}_model")
         args = getattr(speech2text, f"{self.task.name}_train_args")
         self.bundle = AsrBundle(self.asr_model, args, files.root)

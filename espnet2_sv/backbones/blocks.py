@@ -151,10 +151,7 @@ class BlockBackbone(FeatureBackbone):
 
     def output_frames(self, samples: torch.Tensor) -> torch.Tensor:
         """Return the encoder frames (B,) of utterances of so many samples (B,)."""
-        centred = self.frontend.stft.center
-        frames = (samples if centred else samples - self.frontend.stft.n_fft) // (
-            self.hop_length
-        ) + 1
+        frames = self.feature_frames(samples)
         for layer in self.encoder.embed.modules():
             if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):  # along time
                 kernel, stride = layer.kernel_size[0], layer.stride[0]

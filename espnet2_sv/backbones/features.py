@@ -225,14 +225,18 @@ class FeatureBackbone(torch.nn.Module):
         stft = self.frontend.stft
         spectrum, _ = stft(speech)
         feats, _ = self.frontend.logmel(spectrum[..., 0] ** 2 + spectrum[..., 1] ** 2)
-        padded = lengths + 2 * self._reflection_pad - stft.n_fft
-        lengths = torch.div(padded, stft.hop_length, rounding_mode="floor") + 1
+        lengths = self.feature_frames(lengths)
         shortest, longest = int(lengths.min()), int(lengths.max())
         feats = feats[:, :longest]
         if shortest < longest:
             padded_frames = padding_mask(lengths, longest, feats.device)
             feats = feats.masked_fill(padded_frames[..., None], 0.0)
         return feats, lengths
+
+    def feature_frames(self, samples: torch.Tensor) -> torch.Tensor:
+        """Return the feature frames (B,) of utterances of so many samples (B,)."""
+        padded = samples + 2 * self._reflection_pad - self.frontend.stft.n_fft
+        return torch.div(padded, self.hop_length, rounding_mode="floor") + 1
 
     def reflect_ends(self, speech: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Apply the STFT's reflection padding at the end of each utterance.
