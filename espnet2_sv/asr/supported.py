@@ -12,6 +12,10 @@ _STREAMING = (
     "a streaming encoder works on overlapping blocks of frames, not on whole utterances"
 )
 _WAVE_SSL = "a wave-level self-supervised model has no log-mel front end to share"
+_OWN_DOWNLOAD = (
+    "a wave-level self-supervised model, whose settings are in a checkpoint of its own"
+    " and not in this one; take a model on log-mel features"
+)
 _WHISPER = "Whisper brings its own features and decoder, not a stack of ESPnet blocks"
 _RECURRENT = "a recurrent encoder has no blocks to read"
 
@@ -31,9 +35,9 @@ REFUSED_ENCODERS = {
     "transformer_multispkr": "it separates several speakers",
 }
 REFUSED_FRONTENDS = {
-    "s3prl": _WAVE_SSL,
-    "espnet_ssl": _WAVE_SSL,
-    "huggingface": _WAVE_SSL,
+    "s3prl": _OWN_DOWNLOAD,
+    "espnet_ssl": _OWN_DOWNLOAD,
+    "huggingface": _OWN_DOWNLOAD,
     "wav2vec_cnn": _WAVE_SSL,
     "fused": "it joins several front ends",
     "whisper": _WHISPER,
