@@ -60,9 +60,10 @@ def add_embedding_options(
         type=options.positive_float,
         help=(
             f"Longer recordings are {'recognised and ' * joint}embedded in equal"
-            " pieces of at most this many seconds; the length-normalised embeddings of"
-            " the pieces are averaged, weighted by duration (default:"
-            f" {120 if joint else 10})"
+            " pieces of at most this many seconds"
+            f"{'' if joint else ', above six times as many in pieces of half that'};"
+            " the length-normalised embeddings of the pieces are averaged, weighted by"
+            f" duration (default: {120 if joint else 10})"
         ),
     )
     parser.add_argument(

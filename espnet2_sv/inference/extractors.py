@@ -119,6 +119,8 @@ class JointRecogniser(WaveformEmbedder):
         options: Further arguments of :class:`WaveformEmbedder`.
     """
 
+    halves_long = False  # each cut may lose or break a word
+
     def __init__(self, model: SpeakerModel, recogniser: Recogniser, **options: Any):
         super().__init__(model, **options)
         self.head = model.head

@@ -29,6 +29,9 @@ CPU_BATCH_SECONDS = 15.0
 # Longest piece of a recording by default. Attention takes time that grows with the
 # square of a piece's length; tools/doc/benchmarks.md has time and accuracy by length
 MAX_SECONDS = 10.0
+# A recording of more pieces than this is cut into pieces half as long: with so much
+# speech they are no less accurate, and cheaper
+MANY_PIECES = 6
 # In joint recognition each cut may lose or break a word, so pieces are longer
 JOINT_MAX_SECONDS = 120.0
 # The progress of longer recordings is shown
@@ -52,8 +55,10 @@ class WaveformEmbedder:
     """Embeds waveforms in bounded memory.
 
     A recording longer than ``max_seconds`` is cut into consecutive pieces of equal
-    length. Its embedding has the direction of the mean of the pieces' length-normalised
-    embeddings and the mean of their magnitudes, both weighted by duration.
+    length, and one longer than six times that into pieces of at most half of it. The
+    embedding of the whole has the direction of the mean of the pieces'
+    length-normalised embeddings and the mean of their magnitudes, both weighted by
+    duration.
 
     An embedding does not depend on the batch it was computed in: models whose outputs
     depend on padding (``padding_sensitive``) get batches of equal lengths.
@@ -67,6 +72,9 @@ class WaveformEmbedder:
         batch_seconds: Bound on a batch's padded duration, in seconds.
         show_progress: Show how much of long recordings is done.
     """
+
+    # Whether pieces of long recordings may be shorter than need be
+    halves_long = True
 
     def __init__(
         self,
@@ -122,9 +130,7 @@ class WaveformEmbedder:
         self, waves: Sequence[np.ndarray | torch.Tensor]
     ) -> list[EmbeddingResult]:
         """Process waveforms as :meth:`__call__` does; return complete results."""
-        pieces = [
-            split_evenly(check_waveform(wave), self.max_samples) for wave in waves
-        ]
+        pieces = [self._pieces(check_waveform(wave)) for wave in waves]
         done = self._in_batches([piece for group in pieces for piece in group])
         merged = []
         for group in pieces:
@@ -148,6 +154,13 @@ class WaveformEmbedder:
                 digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy())
         return digest.hexdigest()
+
+    def _pieces(self, wave: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Cut a waveform (S,) as the class describes."""
+        most = self.max_samples
+        if self.halves_long and len(wave) > MANY_PIECES * most:
+            most = max(1, most // 2)
+        return split_evenly(wave, most)
 
     def _in_batches(self, waves: list[torch.Tensor]) -> list[EmbeddingResult]:
         """Process waveforms of bounded length; results are in the given order."""

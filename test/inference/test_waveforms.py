@@ -10,6 +10,7 @@ from espnet2_sv.errors import SVError
 from espnet2_sv.inference.waveforms import (
     WaveformEmbedder,
     check_waveform,
+    merge_pieces,
     split_evenly,
 )
 from espnet2_sv.models.load import load_speaker_model
@@ -168,6 +169,15 @@ def test_recordings_are_whole_up_to_ten_seconds_and_cut_above(model):
     assert (embedder([long])[0] - whole).abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("seconds, count", [(6.0, 6), (6.01, 13)])
+def test_pieces_of_long_recordings_are_half_as_long(model, seconds, count):
+    wave = noise(seconds)
+    rows = [reference(model, piece) for piece in np.array_split(wave, count)]
+    expected = merge_pieces(torch.stack(rows), [1.0] * count)
+    embedding = WaveformEmbedder(model, max_seconds=1.0)([wave])[0]
+    torch.testing.assert_close(embedding, expected, atol=1e-5, rtol=0)
+
+
 def test_a_long_waveform_is_not_copied():
     wave = noise(0.5)
     checked = check_waveform(wave)
@@ -184,7 +194,7 @@ def test_progress_of_long_recordings_is_shown(model, monkeypatch, caplog):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1.0)
     caplog.set_level("INFO")
     wave = np.tile(noise(1.0), 130)
-    for shown, expected in ((False, 0), (True, 13)):
+    for shown, expected in ((False, 0), (True, 9)):
         caplog.clear()
         WaveformEmbedder(model, show_progress=shown)([wave])
         lines = [m for m in caplog.messages if m.startswith("seconds of audio")]

@@ -110,7 +110,7 @@ def accuracy(name: str, model: torch.nn.Module, clips: Clips, seconds: float) ->
     test = unit(WaveformEmbedder(model)(tests))
     rates = []
     for piece in PIECES:
-        enrolled = unit(WaveformEmbedder(model, max_seconds=piece)(joined))
+        enrolled = unit(in_pieces(model, piece)(joined))
         scores = enrolled @ test.T
         labels = np.arange(len(joined))[:, None] == np.array(speakers)[None]
         rates.append(f"{100 * equal_error_rate(scores.ravel(), labels.ravel())[0]:.2f}")
@@ -119,6 +119,13 @@ def accuracy(name: str, model: torch.nn.Module, clips: Clips, seconds: float) ->
         f" {' | '.join(rates)} |",
         flush=True,
     )
+
+
+def in_pieces(model: torch.nn.Module, seconds: float) -> WaveformEmbedder:
+    """Return an embedder that cuts every longer recording into such pieces."""
+    embedder = WaveformEmbedder(model, max_seconds=seconds)
+    embedder.halves_long = False
+    return embedder
 
 
 def unit(embeddings: torch.Tensor) -> np.ndarray:
@@ -131,7 +138,7 @@ def times(name: str, model: torch.nn.Module, seconds: float) -> None:
     wave = speech(1, seconds)[0][0]
     found = []
     for piece in PIECES:
-        embedder = WaveformEmbedder(model, max_seconds=piece)
+        embedder = in_pieces(model, piece)
         embedder([wave[: round(piece * RATE)]])  # warm up
         start = time.process_time()
         embedder([wave])
