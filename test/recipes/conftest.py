@@ -27,6 +27,7 @@ LONGEST_FIRST = (
     "test_voxceleb.py",
     "test_mini_an4.py",
     "test_fotaq.py",
+    "test_mini_an4_owsm.py",
     "test_upstream_check.py",
     "test_upstream_patch.py",
     "test_own_recordings.py",
