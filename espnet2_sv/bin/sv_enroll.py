@@ -104,7 +104,8 @@ def main(cmd: list[str] | None = None) -> None:
             speaker = verifier.speakers[name]
             print(f"{name}\t{speaker.recordings}\t{speaker.speech:.1f}")
     else:
-        print(f"{args.speakers}: {len(verifier.speakers)} speakers")
+        count = len(verifier.speakers)
+        print(f"{args.speakers}: {count} speaker{'s' * (count != 1)}")
 
 
 if __name__ == "__main__":

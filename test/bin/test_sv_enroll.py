@@ -32,7 +32,7 @@ def test_speakers_are_enrolled_listed_identified_and_removed(
     a1, a2, a3 = (an4[n] for n in ("an251-fash-b", "an253-fash-b", "cen7-fash-b"))
     b = an4["cen8-mmxg-b"]
     assert run(enroll, "--name", "fash", "--audio", a1, a2) == (
-        f"{tmp_path / 'st'}: 1 speakers\n"
+        f"{tmp_path / 'st'}: 1 speaker\n"
     )
     run(enroll, "--name", "mm xg", "--audio", b)
     listed = run(enroll, "--name", "fash", "--audio", a3, "--list")
