@@ -17,6 +17,8 @@ SUPPORTED = [
     "librispeech_conformer6_nfft512_hop256",
     "librispeech_conformer_hop160",
     "librispeech_e_branchformer",
+    "owsm_v1",
+    "owsm_v3",
     "owsm_v3.1_ebf",
     "owsm_v4_base",
     "speechcommands_conformer_noctc",

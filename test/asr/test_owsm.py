@@ -15,7 +15,7 @@ from espnet2_sv.zoo.files import find_model_files
 pytestmark = pytest.mark.execution_timeout(200)
 
 RATE = 16000
-PUBLISHED = ["owsm_v3.1_ebf", "owsm_v4_base"]
+PUBLISHED = ["owsm_v1", "owsm_v3", "owsm_v3.1_ebf", "owsm_v4_base"]
 
 
 def noise(seconds: float, seed: int = 0) -> torch.Tensor:
@@ -44,6 +44,38 @@ def test_blocks_are_those_of_espnets_encoder(name, train_asr, speech):
             assert error < 1e-5 * theirs.abs().max()
         assert torch.allclose(trained.stock.encode(*alone)[0], last)
     assert torch.equal(backbone.output_frames(lengths), frames)
+
+
+def older_names(state: dict) -> dict:
+    """As ESPnet 202511 and earlier name the subsampling projection.
+
+    With what ESPnet up to 0.5.2 kept, and drops today: tables of positions.
+    """
+    renamed = {
+        name.replace("encoder.embed.out.", "encoder.embed.out.0."): tensor
+        for name, tensor in state.items()
+    }
+    assert len(renamed.keys() - state.keys()) == 2
+    table = torch.zeros(1, 5000, 16)
+    return renamed | {"encoder.embed.out.1.pe": table, "decoder.embed.1.pe": table}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@torch.no_grad()
+def test_weights_of_older_versions_are_the_same_model(name, train_asr, speech):
+    trained = train_asr(name)
+    new = load_asr_bundle(trained.exp)
+    trained.save_weights(older_names(trained.stock.state_dict()))
+    with contextlib.chdir(trained.root):
+        stock, _ = S2TTask.build_model_from_file(trained.config, trained.weights)
+    for old in (load_asr_bundle(trained.exp), load_asr_bundle(trained.pack())):
+        assert old.weights_sha256 == new.weights_sha256
+        found, expected = old.model.encode(*speech)[0], stock.eval().encode(*speech)[0]
+        assert torch.equal(found, expected)
+        for ours, theirs in zip(
+            old.backbone()(*speech)[0], new.backbone()(*speech)[0], strict=True
+        ):
+            assert torch.equal(ours, theirs)
 
 
 def test_a_resolved_model_is_one_for_espnet(train_asr, tmp_path, speech):
