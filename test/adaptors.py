@@ -55,6 +55,9 @@ KINDS = {
 }
 
 
+OWSM = {"owsm": "owsm_v3.1_ebf", "owsm_ctc": "owsm_ctc_v4"}
+
+
 def train_bpe() -> tuple[bytes, list[str]]:
     """A sentencepiece model with 22 pieces, and its ESPnet token list."""
     import sentencepiece
@@ -75,8 +78,8 @@ def train_bpe() -> tuple[bytes, list[str]]:
 
 def make_asr(root: Path, kind: str) -> "asr_models.Trained":
     """The output of an ASR training; greedy transcripts are long and varied."""
-    if kind == "owsm":
-        conf = asr_models.published("owsm_v3.1_ebf")
+    if kind in OWSM:
+        conf = asr_models.published(OWSM[kind])
     else:
         conf = asr_models.conformer(**KINDS[kind].get("encoder_conf", {}))
         conf |= {k: v for k, v in KINDS[kind].items() if k != "encoder_conf"}
@@ -96,8 +99,7 @@ def make_asr(root: Path, kind: str) -> "asr_models.Trained":
 def vary_best_token(model: torch.nn.Module) -> None:
     """Make the best token vary by frame; frames of random networks are similar."""
     noise = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
-    frames, _ = model.encode(noise, torch.tensor([16000]))
-    frames = frames[0] if isinstance(frames, tuple) else frames
+    frames, _ = asr_models.encode(model, noise, torch.tensor([16000]))
     layer = model.ctc.ctc_lo
     layer.weight.copy_(torch.randn_like(layer.weight))
     layer.bias.copy_(-layer.weight @ frames[0].mean(0))

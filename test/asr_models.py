@@ -14,12 +14,15 @@ import torch
 import yaml
 
 from espnet2.bin.pack import main as espnet_pack
-from espnet2_sv.asr.task import S2T, task_of
+from espnet2.s2t.espnet_ctc_model import ESPnetS2TCTCModel
+from espnet2_sv.asr.task import ASR, S2T_CTC, task_of
 
 TOKENS = ["<blank>", "<unk>", *"abcdefghi", "<sos/eos>"]
 # OWSM's symbols, with two of its 1,501 times
 SYMBOLS = ["<na>", "<nospeech>", "<eng>", "<deu>", "<asr>", "<st_deu>"]
 SYMBOLS += ["<notimestamps>", "<0.00>", "<30.00>", "<sos>", "<eos>", "<sop>"]
+# What an OWSM-CTC encoder reads by default
+PROMPT = ("<nolang>", "<asr>")
 PUBLISHED = Path(__file__).parent / "asr" / "published"
 ENCODER_SIZE = {
     "output_size": 16,
@@ -28,6 +31,12 @@ ENCODER_SIZE = {
     "num_blocks": 3,
 }
 DECODER_SIZE = {"linear_units": 24, "num_blocks": 1, "hidden_size": 8}
+PROMPT_ENCODER_SIZE = {
+    "output_size": 12,
+    "attention_heads": 2,
+    "linear_units": 24,
+    "num_blocks": 1,
+}
 INTERMEDIATE_LAYERS = [1, 2]
 
 
@@ -40,9 +49,38 @@ def published(name: str) -> dict:
     for part in ("encoder_conf", "decoder_conf"):
         if ENCODER_SIZE["output_size"] % conf[part].get("attention_heads", 1):
             conf[part]["attention_heads"] = 4
-    if conf["encoder_conf"].get("interctc_layer_idx"):
-        conf["encoder_conf"]["interctc_layer_idx"] = INTERMEDIATE_LAYERS
+    encoder_conf = conf["encoder_conf"]
+    if encoder_conf.get("interctc_layer_idx"):
+        encoder_conf["interctc_layer_idx"] = INTERMEDIATE_LAYERS
+    if "use_cross_attention" in encoder_conf:
+        blocks = encoder_conf["num_blocks"]
+        encoder_conf["use_cross_attention"] = encoder_conf["use_cross_attention"][
+            :blocks
+        ]
+    if task_of(conf) is S2T_CTC:
+        del conf["decoder_conf"]
+        conf["promptencoder_conf"].update(PROMPT_ENCODER_SIZE)
     return conf
+
+
+@torch.no_grad()
+def encode(
+    model: torch.nn.Module,
+    speech: torch.Tensor,
+    lengths: torch.Tensor,
+    prompt: tuple[str, str] = PROMPT,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Output of ESPnet's encoder, with the frames of the prompt's prefix if any."""
+    options = {}
+    if isinstance(model, ESPnetS2TCTCModel):
+        ids = [model.token_list.index(symbol) for symbol in prompt]
+        prefix = torch.tensor([ids] * len(speech))
+        previous = torch.full((len(speech), 1), model.na)
+        options = {"prefix": prefix, "text_prev": previous}
+        for name, tensor in list(options.items()):
+            options[f"{name}_lengths"] = torch.full_like(lengths, tensor.size(1))
+    encoded, lengths = model.encode(speech, lengths, **options)
+    return encoded[0] if isinstance(encoded, tuple) else encoded, lengths
 
 
 def conformer(**encoder_conf) -> dict:
@@ -106,7 +144,7 @@ class Trained:
         """Pack from the recipe folder, as ESPnet's asr.sh does."""
         outpath = self.root / "packed.zip"
         task = task_of(self.conf)
-        cmd = [task.name, "--outpath", str(outpath)]
+        cmd = [task.command, "--outpath", str(outpath)]
         cmd += [f"--{task.config_key}", str(self.config)]
         cmd += [f"--{task.weights_key}", str(self.weights)]
         extra = [self.root / self.conf["bpemodel"]] if self.conf["bpemodel"] else []
@@ -129,8 +167,10 @@ def train(root: Path, conf: dict, tokens: list[str] | None = None) -> Trained:
     """Write the output of an ESPnet ASR training."""
     task = task_of(conf)
     tokens = tokens or TOKENS
-    if task is S2T:
-        tokens = [*tokens[:2], *SYMBOLS[:-3], *tokens[2:-1], *SYMBOLS[-3:]]
+    if task is not ASR:
+        unknown_language = [PROMPT[0]] if task is S2T_CTC else []
+        symbols = [*SYMBOLS[:-3], *unknown_language]
+        tokens = [*tokens[:2], *symbols, *tokens[2:-1], *SYMBOLS[-3:]]
     conf = {
         **vars(task.task_class().get_parser().parse_args([])),
         **copy.deepcopy(conf),

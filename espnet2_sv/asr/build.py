@@ -32,7 +32,8 @@ def build_asr_model(
             projection.
 
     Returns:
-        An ``ESPnetASRModel`` or ``ESPnetS2TModel`` in evaluation mode.
+        An ``ESPnetASRModel``, ``ESPnetS2TModel`` or ``ESPnetS2TCTCModel`` in evaluation
+        mode.
 
     Raises:
         SVError: Settings and weights do not belong together, or this ESPnet cannot

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from espnet2_sv.asr.build import build_asr_model
+from espnet2_sv.asr.prompt import compute_prompt, prompt_symbols
 from espnet2_sv.asr.supported import check_supported
-from espnet2_sv.asr.task import AsrTask, task_of
+from espnet2_sv.asr.task import S2T_CTC, AsrTask, task_of
 from espnet2_sv.backbones.blocks import BlockBackbone, subsampling
 from espnet2_sv.backbones.features import sample_rate
+from espnet2_sv.backbones.prompted import PromptedBackbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.checkpoint import load_state_dict
 from espnet2_sv.zoo.files import ModelFiles, find_model_files, locate
@@ -43,22 +45,37 @@ class AsrBundle:
         """The ESPnet task that trained it."""
         return task_of(vars(self.args))
 
-    def backbone(self) -> BlockBackbone:
+    def backbone(
+        self, lang_sym: str | None = None, task_sym: str | None = None
+    ) -> BlockBackbone:
         """Return the model's front end, normalisation and encoder; nothing is copied.
 
         The encoder's final norm no longer gets gradients, as its output is not used.
+
+        Args:
+            lang_sym: Symbol for the language that an OWSM-CTC encoder reads; see
+                :func:`espnet2_sv.asr.prompt.prompt_symbols`.
+            task_sym: Symbol for the task, likewise.
+
+        Raises:
+            SVError: The model lacks a symbol, or its encoder reads none.
         """
         model = self.model
-        return BlockBackbone(
-            model.frontend, model.normalize, model.encoder, ctc=model.ctc
-        )
+        symbols = prompt_symbols(self.args, lang_sym, task_sym)
+        parts = model.frontend, model.normalize, model.encoder
+        if self.task is S2T_CTC:
+            prompt = compute_prompt(model, symbols)
+            return PromptedBackbone(*parts, prompt, ctc=model.ctc)
+        return BlockBackbone(*parts, ctc=model.ctc)
 
     def summary(self) -> dict[str, Any]:
         """Return what ``asr_resolve --json`` prints."""
         frontend, encoder = self.model.frontend, self.model.encoder
         frame = frontend.hop_length * subsampling(encoder)  # samples
+        symbols = prompt_symbols(self.args) if self.task is S2T_CTC else {}
         return {
             "task": self.task.name,
+            **symbols,
             "encoder": self.args.encoder,
             "blocks": len(encoder.encoders),
             "dim": encoder.output_size(),

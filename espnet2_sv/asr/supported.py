@@ -5,6 +5,8 @@ import copy
 import inspect
 from typing import Any
 
+from espnet2_sv.asr.prompt import prompt_symbols
+from espnet2_sv.asr.task import S2T_CTC, task_of
 from espnet2_sv.backbones.blocks import BLOCK_ENCODERS
 from espnet2_sv.errors import SVError
 
@@ -45,7 +47,12 @@ REFUSED_FRONTENDS = {
 }
 # input layers that read something other than feature frames
 _REFUSED_INPUT_LAYERS = {"embed": "it reads tokens", "wav2vec": _WAVE_SSL}
-_PER_BLOCK_LISTS = ("stochastic_depth_rate", "cgmlp_weight", "attn_branch_drop_rate")
+_PER_BLOCK_LISTS = (
+    "stochastic_depth_rate",
+    "cgmlp_weight",
+    "attn_branch_drop_rate",
+    "use_cross_attention",
+)
 
 
 def check_supported(asr_args: argparse.Namespace) -> None:
@@ -93,7 +100,22 @@ def _refusal(conf: dict[str, Any]) -> str | None:
         return f"input_layer {input_layer!r}: {_REFUSED_INPUT_LAYERS[input_layer]}"
     if encoder_conf.get("ctc_trim") and encoder_conf.get("interctc_layer_idx"):
         return "ctc_trim drops frames between blocks"
-    return _refusal_of_other_parts(conf)
+    return _refusal_of_prompt(conf) or _refusal_of_other_parts(conf)
+
+
+def _refusal_of_prompt(conf: dict[str, Any]) -> str | None:
+    prompted = task_of(conf) is S2T_CTC
+    if prompted != (conf["encoder"] == "e_branchformer_ctc"):
+        return (
+            f"encoder {conf['encoder']!r} and model {conf.get('model')!r} do not belong"
+            " together: OWSM-CTC (espnet_ctc) has e_branchformer_ctc"
+        )
+    input_layer = (conf.get("encoder_conf") or {}).get("input_layer", "conv2d8")
+    if prompted and not str(input_layer).startswith("conv"):
+        return (
+            f"input_layer {input_layer!r} leaves out the symbols for language and task"
+        )
+    return None
 
 
 def _refusal_of_other_parts(conf: dict[str, Any]) -> str | None:
@@ -110,7 +132,10 @@ def _refusal_of_other_parts(conf: dict[str, Any]) -> str | None:
 
 
 def backbone_settings(
-    asr_args: argparse.Namespace, num_blocks: int | None = None
+    asr_args: argparse.Namespace,
+    num_blocks: int | None = None,
+    lang_sym: str | None = None,
+    task_sym: str | None = None,
 ) -> dict[str, Any]:
     """Return settings that rebuild the encoder without the ASR archive.
 
@@ -122,14 +147,17 @@ def backbone_settings(
     Args:
         asr_args: The training arguments of the ASR model.
         num_blocks: Keep only the first blocks; all if not given.
+        lang_sym: Symbol for the language that an OWSM-CTC encoder reads; see
+            :func:`~espnet2_sv.asr.prompt.prompt_symbols`.
+        task_sym: Symbol for the task, likewise.
 
     Returns:
         ``frontend``, ``frontend_conf``, ``normalize``, ``normalize_conf``, ``encoder``,
-        ``encoder_conf`` and ``conditioning_vocab`` (the vocabulary size of a
-        self-conditioned CTC encoder, otherwise None).
+        ``encoder_conf``, ``conditioning_vocab`` (the vocabulary size of a
+        self-conditioned CTC encoder, otherwise None), ``lang_sym`` and ``task_sym``.
 
     Raises:
-        SVError: The model is not supported or has fewer blocks.
+        SVError: The model is not supported, has fewer blocks, or lacks a symbol.
     """
     check_supported(asr_args)
     encoder_conf, conditioned = _encoder_conf(asr_args, num_blocks)
@@ -143,6 +171,7 @@ def backbone_settings(
         "encoder": asr_args.encoder,
         "encoder_conf": encoder_conf,
         "conditioning_vocab": len(asr_args.token_list) if conditioned else None,
+        **prompt_symbols(asr_args, lang_sym, task_sym),
     }
 
 

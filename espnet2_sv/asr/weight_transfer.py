@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+from espnet2_sv.asr.prompt import compute_prompt, prompt_symbols
 from espnet2_sv.backbones.blocks import BlockBackbone
+from espnet2_sv.backbones.prompted import PromptedBackbone
 from espnet2_sv.errors import SVError
 
 _SHARED_PARTS = ("frontend.", "normalize.", "encoder.")
@@ -40,22 +42,38 @@ class CopyReport:
         )
 
 
-def copy_asr_weights(source, backbone: BlockBackbone) -> CopyReport:
+def copy_asr_weights(
+    source,
+    backbone: BlockBackbone,
+    lang_sym: str | None = None,
+    task_sym: str | None = None,
+) -> CopyReport:
     """Copy front end, normalisation and encoder of an ASR model, tensor by tensor.
 
+    The prompt of an OWSM-CTC encoder is computed from the symbols.
+
     Args:
-        source: An :class:`~espnet2_sv.asr.bundle.AsrBundle` or its ``.model``.
+        source: An :class:`~espnet2_sv.asr.bundle.AsrBundle`, or its ``.model`` if it
+            reads no prompt.
         backbone: The backbone that ``build_backbone(backbone_settings(bundle.args))``
             made.
+        lang_sym: Symbol for the language; see
+            :func:`~espnet2_sv.asr.prompt.prompt_symbols`.
+        task_sym: Symbol for the task, likewise.
 
     Returns:
         The report of a complete copy.
 
     Raises:
-        SVError: Some tensor could not be copied; then nothing is.
+        SVError: Some tensor could not be copied; then nothing is. Or the ASR model
+            lacks a symbol.
     """
     model = source if isinstance(source, torch.nn.Module) else source.model
     theirs, ours = model.state_dict(), backbone.state_dict()
+    if isinstance(backbone, PromptedBackbone) and source is not model:
+        symbols = prompt_symbols(source.args, lang_sym, task_sym)
+        prompt = compute_prompt(model, symbols).state_dict()
+        theirs |= {f"prompt.{name}": tensor for name, tensor in prompt.items()}
     fits = {n for n, t in ours.items() if n in theirs and theirs[n].shape == t.shape}
     parameters = {name: p.numel() for name, p in backbone.named_parameters()}
     report = CopyReport(

@@ -14,6 +14,7 @@ from espnet2.asr.ctc import CTC
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.branchformer_encoder import BranchformerEncoder
 from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
+from espnet2.asr.encoder.e_branchformer_ctc_encoder import EBranchformerCTCEncoder
 from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
 from espnet2.asr.encoder.multiconvformer_encoder import MultiConvConformerEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
@@ -41,10 +42,13 @@ from espnet2_sv.errors import SVError
 BLOCK_ENCODERS = {
     "conformer": ConformerEncoder,
     "e_branchformer": EBranchformerEncoder,
+    "e_branchformer_ctc": EBranchformerCTCEncoder,  # of OWSM-CTC
     "branchformer": BranchformerEncoder,
     "transformer": TransformerEncoder,
     "multiconv_conformer": MultiConvConformerEncoder,
 }
+# Those whose CTC feedback does not pass the final norm
+_FEEDBACK_WITHOUT_NORM = (EBranchformerEncoder, EBranchformerCTCEncoder)
 # Input frames per output frame, by the name of ESPnet's subsampling class
 _SUBSAMPLING = {
     "Conv1dSubsampling2": 2,
@@ -116,12 +120,19 @@ class BlockBackbone(FeatureBackbone):
     @property
     def _uses_final_norm(self) -> bool:
         """Whether block outputs depend on the LayerNorm after the last block."""
-        return self._conditioned and not isinstance(self.encoder, EBranchformerEncoder)
+        return self._conditioned and not isinstance(
+            self.encoder, _FEEDBACK_WITHOUT_NORM
+        )
 
     @property
     def num_blocks(self) -> int:
         """L, number of blocks."""
         return len(self.encoder.encoders)
+
+    @property
+    def prefix_frames(self) -> int:
+        """Frames that the encoder puts before those of the speech."""
+        return 0
 
     @property
     def block_dim(self) -> int:
@@ -231,7 +242,11 @@ class BlockBackbone(FeatureBackbone):
         """
         with record_block_outputs(self.encoder) as outputs:
             _, lengths = self.encode(feats, lengths)
-        return outputs, lengths
+        return [self.without_prefix(frames) for frames in outputs], lengths
+
+    def without_prefix(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return the frames of the speech (B, T, D) among all of the encoder's."""
+        return frames[:, self.prefix_frames :] if self.prefix_frames else frames
 
     def encode(
         self, feats: torch.Tensor, lengths: torch.Tensor
@@ -248,24 +263,43 @@ class BlockBackbone(FeatureBackbone):
         Raises:
             SVError: An utterance is too short for one encoder frame.
         """
-        options: dict[str, Any] = {"ctc": self.ctc} if self._conditioned else {}
         lengths = lengths.cpu()
         if not torch.is_autocast_enabled(feats.device.type):
             self._drop_rounded_positions()
-        if self._takes_mask:  # which it would otherwise copy from the CPU
-            options["masks"] = padding_mask(lengths, feats.size(1), feats.device)
         try:
-            hidden, frames, *_ = self.encoder(feats, lengths, **options)
+            hidden, frames = self.run_encoder(feats, lengths)
         except TooShortUttError as e:
             raise SVError(
                 f"an utterance of {e.actual_size} feature frames is too short: this"
                 f" model needs at least {e.limit}"
             ) from e
-        # With intermediate CTC layers: (hidden, [(block, hidden), ...])
-        hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+        hidden = self.without_prefix(hidden)
         if int(lengths.min()) == feats.size(1):  # no need to wait for the GPU
             return hidden, torch.full_like(lengths, hidden.size(1))
-        return hidden, frames.cpu()
+        return hidden, frames.cpu() - self.prefix_frames
+
+    def run_encoder(
+        self, feats: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run ESPnet's encoder.
+
+        Args:
+            feats: Normalised features (B, T', F).
+            lengths: Valid feature frames (B,), on the CPU.
+
+        Returns:
+            Encoder output (B, T, D), :attr:`prefix_frames` included, and its valid
+            frames (B,).
+
+        Raises:
+            TooShortUttError: An utterance is too short for one encoder frame.
+        """
+        options: dict[str, Any] = {"ctc": self.ctc} if self._conditioned else {}
+        if self._takes_mask:  # which it would otherwise copy from the CPU
+            options["masks"] = padding_mask(lengths, feats.size(1), feats.device)
+        hidden, frames, *_ = self.encoder(feats, lengths, **options)
+        # With intermediate CTC layers: (hidden, [(block, hidden), ...])
+        return hidden[0] if isinstance(hidden, tuple) else hidden, frames
 
     def _drop_rounded_positions(self) -> None:
         """Let the encoder compute its table of positions anew if it is not in float32.
@@ -345,7 +379,7 @@ def capture_blocks(backbone: BlockBackbone) -> Iterator[EncoderPass]:
         return feats[:, : int(lengths.max())], lengths
 
     def record_lengths(encoder, args, output):
-        captured.lengths = output[1]
+        captured.lengths = output[1] - backbone.prefix_frames
 
     handles = [
         backbone.frontend.register_forward_pre_hook(reflect),
@@ -353,8 +387,9 @@ def capture_blocks(backbone: BlockBackbone) -> Iterator[EncoderPass]:
         backbone.encoder.register_forward_hook(record_lengths),
     ]
     try:
-        with record_block_outputs(backbone.encoder) as captured.blocks:
+        with record_block_outputs(backbone.encoder) as outputs:
             yield captured
+        captured.blocks = [backbone.without_prefix(frames) for frames in outputs]
     finally:
         for handle in handles:
             handle.remove()

@@ -9,6 +9,7 @@ from typeguard import TypeCheckError
 
 from espnet2.asr.ctc import CTC
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
+from espnet2.asr.encoder.e_branchformer_ctc_encoder import EBranchformerCTCEncoder
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.layers.utterance_mvn import UtteranceMVN
@@ -16,6 +17,7 @@ from espnet2_sv.backbones.blocks import BLOCK_ENCODERS, BlockBackbone
 from espnet2_sv.backbones.features import StoredMVN
 from espnet2_sv.backbones.frame_encoders import FRAME_ENCODERS, FrameBackbone
 from espnet2_sv.backbones.frozen import FrozenBackbone
+from espnet2_sv.backbones.prompted import Prompt, PromptedBackbone
 from espnet2_sv.errors import SVError
 
 Backbone = BlockBackbone | FrameBackbone | FrozenBackbone
@@ -40,7 +42,7 @@ def build_backbone(
 
     Returns:
         A :class:`FrameBackbone` for the encoders of ESPnet's speaker models, otherwise
-        a :class:`BlockBackbone`.
+        a :class:`BlockBackbone`: a :class:`PromptedBackbone` for that of OWSM-CTC.
 
     Raises:
         SVError: A name is unknown or an option is invalid.
@@ -63,6 +65,9 @@ def build_backbone(
     if conf["encoder"] in FRAME_ENCODERS:
         return FrameBackbone(frontend, normalize, encoder, specaug=specaug)
     ctc = _add_conditioning(encoder, conf.get("conditioning_vocab"))
+    if isinstance(encoder, EBranchformerCTCEncoder):
+        prompt = Prompt.random(encoder.output_size())
+        return PromptedBackbone(frontend, normalize, encoder, prompt, specaug, ctc)
     return BlockBackbone(frontend, normalize, encoder, specaug=specaug, ctc=ctc)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from espnet2.torch_utils.initialize import initialize
 from espnet2.train.class_choices import ClassChoices
 from espnet2_sv.asr.bundle import load_asr_bundle
+from espnet2_sv.asr.prompt import SYMBOLS
 from espnet2_sv.asr.supported import backbone_settings
 from espnet2_sv.asr.weight_transfer import copy_asr_weights
 from espnet2_sv.backbones.blocks import BlockBackbone
@@ -30,6 +31,8 @@ BACKBONE_KEYS = (
     "encoder",
     "encoder_conf",
     "conditioning_vocab",
+    "lang_sym",
+    "task_sym",
 )
 # Config keys of the whole model except the loss
 ARCHITECTURE_KEYS = (*BACKBONE_KEYS, "head", "head_conf", "sample_rate")
@@ -109,7 +112,7 @@ def init_from_asr(
 
     Args:
         args: Training arguments; ``asr_num_blocks`` limits the encoder to its first
-            blocks.
+            blocks, ``lang_sym`` and ``task_sym`` are the prompt of an OWSM-CTC encoder.
         source: The ASR model, from any source.
 
     Returns:
@@ -127,7 +130,8 @@ def init_from_asr(
             f"encoder_conf {', '.join(fixed)}: fixed by the pretrained encoder; only"
             f" {', '.join(REGULARISATION_KEYS)} can be set"
         )
-    changes = backbone_settings(bundle.args, num_blocks=args.asr_num_blocks)
+    symbols = {key: getattr(args, key, None) for key in SYMBOLS}
+    changes = backbone_settings(bundle.args, args.asr_num_blocks, **symbols)
     changes["encoder_conf"] = {**changes["encoder_conf"], **overrides}
     changes["asr_init"] = {
         "source": str(source),
@@ -135,7 +139,7 @@ def init_from_asr(
     }
     model = build_network(with_changes(args, changes))
     assert isinstance(model.backbone, BlockBackbone)  # as of every ASR encoder
-    report = copy_asr_weights(bundle, model.backbone)
+    report = copy_asr_weights(bundle, model.backbone, **symbols)
     logging.info(f"Pretrained ASR encoder {source}: {report}")
     return model, changes
 

@@ -9,6 +9,8 @@ from espnet2.utils.types import int_or_none, str_or_none
 # AAM-softmax as in Cai & Li (2024), margin in radians; ESPnet's default is scale 15,
 # margin 0.3
 DEFAULT_LOSS_CONF = {"scale": 32, "margin": 0.2}
+# What the symbols are if they are not given
+_DEFAULT_SYMBOLS = {"lang": "that of an unknown language", "task": "<asr>"}
 
 
 def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
@@ -83,6 +85,16 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
             "Vocabulary size of a self-conditioned CTC encoder; set from the ASR model"
         ),
     )
+    for symbol, meaning in (("lang", "language"), ("task", "task")):
+        model.add_argument(
+            f"--{symbol}_sym",
+            type=str_or_none,
+            default=None,
+            help=(
+                f"Symbol for the {meaning} that the encoder of an OWSM-CTC model reads,"
+                f" of --asr; default: {_DEFAULT_SYMBOLS[symbol]}"
+            ),
+        )
     model.add_argument(
         "--init_sv",
         type=str_or_none,

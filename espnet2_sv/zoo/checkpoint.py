@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 # The vocabulary is by far the largest part of a configuration: 50,002 for OWSM
 MAX_SIZE = 1_000_000  # of a layer, a kernel, a hop in samples, a rate in Hz
 MAX_CONFIG_ENTRIES = 1_000_000
+# Parts of a model whose options have sizes
+_SIZED_PARTS = (
+    *("frontend", "encoder", "promptencoder", "decoder"),  # of an ASR model
+    *("head", "pooling", "projector"),
+)
 # Keys under which DeepSpeed, Lightning and ESPnet's checkpoint.pth keep the weights
 _WRAPPERS = ("module", "state_dict", "model")
 
@@ -143,7 +148,7 @@ def check_sizes(
     Raises:
         SVError: A size is out of range, or there are more blocks than weights.
     """
-    for part in ("frontend", "encoder", "decoder", "head", "pooling", "projector"):
+    for part in _SIZED_PARTS:
         options = conf.get(f"{part}_conf") or {}
         for name, value in options.items():
             whole = isinstance(value, int) and not isinstance(value, bool)

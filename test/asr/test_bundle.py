@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 
+import asr_models
 import pytest
 import torch
 import yaml
@@ -21,6 +22,9 @@ SUPPORTED = [
     "owsm_v3",
     "owsm_v3.1_ebf",
     "owsm_v4_base",
+    "owsm_ctc_v3.1",
+    "owsm_ctc_v4",
+    "powsm_ctc",
     "speechcommands_conformer_noctc",
     "wsj_transformer",
 ]
@@ -31,9 +35,7 @@ REFUSED = {
 
 
 def encode(model, speech):
-    with torch.no_grad():
-        output, lengths = model.encode(*(x.clone() for x in speech))
-    return (output[0] if isinstance(output, tuple) else output), lengths
+    return asr_models.encode(model, *(x.clone() for x in speech))
 
 
 def old_names(state: dict) -> dict:

@@ -2,13 +2,17 @@
 
 import contextlib
 import shutil
+from pathlib import Path
 
+import asr_models
 import pytest
 import torch
+import yaml
 
 from espnet2.tasks.s2t import S2TTask
 from espnet2_sv.asr import load_asr_bundle, resolve_asr
 from espnet2_sv.asr.recogniser import Recogniser
+from espnet2_sv.asr.task import task_of
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.files import find_model_files
 
@@ -78,21 +82,24 @@ def test_weights_of_older_versions_are_the_same_model(name, train_asr, speech):
             assert torch.equal(ours, theirs)
 
 
-def test_a_resolved_model_is_one_for_espnet(train_asr, tmp_path, speech):
-    trained = train_asr("owsm_v4_base")
-    packed = trained.pack()
+@pytest.mark.parametrize("name", ["owsm_v4_base", "owsm_ctc_v4"])
+def test_a_resolved_model_is_one_for_espnet(name, train_asr, tmp_path, speech):
+    trained = train_asr(name)
+    packed, task = trained.pack(), task_of(trained.conf)
     with contextlib.chdir(tmp_path):
         summary = resolve_asr(packed, "exp/asr")
         shutil.rmtree(trained.root)
-        stock, _ = S2TTask.build_model_from_file(
+        stock, _ = task.task_class().build_model_from_file(
             "exp/asr/config.yaml", "exp/asr/model.pth"
         )
-    assert summary["task"] == "s2t"
+        meta = yaml.safe_load(Path("exp/asr/meta.yaml").read_text())
+    assert summary["task"] == task.name
+    assert meta["yaml_files"] == {"s2t_train_config": "config.yaml"}
+    assert meta["files"] == {"s2t_model_file": "model.pth"}
     assert summary["subsampling"] == 8 and summary["frame_rate_hz"] == 12.5
     assert summary["has_ctc"]
-    with torch.no_grad():
-        found, expected = stock.eval().encode(*speech), trained.stock.encode(*speech)
-    assert torch.equal(found[0], expected[0])
+    found, _ = asr_models.encode(stock.eval(), *speech)
+    assert torch.equal(found, asr_models.encode(trained.stock, *speech)[0])
 
 
 def load(zoo, decode: str, **options) -> Recogniser:

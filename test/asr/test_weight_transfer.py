@@ -17,6 +17,8 @@ from espnet2_sv.errors import SVError
         "librispeech_e_branchformer",
         "owsm_v3.1_ebf",
         "owsm_v4_base",
+        "owsm_ctc_v4",
+        "powsm_ctc",
         "speechcommands_conformer_noctc",
         "wsj_transformer",
     ],
