@@ -48,7 +48,7 @@ WORDS = {  # the first that a name contains
     "whisper": {"encoder": "whisper"},
     "streaming": {"encoder": "contextual_block_conformer"},
     "multiconvformer": {"encoder": "multiconv_conformer"},
-    "owsm_ctc": {"encoder": "e_branchformer_ctc"},
+    "owsm_ctc": {"encoder": "e_branchformer_ctc", "model": "espnet_ctc"},
     "e_?branchformer|_ebf": {"encoder": "e_branchformer"},
     "branchformer": {"encoder": "branchformer"},
     "conformer|cformer": {"encoder": "conformer"},
