@@ -37,6 +37,7 @@ _ALLOCATIONS = {
     aten.new_empty.default,
     aten.new_empty_strided.default,
 }
+_VIEWS = {aten._unsafe_view.default}  # whose schema does not say so
 # Operations without tensor arguments whose values are known, or random
 _SOURCES = ("arange", "rand", "randint", "full", "ones", "zeros")
 _MOST_VALUES = 2**21  # of a tensor whose values are computed for real
@@ -229,7 +230,7 @@ def _index_is_mask(func, args) -> bool:
 
 
 def _is_kernel(func, tensors, outputs) -> bool:
-    if func.namespace != "aten" or func in _ALLOCATIONS:
+    if func.namespace != "aten" or func in _ALLOCATIONS | _VIEWS:
         return False
     if not any(x.device.type == "cuda" for x in [*tensors, *outputs]):
         return False

@@ -35,6 +35,7 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     TooShortUttError,
     check_short_utt,
 )
+from espnet2_sv.backbones.block_runs import BlockRun, block_run
 from espnet2_sv.backbones.features import FeatureBackbone, padding_mask
 from espnet2_sv.errors import SVError
 
@@ -101,6 +102,8 @@ class BlockBackbone(FeatureBackbone):
     ):
         super().__init__(frontend, normalize, encoder, specaug)
         self.ctc = ctc if self._conditioned else None
+        self.grad_checkpointing = False
+        self._runs: list[BlockRun] = []  # of the encoder's blocks, not submodules
         for module in (encoder, encoder.encoders):
             if hasattr(module, "layer_drop_rate"):
                 module.layer_drop_rate = 0.0
@@ -240,8 +243,9 @@ class BlockBackbone(FeatureBackbone):
         Raises:
             SVError: An utterance is too short for one encoder frame.
         """
-        with record_block_outputs(self.encoder) as outputs:
-            _, lengths = self.encode(feats, lengths)
+        encoder = self._running_encoder(feats, lengths)
+        with record_block_outputs(encoder) as outputs:
+            _, lengths = self._encode(encoder, feats, lengths)
         return [self.without_prefix(frames) for frames in outputs], lengths
 
     def without_prefix(self, frames: torch.Tensor) -> torch.Tensor:
@@ -263,27 +267,33 @@ class BlockBackbone(FeatureBackbone):
         Raises:
             SVError: An utterance is too short for one encoder frame.
         """
+        return self._encode(self._running_encoder(feats, lengths), feats, lengths)
+
+    def _encode(
+        self, encoder: AbsEncoder, feats: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         lengths = lengths.cpu()
         if not torch.is_autocast_enabled(feats.device.type):
             self._drop_rounded_positions()
         try:
-            hidden, frames = self.run_encoder(feats, lengths)
+            hidden, frames = self.run_encoder(encoder, feats, lengths)
         except TooShortUttError as e:
             raise SVError(
                 f"an utterance of {e.actual_size} feature frames is too short: this"
                 f" model needs at least {e.limit}"
             ) from e
         hidden = self.without_prefix(hidden)
-        if int(lengths.min()) == feats.size(1):  # no need to wait for the GPU
+        if all_valid(feats, lengths):  # no need to wait for the GPU
             return hidden, torch.full_like(lengths, hidden.size(1))
         return hidden, frames.cpu() - self.prefix_frames
 
     def run_encoder(
-        self, feats: torch.Tensor, lengths: torch.Tensor
+        self, encoder: AbsEncoder, feats: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Run ESPnet's encoder.
 
         Args:
+            encoder: :attr:`encoder` or a view of it.
             feats: Normalised features (B, T', F).
             lengths: Valid feature frames (B,), on the CPU.
 
@@ -296,10 +306,33 @@ class BlockBackbone(FeatureBackbone):
         """
         options: dict[str, Any] = {"ctc": self.ctc} if self._conditioned else {}
         if self._takes_mask:  # which it would otherwise copy from the CPU
-            options["masks"] = padding_mask(lengths, feats.size(1), feats.device)
-        hidden, frames, *_ = self.encoder(feats, lengths, **options)
+            unused = encoder is not self.encoder and self._runs[0].mask_unused
+            device = torch.device("cpu") if unused else feats.device
+            options["masks"] = padding_mask(lengths, feats.size(1), device)
+        hidden, frames, *_ = encoder(feats, lengths, **options)
         # With intermediate CTC layers: (hidden, [(block, hidden), ...])
         return hidden[0] if isinstance(hidden, tuple) else hidden, frames
+
+    def _running_encoder(
+        self, feats: torch.Tensor, lengths: torch.Tensor
+    ) -> AbsEncoder:
+        """Return the encoder, or a view of it whose blocks are run otherwise.
+
+        The view shares all modules with the encoder, which stays as it is.
+        """
+        checkpointed = self.grad_checkpointing and self.training
+        if not checkpointed and not torch.is_autocast_enabled(feats.device.type):
+            return self.encoder
+        blocks = self.encoder.encoders
+        if [run.block for run in self._runs] != list(blocks):
+            self._runs = [block_run(block) for block in blocks]
+        unused = all_valid(feats, lengths) and not any(r.needs_mask for r in self._runs)
+        for run in self._runs:
+            run.mask_unused, run.checkpointed = unused, checkpointed
+        view = _shallow_copy(self.encoder)
+        view.encoders = _shallow_copy(blocks)
+        view.encoders._modules = dict(zip(blocks._modules, self._runs, strict=True))
+        return view
 
     def _drop_rounded_positions(self) -> None:
         """Let the encoder compute its table of positions anew if it is not in float32.
@@ -311,6 +344,11 @@ class BlockBackbone(FeatureBackbone):
             table = getattr(module, "pe", None)
             if isinstance(table, torch.Tensor) and table.dtype != torch.float32:
                 module.pe = None
+
+
+def all_valid(feats: torch.Tensor, lengths: torch.Tensor) -> bool:
+    """Whether features (B, T, F) of so many valid frames (B,) have no padding."""
+    return int(lengths.min()) == feats.size(1)
 
 
 def _shallow_copy[M: torch.nn.Module](module: M) -> M:

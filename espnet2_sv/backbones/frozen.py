@@ -6,11 +6,9 @@ from itertools import chain
 import torch
 
 from espnet2.asr.frontend.default import DefaultFrontend
+from espnet2_sv.backbones.block_runs import CAST_LAYERS
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.errors import SVError
-
-# Layers all of whose weights autocast casts
-_CAST_LAYERS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)
 
 
 class FrozenModuleRef[M: torch.nn.Module](torch.nn.Module):
@@ -182,7 +180,7 @@ def cast_weights(backbone: BlockBackbone, dtype: torch.dtype) -> BlockBackbone:
     tensors = [*backbone.parameters(), *backbone.buffers(), *tables]
     copied = copy.deepcopy(backbone, {id(tensor): tensor for tensor in tensors})
     for layer in copied.encoder.modules():
-        if type(layer) in _CAST_LAYERS:
+        if type(layer) in CAST_LAYERS:
             for name, weight in layer.named_parameters(recurse=False):
                 cast = torch.nn.Parameter(weight.to(dtype), requires_grad=False)
                 layer.register_parameter(name, cast)

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from espnet2.asr.ctc import CTC
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.e_branchformer_ctc_encoder import EBranchformerCTCEncoder
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
@@ -91,13 +92,14 @@ class PromptedBackbone(BlockBackbone):
         return len(self.prompt.prefix)
 
     def run_encoder(
-        self, feats: torch.Tensor, lengths: torch.Tensor
+        self, encoder: AbsEncoder, feats: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Do what the encoder's ``forward`` does, with a mask made on its device.
 
         That ``forward`` makes the mask on the CPU, so that a GPU waits for it.
 
         Args:
+            encoder: :attr:`encoder` or a view of it.
             feats: Normalised features (B, T', F).
             lengths: Valid feature frames (B,), on the CPU.
 
@@ -107,7 +109,7 @@ class PromptedBackbone(BlockBackbone):
         Raises:
             TooShortUttError: An utterance is too short for one encoder frame.
         """
-        encoder = self.encoder
+        assert isinstance(encoder, EBranchformerCTCEncoder)
         too_short, limit = check_short_utt(encoder.embed, feats.size(1))
         if too_short:
             raise TooShortUttError("", feats.size(1), limit)

@@ -37,10 +37,10 @@ class Step(NamedTuple):
 
 
 STEPS = {
-    "scratch": Step("train_sv_scratch_small.yaml", 4050, 10.0),
+    "scratch": Step("train_sv_scratch_small.yaml", 2650, 8.5),
     "scratch, E-Branchformer": Step(
         "train_sv_scratch_small.yaml",
-        2550,
+        1800,
         9.0,
         changes={
             "encoder": "e_branchformer",
@@ -66,12 +66,13 @@ STEPS = {
             "head_conf": {"projector": "ska_tdnn"},
         },
     ),
-    "transfer, frozen": Step("train_sv_transfer.yaml", 2050, 5.8, epoch=1),
-    "transfer": Step("train_sv_transfer.yaml", 4500, 31.0),
-    "adaptor": Step("train_sv_adaptor.yaml", 2420, 4.0),
-    "distill, Conformer": Step("train_sv_distill_halfsmall.yaml", 4000, 13.5),
-    "distill, ECAPA-TDNN": Step("train_sv_distill_ecapa.yaml", 2600, 9.2),
-    "distill, ResNet34": Step("train_sv_distill_resnet34.yaml", 2330, 14.5),
+    "transfer, frozen": Step("train_sv_transfer.yaml", 1200, 5.8, epoch=1),
+    "transfer": Step("train_sv_transfer.yaml", 2900, 26.0),
+    "adaptor": Step("train_sv_adaptor.yaml", 1950, 4.0),
+    "distill, Conformer": Step("train_sv_distill_halfsmall.yaml", 2900, 11.7),
+    "distill, deep Conformer": Step("train_sv_distill_small.yaml", 4000, 10.5),
+    "distill, ECAPA-TDNN": Step("train_sv_distill_ecapa.yaml", 2150, 9.2),
+    "distill, ResNet34": Step("train_sv_distill_resnet34.yaml", 1880, 14.5),
 }
 
 
