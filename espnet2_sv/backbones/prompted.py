@@ -52,7 +52,7 @@ class Prompt(torch.nn.Module):
         if torch.is_autocast_enabled(kind):  # as of the frames that it is put before
             dtype = torch.get_autocast_dtype(kind)
         prefix, memory = self.prefix.to(dtype), self.memory.to(dtype)
-        size = len(feats)
+        size = feats.size(0)
         return prefix.expand(size, -1, -1), memory.expand(size, -1, -1)
 
 
@@ -84,6 +84,8 @@ class PromptedBackbone(BlockBackbone):
     ):
         super().__init__(frontend, normalize, encoder, specaug, ctc)
         self.prompt = prompt
+        if all(block.cross_attn is None for block in encoder.encoders):
+            prompt.memory.requires_grad_(False)  # no block reads it
         self.record_trainable()
 
     @property

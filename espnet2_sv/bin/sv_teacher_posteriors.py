@@ -31,6 +31,8 @@ def get_parser() -> argparse.ArgumentParser:
         default=32,
         help="Number of classes kept per frame",
     )
+    for name in ("lang_sym", "task_sym"):
+        parser.add_argument(f"--{name}", help="As in the training; of OWSM-CTC only")
     options.add_gpu(parser)
     return parser
 
@@ -47,7 +49,8 @@ def main(cmd: list[str] | None = None) -> None:
 
     device = "cuda" if args.ngpu else "cpu"
     check_device(device)
-    teacher = Teacher(load_asr_bundle(args.asr)).eval().to(device)
+    bundle = load_asr_bundle(args.asr)
+    teacher = Teacher(bundle, args.lang_sym, args.task_sym).eval().to(device)
     loss = DistillationLoss(args.temperature, args.top_k)
     write_posteriors(teacher, args.wav_scp, args.output_dir, loss)
 

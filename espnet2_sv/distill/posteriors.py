@@ -38,6 +38,8 @@ class PosteriorInfo:
         blank: Index of the blank.
         sample_rate: Sampling rate in Hz.
         shift: Frame shift in samples.
+        prompt: Symbols for language and task that an OWSM-CTC teacher read, such as
+            ``<eng> <asr>``; empty for others.
     """
 
     weights_sha256: str
@@ -48,10 +50,12 @@ class PosteriorInfo:
     blank: int
     sample_rate: int
     shift: int
+    prompt: str = ""
 
     def save(self, folder: Path) -> None:
         """Write ``teacher.json``."""
-        text = json.dumps(asdict(self), indent=1) + "\n"
+        info = {key: value for key, value in asdict(self).items() if value != ""}
+        text = json.dumps(info, indent=1) + "\n"
         (folder / TEACHER).write_text(text, encoding="utf-8")
 
     @classmethod
@@ -62,6 +66,8 @@ class PosteriorInfo:
             SVError: It is not one that :meth:`save` wrote.
         """
         found = read_json(folder / TEACHER)
+        if isinstance(found, dict):
+            found = {"prompt": ""} | found
         good = isinstance(found, dict) and all(
             type(found.get(f.name)) is f.type for f in fields(cls)
         )
@@ -205,6 +211,7 @@ def posterior_info(
         blank=teacher.blank,
         sample_rate=teacher.sample_rate,
         shift=backbone.hop_length * backbone.subsampling,
+        prompt=" ".join(symbol for symbol in teacher.symbols.values() if symbol),
     )
 
 

@@ -4,6 +4,7 @@ import torch
 
 from espnet2.asr.ctc import CTC
 from espnet2_sv.asr.bundle import AsrBundle
+from espnet2_sv.asr.prompt import prompt_symbols
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.backbones.frozen import FrozenModuleRef
 from espnet2_sv.distill.kd_loss import output_logits
@@ -34,12 +35,23 @@ class Teacher(FrozenModuleRef[CtcEncoder]):
 
     Args:
         bundle: The ASR model.
+        lang_sym: Symbol for the language that an OWSM-CTC encoder reads; see
+            :func:`espnet2_sv.asr.prompt.prompt_symbols`.
+        task_sym: Symbol for the task, likewise.
+
+    Attributes:
+        symbols: ``lang_sym`` and ``task_sym``; None for an encoder that reads none.
 
     Raises:
-        SVError: The ASR model has no CTC layer.
+        SVError: The ASR model has no CTC layer, or lacks a symbol.
     """
 
-    def __init__(self, bundle: AsrBundle):
+    def __init__(
+        self,
+        bundle: AsrBundle,
+        lang_sym: str | None = None,
+        task_sym: str | None = None,
+    ):
         ctc = bundle.model.ctc
         if ctc is None:
             raise SVError(
@@ -47,7 +59,9 @@ class Teacher(FrozenModuleRef[CtcEncoder]):
                 " without CTC (ctc_weight 0) and has no frame-level posteriors; choose"
                 " another ASR model"
             )
-        super().__init__(CtcEncoder(bundle.backbone(), ctc))
+        symbols = prompt_symbols(bundle.args, lang_sym, task_sym)
+        super().__init__(CtcEncoder(bundle.backbone(**symbols), ctc))
+        self.symbols = symbols
         self.blank = int(bundle.model.blank_id)
         self.weights_sha256 = bundle.weights_sha256
 

@@ -8,6 +8,7 @@ from torch.nn import Module
 
 from espnet2.train.class_choices import ClassChoices
 from espnet2_sv.asr.bundle import AsrBundle
+from espnet2_sv.asr.prompt import SYMBOLS
 from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.heads.adaptor import SpeakerAdaptor
 from espnet2_sv.models.build import assemble, with_changes
@@ -29,12 +30,15 @@ def build_adaptor(bundle: AsrBundle, args: argparse.Namespace) -> SpeakerModel:
 
     Args:
         bundle: The ASR model.
-        args: Training arguments.
+        args: Training arguments; ``lang_sym`` and ``task_sym`` are the prompt of an
+            OWSM-CTC encoder.
 
     Raises:
-        SVError: ``head_conf`` or ``loss_conf`` is invalid.
+        SVError: ``head_conf`` or ``loss_conf`` is invalid, or the ASR model lacks a
+            symbol.
     """
-    backbone = FrozenBackbone(bundle.backbone(), bundle.weights_sha256)
+    symbols = {key: getattr(args, key, None) for key in SYMBOLS}
+    backbone = FrozenBackbone(bundle.backbone(**symbols), bundle.weights_sha256)
     return assemble(args, backbone, adaptor_choices)
 
 
@@ -58,6 +62,7 @@ def init_from_adaptor(
     require_architecture(args, files, [adaptor_choices])
     changes = initialisation(args, files)
     changes["head_conf"] = copy.deepcopy(files.settings["head_conf"])
+    changes |= {key: files.settings.get(key) for key in SYMBOLS}
     args = with_changes(args, changes)
     model = build_adaptor(bundle, args)
     load_initial_weights(model, files, args)

@@ -22,6 +22,7 @@ def add_teacher(
     args: argparse.Namespace,
     wav_scp: str | None,
     asr_init: dict[str, Any] | None,
+    symbols: dict[str, str | None] | None = None,
 ) -> DistillModel:
     """Build the distillation model of a student and an ASR teacher.
 
@@ -33,6 +34,7 @@ def add_teacher(
             posteriors.
         asr_init: The ``asr_init`` entry of the student's config, which records the
             ASR model that its encoder was initialised from; None for random weights.
+        symbols: ``lang_sym`` and ``task_sym`` that an OWSM-CTC teacher reads.
 
     Raises:
         SVError: The ASR model cannot be the teacher, or an option is invalid.
@@ -42,7 +44,7 @@ def add_teacher(
             "specaug_conf: apply_time_warp (ESPnet's default) misaligns the student's"
             " and the teacher's frames; set it to false"
         )
-    teacher = Teacher(bundle)
+    teacher = Teacher(bundle, **(symbols or {}))
     branch_conf, kd_conf = dict(args.branch_conf), dict(args.kd_conf)
     layer = branch_conf.pop("layer", None)
     alignment = kd_conf.pop("alignment", "pool")

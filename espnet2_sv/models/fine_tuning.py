@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from espnet2.train.class_choices import ClassChoices
+from espnet2_sv.asr.prompt import SYMBOLS
 from espnet2_sv.asr.resolve import original_source
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.build import (
@@ -156,6 +157,9 @@ def _contradictions(
             used = trained_conf.get(key, _default(choices, kind, key))
             if value != used:
                 yield f"{part}_conf {key}", value, used
+    for key in SYMBOLS:
+        if getattr(args, key, None) not in (None, trained.get(key)):
+            yield key, getattr(args, key), trained.get(key)
     if args.sample_rate not in (DEFAULT_SAMPLE_RATE, trained.get("sample_rate")):
         yield "sample_rate", args.sample_rate, trained.get("sample_rate")
 

@@ -28,6 +28,7 @@ from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.backbones.build import Backbone
 from espnet2_sv.backbones.features import StoredMVN
 from espnet2_sv.backbones.frozen import FrozenBackbone
+from espnet2_sv.backbones.prompted import Prompt
 from espnet2_sv.errors import SVError
 from espnet2_sv.heads.pooled import PooledHead
 from espnet2_sv.heads.pooling import valid_mask
@@ -104,6 +105,7 @@ class TraceableBackbone(torch.nn.Module):
         self.encoder = traceable_copy(backbone.encoder)
         self.has_blocks = isinstance(backbone, BlockBackbone)
         self.ctc = traceable_copy(getattr(backbone, "ctc", None))
+        self.prompt: Prompt | None = getattr(backbone, "prompt", None)
 
     def forward(
         self, speech: torch.Tensor, lengths: torch.Tensor
@@ -128,20 +130,26 @@ class TraceableBackbone(torch.nn.Module):
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Do what the ``forward`` of ESPnet's encoders does, without its branches."""
         encoder, mask = self.encoder, valid_mask(lengths, feats.size(1))[:, None]
+        prefix: list[torch.Tensor] = []
+        options: dict[str, torch.Tensor] = {}
+        if self.prompt is not None:  # OWSM-CTC
+            *prefix, options["memory"] = self.prompt(feats)
         hidden: Any = feats  # or a tuple with the positions
         if isinstance(encoder.embed, torch.nn.Sequential | torch.nn.Linear):
             hidden = encoder.embed(feats)
         elif encoder.embed is not None:  # a convolution that subsamples
-            hidden, mask = encoder.embed(feats, mask)
+            hidden, mask = encoder.embed(feats, mask, *prefix)
         outputs = []
         for depth, block in enumerate(encoder.encoders, start=1):
-            hidden, mask = block(hidden, mask)
+            hidden, mask = block(hidden, mask, **options)
             x, *positions = hidden if isinstance(hidden, tuple) else (hidden,)
             outputs.append(x)
             if self.ctc is not None and depth in encoder.interctc_layer_idx:
                 x = x + self._feedback(self.ctc, x)
                 hidden = (x, *positions) if positions else x
-        return outputs, mask.squeeze(1).sum(1)
+        first = prefix[0].size(1) if prefix else 0
+        outputs = [frames[:, first:] for frames in outputs]
+        return outputs, mask.squeeze(1).sum(1) - first
 
     def _feedback(self, ctc: CTC, hidden: torch.Tensor) -> torch.Tensor:
         """Self-conditioned CTC (Nozaki & Komatsu 2021)."""

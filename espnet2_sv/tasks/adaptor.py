@@ -2,9 +2,11 @@
 
 import argparse
 import logging
+from typing import Any
 
 from espnet2.utils.types import str_or_none
-from espnet2_sv.asr.bundle import load_asr_bundle
+from espnet2_sv.asr.bundle import AsrBundle, load_asr_bundle
+from espnet2_sv.asr.prompt import SYMBOLS, prompt_symbols
 from espnet2_sv.asr.resolve import original_source
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.build import with_changes
@@ -15,7 +17,10 @@ from espnet2_sv.models.build_adaptor import (
 )
 from espnet2_sv.models.choices import loss_choices
 from espnet2_sv.models.fine_tuning import asr_of_initial_model
-from espnet2_sv.tasks.previous_run import initial_model_of_previous_run
+from espnet2_sv.tasks.previous_run import (
+    initial_model_of_previous_run,
+    settings_of_previous_run,
+)
 from espnet2_sv.tasks.sv import Built, SVTask
 
 ADAPTOR_CHOICES = [adaptor_choices, loss_choices]  # the ASR model determines the rest
@@ -59,12 +64,13 @@ class SVAdaptorTask(SVTask):
         bundle = load_asr_bundle(asr)
         logging.info(f"Frozen ASR model {asr}: {bundle.summary()}")
         if previous is not None:
-            changed = with_changes(args, {"head_conf": previous["head_conf"]})
-            model, changes = build_adaptor(bundle, changed), previous
+            kept = {key: previous.get(key) for key in ("head_conf", *SYMBOLS)}
+            model, changes = build_adaptor(bundle, with_changes(args, kept)), previous
         elif init_sv:
             model, changes = init_from_adaptor(bundle, args)
         else:
-            model, changes = build_adaptor(bundle, args), {}
+            changes = cls.prompt(bundle, args)
+            model = build_adaptor(bundle, with_changes(args, changes))
         asr_init = changes.get("asr_init") or {}
         if asr_init.get("weights_sha256") != bundle.weights_sha256:
             asr_init = {
@@ -72,3 +78,10 @@ class SVAdaptorTask(SVTask):
                 "weights_sha256": bundle.weights_sha256,
             }
         return model, changes | {"asr": asr, "asr_init": asr_init}
+
+    @staticmethod
+    def prompt(bundle: AsrBundle, args: argparse.Namespace) -> dict[str, Any]:
+        """Return the symbols that the encoder reads; those of a run that is resumed."""
+        previous = settings_of_previous_run(args) or {}
+        given = {key: getattr(args, key, None) or previous.get(key) for key in SYMBOLS}
+        return prompt_symbols(bundle.args, **given)

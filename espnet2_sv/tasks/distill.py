@@ -8,11 +8,15 @@ import torch
 from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet2.utils.types import str_or_none
 from espnet2_sv.asr.bundle import load_asr_bundle
+from espnet2_sv.asr.prompt import prompt_symbols
 from espnet2_sv.distill.posteriors import PosteriorTable
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.build_distill import add_teacher
 from espnet2_sv.tasks.checks import wav_scp
-from espnet2_sv.tasks.previous_run import check_teacher_of_previous_run
+from espnet2_sv.tasks.previous_run import (
+    check_teacher_of_previous_run,
+    prompt_of_teacher,
+)
 from espnet2_sv.tasks.sv import Built, SVTask
 from espnet2_sv.tasks.transfer import add_encoder_arguments, build_from_asr
 
@@ -118,16 +122,19 @@ class SVDistillTask(SVTask):
             bundle = load_asr_bundle(args.asr)
             logging.info(f"ASR teacher {args.asr}: {bundle.summary()}")
             check_teacher_of_previous_run(args, bundle.weights_sha256)
+            symbols = prompt_symbols(bundle.args, **prompt_of_teacher(args))
             model = add_teacher(
                 student,
                 bundle,
                 args,
                 wav_scp(args, "train") if args.teacher_posteriors else None,
                 changes.get("asr_init", getattr(args, "asr_init", None)),
+                symbols,
             )
         asr_teacher = {
             "source": str(args.asr),
             "weights_sha256": bundle.weights_sha256,
+            **{key: symbol for key, symbol in symbols.items() if symbol},
         }
         return model, changes | {"asr_teacher": asr_teacher}
 

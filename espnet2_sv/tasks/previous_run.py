@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from espnet2_sv.asr.prompt import SYMBOLS
 from espnet2_sv.asr.resolve import original_source
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels
 from espnet2_sv.errors import SVError
@@ -40,13 +41,16 @@ def check_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
     if previous is None:
         return
     keys = ["loss", "loss_conf"]
+    # What comes from the ASR model unless it is given
+    taken_over = ("conditioning_vocab", *SYMBOLS)
+    keys += [key for key in SYMBOLS if getattr(args, key, None)]
     if not args.init_sv:  # which would determine the network
         keys += ["head", "head_conf"]
     keys += [key for key in ("branch_conf",) if hasattr(args, key)]
     # Source of the encoder; in distillation, --asr is the teacher
     asr = args.init_asr if hasattr(args, "init_asr") else getattr(args, "asr", None)
     if not (asr or args.init_sv):
-        keys += [key for key in BACKBONE_KEYS if key != "conditioning_vocab"]
+        keys += [key for key in BACKBONE_KEYS if key not in taken_over]
     for key in keys:
         if previous.get(key) != getattr(args, key):
             raise SVError(
@@ -127,3 +131,13 @@ def check_teacher_of_previous_run(
             f" {old_sha256}, not {weights_sha256} ({args.asr}); choose another"
             " --output_dir"
         )
+
+
+def prompt_of_teacher(args: argparse.Namespace) -> dict[str, str | None]:
+    """Return the symbols for an OWSM-CTC teacher: those given, or of a resumed run.
+
+    Args:
+        args: Training arguments.
+    """
+    previous = (settings_of_previous_run(args) or {}).get("asr_teacher") or {}
+    return {key: getattr(args, key, None) or previous.get(key) for key in SYMBOLS}

@@ -136,13 +136,19 @@ def test_depths_of_the_parameters(train_asr):
     assert depth_of.keys() == {id(p) for p in backbone.parameters()} - unused
 
 
-def test_every_trainable_parameter_gets_a_gradient(train_asr, speech):
-    bundle = load_asr_bundle(train_asr("owsm_ctc_v4").exp)
+@pytest.mark.parametrize("cross_attention", [True, False])
+def test_every_trainable_parameter_gets_a_gradient(
+    cross_attention, train_asr, published_conf, speech
+):
+    conf = published_conf("owsm_ctc_v4")
+    conf["encoder_conf"]["use_cross_attention"] = cross_attention
+    bundle = load_asr_bundle(train_asr(conf).exp)
     backbone = build_backbone(backbone_settings(bundle.args)).train()
     blocks, _ = backbone(*speech)
     sum(x.square().sum() for x in blocks).backward()
+    unread = () if cross_attention else ("prompt.memory",)
     for name, parameter in backbone.named_parameters():
-        trainable = not name.startswith("encoder.after_norm.")
+        trainable = not name.startswith(("encoder.after_norm.", *unread))
         assert parameter.requires_grad == trainable
         assert (parameter.grad is not None) == trainable, name
 

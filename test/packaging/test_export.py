@@ -55,6 +55,7 @@ ENCODERS = [
     ("multiconv_conformer", {**SIZE, "linear_units": 24, "cgmlp_linear_units": 32}),
     ("ecapa_tdnn", {"ndim": 16, "output_size": 24}),
     ("resnet", {"m_channels": 2}),
+    ("e_branchformer_ctc", {**BRANCHES, **CONDITIONED, "use_cross_attention": [0, 1]}),
 ]
 NORMALIZATIONS = [
     ("utterance_mvn", {}),
