@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.execution_timeout(600)
 
@@ -50,6 +51,13 @@ def test_a_value_is_printed_in_full(config, tmp_path):
     metrics.write_text('{"eer_threshold": 1.25e-05, "none": null}')
     assert float(read("get", metrics, "eer_threshold").stdout) == 1.25e-05
     assert read("get", metrics, "none").stdout == ""
+
+
+def test_all_but_some_keys_are_printed_as_yaml(tmp_path):
+    config = tmp_path / "decode.yaml"
+    config.write_text("beam_size: 3 # of ESPnet\nctc_weight: 0.5\nlang_sym: <eng>\n")
+    printed = read("without", config, "ctc_weight", "absent").stdout
+    assert yaml.safe_load(printed) == {"beam_size": 3, "lang_sym": "<eng>"}
 
 
 def test_training_settings_change_with_what_changes_the_model(config):

@@ -63,6 +63,15 @@ def _macs(model: EmbeddingModel) -> float:
     samples = PROBE_SECONDS * sample_rate
     generator = torch.Generator().manual_seed(0)
     speech = 0.1 * torch.randn(1, samples, generator=generator)
-    with FlopCounterMode(display=False) as counter:
-        model.embed(speech, torch.tensor([samples]))
+    # The counter wants the history of what needs gradients, such as a view of a
+    # parameter, which has none here
+    trained = [p for p in model.parameters() if p.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        with FlopCounterMode(display=False) as counter:
+            model.embed(speech, torch.tensor([samples]))
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
     return counter.get_total_flops() / 2

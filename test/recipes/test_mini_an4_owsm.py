@@ -62,7 +62,11 @@ def recipe(copied_recipe):
     return recipe
 
 
-@pytest.fixture(scope="module", params=[("owsm", "s2t")], ids=lambda kind: kind[0])
+@pytest.fixture(
+    scope="module",
+    params=[("owsm", "s2t")],
+    ids=lambda kind: kind[0],
+)
 def finished(request, recipe, tmp_path_factory):
     kind, task = request.param
     trained = make_asr(tmp_path_factory.mktemp(kind) / "asr", kind)

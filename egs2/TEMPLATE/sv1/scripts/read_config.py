@@ -2,6 +2,7 @@
 """Reads YAML and JSON files for shell scripts; imports nothing that is slow to start.
 
     read_config.py get FILE KEY                      the value of a key, or of KEY.KEY
+    read_config.py without FILE KEY...               all other keys, as YAML
     read_config.py augmentation_lists CONFIG         files named by augment_conf
     read_config.py unlisted_noises CONFIG            noises without a list
     read_config.py training_settings CONFIG WORD...  what determines a trained model
@@ -51,6 +52,12 @@ def get(path: str, key: str) -> Iterator[str]:
         yield value if isinstance(value, str) else json.dumps(value)
 
 
+def without(path: str, *keys: str) -> Iterator[str]:
+    """The YAML of a file without some keys, e.g. ``beam_size: 3``."""
+    kept = {key: value for key, value in load(path).items() if key not in keys}
+    yield from yaml.safe_dump(kept, sort_keys=False).splitlines()
+
+
 def augmentation_lists(path: str) -> Iterator[str]:
     """The ``scp`` files of augment_conf: ``{noise: [{scp: F}], rir: {scp: F}}``."""
     conf = load(path).get("augment_conf") or {}
@@ -84,7 +91,7 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}: {json.dumps(value, default=str)}"
 
 
-FUNCTIONS = (get, augmentation_lists, unlisted_noises, training_settings)
+FUNCTIONS = (get, without, augmentation_lists, unlisted_noises, training_settings)
 COMMANDS = {f.__name__: f for f in FUNCTIONS}
 
 

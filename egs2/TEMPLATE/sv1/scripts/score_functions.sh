@@ -74,6 +74,7 @@ embed() {
 recognise_alone() {
     local dir=${inference_dir}/$1/asr_alone data=data/$1 task=asr
     ! grep -q "^ *s2t_train_config:" "${asr_dir}/meta.yaml" || task=s2t # OWSM
+    ! grep -q "^model: espnet_ctc" "${asr_dir}/config.yaml" || task=s2t_ctc # OWSM-CTC
     require_file "${data}/text" "--asr_sets needs it"
     require_file "${asr_decode_config}" "give ESPnet's decoding options with --asr_decode_config"
     once "${dir}/1best_recog/text" "${asr_dir}/source.json" "${asr_decode_config}" \
@@ -82,15 +83,22 @@ recognise_alone() {
 
 # recognise_by_espnet TASK DATA DIR: runs ESPnet's recogniser of a task
 recognise_by_espnet() {
+    local program=$1_inference options=$1 config=${asr_decode_config}
+    if [ "$1" = s2t_ctc ]; then # all of its weight is CTC's, so it has no option for it
+        program=s2t_inference_ctc options=s2t config=$3/decode.yaml
+        make_folder_of "${config}"
+        write_file "${config}" uninterrupted \
+            ${python} scripts/read_config.py without "${asr_decode_config}" ctc_weight
+    fi
     run_job "${decode_cmd}" "$3/decode.log" ${python} \
-        -m "espnet2.bin.$1_inference" \
-        --config "${asr_decode_config}" --ngpu 0 --output_dir "$3" \
-        "--$1_train_config" "${asr_dir}/config.yaml" \
-        "--$1_model_file" "${asr_dir}/model.pth" \
+        -m "espnet2.bin.${program}" \
+        --config "${config}" --ngpu 0 --output_dir "$3" \
+        "--${options}_train_config" "${asr_dir}/config.yaml" \
+        "--${options}_model_file" "${asr_dir}/model.pth" \
         --data_path_and_name_and_type "$2/wav.scp,speech,sound" \
         --key_file "$2/wav.scp"
     # without symbols for language, task and time
-    [ "$1" != s2t ] || cp "$3/1best_recog/text_nospecial" "$3/1best_recog/text"
+    [ "${options}" != s2t ] || cp "$3/1best_recog/text_nospecial" "$3/1best_recog/text"
 }
 
 # recognise_jointly SET MODEL: text and embeddings from one pass of the ASR model with
