@@ -182,4 +182,9 @@ CALL
     bash call.sh recognise_alone set
     grep -q "^espnet2.bin.s2t_inference .*--s2t_train_config asr/config.yaml --s2t_model_file asr/model.pth" calls
     [ "$(cat out/set/asr_alone/1best_recog/text)" = "a hello" ]
+    echo "model: espnet_ctc" > asr/config.yaml # OWSM-CTC
+    echo another > asr/source.json
+    bash call.sh recognise_alone set
+    grep -q "^espnet2.bin.s2t_inference_ctc --config out/set/asr_alone/decode.yaml .*--s2t_train_config" calls
+    [ "$(cat out/set/asr_alone/1best_recog/text)" = "a hello" ]
 }

@@ -74,7 +74,7 @@ embed() {
 recognise_alone() {
     local dir=${inference_dir}/$1/asr_alone data=data/$1 task=asr
     ! grep -q "^ *s2t_train_config:" "${asr_dir}/meta.yaml" || task=s2t # OWSM
-    ! grep -q "^model: espnet_ctc" "${asr_dir}/config.yaml" || task=s2t_ctc # OWSM-CTC
+    ! grep -qs "^model: espnet_ctc" "${asr_dir}/config.yaml" || task=s2t_ctc # OWSM-CTC
     require_file "${data}/text" "--asr_sets needs it"
     require_file "${asr_decode_config}" "give ESPnet's decoding options with --asr_decode_config"
     once "${dir}/1best_recog/text" "${asr_dir}/source.json" "${asr_decode_config}" \
