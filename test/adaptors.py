@@ -58,21 +58,23 @@ KINDS = {
 OWSM = {"owsm": "owsm_v3.1_ebf", "owsm_ctc": "owsm_ctc_v4"}
 
 
-def train_bpe() -> tuple[bytes, list[str]]:
-    """A sentencepiece model with 22 pieces, and its ESPnet token list."""
+def train_bpe(symbols: list[str]) -> tuple[bytes, list[str]]:
+    """A sentencepiece model with 22 pieces and symbols, and its ESPnet token list."""
     import sentencepiece
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(SENTENCES),
         model_writer=model,
-        vocab_size=22,
+        vocab_size=22 + len(symbols),
+        user_defined_symbols=symbols,
         bos_id=-1,
         eos_id=-1,
         minloglevel=2,
     )
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = [processor.id_to_piece(i) for i in range(1, processor.get_piece_size())]
+    pieces = [piece for piece in pieces if piece not in symbols]
     return model.getvalue(), ["<blank>", "<unk>", *pieces, "<sos/eos>"]
 
 
@@ -85,7 +87,7 @@ def make_asr(root: Path, kind: str) -> "asr_models.Trained":
         conf |= {k: v for k, v in KINDS[kind].items() if k != "encoder_conf"}
     tokens = None
     if conf["token_type"] == "bpe":
-        bpe, tokens = train_bpe()
+        bpe, tokens = train_bpe(asr_models.SYMBOLS if kind == "owsm_ctc" else [])
     trained = asr_models.train(root, conf, tokens)
     if tokens:
         (root / conf["bpemodel"]).write_bytes(bpe)

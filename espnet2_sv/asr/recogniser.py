@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from espnet2_sv.asr.bundle import AsrBundle, read_asr_args
+from espnet2_sv.asr.prompt import SYMBOLS, prompt_symbols
 from espnet2_sv.asr.speech2text import check_options, load_speech2text
-from espnet2_sv.asr.task import S2T, task_of, window_seconds
+from espnet2_sv.asr.task import ASR, S2T, S2T_CTC, task_of, window_seconds
 from espnet2_sv.backbones.blocks import EncoderPass, capture_blocks
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.files import ModelFiles
@@ -51,22 +52,31 @@ class Recogniser:
         bundle: The ASR model; nothing is copied.
         backbone: Its front end, normalisation and encoder.
         one_by_one: Whether utterances are decoded one at a time.
-        window: Samples that every utterance is padded to, and may not exceed; None if
+        longest: Samples of the longest speech that the model is made for; None if
             there is no such length.
+        window: The same where every utterance is padded to it and may not exceed it;
+            otherwise None.
     """
 
     def __init__(self, speech2text: "Speech2Text", files: ModelFiles, decode: str):
         self.speech2text = speech2text
         self.decode = decode
         self.task = task_of(files.settings)
-        self.asr_model = getattr(speech2text, f"{self.task.name}_model")
-        args = getattr(speech2text, f"{self.task.name}_train_args")
+        self.asr_model = getattr(speech2text, f"{self.task.command}_model")
+        args = getattr(speech2text, f"{self.task.command}_train_args")
         self.bundle = AsrBundle(self.asr_model, args, files.root)
-        self.backbone = self.bundle.backbone()
+        self.backbone = self.bundle.backbone(**self._symbols())
         self.one_by_one = decode == "beam"
         seconds = window_seconds(vars(args))
         rate = self.backbone.sample_rate
-        self.window = None if seconds is None else round(seconds * rate)
+        self.longest = None if seconds is None else round(seconds * rate)
+        self.window = self.longest if self.task is S2T else None
+
+    def _symbols(self) -> dict[str, str]:
+        """Return the symbols for language and task that the encoder reads."""
+        if self.task is not S2T_CTC:
+            return {}
+        return {name: getattr(self.speech2text, name) for name in SYMBOLS}
 
     @classmethod
     def load(
@@ -83,7 +93,10 @@ class Recogniser:
             device: Where it goes.
             decode: See the class. By default ``"greedy"``, but ``"beam"`` for a
                 transducer, which has its own search.
-            options: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``.
+            options: Decoding options of ESPnet's ``Speech2Text``, for ``"beam"``. Those
+                that the encoder of OWSM-CTC reads, ``lang_sym`` and ``task_sym``, also
+                for ``"greedy"``; their defaults are those of
+                :func:`~espnet2_sv.asr.prompt.prompt_symbols`.
 
         Raises:
             SVError: The model cannot be decoded in this way, or an option is unknown.
@@ -93,13 +106,19 @@ class Recogniser:
                 f"decode {decode!r} is unknown; choose {' or '.join(DECODINGS)}"
             )
         args = read_asr_args(files)
+        decoder = getattr(args, "decoder", None)  # OWSM-CTC has none
         if decode is None:
-            decode = "beam" if args.decoder == "transducer" else "greedy"
+            decode = "beam" if decoder == "transducer" else "greedy"
         if decode == "beam" and args.model == "maskctc":
             raise SVError(
                 f"{files.config}: ESPnet's beam search does not support Mask-CTC"
             )
-        check_options(options, task_of(vars(args)))
+        task = task_of(vars(args))
+        check_options(options, task)
+        symbols: dict[str, Any] = {}
+        if task is S2T_CTC:
+            given = {name: options.pop(name, None) for name in SYMBOLS}
+            symbols = prompt_symbols(args, **given)
         if decode == "greedy":
             if options:
                 raise SVError(
@@ -109,7 +128,7 @@ class Recogniser:
         elif (args.model_conf or {}).get("ctc_weight") == 0.0:
             options = {"ctc_weight": 0.0} | options  # the model has no CTC layer
         recogniser = cls(
-            load_speech2text(files, args, device, **options), files, decode
+            load_speech2text(files, args, device, **options, **symbols), files, decode
         )
         if decode == "greedy" and recogniser.asr_model.ctc is None:
             raise SVError(
@@ -163,10 +182,21 @@ class Recogniser:
             padding = self.window - speech.shape[1]
             speech = torch.nn.functional.pad(speech, (0, padding))
             lengths = torch.full_like(lengths, self.window)
-        encoded, lengths = self.asr_model.encode(speech, lengths)
+        prompt = self._prompt(speech) if self.task is S2T_CTC else {}
+        encoded, lengths = self.asr_model.encode(speech, lengths, **prompt)
         if isinstance(encoded, tuple):  # (last, intermediate) with intermediate CTC
             encoded = encoded[0]
         return encoded, lengths
+
+    def _prompt(self, speech: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return what OWSM-CTC's ``encode`` takes besides speech (B, S)."""
+        ids = [self.asr_model.token_list.index(s) for s in self._symbols().values()]
+        tokens = {"prefix": ids, "text_prev": [self.asr_model.na]}
+        prompt = {}
+        for name, row in tokens.items():
+            prompt[name] = torch.tensor([row] * len(speech), device=speech.device)
+            prompt[f"{name}_lengths"] = torch.full((len(speech),), len(row))
+        return prompt
 
     def _greedy(self, encoded: torch.Tensor, lengths: torch.Tensor) -> list[Transcript]:
         best = self.asr_model.ctc.argmax(encoded).cpu()
@@ -177,7 +207,7 @@ class Recogniser:
         """Collapse repetitions, drop blanks and sentence marks, and format the text."""
         model, stock = self.asr_model, self.speech2text
         silent = {model.blank_id}
-        if self.task is not S2T:
+        if self.task is ASR:
             silent |= {model.sos, model.eos}
         ids = [token for token, _ in groupby(frames) if token not in silent]
         tokens = stock.converter.ids2tokens(ids)
@@ -188,12 +218,12 @@ class Recogniser:
         if isinstance(results, tuple):  # (results, intermediate CTC's tokens)
             results = results[0]
         text, tokens, ids, *_ = results[0]
-        if text is None or self.task is S2T:
+        if text is None or self.task is not ASR:
             text = self._text(tokens)
         return Transcript(text, tokens, ids, results)
 
     def _text(self, tokens: list[str]) -> str:
-        if self.task is S2T:  # as ESPnet does
+        if self.task is not ASR:  # as ESPnet does
             tokens = [x for x in tokens if not (x[0] == "<" and x[-1] == ">")]
         tokenizer = self.speech2text.tokenizer
         return " ".join(tokens) if tokenizer is None else tokenizer.tokens2text(tokens)

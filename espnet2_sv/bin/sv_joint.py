@@ -52,7 +52,10 @@ def get_parser() -> argparse.ArgumentParser:
         help="ESPnet decoding configuration for beam; the options below override it",
     )
     for name, kind in DECODING.items():
-        group.add_argument(f"--{name}", type=kind, help="As in ESPnet, for beam")
+        text = "As in ESPnet, for beam"
+        if name in ("lang_sym", "task_sym"):
+            text += "; of OWSM-CTC also for greedy, by default as in the training"
+        group.add_argument(f"--{name}", type=kind, help=text)
     return parser
 
 

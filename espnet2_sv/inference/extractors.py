@@ -1,11 +1,13 @@
 """What a list of recordings is turned into: plain data that each process gets."""
 
+import logging
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import torch
 
+from espnet2_sv.asr.prompt import SYMBOLS
 from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.inference.waveforms import (
     JOINT_MAX_SECONDS,
@@ -125,8 +127,8 @@ class JointRecogniser(WaveformEmbedder):
         super().__init__(model, **options)
         self.head = model.head
         self.recogniser = recogniser
-        if recogniser.window is not None:
-            self.max_samples = min(self.max_samples, recogniser.window)
+        if recogniser.longest is not None:
+            self.max_samples = min(self.max_samples, recogniser.longest)
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         if self.recogniser.one_by_one:
@@ -167,13 +169,25 @@ def load_joint(
         source: The adaptor.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         decode: ``"greedy"`` or ``"beam"``, see :meth:`Recogniser.load`.
-        options: Decoding options of ESPnet's ``Speech2Text``.
+        options: Decoding options of ESPnet's ``Speech2Text``. ``lang_sym`` and
+            ``task_sym``, which the encoder of OWSM-CTC reads, are by default those that
+            the adaptor was trained with; there is a warning if they are others.
 
     Raises:
         SVError: This is no adaptor, the two models do not belong together, or the ASR
             model cannot be decoded in this way.
     """
     check_device(device)
+    for name in SYMBOLS:
+        trained = source.files.settings.get(name)
+        if trained is not None and options.setdefault(name, trained) != trained:
+            logging.warning(
+                "%s %s: the speaker model was trained with %s, which the encoder reads;"
+                " its embeddings are less accurate with another",
+                name,
+                options[name],
+                trained,
+            )
     recogniser = Recogniser.load(source.joint_asr(), device, decode, **options)
     model, _ = load_adaptor(recogniser.bundle, source.files, device)
     return model.eval(), recogniser

@@ -5,14 +5,17 @@ import pytest
 import torch
 
 from espnet2_sv.asr import load_asr_bundle
+from espnet2_sv.asr.recogniser import Recogniser
 from espnet2_sv.asr.supported import backbone_settings
 from espnet2_sv.asr.weight_transfer import copy_asr_weights
 from espnet2_sv.backbones.blocks import record_block_outputs
 from espnet2_sv.backbones.build import build_backbone
 from espnet2_sv.errors import SVError
+from espnet2_sv.zoo.files import find_model_files
 
 pytestmark = pytest.mark.execution_timeout(200)
 
+RATE = 16000
 PREFIX = 2  # frames of language and task, which ESPnet puts before the speech
 PUBLISHED = ["owsm_ctc_v3.1", "owsm_ctc_v4", "powsm_ctc"]
 # Changes of the published settings
@@ -174,7 +177,14 @@ def test_mixed_precision_leaves_no_trace(train_asr, speech):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rounded, _ = backbone(*speech)
         stock, _, _ = stock_blocks(bundle.model, *speech)
+        unpadded = speech[0], torch.full_like(speech[1], speech[0].size(1))
+        alike, _ = backbone(*unpadded)
+        theirs, _, _ = stock_blocks(bundle.model, *unpadded)
     assert rounded[0].dtype == stock[0].dtype == torch.bfloat16
+    for found, reference in ((rounded, stock), (alike, theirs)):
+        for ours, espnets in zip(found, reference, strict=True):
+            error = (ours[0] - espnets[0]).abs().max()
+            assert error < 0.05 * espnets[0].abs().max()
     assert backbone.prompt.prefix.dtype == torch.float32
     assert all(map(torch.equal, backbone(*speech)[0], expected))
 
@@ -237,3 +247,82 @@ def test_without_nolang_the_language_is_unk_as_in_espnets_phone_recognisers(trai
     trained.save_config(token_list=tokens)
     summary = load_asr_bundle(trained.exp).summary()
     assert summary["lang_sym"] == "<unk>" and summary["frame_rate_hz"] == 25
+
+
+def noise(seconds: float, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return 0.1 * torch.randn(round(seconds * RATE), generator=generator)
+
+
+def load(zoo, decode: str | None = None, **options) -> Recogniser:
+    files = find_model_files(zoo.asr("owsm_ctc"), "asr")
+    return Recogniser.load(files, "cpu", decode, **options)
+
+
+@pytest.mark.parametrize("symbols", [{}, {"lang_sym": "<deu>", "task_sym": "<st_deu>"}])
+def test_greedy_text_is_that_of_best_path(zoo, symbols):
+    stock, recogniser = zoo.stock("owsm_ctc"), load(zoo, **symbols)
+    assert recogniser.decode == "greedy"
+    encoded = []
+    recogniser.asr_model.encoder.register_forward_hook(lambda *_: encoded.append(True))
+    waves = [noise(1.3), noise(3.1, 1), noise(0.4, 2)]
+    padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True)
+    lengths = torch.tensor([len(wave) for wave in waves])
+    transcripts, captured = recogniser(padded, lengths)
+    assert len(encoded) == 1
+    symbols = {"lang_sym": "<nolang>"} | symbols  # ESPnet's default is <eng>
+    for wave, transcript in zip(waves, transcripts, strict=True):
+        [(_, tokens, ids, text, _)] = stock.best_path(wave, **symbols)
+        assert len(tokens) > 2
+        assert transcript.text == text
+        assert transcript.tokens == tokens
+        assert transcript.token_ids == ids
+    blocks, frames = recogniser.backbone(padded, lengths)
+    assert torch.equal(captured.lengths, frames)
+    for found, expected in zip(captured.blocks, blocks, strict=True):
+        for row, valid in enumerate(frames.tolist()):
+            torch.testing.assert_close(
+                found[row, :valid], expected[row, :valid], rtol=0, atol=2e-5
+            )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beam_size": 2},
+        {"beam_size": 2, "lang_sym": "<deu>", "penalty": 0.3},
+        {"beam_size": 3, "nbest": 2, "task_sym": "<st_deu>"},
+    ],
+)
+def test_beam_search_is_espnets(zoo, options):
+    speech = noise(1.1)
+    stock = zoo.stock("owsm_ctc", **{"lang_sym": "<nolang>"} | options)
+    recogniser = load(zoo, "beam", **options)
+    assert recogniser.one_by_one
+    encoded = []
+    recogniser.asr_model.encoder.register_forward_hook(lambda *_: encoded.append(True))
+    [transcript], captured = recogniser(speech[None], torch.tensor([len(speech)]))
+    expected = stock(speech)
+    assert transcript.text == expected[0][3]
+    assert transcript.tokens == expected[0][1]
+    assert [x[2] for x in transcript.nbest] == [x[2] for x in expected]
+    assert len(encoded) == 1
+    alone, frames = recogniser.backbone(speech[None], torch.tensor([len(speech)]))
+    assert torch.equal(captured.lengths, frames)
+    torch.testing.assert_close(captured.blocks[-1], alone[-1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("decode", "options", "message"),
+    [
+        ("greedy", {"lang_sym": "<dex>"}, "lang_sym '<dex>' is not a symbol"),
+        ("beam", {"task_sym": "<st_fra>"}, "task_sym '<st_fra>' is not a symbol"),
+        ("greedy", {"beam_size": 2}, "'beam_size' needs decode beam"),
+        ("beam", {"transducer_conf": {}}, "'transducer_conf' is unknown"),
+        ("beam", {"partial_ar": True}, "partial_ar needs a decoder"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_refused(zoo, decode, options, message):
+    with pytest.raises(SVError, match=message) as error:
+        load(zoo, decode, **options)
+    assert "\n" not in str(error.value)

@@ -1,9 +1,12 @@
 import itertools
+import shutil
 
 import pytest
 import soundfile
 import torch
+import yaml
 
+from espnet2_sv import Speech2Embedding, Speech2TextEmbedding
 from espnet2_sv.inference.embedder import embed_wav_scp, recognise_wav_scp
 from espnet2_sv.inference.extractors import JointRecogniser, Precision, load_joint
 from espnet2_sv.scoring.embeddings import read_embeddings
@@ -31,7 +34,9 @@ def waves(an4):
     return [*whole, *(wave[:7000] for wave in whole[:3]), whole[0]]
 
 
-@pytest.mark.parametrize("kind", ["ctc", "legacy", "self_conditioned", "bpe", "owsm"])
+@pytest.mark.parametrize(
+    "kind", ["ctc", "legacy", "self_conditioned", "bpe", "owsm", "owsm_ctc"]
+)
 def test_results_of_batches_equal_those_of_one_by_one(joint, waves, kind):
     recogniser = joint(kind)
     for together, wave in zip(recogniser.results(waves), waves, strict=True):
@@ -40,6 +45,26 @@ def test_results_of_batches_equal_those_of_one_by_one(joint, waves, kind):
         torch.testing.assert_close(
             together.embedding, alone.embedding, atol=1e-5, rtol=1e-4
         )
+
+
+def test_the_encoder_reads_what_the_adaptor_was_trained_with(
+    zoo, joint, waves, tmp_path, caplog
+):
+    exp = shutil.copytree(zoo.adaptor("owsm_ctc"), tmp_path / "exp")
+    config = exp / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    assert (settings["lang_sym"], settings["task_sym"]) == ("<nolang>", "<asr>")
+    config.write_text(yaml.safe_dump(settings | {"lang_sym": "<deu>"}))
+    german = Speech2TextEmbedding.from_pretrained(exp)
+    text, embedding = german(waves[0])
+    [(*_, expected, _)] = zoo.stock("owsm_ctc").best_path(waves[0], lang_sym="<deu>")
+    assert text == expected
+    alone = Speech2Embedding.from_pretrained(exp)(waves[0])
+    torch.testing.assert_close(embedding, alone, atol=1e-5, rtol=1e-4)
+    assert "lang_sym" not in caplog.text
+    other = Speech2TextEmbedding.from_pretrained(exp, lang_sym="<eng>")
+    assert not torch.allclose(other(waves[0])[1], embedding, atol=1e-3)
+    assert "lang_sym <eng>: the speaker model was trained with <deu>" in caplog.text
 
 
 def test_the_encoder_runs_once_a_batch(joint, waves):

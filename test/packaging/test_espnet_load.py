@@ -14,6 +14,7 @@ from speaker_models import CONFORMER, make_exp
 
 import espnet
 from espnet2.bin.asr_inference import Speech2Text
+from espnet2.bin.s2t_inference import Speech2Text as OwsmSpeech2Text
 from espnet2.bin.spk_inference import Speech2Embedding as EspnetSpeech2Embedding
 from espnet2.main_funcs.pack_funcs import unpack as espnet_unpack
 from espnet2.spk.encoder.conformer_encoder import MfaConformerEncoder
@@ -179,6 +180,17 @@ def test_espnet_recognises_speech_with_a_joint_package(
     info = model_info(tag)
     assert info.pipeline_tag == "automatic-speech-recognition"
     assert "speaker-verification" not in info.tags
+
+
+def test_espnet_recognises_speech_with_a_joint_package_of_owsm_ctc(
+    zoo, tmp_path, home, audio, publish
+):
+    archive = tmp_path / "model.zip"
+    pack_model(zoo.adaptor("owsm_ctc"), archive, package_format="joint")
+    recogniser = espnet.load(publish(archive), device="cpu", lang_sym="<nolang>")
+    assert isinstance(recogniser, OwsmSpeech2Text) and recogniser.ctc_only
+    stock = zoo.stock("owsm_ctc", lang_sym="<nolang>")
+    assert recogniser.best_path(audio) == stock.best_path(audio)
 
 
 def test_packages_are_found_on_the_hub_as_speaker_models(

@@ -111,6 +111,32 @@ def test_espnet_loads_owsm_from_a_joint_archive(zoo, packed, audio):
     assert "from espnet2.bin.s2t_inference import Speech2Text" in card
 
 
+@pytest.mark.parametrize("package_format", ["sv", "joint"])
+def test_an_archive_with_owsm_ctc(zoo, packed, audio, package_format):
+    archive = packed("owsm_ctc", package_format)
+    text, embedding = Speech2TextEmbedding.from_pretrained(archive)(audio)
+    stock = zoo.stock("owsm_ctc", lang_sym="<nolang>", beam_size=2)
+    assert text == stock.best_path(audio)[0][3]
+    alone = Speech2Embedding.from_pretrained(str(archive))(audio)
+    torch.testing.assert_close(alone, embedding, atol=1e-5, rtol=1e-4)
+    with zipfile.ZipFile(archive) as members:
+        meta = yaml.safe_load(members.read("meta.yaml"))
+    if package_format == "sv":  # ESPnet's section names the speaker model
+        section = meta["espnet2_sv"]
+        assert section["s2t_train_config"] == "asr/config.yaml"
+        assert section["s2t_model_file"] == "asr/model.pth"
+        return
+    assert meta["yaml_files"] == {"s2t_train_config": "asr/config.yaml"}
+    assert meta["files"] == {"s2t_model_file": "asr/model.pth"}
+    options = {"lang_sym": "<nolang>", "beam_size": 2}
+    found = OwsmSpeech2Text.from_pretrained(str(archive), **options)
+    assert found.ctc_only
+    assert found.best_path(audio) == stock.best_path(audio)
+    assert found(audio)[0][:4] == stock(audio)[0][:4]
+    searched = Speech2TextEmbedding.from_pretrained(archive, decode="beam", **options)
+    assert searched(audio)[0] == stock(audio)[0][3]
+
+
 def test_the_adaptor_alone_is_small_and_attached_in_use(zoo, packed, audio):
     archive = packed("ctc", "adaptor")
     with pytest.raises(SVError, match=r"give the ASR model.*asr_train in training"):
