@@ -83,17 +83,22 @@ recognise_alone() {
 
 # recognise_by_espnet TASK DATA DIR: runs ESPnet's recogniser of a task
 recognise_by_espnet() {
-    local program=$1_inference options=$1 config=${asr_decode_config}
-    if [ "$1" = s2t_ctc ]; then # all of its weight is CTC's, so it has no option for it
-        program=s2t_inference_ctc options=s2t config=$3/decode.yaml
-        make_folder_of "${config}"
-        write_file "${config}" uninterrupted \
+    local program=$1_inference options=$1 decoding=${asr_decode_config}
+    local settings=${asr_dir}/config.yaml
+    if [ "$1" = s2t_ctc ]; then
+        program=s2t_inference_ctc options=s2t decoding=$3/decode.yaml settings=$3/asr.yaml
+        make_folder_of "${settings}"
+        # all of the weight is CTC's, so there is no option for it
+        write_file "${decoding}" uninterrupted \
             ${python} scripts/read_config.py without "${asr_decode_config}" ctc_weight
+        # the preprocessor of training would pad to 30 s, which Speech2Text does not do
+        write_file "${settings}" sed "s/^use_preprocessor: .*/use_preprocessor: false/" \
+            "${asr_dir}/config.yaml"
     fi
     run_job "${decode_cmd}" "$3/decode.log" ${python} \
         -m "espnet2.bin.${program}" \
-        --config "${config}" --ngpu 0 --output_dir "$3" \
-        "--${options}_train_config" "${asr_dir}/config.yaml" \
+        --config "${decoding}" --ngpu 0 --output_dir "$3" \
+        "--${options}_train_config" "${settings}" \
         "--${options}_model_file" "${asr_dir}/model.pth" \
         --data_path_and_name_and_type "$2/wav.scp,speech,sound" \
         --key_file "$2/wav.scp"
