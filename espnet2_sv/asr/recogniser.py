@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from espnet2_sv.asr.buffers import Buffers
 from espnet2_sv.asr.bundle import AsrBundle, read_asr_args
 from espnet2_sv.asr.prompt import SYMBOLS, prompt_symbols
 from espnet2_sv.asr.speech2text import check_options, load_speech2text
@@ -54,8 +55,9 @@ class Recogniser:
         one_by_one: Whether utterances are decoded one at a time.
         longest: Samples of the longest speech that the model is made for; None if
             there is no such length.
-        window: The same where every utterance is padded to it and may not exceed it;
-            otherwise None.
+        buffers: How longer speech is cut, with :meth:`read_buffers`; None if it is not.
+        window: The same as ``longest`` where every utterance is padded to it, and may
+            not exceed it; otherwise None.
     """
 
     def __init__(self, speech2text: "Speech2Text", files: ModelFiles, decode: str):
@@ -71,6 +73,10 @@ class Recogniser:
         rate = self.backbone.sample_rate
         self.longest = None if seconds is None else round(seconds * rate)
         self.window = self.longest if self.task is S2T else None
+        self.buffers: Buffers | None = None
+        if self.task is S2T_CTC and decode == "greedy" and self.longest is not None:
+            frame = self.backbone.hop_length * self.backbone.subsampling
+            self.buffers = Buffers.of(self.longest, frame, rate)
 
     def _symbols(self) -> dict[str, str]:
         """Return the symbols for language and task that the encoder reads."""
@@ -167,6 +173,27 @@ class Recogniser:
             captured.lengths = self.backbone.output_frames(lengths)
         return transcripts, captured
 
+    @torch.no_grad()
+    def read_buffers(self, speech: torch.Tensor) -> tuple[torch.Tensor, EncoderPass]:
+        """Run front end, normalisation and encoder on buffers of one long recording.
+
+        Args:
+            speech: Buffers (B, :attr:`Buffers.samples`), from :meth:`Buffers.cut`.
+
+        Returns:
+            The best token of each frame that is kept (B, T), and the encoder pass with
+            these frames only; its lengths are not those of the recording.
+        """
+        assert self.buffers is not None, "there are no buffers"
+        first = self.buffers.context
+        last = first + self.buffers.kept
+        lengths = torch.full((len(speech),), speech.shape[1], device=speech.device)
+        with capture_blocks(self.backbone) as captured:
+            encoded, _ = self._encode(speech, lengths)
+        kept = self.backbone.without_prefix(encoded)[:, first:last]
+        captured.blocks = [frames[:, first:last] for frames in captured.blocks]
+        return self.asr_model.ctc.argmax(kept).cpu(), captured
+
     def _check_window(self, window: int, lengths: list[int]) -> None:
         """Refuse what padding would hide, or trimming would lose."""
         rate, least = self.backbone.sample_rate, self.backbone.minimum_samples
@@ -191,20 +218,24 @@ class Recogniser:
     def _prompt(self, speech: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return what OWSM-CTC's ``encode`` takes besides speech (B, S)."""
         ids = [self.asr_model.token_list.index(s) for s in self._symbols().values()]
-        tokens = {"prefix": ids, "text_prev": [self.asr_model.na]}
         prompt = {}
-        for name, row in tokens.items():
-            prompt[name] = torch.tensor([row] * len(speech), device=speech.device)
-            prompt[f"{name}_lengths"] = torch.full((len(speech),), len(row))
+        for name, row in (("prefix", ids), ("text_prev", [self.asr_model.na])):
+            rows = torch.tensor([row] * len(speech), device=speech.device)
+            prompt[name] = rows
+            prompt[f"{name}_lengths"] = torch.full_like(rows[:, 0], len(row))
         return prompt
 
     def _greedy(self, encoded: torch.Tensor, lengths: torch.Tensor) -> list[Transcript]:
         best = self.asr_model.ctc.argmax(encoded).cpu()
         rows = zip(best, lengths.tolist(), strict=True)
-        return [self._transcript(row[:length].tolist()) for row, length in rows]
+        return [self.transcript(row[:length].tolist()) for row, length in rows]
 
-    def _transcript(self, frames: Sequence[int]) -> Transcript:
-        """Collapse repetitions, drop blanks and sentence marks, and format the text."""
+    def transcript(self, frames: Sequence[int]) -> Transcript:
+        """Collapse repetitions, drop blanks and sentence marks, and format the text.
+
+        Args:
+            frames: The best token of each frame.
+        """
         model, stock = self.asr_model, self.speech2text
         silent = {model.blank_id}
         if self.task is ASR:

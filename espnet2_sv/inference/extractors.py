@@ -1,10 +1,12 @@
 """What a list of recordings is turned into: plain data that each process gets."""
 
 import logging
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 
 from espnet2_sv.asr.prompt import SYMBOLS
@@ -14,6 +16,8 @@ from espnet2_sv.inference.waveforms import (
     MAX_SECONDS,
     EmbeddingResult,
     WaveformEmbedder,
+    check_waveform,
+    merge_pieces,
 )
 from espnet2_sv.models.load import check_device, load_adaptor
 from espnet2_sv.models.speaker_model import SpeakerModel
@@ -112,8 +116,9 @@ class JointExtractor:
 class JointRecogniser(WaveformEmbedder):
     """Transcribes and embeds waveforms, from one pass of the ASR model's encoder.
 
-    A recording longer than ``max_seconds`` is transcribed in the pieces it is embedded
-    in.
+    A recording longer than ``max_seconds``, or than the ASR model is made for, is
+    transcribed in the pieces it is embedded in. With OWSM-CTC, greedy decoding and the
+    longest pieces these are overlapping buffers, as in ESPnet's ``decode_long``.
 
     Args:
         model: A speaker adaptor on the recogniser's own ASR model, in eval mode.
@@ -129,6 +134,49 @@ class JointRecogniser(WaveformEmbedder):
         self.recogniser = recogniser
         if recogniser.longest is not None:
             self.max_samples = min(self.max_samples, recogniser.longest)
+
+    def results(
+        self, waves: Sequence[np.ndarray | torch.Tensor]
+    ) -> list[EmbeddingResult]:
+        """Process waveforms; return transcripts and embeddings."""
+        if not self._buffered:
+            return super().results(waves)
+        checked = [check_waveform(wave) for wave in waves]
+        is_long = [len(wave) > self.max_samples for wave in checked]
+        pairs = list(zip(checked, is_long, strict=True))
+        others = iter(super().results([wave for wave, long in pairs if not long]))
+        return [self._long(wave) if long else next(others) for wave, long in pairs]
+
+    @property
+    def _buffered(self) -> bool:
+        longest = self.recogniser.longest
+        return self.recogniser.buffers is not None and self.max_samples == longest
+
+    @torch.no_grad()
+    def _long(self, wave: torch.Tensor) -> EmbeddingResult:
+        """Transcribe and embed a long recording (S,) in overlapping buffers."""
+        buffers = self.recogniser.buffers
+        assert buffers is not None, "a condition of the caller"
+        pieces = buffers.cut(wave)
+        lengths = buffers.lengths(len(wave), len(pieces))
+        size = max(1, self.batch_samples // buffers.samples)
+        tokens: list[torch.Tensor] = []
+        rows: list[torch.Tensor] = []
+        with self._progress(len(wave) / self.sample_rate) as progress:
+            for batch, valid in zip(
+                pieces.split(size), lengths.split(size), strict=True
+            ):
+                with self._precision():
+                    best, captured = self.recogniser.read_buffers(batch.to(self.device))
+                    spoken = valid > 0  # the last may be nothing but context
+                    blocks = [x[spoken.to(x.device)] for x in captured.blocks]
+                    if spoken.any():
+                        rows.append(self.head(blocks, valid[spoken]).float().cpu())
+                tokens.append(best)
+                progress(int(valid.sum()) * buffers.frame / self.sample_rate)
+        frames = torch.cat(tokens).flatten()[: int(lengths.sum())]
+        embedding = merge_pieces(torch.cat(rows), lengths[lengths > 0].tolist())
+        return EmbeddingResult(embedding, self.recogniser.transcript(frames.tolist()))
 
     def _batches(self, lengths: list[int]) -> list[list[int]]:
         if self.recogniser.one_by_one:

@@ -9,6 +9,7 @@ import yaml
 from espnet2_sv import Speech2Embedding, Speech2TextEmbedding
 from espnet2_sv.inference.embedder import embed_wav_scp, recognise_wav_scp
 from espnet2_sv.inference.extractors import JointRecogniser, Precision, load_joint
+from espnet2_sv.inference.waveforms import merge_pieces
 from espnet2_sv.scoring.embeddings import read_embeddings
 from espnet2_sv.zoo.source import SpeakerSource
 
@@ -45,6 +46,51 @@ def test_results_of_batches_equal_those_of_one_by_one(joint, waves, kind):
         torch.testing.assert_close(
             together.embedding, alone.embedding, atol=1e-5, rtol=1e-4
         )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seconds", [30.1, 52, 82.3])
+def test_a_long_recording_is_cut_as_by_espnet(zoo, joint, waves, seconds):
+    """With OWSM-CTC, whose buffers of 30 s keep 26 s."""
+    wave = torch.cat(6 * waves)[: round(16000 * seconds)]
+    assert len(wave) == round(16000 * seconds)
+    recogniser, encoded = joint("owsm_ctc"), []
+    encoder = recogniser.recogniser.asr_model.encoder
+    encoder.register_forward_hook(lambda _, args, output: encoded.append(len(args[0])))
+    [result, short] = recogniser.results([wave, wave[:16000]])
+    stock = zoo.stock("owsm_ctc", lang_sym="<nolang>")
+    [(_, _, expected)] = stock.decode_long(wave)
+    assert result.transcript.text == expected
+    assert len(result.transcript.tokens) > 20
+    alone = recogniser.results([wave[:16000]])[0]
+    assert short.transcript == alone.transcript
+    assert torch.allclose(short.embedding, alone.embedding, atol=1e-5)
+    # each frame is embedded once, in the buffer whose text it gives
+    context, kept, frame = 25, 325, 1280
+    total = round(len(wave) / frame)
+    padded = torch.nn.functional.pad(wave, (context * frame, 60 * 16000))
+    rows, weights = [], []
+    for first in range(0, total, kept):
+        piece = padded[first * frame :][: 30 * 16000]
+        blocks, _ = recogniser.recogniser.backbone(piece[None], torch.tensor([480000]))
+        valid = min(kept, total - first)
+        read = [x[:, context : context + valid] for x in blocks]
+        rows.append(recogniser.head(read, torch.tensor([valid]))[0])
+        weights.append(valid)
+    expected = merge_pieces(torch.stack(rows), weights)
+    torch.testing.assert_close(result.embedding, expected, atol=1e-5, rtol=1e-4)
+    assert sum(encoded) - 2 in (len(rows), len(rows) + 1)  # two short ones
+
+
+def test_shorter_pieces_and_a_search_need_no_buffers(joint):
+    wave = 0.1 * torch.randn(33 * 16000, generator=torch.Generator().manual_seed(0))
+    for options in ({"decode": "beam", "beam_size": 1}, {}):
+        recogniser = joint("owsm_ctc", **options)
+        if not options:
+            recogniser.max_samples = 20 * 16000
+        halves = recogniser.results(torch.tensor_split(wave, 2))
+        texts = [half.transcript.text for half in halves]
+        assert recogniser.results([wave])[0].transcript.text == " ".join(texts)
 
 
 def test_the_encoder_reads_what_the_adaptor_was_trained_with(
