@@ -18,6 +18,7 @@ their attention is spread evenly over all frames, the silence included.
 import argparse
 import importlib.util
 import statistics
+import sys
 import tarfile
 import tempfile
 import time
@@ -27,6 +28,7 @@ import torch
 from networks import RATE, in_turn, machine, median_ratio, parser
 
 from espnet2_sv.asr import load_asr_bundle
+from espnet2_sv.asr.task import S2T
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.backbones.build import build_backbone
 from espnet2_sv.data.audio import read_audio
@@ -80,7 +82,12 @@ def network(
         return model.backbone, model.head, args.model
     torch.manual_seed(0)
     if args.asr:
-        backbone = load_asr_bundle(args.asr).backbone()
+        bundle = load_asr_bundle(args.asr)
+        if bundle.task is not S2T:
+            sys.exit(
+                f"--asr {args.asr}: ESPnet does not pad what this model recognises"
+            )
+        backbone = bundle.backbone()
         name = f"{args.asr} with a random adaptor"
     else:
         backbone = random_owsm(*SIZES[args.size], waves)
