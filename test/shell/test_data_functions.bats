@@ -159,6 +159,7 @@ PYTHON
     cat > fake_python <<'PYTHON'
 #!/usr/bin/env bash
 echo "${*:2}" >> calls
+[ "$*" != "scripts/read_config.py get sv/config.yaml lang_sym" ] || echo "<eng>"
 mkdir -p out/set/asr_alone/1best_recog
 echo "a <eng>hello" > out/set/asr_alone/1best_recog/text
 echo "a hello" > out/set/asr_alone/1best_recog/text_nospecial
@@ -169,7 +170,7 @@ PYTHON
     sed -i '$d' call.sh
     cat >> call.sh <<CALL
 . "${template}/scripts/score_functions.sh"
-decode_cmd=run.pl python=./fake_python inference_dir=out asr_dir=asr asr_decode_config=decode.yaml
+decode_cmd=run.pl python=./fake_python inference_dir=out asr_dir=asr asr_decode_config=decode.yaml sv_exp=sv
 "\$@"
 CALL
     printf 'files:\n  asr_model_file: model.pth\nyaml_files:\n  asr_train_config: config.yaml\n' \
@@ -185,6 +186,6 @@ CALL
     echo "model: espnet_ctc" > asr/config.yaml # OWSM-CTC
     echo another > asr/source.json
     bash call.sh recognise_alone set
-    grep -q "^espnet2.bin.s2t_inference_ctc --config out/set/asr_alone/decode.yaml .*--s2t_train_config" calls
+    grep -q "^espnet2.bin.s2t_inference_ctc --config out/set/asr_alone/decode.yaml .*--s2t_train_config .* --lang_sym eng$" calls
     [ "$(cat out/set/asr_alone/1best_recog/text)" = "a hello" ]
 }

@@ -84,7 +84,7 @@ recognise_alone() {
 # recognise_by_espnet TASK DATA DIR: runs ESPnet's recogniser of a task
 recognise_by_espnet() {
     local program=$1_inference options=$1 decoding=${asr_decode_config}
-    local settings=${asr_dir}/config.yaml
+    local settings=${asr_dir}/config.yaml symbols=() name value
     if [ "$1" = s2t_ctc ]; then
         program=s2t_inference_ctc options=s2t decoding=$3/decode.yaml settings=$3/asr.yaml
         make_folder_of "${settings}"
@@ -94,6 +94,13 @@ recognise_by_espnet() {
         # the preprocessor of training would pad to 30 s, which Speech2Text does not do
         write_file "${settings}" sed "s/^use_preprocessor: .*/use_preprocessor: false/" \
             "${asr_dir}/config.yaml"
+        for name in lang_sym task_sym; do # by default those that the adaptor was trained with
+            value=$(uninterrupted ${python} scripts/read_config.py get "${asr_decode_config}" "${name}")
+            [ -n "${value}" ] || value=$(uninterrupted ${python} \
+                scripts/read_config.py get "${sv_exp}/config.yaml" "${name}")
+            value=${value#<} # ESPnet puts it into angle brackets
+            [ -z "${value}" ] || symbols+=("--${name}" "${value%>}")
+        done
     fi
     run_job "${decode_cmd}" "$3/decode.log" ${python} \
         -m "espnet2.bin.${program}" \
@@ -101,7 +108,7 @@ recognise_by_espnet() {
         "--${options}_train_config" "${settings}" \
         "--${options}_model_file" "${asr_dir}/model.pth" \
         --data_path_and_name_and_type "$2/wav.scp,speech,sound" \
-        --key_file "$2/wav.scp"
+        --key_file "$2/wav.scp" ${symbols[@]+"${symbols[@]}"}
     # without symbols for language, task and time
     [ "${options}" != s2t ] || cp "$3/1best_recog/text_nospecial" "$3/1best_recog/text"
 }
