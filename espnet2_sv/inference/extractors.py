@@ -226,16 +226,18 @@ def load_joint(
             model cannot be decoded in this way.
     """
     check_device(device)
-    for name in SYMBOLS:
-        trained = source.files.settings.get(name)
-        if trained is not None and options.setdefault(name, trained) != trained:
+    settings = source.files.settings
+    trained = {name: settings[name] for name in SYMBOLS if settings.get(name)}
+    options = trained | options
+    recogniser = Recogniser.load(source.joint_asr(), device, decode, **options)
+    for name, symbol in trained.items():
+        if options[name] != symbol:
             logging.warning(
                 "%s %s: the speaker model was trained with %s, which the encoder reads;"
-                " its embeddings are less accurate with another",
+                " embeddings differ from those of sv_embed",
                 name,
                 options[name],
-                trained,
+                symbol,
             )
-    recogniser = Recogniser.load(source.joint_asr(), device, decode, **options)
     model, _ = load_adaptor(recogniser.bundle, source.files, device)
     return model.eval(), recogniser
