@@ -16,6 +16,8 @@ asr_config=conf/train_asr.yaml # Training configuration.
 train_data=data/asr_train      # Training set: wav.scp and text; gives the tokens.
 valid_data=                    # Validation set: wav.scp and text (default: train_data).
 model_file=valid.acc.best.pth  # Which of the trained weights to pack.
+token_list=                    # Tokens (default: the characters of the training texts).
+init_weights=                  # Start from these weights (.pth) of another training.
 asr_args=                      # Further training arguments, e.g. "--max_epoch 20".
 config_only=false              # Stop before training: write untrained/config.yaml only.
 ngpu=0                         # The number of GPUs ("0" uses CPU).
@@ -42,6 +44,16 @@ inputs=("${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,
 for file in "${inputs[@]}"; do
     require_file "${file}" "it is needed to train the ASR model"
 done
+if [ -n "${token_list}" ]; then
+    require_file "${token_list}" "correct --token_list"
+    tokens=${token_list}
+fi
+if [ -n "${init_weights}" ]; then
+    require_file "${init_weights}" "train that model first, or correct --init_weights"
+    inputs+=("${init_weights}")
+    # the statistics are those of the new training data
+    asr_args+=" --init_param ${init_weights}:::normalize"
+fi
 inputs+=("seed ${asr_args}")
 
 tokenize() {
@@ -118,7 +130,7 @@ pack() {
 log "ASR model: ${archive}; logs: ${dir}/*.log"
 # for the whole of it: with other settings, another run would change the statistics
 lock "${dir}/.pretrain.lock" "${archive}"
-once "${tokens}" "${inputs[@]}" -- tokenize
+[ -n "${token_list}" ] || once "${tokens}" "${inputs[@]}" -- tokenize
 once "${dir}/stats" --and "${statistics}" "${inputs[@]}" "${tokens}" -- \
     collect_statistics
 if "${config_only}"; then
