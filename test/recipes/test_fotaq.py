@@ -7,7 +7,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 pytestmark = [pytest.mark.recipe, pytest.mark.timeout(3600)]
 
@@ -25,6 +27,7 @@ systems:
 - {name: adaptor, description: all blocks, task: adaptor, config: adaptor,
    asr: trained, seeds: 1,
    release: true}
+- {name: adaptor_early, description: early, like: adaptor, asr: early, seeds: 1}
 - {name: adaptor_last, description: last block, task: adaptor, config: adaptor,
    asr: random,
    seeds: 1, args: "--head_conf read_blocks=[8]"}
@@ -45,7 +48,7 @@ SHORT = (
         "--resemblyzer",
         "false",
     ),
-    *("--clips", "24"),
+    *("--clips", "24", "--synthetic", "12"),
     "--asr_args",
     (
         "--max_epoch 2 --num_iters_per_epoch 2 --scheduler_conf total_steps=4"
@@ -74,6 +77,21 @@ def recipe(copied_recipe):
     recipe.update_config("conf/train_asr.yaml", {"encoder_conf": small})
     set_apt_get(recipe, "echo 'E: Unable to fetch' 1>&2; exit 100")
     return recipe
+
+
+def set_speakers(recipe, wave: Path) -> None:
+    """Put packages where fetched ones are: WordNet, and programs that say one thing."""
+    packages = recipe.folder / "downloads/packages/usr"
+    for folder in ("bin", "share/wordnet"):
+        (packages / folder).mkdir(parents=True)
+    for program in ("espeak-ng", "flite"):
+        path = packages / "bin" / program
+        path.write_text(f"#!/bin/sh\nexec cat {wave}\n")
+        path.chmod(0o755)
+    for kind in ("noun", "verb", "adj", "adv"):
+        examples = [f"this is {kind} number {n}" for n in ("one", "two", "three")]
+        lines = [f'0 00 n 01 x 0 | a word; "{example}"\n' for example in examples]
+        (packages / f"share/wordnet/data.{kind}").write_text("".join(lines))
 
 
 def set_apt_get(recipe, script: str) -> None:
@@ -213,14 +231,18 @@ def test_what_is_missing_or_damaged_is_told_in_the_last_line(
 
 
 def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(
-    recipe, queen
+    recipe, queen, tmp_path
 ):
     (recipe.folder / "few.yaml").write_text(FEW)
+    noise = 0.1 * np.random.default_rng(0).standard_normal(20000)
+    soundfile.write(tmp_path / "said.wav", noise, 16000)
+    set_speakers(recipe, tmp_path / "said.wav")
     call = ("./run.sh", *SHORT, "--local_data_opts", f"{SMALL} --fotaq {queen}")
     moments = ["exp/fold1/sv_fast_seed0/checkpoint.pth"]
     printed = recipe.run_with_kills(moments, *call)
     told = re.search(
-        "transfer is (slow|fast) .validation: slow (.*) %, fast (.*) %", printed
+        "transfer is (slow|fast) .mean validation EER: slow (.*) %, fast (.*) %",
+        printed,
     )
     chosen = os.readlink(recipe.folder / "exp/fold1/sv_transfer_seed0")
     assert chosen == f"sv_{told[1]}_seed0"
@@ -234,15 +256,20 @@ def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(
         "| fast | 1 ",
         "| the better one | 2 ",
         "| all or last (adaptor against adaptor_last) | ",
-        "| fold 1 |",
+        "| early | 1 ",
+        "| fold 1, ASR model |",
+        "| fold 1, synthetic speech only |",
+        "| real speech, early | ",
     ):
         assert row in page, page
     assert "\nNot measured: published.\n" in page and "lacks" not in page
     pictures = re.findall(r"[(](results/.*[.]png)[)]", page)
-    assert len(pictures) == 2
+    assert len(pictures) == 3
     for picture in pictures:
         assert (recipe.folder / "exp" / picture).read_bytes()[:4] == b"\x89PNG"
     rates = json.loads(recipe.read("exp/fold1/recognition/recognition.json"))
+    others = {"asr_random", "asr_early", "asr_real", "asr_synthetic"}
+    assert rates.pop("others").keys() == others
     for decoders in rates.values():
         for rate in decoders.values():
             assert rate["alone"] == rate["joint"]
@@ -252,7 +279,7 @@ def test_an_experiment_is_finished_after_a_kill_and_its_page_has_all_of_it(
         p: p.stat().st_mtime_ns
         for p in recipe.folder.glob("exp/fold1/*/checkpoint.pth")
     }
-    assert len(trained) == 5 + 1  # one is seen by two names
+    assert len(trained) == 6 + 1  # one is seen by two names
     assert recipe.run(*call).returncode == 0
     for path, time in trained.items():
         assert path.stat().st_mtime_ns == time

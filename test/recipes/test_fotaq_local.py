@@ -137,6 +137,23 @@ def test_error_rates_are_those_counted_by_hand(tmp_path):
         local("error_rates").compare(reference, short, joint)
 
 
+def test_error_rates_of_other_models_stand_beside_them(tmp_path):
+    reference = write(tmp_path / "text", "a HE SAID NO\nb YES\n")
+    other = write(tmp_path / "other", "b\na HE SAID NO\n")  # 3 of 13 characters
+    same = options(compare=["seen", "greedy", reference, reference, reference])
+    rates = local("error_rates")
+    output = tmp_path / "rates.json"
+    rates.main([*same, *options(other=["asr_early", reference, other], output=output)])
+    found = json.loads(output.read_text())
+    assert found["others"] == {
+        "asr_early": {"cer": pytest.approx(300 / 13), "wer": pytest.approx(25.0)}
+    }
+    assert found["seen"]["greedy"]["alone"]["cer"] == 0
+    short = write(tmp_path / "short", "a HE\n")
+    with pytest.raises(SVError, match="short: has no b of"):
+        rates.main([*same, *options(other=["x", reference, short], output=output)])
+
+
 def test_greedy_texts_are_those_of_sv_joint(zoo, corpus, tmp_path):
     wavs = options(wav_scp=corpus.root / "wav.scp")
     local("greedy_asr").main([*options(asr=zoo.asr(), output=tmp_path / "text"), *wavs])
@@ -159,7 +176,7 @@ def probe(exp: Path, fold: int, kind: str, rates: dict[str, float]) -> None:
 
 def test_probes_are_averaged_over_folds(tmp_path):
     for fold, rate in ((1, 20.0), (3, 30.0)):
-        for shift, kind in enumerate(("asr", "asr_half", "asr_random")):
+        for shift, kind in enumerate(("asr", "asr_early", "asr_random")):
             probe(
                 tmp_path,
                 fold,
@@ -184,18 +201,48 @@ def test_probes_are_averaged_over_folds(tmp_path):
     assert (tmp_path / "probes.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(SVError, match=r"run local/probe.sh --fold 2"):
         local("plot_probes").main([*call, "2"])
-    probe(tmp_path, 3, "asr_half", {"block 1": 20.0})
-    with pytest.raises(SVError, match=r"asr_half.* has other blocks"):
+    probe(tmp_path, 3, "asr_early", {"block 1": 20.0})
+    with pytest.raises(SVError, match=r"asr_early.* has other blocks"):
         local("plot_probes").main(call)
 
 
-def test_a_half_trained_model_that_no_fold_has_is_left_out(tmp_path):
+def test_error_rates_of_systems_are_shown_by_those_of_their_asr_models(tmp_path):
+    rates = {"transfer": 10.0, "transfer_early": 15.0, "scratch": 20.0, "adaptor": 12.0}
+    systems = {
+        name: {"eer": rate, "eer_ci95": [rate - 2, rate + 3]}
+        for name, rate in rates.items()
+    }
+    write(tmp_path / "results/test_cosine.json", json.dumps({"systems": systems}))
+    for fold, shift in ((1, 0), (2, 10)):
+        cers = {"asr_early": 60 + shift, "asr_random": 100, "asr_real": 50}
+        found = {
+            "asr_test_unseen": {"greedy": {"alone": {"cer": 40 + shift}}},
+            "others": {name: {"cer": cer} for name, cer in cers.items()},
+        }
+        path = tmp_path / f"fold{fold}/recognition/recognition.json"
+        write(path, json.dumps(found))
+    output = tmp_path / "doses.png"
+    call = options(expdir=tmp_path, folds=["1", "2"], output=output)
+    doses = local("plot_doses")
+    doses.main(call)
+    _, _, *rows = output.with_suffix(".md").read_text().splitlines()
+    best, early, untrained = rows  # nothing started from asr_real
+    assert best.endswith("| 45.0 | 10.0 [8.0, 13.0] | 12.0 [10.0, 15.0] |")
+    assert early.endswith("| 65.0 | 15.0 [13.0, 18.0] |  |")
+    assert untrained.endswith("| 100.0 | 20.0 [18.0, 23.0] |  |")
+    assert output.read_bytes().startswith(b"\x89PNG")
+    write(tmp_path / "results/test_cosine.json", json.dumps({"systems": {}}))
+    with pytest.raises(SVError, match="run stage 4 first"):
+        doses.main(call)
+
+
+def test_a_model_of_lower_quality_that_no_fold_has_is_left_out(tmp_path):
     for kind in ("asr", "asr_random"):
         probe(tmp_path, 2, kind, {"block 1": 20.0})
     picture = tmp_path / "probes.png"
     local("plot_probes").main(options(expdir=tmp_path, output=picture, folds=2))
     header, _, row = (tmp_path / "probes.md").read_text().splitlines()
-    assert "half" not in header
+    assert "early" not in header
     assert row == "| block 1 | 20.0 | 20.0 |"
 
 
@@ -333,7 +380,7 @@ def test_a_quick_run_leaves_out_what_says_so_and_all_runs_what_is_not_published(
 
 
 def test_what_starts_from_no_trained_asr_model_can_be_trained_early(tmp_path):
-    kinds = {"a": "trained", "b": "random", "c": "none", "d": "half"}
+    kinds = {"a": "trained", "b": "random", "c": "none", "d": "early"}
     rows = [
         f"name: {name}, asr: {asr}, task: t, config: c" for name, asr in kinds.items()
     ]
@@ -344,7 +391,7 @@ def test_what_starts_from_no_trained_asr_model_can_be_trained_early(tmp_path):
     options = (
         "--systems",
         str(file),
-        "--fold",
+        "--folds",
         "3",
         "--seeds",
         "5",
@@ -358,40 +405,64 @@ def test_what_starts_from_no_trained_asr_model_can_be_trained_early(tmp_path):
     )
 
 
-def test_the_candidate_of_the_lowest_error_rate_on_validation_is_chosen(tmp_path):
+@pytest.fixture
+def candidates(tmp_path):
+    """A function that chooses among three candidates of 0, 50 and 100 % EER.
+
+    In fold 1 these are slow, plain and fast, in fold 2 plain, slow and fast.
+    """
     rows = ["name: slow, quick: false", "name: fast", "name: plain"]
     rows.append("name: x, best_of: [slow, fast, plain]")
     lines = [f"- {{{row}, description: x, seeds: 1}}" for row in rows]
-    file, trials = tmp_path / "systems.yaml", tmp_path / "valid/trials"
-    write(file, "\n".join(["systems:", *lines, ""]))
+    write(tmp_path / "systems.yaml", "\n".join(["systems:", *lines, ""]))
     labels = ["target", "target", "nontarget", "nontarget"]
-    write(trials, "".join(f"a{i} b{i} {label}\n" for i, label in enumerate(labels)))
-    scores = {
-        "slow": [3, 2, 1, 0],
-        "fast": [0, 1, 2, 3],
-        "plain": [3, 1, 2, 0],
-    }  # 0, 100, 50 %
-    for name, values in scores.items():
-        text = "".join(f"a{i} b{i} {value}\n" for i, value in enumerate(values))
-        write(
-            tmp_path / f"exp/fold1/sv_{name}_seed0/inference/valid/cosine/scores", text
+    none, half, all_wrong = [3, 2, 1, 0], [3, 1, 2, 0], [0, 1, 2, 3]
+    found = {
+        "1": {"slow": none, "plain": half, "fast": all_wrong},
+        "2": {"slow": all_wrong, "plain": none, "fast": half},
+    }
+    for fold, scores in found.items():
+        trials = [f"a{i} b{i} {label}\n" for i, label in enumerate(labels)]
+        write(tmp_path / f"fold{fold}_valid/trials", "".join(trials))
+        for name, values in scores.items():
+            text = "".join(f"a{i} b{i} {value}\n" for i, value in enumerate(values))
+            folder = tmp_path / f"exp/fold{fold}/sv_{name}_seed0/inference"
+            write(folder / f"fold{fold}_valid/cosine/scores", text)
+
+    def choose(folds, *names):
+        call = options(systems=tmp_path / "systems.yaml", expdir=tmp_path / "exp")
+        call += options(folds=folds, seeds=0, only=["x", *names])
+        call += options(trials=f"{tmp_path}/fold{{fold}}_valid/trials")
+        return run_script("systems.py", "choose", *call)
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    "folds, names, best",
+    [
+        (["1"], [], "slow"),
+        (["1"], ["slow", "fast"], "slow"),
+        (["1"], ["fast", "plain"], "plain"),
+        (["1", "2"], [], "plain"),  # 25 % against 50 and 75
+        (["1", "2"], ["slow", "fast"], "slow"),
+    ],
+)
+def test_one_candidate_is_chosen_for_all_folds(
+    candidates, tmp_path, folds, names, best
+):
+    done = candidates(folds, *names)
+    assert f"x is {best} (mean validation EER: " in done.stdout, done.stderr
+    for fold in folds:
+        assert (
+            os.readlink(tmp_path / f"exp/fold{fold}/sv_x_seed0") == f"sv_{best}_seed0"
         )
-    options = [
-        "--systems",
-        file,
-        "--expdir",
-        tmp_path / "exp",
-        "--fold",
-        "1",
-        "--seeds",
-        "0",
-    ]
-    options += ["--trials", trials, "--only", "x"]
-    for names, best in (
-        ([], "slow"),
-        (["slow", "fast"], "slow"),
-        (["fast", "plain"], "plain"),
-    ):
-        done = run_script("systems.py", "choose", *map(str, options), *names)
-        assert f"fold 1: x is {best} (" in done.stdout, done.stderr
-        assert os.readlink(tmp_path / "exp/fold1/sv_x_seed0") == f"sv_{best}_seed0"
+
+
+def test_folds_cannot_choose_on_their_own(candidates):
+    assert candidates(["1"]).returncode == 0
+    refused = candidates(["2"])
+    assert refused.returncode == 1
+    [line] = refused.stderr.splitlines()
+    assert line.endswith("best in folds 2; give all folds at once (--folds)")
+    assert candidates(["1", "2"]).returncode == 0

@@ -32,7 +32,8 @@ only=                          # Names in conf/systems.yaml (default: all).
 jobs=2                         # Parallel trainings, of one thread each [>=1].
 expdir=                        # Default: exp; with --quick exp/quick.
 score_norm=                    # AS-norm. Default: true; with --quick false [true|false].
-half_trained=                  # A half-trained ASR model. Default: the same [true|false].
+doses=                         # Worse ASR models, too. Default: the same [true|false].
+synthetic=                     # Sentences. Default: 40000; with --quick none [>=0].
 clips=                         # To recognise. Default: 400; with --quick 60 [>=1].
 asr_model=                     # Only attach adaptors to this ASR model.
 asr_config=conf/train_asr.yaml # Configuration of ASR training.
@@ -61,12 +62,18 @@ export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${tunables}}
 
 if "${quick}"; then
     folds=${folds:-1} seeds=${seeds:-0} expdir=${expdir:-exp/quick}
-    score_norm=${score_norm:-false} half_trained=${half_trained:-false}
+    score_norm=${score_norm:-false} doses=${doses:-false} synthetic=${synthetic:-0}
     clips=${clips:-60}
     asr_args=${asr_args:---max_epoch 8 --scheduler_conf total_steps=800}
+    sv_args="--max_epoch 4 --lr_schedule total_steps=160 ${sv_args}"
 fi
 folds=${folds:-1 2 3} seeds=${seeds:-0 1 2} expdir=${expdir:-exp}
-score_norm=${score_norm:-true} half_trained=${half_trained:-true} clips=${clips:-400}
+score_norm=${score_norm:-true} doses=${doses:-true} clips=${clips:-400}
+synthetic=${synthetic:-40000}
+begin_synthetic=true
+[ "${synthetic}" -gt 0 ] || begin_synthetic=false
+"${begin_synthetic}" || ! "${doses}" \
+    || die "--doses true compares with synthetic speech, and --synthetic is 0"
 norm_seed=
 ! "${score_norm}" || norm_seed=${seeds%% *}
 if [ -n "${asr_model}" ]; then
@@ -93,13 +100,13 @@ quoted() {
     printf " '%s'" "$@"
 }
 
-# asr_commands KIND: prints, per fold, the command that makes its ASR models of that
-# kind
+# asr_commands KIND [FOLD]...: prints, per fold, the command that makes its ASR models of
+# that kind
 asr_commands() {
-    for fold in ${folds}; do
+    for fold in "${@:2}"; do
         quoted local/asr_models.sh --kind "$1" --fold "${fold}" --expdir "${expdir}" \
             --asr_config "${asr_config}" --asr_args "${asr_args}" --seeds "${seeds}" \
-            --half "${half_trained}"
+            --synthetic "${begin_synthetic}"
         echo
     done
 }
@@ -113,7 +120,7 @@ system_commands() {
     # shellcheck disable=SC2086
     for fold in ${folds}; do
         local/systems.py jobs --systems "${systems}" --expdir "${expdir}" \
-            --fold "${fold}" \
+            --folds "${fold}" \
             --seeds ${seeds} --only ${only} --kind "$1"
     done | sort -s -k 2,2n | while read -r job; do
         echo "${command} ${job}${sv_args:+ ${sv_args}}"
@@ -129,6 +136,8 @@ if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ]; then
             --test_sets "fold${fold}_test fold${fold}_test4" \
             --local_data_opts "${local_data_opts}"
     done
+    [ -n "${asr_model}" ] || ! "${begin_synthetic}" \
+        || local/synthetic_speech.sh --sentences "${synthetic}"
 fi
 
 if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
@@ -141,23 +150,30 @@ if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
         done
     else
         # side by side: a second thread hardly speeds up models this small
-        asr_commands untrained | in_parallel
+        # shellcheck disable=SC2086
+        asr_commands untrained ${folds} | in_parallel
+        # shellcheck disable=SC2086
         {
-            asr_commands trained
+            if "${begin_synthetic}"; then
+                asr_commands synthetic "${folds%% *}"
+            else
+                asr_commands trained ${folds}
+            fi
+            ! "${doses}" || asr_commands real ${folds}
             system_commands early --stage 4
         } | in_parallel
+        # shellcheck disable=SC2086
+        ! "${begin_synthetic}" || asr_commands trained ${folds} | in_parallel
     fi
 fi
 
 if [ "${stage}" -le 3 ] && [ "${stop_stage}" -ge 3 ]; then
     log "Stage 3: Speaker networks: ${expdir}/foldF/sv_*"
     system_commands first --stage 4 | in_parallel
-    for fold in ${folds}; do
-        # shellcheck disable=SC2086
-        local/systems.py choose --systems "${systems}" --expdir "${expdir}" \
-            --fold "${fold}" \
-            --seeds ${seeds} --only ${only} --trials "dump/raw/fold${fold}_valid/trials"
-    done
+    # shellcheck disable=SC2086
+    local/systems.py choose --systems "${systems}" --expdir "${expdir}" \
+        --folds ${folds} --seeds ${seeds} --only ${only} \
+        --trials "dump/raw/fold{fold}_valid/trials"
     system_commands chosen --stage 4 | in_parallel
     system_commands release --stage 8 --stop_stage 9 | in_parallel
 fi
@@ -166,10 +182,14 @@ if [ "${stage}" -le 4 ] && [ "${stop_stage}" -ge 4 ] && [ -z "${asr_model}" ]; t
     log "Stage 4: ${expdir}/foldF/recognition, probe and resemblyzer"
     for fold in ${folds}; do
         dir=${expdir}/fold${fold} first=seed${seeds%% *}
+        others=${dir}/asr_random/${first}.zip
+        ! "${doses}" \
+            || others+=" ${dir}/asr_early/asr.zip ${dir}/asr_real/asr.zip"
+        ! "${begin_synthetic}" || others+=" ${expdir}/asr_synthetic/asr.zip"
         echo "local/recognise.sh --fold ${fold} --model ${dir}/sv_adaptor_${first}" \
-            "--clips ${clips}" # takes longest
+            "--clips ${clips} --others '${others}'" # takes longest
         echo "local/probe.sh --fold ${fold} --asr_random ${dir}/asr_random/${first}.zip" \
-            "--half ${half_trained}"
+            "--doses ${doses}"
         ! "${resemblyzer}" || echo \
             "local/resemblyzer.sh --optional true --fold ${fold}" \
             "--score_norm ${score_norm}"

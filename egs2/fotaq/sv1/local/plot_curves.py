@@ -25,7 +25,7 @@ from espnet2_sv.train.checkpoint import read_epochs
 
 PANELS = [
     ["scratch", "transfer", "adaptor", "distill"],
-    ["adaptor", "adaptor_random", "adaptor_last", "transfer_half", "student"],
+    ["adaptor", "adaptor_random", "adaptor_last", "transfer_early", "student"],
 ]
 # Okabe and Ito's palette for colour-blind readers (https://jfly.uni-koeln.de/color/);
 # the lines differ, too.

@@ -23,9 +23,11 @@ from espnet2_sv.scoring.report import markdown_table
 # palette for colour-blind readers (https://jfly.uni-koeln.de/color/).
 KINDS = {
     "asr": ("ASR model", "#0072B2", "o-"),
-    "asr_half": ("half-trained ASR model", "#E69F00", "s--"),
+    "asr_real": ("ASR model, real speech only", "#D55E00", "s--"),
+    "asr_early": ("early in that training", "#E69F00", "v-."),
     "asr_random": ("untrained encoder", "#555555", "^:"),
 }
+DOSES = ("asr_real", "asr_early")  # made with --doses true only
 
 
 def read_probes(
@@ -38,15 +40,17 @@ def read_probes(
         folds: Numbers of the folds.
 
     Returns:
-        Names of the L blocks, and by kind the EERs in percent (folds, L). The
-        half-trained model is left out if no fold has it.
+        Names of the L blocks, and by kind the EERs in percent (folds, L). Models of
+        lower quality that no fold has are left out.
 
     Raises:
         SVError: A report is missing, or its blocks differ from those of the others.
     """
     names, rates = None, {}
-    half = any((expdir / f"fold{fold}" / "probe/asr_half").exists() for fold in folds)
-    for kind in KINDS if half else [kind for kind in KINDS if kind != "asr_half"]:
+    probes = [expdir / f"fold{fold}" / "probe" for fold in folds]
+    for kind in KINDS:
+        if kind in DOSES and not any((probe / kind).exists() for probe in probes):
+            continue
         rows = []
         for fold in folds:
             path = expdir / f"fold{fold}" / "probe" / kind / "layer_probe.json"

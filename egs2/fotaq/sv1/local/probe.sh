@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Verification accuracy of each block of a fold's ASR encoder without speaker training,
-# and of the half-trained and untrained encoder: reports of sv_layer_probe in
-# <expdir>/foldF/probe/{asr,asr_half,asr_random}. local/plot_probes.py plots all folds.
+# and of those of lower quality: reports of sv_layer_probe in
+# <expdir>/foldF/probe/{asr,asr_real,asr_early,asr_random}. local/plot_probes.py plots
+# all folds.
 set -e
 set -u
 set -o pipefail
@@ -11,8 +12,9 @@ set -o pipefail
 # BEGIN OPTIONS (--help prints what is between these marks)
 fold=1              # [1|2|3]
 asr=                # Trained model (default: <expdir>/foldF/asr/asr.zip).
-half=true           # Probe the half-trained model, too.
-asr_half=           # Half-trained model (default: <expdir>/foldF/asr_half/asr.zip).
+doses=true          # Probe asr_real and asr_early, too.
+asr_real=           # From real speech alone (default: <expdir>/foldF/asr_real/asr.zip).
+asr_early=          # Early in that (default: <expdir>/foldF/asr_early/asr.zip).
 asr_random=         # Untrained model (default: <expdir>/foldF/asr_random/seed0.zip).
 expdir=exp          # Directory of experiments.
 dumpdir=dump        # Directory of formatted data.
@@ -31,12 +33,13 @@ log "$0 $*"
 
 dir=${expdir}/fold${fold}
 asr=${asr:-${dir}/asr/asr.zip}
-asr_half=${asr_half:-${dir}/asr_half/asr.zip}
+asr_real=${asr_real:-${dir}/asr_real/asr.zip}
+asr_early=${asr_early:-${dir}/asr_early/asr.zip}
 asr_random=${asr_random:-${dir}/asr_random/seed0.zip}
 test_set=${dumpdir}/raw/fold${fold}_test
 train_set=${dumpdir}/raw/fold${fold}_train
-kinds=(asr asr_half asr_random)
-"${half}" || kinds=(asr asr_random)
+kinds=(asr asr_random)
+! "${doses}" || kinds=(asr asr_real asr_early asr_random)
 files=("${test_set}"/{wav.scp,trials,utt2spk} "${train_set}/wav.scp")
 for kind in "${kinds[@]}"; do
     files+=("${!kind}")

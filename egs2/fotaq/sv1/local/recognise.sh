@@ -5,6 +5,7 @@
 # <expdir>/foldF/recognition/recognition.json:
 #   greedy   best token of each frame, on both sets
 #   beam     ESPnet's beam search with the decoder of the ASR model; slow
+# and of other ASR models of the fold on the clips of test characters (greedy)
 set -e
 set -u
 set -o pipefail
@@ -21,6 +22,7 @@ clips=400                # Clips per set, at most; from all characters [>=1].
 beam_sets=asr_test_seen  # Sets decoded with beam search, or none [any].
 beam_size=3              # Beam size [>=1].
 ctc_weight=0.5           # Weight of CTC scores in beam search.
+others=                  # Other ASR models, e.g. "<expdir>/fold1/asr_real/asr.zip".
 # END OPTIONS
 
 help_message="Usage: $0 --fold F --model SV_EXP [options]
@@ -99,5 +101,15 @@ for dset in asr_test_seen asr_test_unseen; do
             joint "${dset}" "${decode}" ${options[@]+"${options[@]}"}
         compared+=(--compare "${dset}" "${decode}" "${texts[@]}")
     done
+done
+unseen=${dir}/asr_test_unseen
+for other in ${others}; do
+    require_file "${other}" "local/asr_models.sh makes it; or correct --others"
+    name=$(basename "$(dirname "${other}")")
+    text=${dir}/others/${name}/text
+    once "${text}" "${other}" "${unseen}/wav.scp" -- \
+        run_job "${decode_cmd}" "${dir}/others/${name}.log" python3 local/greedy_asr.py \
+        --asr "${other}" --wav_scp "${unseen}/wav.scp" --output "${text}"
+    compared+=(--other "${name}" "${unseen}/text" "${text}")
 done
 python3 local/error_rates.py "${compared[@]}" --output "${dir}/recognition.json"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 from plot_curves import read_curve
+from plot_doses import write_doses
 from systems import System, exp_dir, read_systems
 
 from espnet2_sv.bin.cli import run
@@ -28,9 +29,11 @@ RESEMBLYZER = "Resemblyzer 0.1.4, trained on thousands of other speakers"
 HEAD = """# Transfer, adaptor and distillation on fotaq
 
 {folds} of 3 folds, {seeds} of 3 seeds. In each fold no model is trained on the test
-characters, and every choice is made on the fold's own validation characters.
+characters, and every choice is made on validation characters. The protocol is in
+README.md.
 """
 PICTURES = (
+    ("Speaker verification by quality of the ASR model", "doses"),
     ("Learning curves", "curves"),
     ("Speaker information by block", "probes"),
 )
@@ -127,22 +130,36 @@ def make_rows(
     return rows, lacks
 
 
+# folder of an ASR model: its name in tables
+ASR_MODELS = {
+    "asr": "ASR model",
+    "asr_real": "real speech only",
+    "asr_early": "early in that",
+    "asr_synthetic": "synthetic speech only",
+    "asr_random": "untrained",
+}
+
+
 def asr_table(expdir: str, folds: list[str]) -> str:
     """Return a table of the ASR models: training time, CER and WER."""
     rows = []
     for fold in folds:
         folder = Path(expdir) / f"fold{fold}"
-        rates = 100 * read_curve(folder / "asr/train", "cer_ctc")
-        row = [f"fold {fold}", f"{training_minutes(folder / 'asr/train'):.0f}"]
-        row += [f"{rates[(len(rates) + 1) // 2 - 1]:.1f}", f"{min(rates):.1f}"]
+        dev = 100 * min(read_curve(folder / "asr/train", "cer_ctc"))
         path = folder / "recognition/recognition.json"
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        row = [f"fold {fold}, {ASR_MODELS['asr']}", f"{dev:.1f}"]
+        row.insert(1, f"{training_minutes(folder / 'asr/train'):.0f}")
         for dset in ("asr_test_seen", "asr_test_unseen"):
             for decode in ("greedy", "beam"):
                 rate = found.get(dset, {}).get(decode)
                 row.append(_rates(rate) if rate else "")
         rows.append(row)
-    head = ["", "training (min)", "dev CER (%), half-trained", "dev CER (%)"]
+        for name, rate in found.get("others", {}).items():
+            greedy = "{cer:.1f} / {wer:.1f}".format(**rate)
+            label = f"fold {fold}, {ASR_MODELS.get(name, name)}"
+            rows.append([label, "", "", "", "", greedy, ""])
+    head = ["", "training (min)", "dev CER (%)"]
     for name in ("seen characters", "unseen characters"):
         head += [f"{name}: CER / WER (%), greedy", f"{name}: CER / WER (%), beam"]
     used = [i for i in range(len(head)) if any(row[i] for row in rows) or i == 0]
@@ -167,7 +184,18 @@ def hours(expdir: str, folds: list[str]) -> str:
     asr, speakers = (
         sum(training_minutes(path.parent) for path in found) / 60
         for found in (
-            [Path(expdir) / f"fold{fold}/asr/train/checkpoint.pth" for fold in folds],
+            [
+                path
+                for path in (
+                    Path(expdir) / "asr_synthetic/train/checkpoint.pth",
+                    *(
+                        Path(expdir) / f"fold{fold}/{name}/train/checkpoint.pth"
+                        for fold in folds
+                        for name in ("asr", "asr_real")
+                    ),
+                )
+                if path.exists()
+            ],
             [
                 path
                 for fold in folds
@@ -272,6 +300,10 @@ def main(cmd: list[str] | None = None) -> None:
     if (Path(args.expdir) / f"fold{args.folds[0]}/asr/train").exists():
         page += ["## ASR models\n", asr_table(args.expdir, args.folds)]
         page.append(hours(args.expdir, args.folds))
+    if any(system.asr in ("real", "early") for system in systems.values()):
+        write_doses(
+            Path(args.expdir), args.folds, Path(args.expdir, "results/doses.png")
+        )
     page += [text for name in PICTURES for text in _picture(Path(args.expdir), *name)]
     with atomic_write(Path(args.expdir) / "RESULTS.md") as f:
         f.write("\n".join(page))

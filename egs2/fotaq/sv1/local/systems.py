@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """List the trainings of conf/systems.yaml, and select the best of several.
 
-systems.py jobs --fold F --seeds 0 1 2      one line per training
-systems.py choose --fold F --seeds 0        resolves best_of by validation EER
+systems.py jobs --folds F --seeds 0 1 2      one line per training
+systems.py choose --folds 1 2 3 --seeds 0   resolves best_of by validation EER
 """
 
 import argparse
@@ -140,33 +140,65 @@ def choose(
     systems: dict[str, System],
     only: list[str],
     expdir: str,
-    fold: str,
+    folds: list[str],
     seed: str,
-    trials: Path,
+    trials: str,
 ) -> None:
-    """Link each ``best_of`` to its candidate with the lowest EER on ``trials``.
+    """Link each ``best_of`` to one candidate, the same in all folds.
 
-    Candidates are those among ``only``; all of them if there is none, since they were
-    trained before.
+    It is the one with the lowest mean over the folds of the EER on their validation
+    trials. Candidates are those among ``only``; all of them if there is none, since
+    they were trained before.
+
+    Args:
+        systems: All systems by name.
+        only: Names of the systems to train.
+        expdir: Folder of experiments.
+        folds: Numbers of the folds.
+        seed: Seed of the trainings that are compared.
+        trials: Path of a fold's validation trials, with ``{fold}``.
+
+    Raises:
+        SVError: A candidate is not trained yet, or a fold that is not among these was
+            given another one.
     """
-    valid = read_trials(trials)
     for system in (systems[name] for name in only if systems[name].best_of):
-        rates = {}
-        for candidate in [c for c in system.best_of if c in only] or system.best_of:
-            folder = exp_dir(expdir, fold, candidate, seed)
-            path = folder / "inference" / trials.parent.name / "cosine/scores"
-            scores = align_scores(valid, read_scores(path), path)
-            rates[candidate] = describe(
-                scores, valid.labels, roc_points(scores, valid.labels)
-            )["eer"]
-        best = min(rates, key=rates.get)
-        link = exp_dir(expdir, fold, system.name, seed)
-        part = link.with_name(link.name + ".part")
-        part.unlink(missing_ok=True)
-        part.symlink_to(exp_dir(expdir, fold, best, seed).name)
-        part.replace(link)
-        listed = ", ".join(f"{name} {rate:.2f} %" for name, rate in rates.items())
-        print(f"fold {fold}: {system.name} is {best} (validation: {listed})")
+        candidates = [c for c in system.best_of if c in only] or system.best_of
+        rates = {
+            candidate: [
+                validation_eer(
+                    Path(trials.format(fold=fold)),
+                    exp_dir(expdir, fold, candidate, seed),
+                )
+                for fold in folds
+            ]
+            for candidate in candidates
+        }
+        means = {name: sum(found) / len(found) for name, found in rates.items()}
+        best = min(means, key=means.get)
+        for link in Path(expdir).glob(f"fold*/sv_{system.name}_seed{seed}"):
+            other = link.parent.name.removeprefix("fold") not in folds
+            if other and os.readlink(link) != exp_dir("", "", best, seed).name:
+                raise SVError(
+                    f"{link}: is another than {best}, which is best in folds"
+                    f" {' '.join(folds)}; give all folds at once (--folds)"
+                )
+        for fold in folds:
+            link = exp_dir(expdir, fold, system.name, seed)
+            part = link.with_name(link.name + ".part")
+            part.unlink(missing_ok=True)
+            part.symlink_to(exp_dir(expdir, fold, best, seed).name)
+            part.replace(link)
+        listed = ", ".join(f"{name} {mean:.2f} %" for name, mean in means.items())
+        print(f"{system.name} is {best} (mean validation EER: {listed})")
+
+
+def validation_eer(trials: Path, folder: Path) -> float:
+    """Return the EER in percent of a training on its fold's validation trials."""
+    path = folder / "inference" / trials.parent.name / "cosine/scores"
+    valid = read_trials(trials)
+    scores = align_scores(valid, read_scores(path), path)
+    return describe(scores, valid.labels, roc_points(scores, valid.labels))["eer"]
 
 
 def main(cmd: list[str] | None = None) -> None:
@@ -178,7 +210,7 @@ def main(cmd: list[str] | None = None) -> None:
         "--only", nargs="*", default=[], help="names of the systems to train"
     )
     parser.add_argument("--expdir", default="exp")
-    parser.add_argument("--fold")
+    parser.add_argument("--folds", nargs="+", help="jobs takes one")
     parser.add_argument("--seeds", nargs="+", help="seeds; selection uses the first")
     parser.add_argument("--kind", default="first", choices=KINDS)
     parser.add_argument(
@@ -188,7 +220,7 @@ def main(cmd: list[str] | None = None) -> None:
         help="with names: only systems of the quick check",
     )
     parser.add_argument(
-        "--trials", type=Path, help="validation trials for the selection"
+        "--trials", help="validation trials for the selection, with {fold}"
     )
     args = parser.parse_args(cmd)
     systems = read_systems(args.systems)
@@ -200,12 +232,11 @@ def main(cmd: list[str] | None = None) -> None:
         rows = [row for row in systems.values() if row.quick or args.quick == "false"]
         print(*(row.name for row in rows if row.asr != "given"))
     elif args.what == "choose":
-        choose(systems, args.only, args.expdir, args.fold, args.seeds[0], args.trials)
+        choose(systems, args.only, args.expdir, args.folds, args.seeds[0], args.trials)
     else:
-        for job in jobs(
-            systems, args.only, args.expdir, args.fold, args.seeds, args.kind
-        ):
-            print(f"{args.fold} {job}".rstrip())
+        [fold] = args.folds
+        for job in jobs(systems, args.only, args.expdir, fold, args.seeds, args.kind):
+            print(f"{fold} {job}".rstrip())
 
 
 if __name__ == "__main__":

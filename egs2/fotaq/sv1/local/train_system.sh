@@ -29,7 +29,7 @@ dir=${expdir}/fold${fold}
 exp=${dir}/sv_${name}_seed${seed}
 case "${asr}" in
     trained) model=${dir}/asr/asr.zip ;;
-    half) model=${dir}/asr_half/asr.zip ;;
+    real | early) model=${dir}/asr_${asr}/asr.zip ;;
     random) model=${dir}/asr_random/seed${seed}.zip ;;
     *) model=${asr_model} ;;
 esac
