@@ -9,7 +9,7 @@ set -o pipefail
 . scripts/stage_functions.sh
 
 # BEGIN OPTIONS (--help prints what is between these marks)
-sentences=40000   # How many; there are 41,748 (26 hours, 1.5 GB) [>=1].
+sentences=40000   # How many; there are 41,748; 25 hours, 1.7 GB [>=1].
 sample_rate=16000 # Sampling rate of the recordings in Hz [>=1].
 seed=0            # Seed of order and voices.
 nj=2              # Number of processes [>=1].
