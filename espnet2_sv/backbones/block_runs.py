@@ -17,6 +17,9 @@ from torch.utils.checkpoint import checkpoint
 from espnet2.legacy.nets.pytorch_backend.conformer.convolution import ConvolutionModule
 from espnet2.legacy.nets.pytorch_backend.conformer.encoder_layer import EncoderLayer
 from espnet2.legacy.nets.pytorch_backend.conformer.swish import Swish
+from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
+    MultiHeadedAttention,
+)
 
 # Layers all of whose weights autocast casts
 CAST_LAYERS = (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d)
@@ -45,6 +48,11 @@ class BlockRun(torch.nn.Module):
             for module in block.modules()
             for name, child in module.named_children()
             if type(child) is Swish
+        ]
+        self.attentions = [
+            module
+            for module in block.modules()
+            if isinstance(module, MultiHeadedAttention)
         ]
         # flash-attn reads lengths from the mask
         self.needs_mask = any(
@@ -87,6 +95,15 @@ class BlockRun(torch.nn.Module):
 
     def run(self, inputs: Inputs, mask: torch.Tensor | None, **options) -> Inputs:
         """Run the block, in mixed precision with fewer kernels."""
+        try:
+            return self._run(inputs, mask, **options)
+        finally:
+            for attention in self.attentions:
+                # ESPnet's keep their last weights, and with them all that these were
+                # computed from: what a checkpoint computes again would stay in memory
+                attention.attn = None
+
+    def _run(self, inputs: Inputs, mask: torch.Tensor | None, **options) -> Inputs:
         frames = inputs[0] if isinstance(inputs, tuple) else inputs
         device = frames.device.type
         if not torch.is_autocast_enabled(device):
@@ -171,18 +188,17 @@ def unchanged_statistics(module: torch.nn.Module) -> Iterator[None]:
 
     A batch that is computed again must not count twice.
     """
-    norms = [
-        layer
-        for layer in module.modules()
-        if isinstance(layer, _BatchNorm) and layer.track_running_stats
-    ]
-    for norm in norms:
-        norm.track_running_stats = False
+    before = []
+    for norm in module.modules():
+        if isinstance(norm, _BatchNorm) and norm.track_running_stats:
+            before.append((norm, norm.momentum, norm.num_batches_tracked))
+            norm.momentum = 0.0
+            norm.num_batches_tracked = torch.tensor(0)  # another counter
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, momentum, count in before:
+            norm.momentum, norm.num_batches_tracked = momentum, count
 
 
 def cast_together(

@@ -90,6 +90,11 @@ class BlockBackbone(FeatureBackbone):
         specaug: SpecAugment or similar, applied in training only.
         ctc: CTC layer of an encoder with self-conditioned CTC (Nozaki & Komatsu 2021);
             ignored for other encoders.
+
+    Attributes:
+        grad_checkpointing: In training, keep only the outputs of blocks for the
+            backward pass, which computes the rest again (Chen et al. 2016). Outputs,
+            gradients and BatchNorm statistics are the same.
     """
 
     def __init__(

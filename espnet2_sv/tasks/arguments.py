@@ -4,7 +4,7 @@ import argparse
 
 from espnet2.torch_utils.initialize import INITIALIZATIONS
 from espnet2.utils.nested_dict_action import NestedDictAction
-from espnet2.utils.types import int_or_none, str_or_none
+from espnet2.utils.types import int_or_none, str2bool, str_or_none
 
 # AAM-softmax as in Cai & Li (2024), margin in radians; ESPnet's default is scale 15,
 # margin 0.3
@@ -125,6 +125,15 @@ def add_sv_arguments(parser: argparse.ArgumentParser, class_choices) -> None:
         type=float,
         default=1.0,
         help="Learning rate of an encoder block relative to that of the block above",
+    )
+    train.add_argument(
+        "--grad_checkpointing",
+        type=str2bool,
+        default=False,
+        help=(
+            "Keep only the outputs of encoder blocks for the backward pass, and compute"
+            " the rest again: less memory, the same gradients, about a third more time"
+        ),
     )
     # Select checkpoints by the EER on held-out speakers.
     parser.set_defaults(

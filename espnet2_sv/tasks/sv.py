@@ -13,6 +13,8 @@ import torch
 from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.train.collate_fn import CommonCollateFn
 from espnet2.train.distributed_utils import get_node_rank, get_rank
+from espnet2_sv.backbones.blocks import BlockBackbone
+from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.data.iter_factory import EmbedIterFactory, TrainIterFactory
 from espnet2_sv.data.kaldi import read_spk2utt
 from espnet2_sv.data.labels import LABELS_FILE, SpeakerLabels, Speeds
@@ -116,6 +118,8 @@ class SVTask(AbsTask):
     def build_model(cls, args: argparse.Namespace) -> SpeakerModel:
         """Build the model and complete the arguments that config.yaml records."""
         model, changes = cls.build(args)
+        if args.grad_checkpointing:
+            checkpoint_blocks(model)
         vars(args).update(
             changes,
             sv_task=cls.sv_task,
@@ -252,6 +256,19 @@ class SVTask(AbsTask):
     def crop_options(cls, args: argparse.Namespace) -> dict:
         """Return further options of the training set, for tasks that need them."""
         return {}
+
+
+def checkpoint_blocks(model: SpeakerModel) -> None:
+    """Trade time for memory in the encoder's blocks, see ``--grad_checkpointing``.
+
+    Raises:
+        SVError: The encoder is frozen or has no blocks.
+    """
+    if not isinstance(model.backbone, BlockBackbone):
+        frozen = isinstance(model.backbone, FrozenBackbone)
+        reason = "is frozen and keeps nothing" if frozen else "is no stack of blocks"
+        raise SVError(f"--grad_checkpointing: this encoder {reason}; leave it out")
+    model.backbone.grad_checkpointing = True
 
 
 @contextlib.contextmanager

@@ -112,9 +112,7 @@ class ReducedBatchNorm(_BatchNorm):
     def _track(self, mean: torch.Tensor, unbiased_variance: torch.Tensor) -> None:
         count, running_mean = self.num_batches_tracked, self.running_mean
         if count is None or running_mean is None or self.running_var is None:
-            return
-        if not self.track_running_stats:  # switched off for a while
-            return
+            return  # track_running_stats is off
         count.add_(1)
         momentum = self.momentum
         if momentum is None:  # cumulative average

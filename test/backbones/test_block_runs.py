@@ -9,6 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from espnet2_sv.backbones.block_runs import BlockRun, block_run, cast_together
 from espnet2_sv.backbones.build import build_backbone
+from espnet2_sv.train.batchnorm import ReducedBatchNorm, synchronise_batchnorm
 
 DROPOUT = {"dropout_rate": 0.1, "attention_dropout_rate": 0.1}
 CONFORMER = {"macaron_style": True, "rel_pos_type": "latest"}
@@ -142,15 +143,17 @@ def test_unused_and_frozen_weights_get_no_gradient():
 
 
 @pytest.mark.parametrize("name", ["conformer"])
+@pytest.mark.parametrize("checkpointed", [False, True])
 def test_gradients_of_distributed_training_are_the_same(
-    name, backbone, speech, tmp_path: Path
+    name, backbone, speech, checkpointed, tmp_path: Path
 ):
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{tmp_path}/store", world_size=1, rank=0
     )
     try:
         _, expected, _ = train(backbone, speech, torch.bfloat16)
-        wrapped = DistributedDataParallel(backbone)
+        backbone.grad_checkpointing = checkpointed
+        wrapped = DistributedDataParallel(synchronise_batchnorm(backbone))
         for _ in range(2):  # accumulates
             torch.manual_seed(2)
             with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -159,6 +162,8 @@ def test_gradients_of_distributed_training_are_the_same(
         for parameter_name, gradient in expected.items():
             found = backbone.get_parameter(parameter_name).grad
             torch.testing.assert_close(found, 2 * gradient, atol=1e-4, rtol=1e-2)
+        norm = backbone.encoder.encoders[0].conv_module.norm
+        assert isinstance(norm, ReducedBatchNorm) and norm.num_batches_tracked == 2
     finally:
         torch.distributed.destroy_process_group()
 
@@ -177,3 +182,53 @@ def test_views_of_the_first_blocks_run_only_these(name, backbone, speech):
     assert len(first) == 2
     assert all(map(torch.equal, first, blocks))
     assert all(isinstance(run, BlockRun) for run in view._runs)
+
+
+def bytes_kept(network, speech):
+    """Bytes of the tensors that a pass keeps for its backward pass, each once."""
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        blocks, _ = network(*speech)
+    for block in blocks:  # a checkpoint keeps its inputs
+        pack(block)
+    return sum(size for pointer, size in kept.items() if pointer not in weights)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_checkpointing_changes_neither_gradients_nor_statistics(
+    backbone, speech, dtype
+):
+    blocks, gradients, network = train(backbone, speech, dtype)
+    backbone.grad_checkpointing = True
+    same_blocks, same_gradients, same = train(backbone, speech, dtype)
+    assert len(same_blocks) == backbone.num_blocks
+    assert all(map(torch.equal, same_blocks, blocks))
+    assert gradients.keys() == same_gradients.keys()
+    assert all(torch.equal(g, same_gradients[n]) for n, g in gradients.items())
+    for a, b in zip(network.buffers(), same.buffers(), strict=True):
+        assert torch.equal(a, b)
+    assert list(same.state_dict()) == list(backbone.state_dict())
+
+
+def test_checkpointing_keeps_little_for_the_backward_pass(backbone, speech):
+    def of_two_blocks():
+        kept = bytes_kept(backbone, speech)
+        return kept - bytes_kept(backbone.first_blocks(1), speech)
+
+    kept = of_two_blocks()
+    backbone.grad_checkpointing = True
+    assert of_two_blocks() < 0.25 * kept
+
+
+def test_checkpointing_is_for_training(backbone, speech):
+    backbone.grad_checkpointing = True
+    backbone.eval()
+    feats, lengths = backbone.features(*speech)
+    assert backbone._running_encoder(feats, lengths) is backbone.encoder

@@ -128,7 +128,11 @@ def test_fine_tuning_starts_from_the_trained_adaptor(train, training_command, tm
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"asr": ""}, "give --asr"), ({"head_conf": "read_blocks=[9]"}, "blocks 1 to 3")],
+    [
+        ({"asr": ""}, "give --asr"),
+        ({"head_conf": "read_blocks=[9]"}, "blocks 1 to 3"),
+        ({"grad_checkpointing": "true"}, "--grad_checkpointing: .* is frozen"),
+    ],
 )
 def test_invalid_options_are_rejected(train, tmp_path, options, message):
     with pytest.raises(SVError, match=message):

@@ -113,6 +113,16 @@ def test_asr_num_blocks_limits_the_encoder(train, asr_exp, tmp_path):
     assert config(folder)["encoder_conf"]["num_blocks"] == 2
 
 
+def test_gradient_checkpointing_trains_the_same_model(train, asr_exp, tmp_path):
+    options = {"asr": asr_exp, "freeze_encoder_epochs": 1, "max_epoch": 2}
+    plain = train(tmp_path / "plain", **options)
+    saving = train(tmp_path / "saving", **options, grad_checkpointing="true")
+    assert config(saving)["grad_checkpointing"]
+    others = weights(plain)
+    for name, tensor in weights(saving).items():
+        assert torch.equal(tensor, others[name]), name
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

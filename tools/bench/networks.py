@@ -12,6 +12,8 @@ import torch
 
 from espnet2.tasks.asr import ASRTask
 from espnet2_sv.asr.bundle import AsrBundle
+from espnet2_sv.backbones.blocks import BlockBackbone
+from espnet2_sv.backbones.build import build_backbone
 
 RATE = 16000
 VOCABULARY = 5000
@@ -48,6 +50,65 @@ def asr_settings(num_blocks: int, dim: int, vocabulary: int = VOCABULARY) -> dic
         "decoder": None,
         "model_conf": {"ctc_weight": 1.0},
     }
+
+
+def owsm_settings(num_blocks: int, dim: int, ctc: bool = False) -> dict:
+    """Return the backbone of a published size of OWSM v3.1, or of OWSM-CTC v4.
+
+    Args:
+        num_blocks: L: 6, 9, 18 (base, small, medium) or 27 (OWSM-CTC 1B).
+        dim: D: 384, 768, 1024 or 1024.
+        ctc: OWSM-CTC, with 80 ms frames and 128 mel bins instead of 40 ms and 80.
+    """
+    frontend = {"fs": "16k", "n_fft": 512, "win_length": 400, "hop_length": 160}
+    encoder = {
+        "output_size": dim,
+        "attention_heads": dim // 64,
+        "attention_layer_type": "selfattn",
+        "pos_enc_layer_type": "abs_pos",
+        "cgmlp_linear_units": 4 * dim,
+        "cgmlp_conv_kernel": 31,
+        "num_blocks": num_blocks,
+        "input_layer": "conv2d8" if ctc else "conv2d",
+        "linear_units": 4 * dim,
+        "use_ffn": True,
+        "macaron_ffn": True,
+        "merge_conv_kernel": 31,
+    }
+    if not ctc:
+        return {
+            "frontend_conf": frontend,
+            "encoder": "e_branchformer",
+            "encoder_conf": encoder,
+        }
+    encoder |= {
+        "interctc_layer_idx": [d for d in (6, 12, 15, 21) if d < num_blocks],
+        "interctc_use_conditioning": True,
+        "use_cross_attention": [d % 3 == 2 for d in range(num_blocks)],
+    }
+    return {
+        "frontend_conf": frontend | {"n_mels": 128},
+        "encoder": "e_branchformer_ctc",
+        "encoder_conf": encoder,
+        "conditioning_vocab": 50_002,
+    }
+
+
+def encoder_backbone(name: str) -> BlockBackbone:
+    """Build a backbone with random weights.
+
+    Args:
+        name: Blocks and dimension, e.g. ``"18x512"`` for a Conformer, ``"owsm-6x384"``
+            or ``"owsm-ctc-27x1024"``.
+    """
+    family, _, size = name.rpartition("-")
+    num_blocks, dim = map(int, size.split("x"))
+    torch.manual_seed(0)
+    if not family:
+        return asr_bundle(num_blocks, dim).backbone()
+    backbone = build_backbone(owsm_settings(num_blocks, dim, family == "owsm-ctc"))
+    assert isinstance(backbone, BlockBackbone)
+    return backbone.eval()
 
 
 def asr_bundle(num_blocks: int, dim: int) -> AsrBundle:

@@ -6,7 +6,7 @@ adaptor and distillation start from an 18 x 512 ASR Conformer with random weight
 step is a forward pass on noise, a backward pass, gradient clipping and an optimizer
 step, in bfloat16 on GPUs that support it. Its time is multiplied by the number of steps
 in the config; data loading is not included (see data.py). Floating-point operations are
-those that PyTorch counts in one step, two per multiply-accumulate.
+those of matrix products and convolutions in one step, two per multiply-accumulate.
 
     python tools/bench/training_hours.py --device cuda
     python tools/bench/training_hours.py --batch_size 8 --repeats 1    # CPU: 90 seconds
@@ -23,7 +23,8 @@ from pathlib import Path
 import torch
 import yaml
 from networks import asr_settings, machine, parser
-from torch.utils.flop_counter import FlopCounterMode
+
+from espnet2_sv.train.operations import flop_counter
 
 RATE = 16000
 SPEAKERS = 5994  # of VoxCeleb2's development set; each speed of a speaker is a class
@@ -97,7 +98,7 @@ def measure(config: Path, asr: Path, args: argparse.Namespace) -> str:
         model.train()
         model.set_epoch(epoch, conf.freeze_encoder_epochs)
         step = one_step(model, optimizer, conf, batch, args.device)
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             step()
         weight = epochs / conf.max_epoch * conf.batch_size / batch
         flops += weight * counter.get_total_flops()

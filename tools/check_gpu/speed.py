@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from check_gpu.corpus import corpus, data_options, with_noises
 from check_gpu.device import (
@@ -35,6 +34,7 @@ from check_gpu.networks import (
 )
 from check_gpu.profile import StepProfile, SynchronisationPlaces
 from check_gpu.results import Check, Context, Failed, Figures
+from espnet2_sv.train.operations import flop_counter
 from espnet2_sv.train.trainer import SVTrainer
 
 CONFIGS = sorted(VOXCELEB.glob("train_sv_*.yaml"))
@@ -105,7 +105,7 @@ class Steps:
     def _counted(self, source) -> Iterator:
         """Count floating-point operations, two per multiply-accumulate."""
         batch = next(source)
-        counter = FlopCounterMode(display=False)
+        counter = flop_counter()
         with counter:
             yield batch
         self.figures["TFLOP a step"] = counter.get_total_flops() / 1e12
