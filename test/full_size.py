@@ -31,6 +31,28 @@ CONFORMER = {
 }
 
 
+def owsm(num_blocks: int, dim: int) -> dict:
+    """Return the settings of a backbone as of OWSM v3.1."""
+    return {
+        "frontend_conf": {"n_fft": 512, "win_length": 400, "hop_length": 160},
+        "encoder": "e_branchformer",
+        "encoder_conf": {
+            "output_size": dim,
+            "attention_heads": dim // 64,
+            "attention_layer_type": "selfattn",
+            "pos_enc_layer_type": "abs_pos",
+            "cgmlp_linear_units": 4 * dim,
+            "cgmlp_conv_kernel": 31,
+            "num_blocks": num_blocks,
+            "input_layer": "conv2d",
+            "linear_units": 4 * dim,
+            "use_ffn": True,
+            "macaron_ffn": True,
+            "merge_conv_kernel": 31,
+        },
+    }
+
+
 def asr_model() -> AsrBundle:
     """Build the large CTC Conformer that published LibriSpeech models have."""
     tokens = ["<blank>", "<unk>", *map(chr, range(256, 253 + VOCABULARY)), "<sos/eos>"]

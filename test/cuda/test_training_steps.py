@@ -15,14 +15,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from fake_cuda import Meter, backward, fake_driver, fake_tensors
-from full_size import RATE, batch, training_arguments, training_network
+from fake_cuda import Meter, backward, fake_driver, fake_tensors, to_cuda
+from full_size import RATE, batch, owsm, training_arguments, training_network
 
 from espnet2_sv.backbones.frozen import FrozenBackbone
 from espnet2_sv.data.iter_factory import EmbedIterFactory
 from espnet2_sv.distill.teacher import Teacher
+from espnet2_sv.models.build import build_network, with_changes
 from espnet2_sv.tasks.sv import checkpoint_blocks
 from espnet2_sv.train.device import DeviceBatches
+from espnet2_sv.train.operations import flop_counter
 
 MIB, GIB = 2**20, 2**30
 
@@ -170,6 +172,40 @@ def test_a_step_stays_within_its_limits(name):
         # besides positions, which the first batch after mixed precision computes anew
         waits = [what for what in meter.waits.elements() if "embedding.py" not in what]
         assert len(waits) <= 1, meter.waits
+
+
+# In the recipe's README: trained parameters, TFLOP per step, GiB of the forward pass
+# and of gradients and AdamW
+OWSM = {
+    "transfer, v3.1 base": (6, 384, False, 31.7, 5.4, 8.5),
+    "transfer, v3.1 base, checkpointed": (6, 384, True, 31.7, 6.1, 3.2),
+    "transfer, v3.1 small, checkpointed": (9, 768, True, 173.4, 30.7, 8.5),
+}
+
+
+@pytest.mark.parametrize("name", OWSM)
+def test_owsm_costs_what_the_readme_says(name):
+    num_blocks, dim, checkpointed, parameters, tflop, gib = OWSM[name]
+    args = training_arguments("train_sv_transfer.yaml")
+    model = to_cuda(build_network(with_changes(args, owsm(num_blocks, dim)))).train()
+    model.backbone.grad_checkpointing = checkpointed
+    network = [*model.backbone.parameters(), *model.head.parameters()]
+    assert round(sum(p.numel() for p in network) / 1e6, 1) == parameters
+    found = 0.0
+    for epoch, share in (1, 0.2), (args.max_epoch, 0.8):  # frozen, and not
+        model.set_epoch(epoch, args.freeze_encoder_epochs)
+        for parameter in model.parameters():
+            parameter.grad = None
+        with Meter() as meter, flop_counter() as counter:
+            crops = {k: v.to("cuda") for k, v in batch(args).items()}
+            with torch.autocast("cuda", dtype=torch.bfloat16):
+                loss, *_ = model(crops["speech"], None, crops["spk_labels"])
+            peak = meter.counts.peak
+            backward(loss.sum())
+        found += share * counter.get_total_flops() / 1e12
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert found == pytest.approx(tflop, abs=0.06)
+    assert (peak + 12 * trained) / GIB == pytest.approx(gib, abs=0.1)
 
 
 def test_the_longest_validation_batch_fits_on_a_gpu(tmp_path):

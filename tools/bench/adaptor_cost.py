@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure the cost of a speaker embedding on top of an ASR encoder pass.
 
-python tools/bench/adaptor_cost.py    # about three minutes and 6 GiB
+python tools/bench/adaptor_cost.py    # about six minutes and 6 GiB
 """
 
 import statistics
@@ -44,7 +44,8 @@ def main() -> None:
 
 def measure(name: str, seconds: float, repeats: int) -> str:
     """Return a row of the table for one encoder."""
-    backbone, audio = encoder_backbone(name), speech(1, seconds)
+    backbone = encoder_backbone(name).requires_grad_(False)
+    audio = speech(1, seconds)
     adaptor = SpeakerAdaptor(backbone.num_blocks, backbone.block_dim).eval()
 
     @torch.no_grad()
