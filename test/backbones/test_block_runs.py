@@ -1,6 +1,7 @@
 """Mixed precision with fewer kernels, compared with plain autocast."""
 
 import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -166,6 +167,18 @@ def test_gradients_of_distributed_training_are_the_same(
         assert isinstance(norm, ReducedBatchNorm) and norm.num_batches_tracked == 2
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_copies_made_after_mixed_precision_are_independent(backbone, speech):
+    blocks, _, network = train(backbone, speech, torch.bfloat16)
+    for copied in copy.deepcopy(network), pickle.loads(pickle.dumps(network)):
+        with torch.no_grad():
+            for parameter in copied.parameters():
+                parameter.zero_()
+        again, _, _ = train(copied, speech, torch.bfloat16)
+        assert not torch.equal(again[0], blocks[0])
+    same, _, _ = train(network, speech, torch.bfloat16)
+    assert all(map(torch.equal, same, blocks))
 
 
 def test_without_mixed_precision_espnets_encoder_runs(name, backbone, speech):
