@@ -24,6 +24,7 @@ _SIZED_PARTS = (
 )
 # Keys under which DeepSpeed, Lightning and ESPnet's checkpoint.pth keep the weights
 _WRAPPERS = ("module", "state_dict", "model")
+MAPPED = 2**28  # bytes of a file from which on it is mapped
 
 
 def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
@@ -43,7 +44,9 @@ def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
     try:
         with warnings.catch_warnings():  # an unusual file is refused, not warned about
             warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=_is_mapped(path)
+            )
     except FileNotFoundError as e:
         raise SVError(f"{path}: no such weights file") from e
     except pickle.UnpicklingError as e:
@@ -73,6 +76,16 @@ def load_state_dict(path: str | os.PathLike) -> "dict[str, torch.Tensor]":
                 " weights as dense tensors"
             )
     return dict(state)
+
+
+def _is_mapped(path: str | os.PathLike) -> bool:
+    """Whether to map a file into memory, so that its tensors do not take twice as much.
+
+    Only large files, as a process is killed if one is cut while it is mapped; and not
+    those of PyTorch before 1.6, which are no zip files.
+    """
+    with open(path, "rb") as f:
+        return f.read(4) == b"PK\x03\x04" and os.fstat(f.fileno()).st_size >= MAPPED
 
 
 def _only_tensors(state: dict) -> bool:

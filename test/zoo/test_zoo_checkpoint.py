@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from espnet2_sv.errors import SVError
+from espnet2_sv.zoo import checkpoint
 from espnet2_sv.zoo.checkpoint import load_config, load_state_dict
 
 
@@ -57,6 +58,33 @@ def test_plain_data_that_is_no_model(content, tmp_path):
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(SVError, match="no tensors by name"):
         load_state_dict(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_large_files_are_mapped_where_they_can_be(zipped, tmp_path, monkeypatch):
+    mapped = []
+    load = torch.load
+
+    def spy(*args, mmap, **options):
+        mapped.append(mmap)
+        return load(*args, mmap=mmap, **options)
+
+    monkeypatch.setattr(torch, "load", spy)
+    monkeypatch.setattr(checkpoint, "MAPPED", 1000)
+    weights = {"a": torch.randn(30, 40), "b": torch.arange(5)}
+    path = tmp_path / "model.pth"
+    torch.save(weights, path, _use_new_zipfile_serialization=zipped)
+    state = load_state_dict(path)
+    assert state.keys() == weights.keys()
+    for name, tensor in state.items():
+        assert torch.equal(tensor, weights[name])
+    monkeypatch.setattr(checkpoint, "MAPPED", 10**6)
+    load_state_dict(path)
+    assert mapped == [zipped, False]
+    path.write_bytes(path.read_bytes()[:-2000])
+    monkeypatch.setattr(checkpoint, "MAPPED", 1000)
+    with pytest.raises(SVError, match=r"model\.pth"):
+        load_state_dict(path)
 
 
 def test_missing_files(tmp_path):
