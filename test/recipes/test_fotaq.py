@@ -159,6 +159,8 @@ def test_data_of_all_folds_are_made_checked_and_not_made_again(recipe, queen):
         "./run.sh",
         "--stop_stage",
         "1",
+        "--synthetic",
+        "0",
         "--local_data_opts",
         f"{SMALL} --fotaq {queen}",
     )

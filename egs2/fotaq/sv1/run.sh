@@ -32,7 +32,7 @@ only=                          # Names in conf/systems.yaml (default: all).
 jobs=2                         # Parallel trainings, of one thread each [>=1].
 expdir=                        # Default: exp; with --quick exp/quick.
 score_norm=                    # AS-norm. Default: true; with --quick false [true|false].
-doses=                         # Worse ASR models, too. Default: the same [true|false].
+doses=                         # Worse ASR models, too. Default: if synthetic [true|false].
 synthetic=                     # Sentences. Default: 40000; with --quick none [>=0].
 clips=                         # To recognise. Default: 400; with --quick 60 [>=1].
 asr_model=                     # Only attach adaptors to this ASR model.
@@ -62,16 +62,16 @@ export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${tunables}}
 
 if "${quick}"; then
     folds=${folds:-1} seeds=${seeds:-0} expdir=${expdir:-exp/quick}
-    score_norm=${score_norm:-false} doses=${doses:-false} synthetic=${synthetic:-0}
+    score_norm=${score_norm:-false} synthetic=${synthetic:-0}
     clips=${clips:-60}
     asr_args=${asr_args:---max_epoch 8 --scheduler_conf total_steps=800}
     sv_args="--max_epoch 4 --lr_schedule total_steps=160 ${sv_args}"
 fi
 folds=${folds:-1 2 3} seeds=${seeds:-0 1 2} expdir=${expdir:-exp}
-score_norm=${score_norm:-true} doses=${doses:-true} clips=${clips:-400}
-synthetic=${synthetic:-40000}
+score_norm=${score_norm:-true} clips=${clips:-400} synthetic=${synthetic:-40000}
 begin_synthetic=true
 [ "${synthetic}" -gt 0 ] || begin_synthetic=false
+doses=${doses:-${begin_synthetic}}
 "${begin_synthetic}" || ! "${doses}" \
     || die "--doses true compares with synthetic speech, and --synthetic is 0"
 norm_seed=
