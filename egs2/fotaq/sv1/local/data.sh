@@ -104,14 +104,12 @@ fi
 
 if [ "${stage}" -le 1 ] && [ "${stop_stage}" -ge 1 ] && "${in_package}"; then
     log "stage 1: Fetch and unpack ${package}: ${queen}"
+    # also if nothing is to be fetched: a run that was killed may have left the lock
+    lock downloads/.fetch.lock "downloads/${package}_*.deb"
     deb=${deb:-$(find_first "downloads/${package}_*.deb")}
-    if [ -z "${deb}" ]; then
-        lock downloads/.fetch.lock "downloads/${package}_*.deb"
-        deb=$(find_first "downloads/${package}_*.deb") # another run may have made it
-        [ -n "${deb}" ] || fetch_package
-        unlock downloads/.fetch.lock
-        deb=$(find_first "downloads/${package}_*.deb")
-    fi
+    [ -n "${deb}" ] || fetch_package
+    unlock downloads/.fetch.lock
+    deb=${deb:-$(find_first "downloads/${package}_*.deb")}
     once "${queen}" "${deb}" -- unpack_package "${deb}"
 fi
 
