@@ -2,10 +2,9 @@
 
 import argparse
 import logging
-from typing import Any
 
 from espnet2.utils.types import str_or_none
-from espnet2_sv.asr.bundle import AsrBundle, load_asr_bundle
+from espnet2_sv.asr.bundle import load_asr_bundle
 from espnet2_sv.asr.prompt import SYMBOLS, prompt_symbols
 from espnet2_sv.asr.resolve import original_source
 from espnet2_sv.errors import SVError
@@ -19,7 +18,7 @@ from espnet2_sv.models.choices import loss_choices
 from espnet2_sv.models.fine_tuning import asr_of_initial_model
 from espnet2_sv.tasks.previous_run import (
     initial_model_of_previous_run,
-    settings_of_previous_run,
+    prompt_of_run,
 )
 from espnet2_sv.tasks.sv import Built, SVTask
 
@@ -69,7 +68,7 @@ class SVAdaptorTask(SVTask):
         elif init_sv:
             model, changes = init_from_adaptor(bundle, args)
         else:
-            changes = cls.prompt(bundle, args)
+            changes = prompt_symbols(bundle.args, **prompt_of_run(args))
             model = build_adaptor(bundle, with_changes(args, changes))
         asr_init = changes.get("asr_init") or {}
         if asr_init.get("weights_sha256") != bundle.weights_sha256:
@@ -78,10 +77,3 @@ class SVAdaptorTask(SVTask):
                 "weights_sha256": bundle.weights_sha256,
             }
         return model, changes | {"asr": asr, "asr_init": asr_init}
-
-    @staticmethod
-    def prompt(bundle: AsrBundle, args: argparse.Namespace) -> dict[str, Any]:
-        """Return the symbols that the encoder reads; those of a run that is resumed."""
-        previous = settings_of_previous_run(args) or {}
-        given = {key: getattr(args, key, None) or previous.get(key) for key in SYMBOLS}
-        return prompt_symbols(bundle.args, **given)

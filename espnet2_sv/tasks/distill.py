@@ -15,7 +15,7 @@ from espnet2_sv.models.build_distill import add_teacher
 from espnet2_sv.tasks.checks import wav_scp
 from espnet2_sv.tasks.previous_run import (
     check_teacher_of_previous_run,
-    prompt_of_teacher,
+    prompt_of_run,
 )
 from espnet2_sv.tasks.sv import Built, SVTask
 from espnet2_sv.tasks.transfer import add_encoder_arguments, build_from_asr
@@ -122,7 +122,7 @@ class SVDistillTask(SVTask):
             bundle = load_asr_bundle(args.asr)
             logging.info(f"ASR teacher {args.asr}: {bundle.summary()}")
             check_teacher_of_previous_run(args, bundle.weights_sha256)
-            symbols = prompt_symbols(bundle.args, **prompt_of_teacher(args))
+            symbols = prompt_symbols(bundle.args, **prompt_of_run(args, "asr_teacher"))
             model = add_teacher(
                 student,
                 bundle,

@@ -133,11 +133,16 @@ def check_teacher_of_previous_run(
         )
 
 
-def prompt_of_teacher(args: argparse.Namespace) -> dict[str, str | None]:
-    """Return the symbols for an OWSM-CTC teacher: those given, or of a resumed run.
+def prompt_of_run(
+    args: argparse.Namespace, part: str | None = None
+) -> dict[str, str | None]:
+    """Return the symbols for an OWSM-CTC encoder: those given, or of a resumed run.
 
     Args:
         args: Training arguments.
+        part: The entry of config.yaml that records them; its top level by default.
     """
-    previous = (settings_of_previous_run(args) or {}).get("asr_teacher") or {}
+    previous = settings_of_previous_run(args) or {}
+    if part is not None:
+        previous = previous.get(part) or {}
     return {key: getattr(args, key, None) or previous.get(key) for key in SYMBOLS}
