@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -147,13 +148,11 @@ def _run(words: Sequence[str], unpacked: Path | None) -> bytes:
     """Return what a program writes, which may be in the folder ``unpacked``."""
     environment = dict(os.environ)
     if unpacked is not None:
-        libraries = [str(d) for d in unpacked.glob("usr/lib/*-linux-*") if d.is_dir()]
-        libraries += [f"{d}/pulseaudio" for d in libraries]
-        own = environment.get("LD_LIBRARY_PATH")
-        environment["LD_LIBRARY_PATH"] = ":".join(libraries + [own] * bool(own))
-        environment["PATH"] = f"{unpacked}/usr/bin:{environment.get('PATH', '')}"
-        for data in unpacked.glob("usr/lib/*/espeak-ng-data"):
-            environment["ESPEAK_DATA_PATH"] = str(data.parent)
+        places = _places(unpacked)
+        for name in ("LD_LIBRARY_PATH", "PATH"):
+            if own := environment.get(name):
+                places = places | {name: f"{places[name]}:{own}"}
+        environment |= places
     program = shutil.which(words[0], path=environment["PATH"])
     if program is None:
         raise SVError(f"{words[0]} is missing; install Debian's package {words[0]}")
@@ -162,6 +161,17 @@ def _run(words: Sequence[str], unpacked: Path | None) -> bytes:
         reason = " ".join(done.stderr.decode(errors="replace").split())[:200]
         raise SVError(f"{shlex.join(words)}: failed: {reason or done.returncode}")
     return done.stdout
+
+
+@cache
+def _places(unpacked: Path) -> dict[str, str]:
+    """Return where libraries, programs and data of unpacked packages are."""
+    libraries = [str(d) for d in unpacked.glob("usr/lib/*-linux-*") if d.is_dir()]
+    libraries += [f"{d}/pulseaudio" for d in libraries]
+    places = {"LD_LIBRARY_PATH": ":".join(libraries), "PATH": f"{unpacked}/usr/bin"}
+    for data in unpacked.glob("usr/lib/*/espeak-ng-data"):
+        places["ESPEAK_DATA_PATH"] = str(data.parent)
+    return places
 
 
 def _decode(data: bytes, words: Sequence[str]) -> tuple[np.ndarray, int]:
