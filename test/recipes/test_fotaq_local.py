@@ -23,6 +23,7 @@ from espnet2_sv.scoring.embeddings import read_embeddings
 pytestmark = pytest.mark.execution_timeout(600)
 
 LOCAL = Path(__file__).resolve().parents[2] / "egs2/fotaq/sv1/local"
+sys.path.insert(0, str(LOCAL))  # the scripts import each other
 
 
 def local(name: str):

@@ -8,40 +8,25 @@ error rate (greedy CTC) of the ASR models on clips of unseen characters, a mean 
 folds. Written to the same name with the suffix .md as a table, too.
 """
 
-import argparse
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from plot_probes import read_arguments, write_picture
 
 from espnet2_sv.bin.cli import run
 from espnet2_sv.errors import SVError
-from espnet2_sv.fileio import atomic_write, read_json
+from espnet2_sv.fileio import read_json
 from espnet2_sv.scoring.report import markdown_table
 
-# ASR models, best first: name in recognition.json, label, systems that start from it
+# ASR models, best first: name in recognition.json, label, and what starts from it by
+# transfer and by adaptor
 DOSES = (
-    (
-        "asr",
-        "synthetic and real speech",
-        {"transfer": "transfer", "adaptor": "adaptor"},
-    ),
-    (
-        "asr_real",
-        "real speech",
-        {"transfer": "transfer_real", "adaptor": "adaptor_real"},
-    ),
-    (
-        "asr_early",
-        "real speech, early",
-        {"transfer": "transfer_early", "adaptor": "adaptor_early"},
-    ),
-    (
-        "asr_random",
-        "untrained",
-        {"transfer": "scratch", "adaptor": "adaptor_random"},
-    ),
+    ("asr", "synthetic and real speech", "transfer", "adaptor"),
+    ("asr_real", "real speech", "transfer_real", "adaptor_real"),
+    ("asr_early", "real speech, early", "transfer_early", "adaptor_early"),
+    ("asr_random", "untrained", "scratch", "adaptor_random"),
 )
 # Okabe and Ito's palette for colour-blind readers (https://jfly.uni-koeln.de/color/)
 WAYS = {"transfer": ("#0072B2", "o-"), "adaptor": ("#D55E00", "s--")}
@@ -73,9 +58,10 @@ def read_points(expdir: Path, folds: list[str]) -> list[Point]:
         read_json(expdir / f"fold{fold}/recognition/recognition.json") for fold in folds
     ]
     points = []
-    for model, label, starts in DOSES:
+    for model, label, *starts in DOSES:
         rates = [_character_errors(rates, model) for rates in found]
-        eers = {way: systems[name] for way, name in starts.items() if name in systems}
+        named = zip(WAYS, starts, strict=True)
+        eers = {way: systems[name] for way, name in named if name in systems}
         if eers and None not in rates:
             points.append(Point(label, float(np.mean(rates)), eers))
     if not points:
@@ -159,19 +145,12 @@ def draw(points: list[Point]) -> Figure:
 def write_doses(expdir: Path, folds: list[str], output: Path) -> None:
     """Write figure and table of the folds' results to ``output``."""
     points = read_points(expdir, folds)
-    with atomic_write(output, "wb") as stream:
-        draw(points).savefig(stream, format="png")
-    with atomic_write(output.with_suffix(".md")) as stream:
-        stream.write(table(points))
+    write_picture(output, draw(points), table(points))
 
 
 def main(cmd: list[str] | None = None) -> None:
     """Write the figure and the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--expdir", type=Path, default=Path("exp"))
-    parser.add_argument("--folds", nargs="+", default=["1", "2", "3"])
-    parser.add_argument("--output", required=True, type=Path, help="PNG file to write")
-    args = parser.parse_args(cmd)
+    args = read_arguments(__doc__.splitlines()[0], cmd)
     write_doses(args.expdir, args.folds, args.output)
 
 

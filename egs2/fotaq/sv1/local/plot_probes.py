@@ -100,18 +100,28 @@ def draw(names: list[str], rates: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def main(cmd: list[str] | None = None) -> None:
-    """Write the figure and the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def read_arguments(description: str, cmd: list[str] | None) -> argparse.Namespace:
+    """Read the command line of a picture of all folds: expdir, folds and output."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--expdir", type=Path, default=Path("exp"))
     parser.add_argument("--folds", nargs="+", default=["1", "2", "3"])
     parser.add_argument("--output", required=True, type=Path, help="PNG file to write")
-    args = parser.parse_args(cmd)
+    return parser.parse_args(cmd)
+
+
+def write_picture(output: Path, figure: Figure, text: str) -> None:
+    """Write a figure as PNG, and its table to the same name with the suffix .md."""
+    with atomic_write(output, "wb") as stream:
+        figure.savefig(stream, format="png")
+    with atomic_write(output.with_suffix(".md")) as stream:
+        stream.write(text)
+
+
+def main(cmd: list[str] | None = None) -> None:
+    """Write the figure and the table."""
+    args = read_arguments(__doc__.splitlines()[0], cmd)
     found = read_probes(args.expdir, args.folds)
-    with atomic_write(args.output, "wb") as stream:
-        draw(*found).savefig(stream, format="png")
-    with atomic_write(args.output.with_suffix(".md")) as stream:
-        stream.write(table(*found))
+    write_picture(args.output, draw(*found), table(*found))
 
 
 if __name__ == "__main__":
