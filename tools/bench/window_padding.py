@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 import torch
-from networks import RATE, in_turn, machine, median_ratio, parser
+from networks import RATE, in_turn, machine, median_ratio, owsm_settings, parser
 
 from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.asr.task import S2T
@@ -37,7 +37,7 @@ from espnet2_sv.models.load import load_speaker_model
 
 WINDOW = 30.0  # seconds
 MEL_BINS = 80
-SIZES = {"base": (6, 384, 6), "small": (9, 768, 12), "medium": (18, 1024, 16)}
+SIZES = {"base": (6, 384), "small": (9, 768), "medium": (18, 1024)}
 
 
 def main() -> None:
@@ -97,33 +97,11 @@ def network(
     return backbone.eval(), head.eval(), name
 
 
-def random_owsm(
-    num_blocks: int, dim: int, heads: int, waves: list[torch.Tensor]
-) -> BlockBackbone:
+def random_owsm(num_blocks: int, dim: int, waves: list[torch.Tensor]) -> BlockBackbone:
     """Build the encoder of an OWSM v3.1 model, with statistics of the waves."""
-    encoder_conf = {
-        "output_size": dim,
-        "attention_heads": heads,
-        "attention_layer_type": "selfattn",
-        "pos_enc_layer_type": "abs_pos",
-        "cgmlp_linear_units": 4 * dim,
-        "linear_units": 4 * dim,
-        "num_blocks": num_blocks,
-        "input_layer": "conv2d",
-        "use_ffn": True,
-        "macaron_ffn": True,
-        "positionwise_layer_type": "linear",
-    }
-    frontend_conf = {"fs": "16k", "n_fft": 512, "win_length": 400, "hop_length": 160}
+    settings = owsm_settings(num_blocks, dim)
     backbone = build_backbone(
-        {
-            "frontend": "default",
-            "frontend_conf": frontend_conf,
-            "normalize": "stored_mvn",
-            "normalize_conf": {"dim": MEL_BINS},
-            "encoder": "e_branchformer",
-            "encoder_conf": encoder_conf,
-        }
+        settings | {"normalize": "stored_mvn", "normalize_conf": {"dim": MEL_BINS}}
     )
     assert isinstance(backbone, BlockBackbone)
     feats, _ = backbone.log_mel(
