@@ -19,6 +19,7 @@ PROGRAM = (
 )
 STATE = """
 import json, os, resource, signal, sys, threading
+import huggingface_hub.constants
 import torch
 found = {"argv": sys.argv, "name": __name__, "path": sys.path, "cwd": os.getcwd()}
 found |= {"env": dict(os.environ), "umask": os.umask(0), "stdin": sys.stdin.read()}
@@ -31,6 +32,7 @@ found["file"] = globals().get("__file__")
 found["main"] = sys.modules["__main__"].__dict__ is globals()
 found["cuda"] = torch.cuda._initialized
 found["ours"] = any(name.startswith("espnet2_sv") for name in sys.modules)
+found["hub"] = huggingface_hub.constants.ENDPOINT
 found["bytecode"] = sys.dont_write_bytecode
 found["descriptors"] = sorted(map(int, os.listdir("/proc/self/fd")))[:-1]
 print(json.dumps(found))
@@ -124,6 +126,7 @@ def test_a_program_finds_the_same_state(both, tmp_path, kind):
     }[kind]
     env = {
         "PATH": os.environ["PATH"],
+        "HF_ENDPOINT": "http://localhost:1",
         "OMP_NUM_THREADS": "2",
         "PYTHONPATH": "/nowhere:/else",
     }
@@ -131,6 +134,7 @@ def test_a_program_finds_the_same_state(both, tmp_path, kind):
     plain, preloaded = both(*start, "--option", "a b", env=env, **limits)
     assert state(preloaded) == state(plain)
     assert state(plain)["files"] == [200, 300]
+    assert state(plain)["hub"] == "http://localhost:1"
     assert (
         state(plain)["argv"][-2:] == ["--option", "a b"]
         and state(plain)["stdin"] == "a\nb"

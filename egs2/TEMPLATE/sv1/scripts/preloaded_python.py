@@ -312,12 +312,21 @@ def serve(listener: socket.socket, ready: Path) -> None:
             # not installed: not needed, or reported by the command that needs it
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+    # ESPnet imports it where transformers is installed, and it reads the environment
+    # when it is imported, which here would be the server's
+    for name in [name for name in sys.modules if is_of(name, "huggingface_hub")]:
+        del sys.modules[name]
     sys.path[:] = path  # some packages add to it
     gc.collect()
     gc.freeze()
     server = Server(listener)
     ready.touch()
     server.serve()
+
+
+def is_of(name: str, package: str) -> bool:
+    """Say whether a module is a package or within it."""
+    return name == package or name.startswith(f"{package}.")
 
 
 def install(folder: Path) -> None:
