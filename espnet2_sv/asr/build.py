@@ -15,6 +15,11 @@ import numpy as np
 import torch
 
 from espnet2_sv.asr.task import task_of
+from espnet2_sv.backbones.front_ends import (
+    require_s3prl,
+    s3prl_options,
+    with_s3prl_names,
+)
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.checkpoint import check_sizes, load_strictly
 
@@ -49,6 +54,7 @@ def build_asr_model(
             reason = " ".join(str(e).split())[:200] or type(e).__name__
             raise SVError(f"ESPnet cannot build this ASR model: {reason}") from e
     args.token_list = build_args.token_list
+    state = with_s3prl_names(state, model)
     load_strictly(model, state, unused=lambda name: _left_over(name, model))
     for module in model.modules():  # as ESPnet's recogniser of OWSM does
         if getattr(module, "use_flash_attn", False):
@@ -72,10 +78,14 @@ def buildable(
         A copy of the settings; their files exist while the context is open.
 
     Raises:
-        SVError: The weights lack the statistics.
+        SVError: The weights lack the statistics, S3PRL is needed and missing, or an
+            option of it is refused.
     """
     args = copy.deepcopy(args)
     args.init = None  # the weights come from the checkpoint
+    if args.frontend == "s3prl":
+        require_s3prl()
+        args.frontend_conf = s3prl_options(args.frontend_conf)
     with tempfile.TemporaryDirectory() as folder, _transducer_loss():
         restore_stats(vars(args), state, Path(folder, "feats_stats.npz"))
         yield args

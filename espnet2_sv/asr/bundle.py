@@ -16,7 +16,7 @@ from espnet2_sv.asr.prompt import compute_prompt, prompt_symbols
 from espnet2_sv.asr.supported import check_supported
 from espnet2_sv.asr.task import S2T_CTC, AsrTask, task_of
 from espnet2_sv.backbones.blocks import BlockBackbone, subsampling
-from espnet2_sv.backbones.features import sample_rate
+from espnet2_sv.backbones.front_ends import front_end
 from espnet2_sv.backbones.prompted import PromptedBackbone
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.checkpoint import load_state_dict
@@ -63,15 +63,15 @@ class AsrBundle:
         model = self.model
         symbols = prompt_symbols(self.args, lang_sym, task_sym)
         parts = model.frontend, model.normalize, model.encoder
+        others = {"ctc": model.ctc, "preencoder": getattr(model, "preencoder", None)}
         if self.task is S2T_CTC:
-            prompt = compute_prompt(model, symbols)
-            return PromptedBackbone(*parts, prompt, ctc=model.ctc)
-        return BlockBackbone(*parts, ctc=model.ctc)
+            return PromptedBackbone(*parts, compute_prompt(model, symbols), **others)
+        return BlockBackbone(*parts, **others)
 
     def summary(self) -> dict[str, Any]:
         """Return what ``asr_resolve --json`` prints."""
-        frontend, encoder = self.model.frontend, self.model.encoder
-        frame = frontend.hop_length * subsampling(encoder)  # samples
+        front, encoder = front_end(self.model.frontend), self.model.encoder
+        frame = front.hop_length * subsampling(encoder)  # samples
         symbols = prompt_symbols(self.args) if self.task is S2T_CTC else {}
         return {
             "task": self.task.name,
@@ -80,9 +80,9 @@ class AsrBundle:
             "blocks": len(encoder.encoders),
             "dim": encoder.output_size(),
             "subsampling": subsampling(encoder),
-            "sample_rate": sample_rate(frontend),
-            "hop_length": frontend.hop_length,
-            "frame_rate_hz": sample_rate(frontend) / frame,
+            "sample_rate": front.sample_rate,
+            "hop_length": front.hop_length,
+            "frame_rate_hz": front.sample_rate / frame,
             "vocab": len(self.args.token_list),
             "has_ctc": self.model.ctc is not None,
             "encoder_parameters": sum(p.numel() for p in encoder.parameters()),

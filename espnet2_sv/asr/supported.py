@@ -8,6 +8,8 @@ from typing import Any
 from espnet2_sv.asr.prompt import prompt_symbols
 from espnet2_sv.asr.task import S2T_CTC, task_of
 from espnet2_sv.backbones.blocks import BLOCK_ENCODERS
+from espnet2_sv.backbones.build import FRONTENDS, PREENCODERS
+from espnet2_sv.backbones.front_ends import s3prl_options
 from espnet2_sv.errors import SVError
 
 _STREAMING = (
@@ -37,7 +39,6 @@ REFUSED_ENCODERS = {
     "transformer_multispkr": "it separates several speakers",
 }
 REFUSED_FRONTENDS = {
-    "s3prl": _OWN_DOWNLOAD,
     "espnet_ssl": _OWN_DOWNLOAD,
     "huggingface": _OWN_DOWNLOAD,
     "wav2vec_cnn": _WAVE_SSL,
@@ -88,11 +89,11 @@ def _refusal(conf: dict[str, Any]) -> str | None:
             "it was trained on features made outside the model, not on audio"
             " (input_size is set)"
         )
-    if frontend != "default":
+    if frontend not in FRONTENDS:
         return f"frontend {frontend!r} is unknown"
     if (conf.get("frontend_conf") or {}).get("apply_stft") is False:
         return "its front end expects a spectrum, not audio (apply_stft is false)"
-    if conf.get("preencoder") is not None:
+    if conf.get("preencoder") not in (None, *PREENCODERS):
         return (
             f"preencoder {conf['preencoder']!r} changes the features before the encoder"
         )
@@ -100,7 +101,22 @@ def _refusal(conf: dict[str, Any]) -> str | None:
         return f"input_layer {input_layer!r}: {_REFUSED_INPUT_LAYERS[input_layer]}"
     if encoder_conf.get("ctc_trim") and encoder_conf.get("interctc_layer_idx"):
         return "ctc_trim drops frames between blocks"
-    return _refusal_of_prompt(conf) or _refusal_of_other_parts(conf)
+    return (
+        _refusal_of_s3prl(conf)
+        or _refusal_of_prompt(conf)
+        or _refusal_of_other_parts(conf)
+    )
+
+
+def _refusal_of_s3prl(conf: dict[str, Any]) -> str | None:
+    if conf.get("frontend") != "s3prl":
+        return None
+    options = (conf.get("frontend_conf") or {}).get("frontend_conf") or {}
+    if options.get("tile_factor", 1) != 1:  # ESPnet counts the frames before tiling
+        return "its front end repeats frames (tile_factor)"
+    if conf.get("normalize") == "global_mvn":
+        return "it normalises a self-supervised model's features by global_mvn"
+    return None
 
 
 def _refusal_of_prompt(conf: dict[str, Any]) -> str | None:
@@ -139,10 +155,10 @@ def backbone_settings(
 ) -> dict[str, Any]:
     """Return settings that rebuild the encoder without the ASR archive.
 
-    They cover front end, normalisation and encoder, and are plain data for a YAML file.
-    ``global_mvn`` becomes ``stored_mvn``, whose statistics are part of the weights; no
-    block is ever dropped at random (``layer_drop_rate`` 0), and Flash Attention, which
-    needs a package and half precision, is off.
+    They cover front end, normalisation, preencoder and encoder, and are plain data for
+    a YAML file. ``global_mvn`` becomes ``stored_mvn``, whose statistics are part of the
+    weights; no block is ever dropped at random (``layer_drop_rate`` 0), and Flash
+    Attention, which needs a package and half precision, is off.
 
     Args:
         asr_args: The training arguments of the ASR model.
@@ -152,22 +168,30 @@ def backbone_settings(
         task_sym: Symbol for the task, likewise.
 
     Returns:
-        ``frontend``, ``frontend_conf``, ``normalize``, ``normalize_conf``, ``encoder``,
-        ``encoder_conf``, ``conditioning_vocab`` (the vocabulary size of a
-        self-conditioned CTC encoder, otherwise None), ``lang_sym`` and ``task_sym``.
+        ``frontend``, ``frontend_conf``, ``normalize``, ``normalize_conf``,
+        ``preencoder``, ``preencoder_conf``, ``encoder``, ``encoder_conf``,
+        ``conditioning_vocab`` (the vocabulary size of a self-conditioned CTC encoder,
+        otherwise None), ``lang_sym`` and ``task_sym``.
 
     Raises:
         SVError: The model is not supported, has fewer blocks, or lacks a symbol.
     """
     check_supported(asr_args)
     encoder_conf, conditioned = _encoder_conf(asr_args, num_blocks)
+    frontend = getattr(asr_args, "frontend", "default")
     frontend_conf = copy.deepcopy(asr_args.frontend_conf or {})
+    if frontend == "s3prl":
+        frontend_conf = s3prl_options(frontend_conf)
     normalize, normalize_conf = _normalize(asr_args, frontend_conf)
+    preencoder = getattr(asr_args, "preencoder", None)
+    preencoder_conf = getattr(asr_args, "preencoder_conf", None) if preencoder else None
     return {
-        "frontend": "default",
+        "frontend": frontend,
         "frontend_conf": frontend_conf,
         "normalize": normalize,
         "normalize_conf": normalize_conf,
+        "preencoder": preencoder,
+        "preencoder_conf": copy.deepcopy(preencoder_conf or {}),
         "encoder": asr_args.encoder,
         "encoder_conf": encoder_conf,
         "conditioning_vocab": len(asr_args.token_list) if conditioned else None,

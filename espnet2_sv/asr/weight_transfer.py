@@ -9,7 +9,7 @@ from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.backbones.prompted import PromptedBackbone
 from espnet2_sv.errors import SVError
 
-_SHARED_PARTS = ("frontend.", "normalize.", "encoder.")
+_SHARED_PARTS = ("frontend.", "normalize.", "preencoder.", "encoder.")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from espnet2.asr.encoder.e_branchformer_ctc_encoder import EBranchformerCTCEncod
 from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
 from espnet2.asr.encoder.multiconvformer_encoder import MultiConvConformerEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
-from espnet2.asr.frontend.default import DefaultFrontend
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.legacy.nets.pytorch_backend.transformer.attention import (
@@ -36,7 +37,8 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     check_short_utt,
 )
 from espnet2_sv.backbones.block_runs import BlockRun, block_run
-from espnet2_sv.backbones.features import FeatureBackbone, padding_mask
+from espnet2_sv.backbones.features import FeatureBackbone
+from espnet2_sv.backbones.front_ends import padding_mask
 from espnet2_sv.errors import SVError
 
 # ESPnet encoders that are a stack of blocks, by their --encoder name
@@ -78,18 +80,19 @@ def subsampling(encoder: AbsEncoder) -> int:
 class BlockBackbone(FeatureBackbone):
     """Audio to the outputs of all encoder blocks.
 
-    Frontend and normalisation always run in float32. The outputs of an utterance do not
-    depend on what it is batched with, except for encoders that are
+    Log-mel features and normalisation always run in float32. The outputs of an
+    utterance do not depend on what it is batched with, except for models that are
     :attr:`padding_sensitive`: batch only utterances of equal length for those.
 
     Args:
-        frontend: ESPnet's ``DefaultFrontend``.
+        frontend: ESPnet's ``DefaultFrontend`` or ``S3prlFrontend``.
         normalize: Feature normalisation, or None.
         encoder: ESPnet encoder with a stack of blocks in ``encoders``. Layer drop is
             disabled in it, because the head needs every block's output.
         specaug: SpecAugment or similar, applied in training only.
         ctc: CTC layer of an encoder with self-conditioned CTC (Nozaki & Komatsu 2021);
             ignored for other encoders.
+        preencoder: Network between normalisation and encoder, or None.
 
     Attributes:
         grad_checkpointing: In training, keep only the outputs of blocks for the
@@ -99,13 +102,14 @@ class BlockBackbone(FeatureBackbone):
 
     def __init__(
         self,
-        frontend: DefaultFrontend,
+        frontend: AbsFrontend,
         normalize: AbsNormalize | None,
         encoder: AbsEncoder,
         specaug: AbsSpecAug | None = None,
         ctc: CTC | None = None,
+        preencoder: AbsPreEncoder | None = None,
     ):
-        super().__init__(frontend, normalize, encoder, specaug)
+        super().__init__(frontend, normalize, encoder, specaug, preencoder)
         self.ctc = ctc if self._conditioned else None
         self.grad_checkpointing = False
         self._runs: list[BlockRun] = []  # of the encoder's blocks, not submodules
@@ -156,9 +160,12 @@ class BlockBackbone(FeatureBackbone):
     def padding_sensitive(self) -> bool:
         """Whether outputs depend on padding; if so, batch only equal lengths.
 
-        True for ESPnet's legacy relative positions, and for encoders that use a
-        convolution over time as position encoding or feed-forward layer.
+        True for self-supervised front ends, for ESPnet's legacy relative positions, and
+        for encoders that use a convolution over time as position encoding or
+        feed-forward layer.
         """
+        if self.front_end.padding_sensitive:
+            return True
         modules = self.encoder.modules()
         return any(isinstance(m, _PADDING_SENSITIVE_LAYERS) for m in modules)
 
@@ -170,7 +177,7 @@ class BlockBackbone(FeatureBackbone):
 
     def output_frames(self, samples: torch.Tensor) -> torch.Tensor:
         """Return the encoder frames (B,) of utterances of so many samples (B,)."""
-        frames = self.feature_frames(samples)
+        frames = self.front_end.frames(samples)
         for layer in self.encoder.embed.modules():
             if isinstance(layer, torch.nn.Conv1d | torch.nn.Conv2d):  # along time
                 kernel, stride = layer.kernel_size[0], layer.stride[0]
@@ -399,7 +406,7 @@ def capture_blocks(backbone: BlockBackbone) -> Iterator[EncoderPass]:
 
     Meant for calls such as ``Speech2Text``. They compute what they would without the
     context, except that in a padded batch the end of a shorter utterance is treated as
-    in a batch of one, see :meth:`BlockBackbone.reflect_ends`.
+    in a batch of one, see :meth:`~espnet2_sv.backbones.front_ends.LogMel.extend`.
 
     Args:
         backbone: Backbone that shares the ASR model's modules, from
@@ -413,9 +420,10 @@ def capture_blocks(backbone: BlockBackbone) -> Iterator[EncoderPass]:
     """
     captured = EncoderPass()
 
-    def reflect(frontend, args):
+    def extend(frontend, args):
         speech, lengths = args
-        return backbone.reflect_ends(speech, lengths), lengths
+        backbone.check_lengths(lengths)
+        return backbone.front_end.extend(speech, lengths), lengths
 
     def trim(frontend, args, output):
         feats, lengths = output
@@ -425,7 +433,7 @@ def capture_blocks(backbone: BlockBackbone) -> Iterator[EncoderPass]:
         captured.lengths = output[1] - backbone.prefix_frames
 
     handles = [
-        backbone.frontend.register_forward_pre_hook(reflect),
+        backbone.frontend.register_forward_pre_hook(extend),
         backbone.frontend.register_forward_hook(trim),
         backbone.encoder.register_forward_hook(record_lengths),
     ]

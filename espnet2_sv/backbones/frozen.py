@@ -5,7 +5,7 @@ from itertools import chain
 
 import torch
 
-from espnet2.asr.frontend.default import DefaultFrontend
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2_sv.backbones.block_runs import CAST_LAYERS
 from espnet2_sv.backbones.blocks import BlockBackbone
 from espnet2_sv.errors import SVError
@@ -61,8 +61,8 @@ class FrozenModuleRef[M: torch.nn.Module](torch.nn.Module):
 class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
     """Backbone of a speaker adaptor: the blocks of a frozen ASR model (Cai & Li 2024).
 
-    Its frontend always runs in float32. A checkpoint contains only the hash of the ASR
-    weights, and loading it with a different ASR model raises :class:`SVError`.
+    Its log-mel features are always in float32. A checkpoint contains only the hash of
+    the ASR weights, and loading it with a different ASR model raises :class:`SVError`.
 
     Args:
         backbone: Backbone of the ASR model.
@@ -102,12 +102,17 @@ class FrozenBackbone(FrozenModuleRef[BlockBackbone]):
         return self.frozen_module.frame_rate_hz
 
     @property
+    def one_thread(self) -> bool:
+        """Whether it cannot be copied to run in several threads."""
+        return self.frozen_module.one_thread
+
+    @property
     def padding_sensitive(self) -> bool:
         """Whether outputs depend on padding."""
         return self.frozen_module.padding_sensitive
 
     @property
-    def frontend(self) -> DefaultFrontend:
+    def frontend(self) -> AbsFrontend:
         """The ASR model's frontend."""
         return self.frozen_module.frontend
 
@@ -177,8 +182,8 @@ def cast_weights(backbone: BlockBackbone, dtype: torch.dtype) -> BlockBackbone:
     # Tables of positions are attributes, neither parameters nor buffers
     attributes = chain.from_iterable(vars(m).values() for m in backbone.modules())
     tables = [value for value in attributes if isinstance(value, torch.Tensor)]
-    tensors = [*backbone.parameters(), *backbone.buffers(), *tables]
-    copied = copy.deepcopy(backbone, {id(tensor): tensor for tensor in tensors})
+    kept = [*backbone.parameters(), *backbone.buffers(), *tables, backbone.frontend]
+    copied = copy.deepcopy(backbone, {id(part): part for part in kept})
     for layer in copied.encoder.modules():
         if type(layer) in CAST_LAYERS:
             for name, weight in layer.named_parameters(recurse=False):

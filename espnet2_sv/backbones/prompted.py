@@ -7,7 +7,8 @@ import torch
 from espnet2.asr.ctc import CTC
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.encoder.e_branchformer_ctc_encoder import EBranchformerCTCEncoder
-from espnet2.asr.frontend.default import DefaultFrontend
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
@@ -15,7 +16,7 @@ from espnet2.legacy.nets.pytorch_backend.transformer.subsampling import (
     check_short_utt,
 )
 from espnet2_sv.backbones.blocks import BlockBackbone
-from espnet2_sv.backbones.features import padding_mask
+from espnet2_sv.backbones.front_ends import padding_mask
 
 PREFIX_FRAMES = 2  # language and task
 
@@ -62,12 +63,13 @@ class PromptedBackbone(BlockBackbone):
     Outputs have no frames of the prompt's prefix.
 
     Args:
-        frontend: ESPnet's ``DefaultFrontend``.
+        frontend: ESPnet's ``DefaultFrontend`` or ``S3prlFrontend``.
         normalize: Feature normalisation, or None.
         encoder: ESPnet's encoder of OWSM-CTC.
         prompt: What it reads besides features.
         specaug: SpecAugment or similar, applied in training only.
         ctc: CTC layer, for self-conditioned CTC.
+        preencoder: Network between normalisation and encoder, or None.
     """
 
     encoder: EBranchformerCTCEncoder
@@ -75,14 +77,15 @@ class PromptedBackbone(BlockBackbone):
 
     def __init__(
         self,
-        frontend: DefaultFrontend,
+        frontend: AbsFrontend,
         normalize: AbsNormalize | None,
         encoder: EBranchformerCTCEncoder,
         prompt: Prompt,
         specaug: AbsSpecAug | None = None,
         ctc: CTC | None = None,
+        preencoder: AbsPreEncoder | None = None,
     ):
-        super().__init__(frontend, normalize, encoder, specaug, ctc)
+        super().__init__(frontend, normalize, encoder, specaug, ctc, preencoder)
         self.prompt = prompt
         if all(block.cross_attn is None for block in encoder.encoders):
             prompt.memory.requires_grad_(False)  # no block reads it

@@ -199,7 +199,8 @@ class WaveformEmbedder:
         )
 
     def _cores(self) -> int:
-        if self.device.type != "cpu" or getattr(self.model, "one_thread", False):
+        one_thread = getattr(self._backbone(), "one_thread", False)
+        if self.device.type != "cpu" or one_thread:
             return 1
         return torch.get_num_threads()
 

@@ -28,6 +28,8 @@ BACKBONE_KEYS = (
     "frontend_conf",
     "normalize",
     "normalize_conf",
+    "preencoder",
+    "preencoder_conf",
     "encoder",
     "encoder_conf",
     "conditioning_vocab",

@@ -4,6 +4,7 @@ import torch
 
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet2.asr.frontend.abs_frontend import AbsFrontend
+from espnet2.asr.preencoder.abs_preencoder import AbsPreEncoder
 from espnet2.asr.specaug.abs_specaug import AbsSpecAug
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.spk.loss.aamsoftmax import AAMSoftmax
@@ -12,7 +13,7 @@ from espnet2.spk.loss.aamsoftmax_subcenter_intertopk import (
 )
 from espnet2.spk.loss.softmax import Softmax
 from espnet2.train.class_choices import ClassChoices
-from espnet2_sv.backbones.build import ENCODERS, FRONTENDS, NORMALIZATIONS
+from espnet2_sv.backbones.build import ENCODERS, FRONTENDS, NORMALIZATIONS, PREENCODERS
 from espnet2_sv.backbones.specaug import SpecAug
 from espnet2_sv.heads.mfa import MFAHead
 from espnet2_sv.heads.pooled import PooledHead
@@ -29,6 +30,13 @@ normalize_choices = ClassChoices(
     NORMALIZATIONS,
     type_check=AbsNormalize,
     default="utterance_mvn",
+    optional=True,
+)
+preencoder_choices = ClassChoices(
+    "preencoder",
+    PREENCODERS,
+    type_check=AbsPreEncoder,
+    default=None,
     optional=True,
 )
 encoder_choices = ClassChoices(
@@ -58,6 +66,7 @@ ALL_CHOICES = [
     frontend_choices,
     specaug_choices,
     normalize_choices,
+    preencoder_choices,
     encoder_choices,
     head_choices,
     loss_choices,

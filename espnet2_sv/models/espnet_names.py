@@ -48,6 +48,8 @@ def espnet_equivalent(model: SpeakerModel) -> ESPnetSpeakerModel | None:
         return None
     if backbone.subsampling > 1 or model.loss is None:
         return None
+    if backbone.preencoder is not None:
+        return None
     if not isinstance(backbone.normalize, UtteranceMVN | None):
         return None  # statistics in the weights: ESPnet reads them from a file
     network = ESPnetSpeakerModel(

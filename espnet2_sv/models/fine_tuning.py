@@ -25,6 +25,7 @@ from espnet2_sv.models.choices import (
     frontend_choices,
     head_choices,
     normalize_choices,
+    preencoder_choices,
 )
 from espnet2_sv.models.class_centres import keep_class_centres
 from espnet2_sv.models.espnet_names import load_own_weights
@@ -33,7 +34,13 @@ from espnet2_sv.zoo.checkpoint import load_strictly
 from espnet2_sv.zoo.files import ModelFiles
 from espnet2_sv.zoo.source import SpeakerSource
 
-NETWORK_CHOICES = (frontend_choices, normalize_choices, encoder_choices, head_choices)
+NETWORK_CHOICES = (
+    frontend_choices,
+    normalize_choices,
+    preencoder_choices,
+    encoder_choices,
+    head_choices,
+)
 DEFAULT_SAMPLE_RATE = 16000  # Hz, of --sample_rate
 # Where the trained model's own initialisation is recorded
 _HISTORY_KEYS = ("asr_init", "asr_teacher")

@@ -6,7 +6,6 @@ the embeddings. The training classes are left out.
 
 import copy
 import importlib.util
-import logging
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
@@ -17,6 +16,11 @@ import torch
 
 from espnet2.spk.espnet_model import ESPnetSpeakerModel
 from espnet2_sv.asr.build import restore_stats
+from espnet2_sv.backbones.front_ends import (
+    S3PRL_ADVICE,
+    s3prl_options,
+    with_s3prl_names,
+)
 from espnet2_sv.errors import SVError
 from espnet2_sv.models.load import building, check_device, load_speaker_model
 from espnet2_sv.models.speaker_model import SpeakerModel
@@ -27,14 +31,11 @@ from espnet2_sv.zoo.source import STOCK_TASK, SpeakerSource
 # What a front end imports, and how to install it
 FRONTEND_PACKAGES = {
     "asteroid_frontend": ("asteroid_filterbanks", "pip install 'espnet[spk]'"),
-    "s3prl": ("s3prl", "pip install espnet-s3prl, which is in 'espnet[s2st]'"),
+    "s3prl": ("s3prl", S3PRL_ADVICE),
 }
-# Options of s3prl that name files or addresses, from which it unpickles code
-S3PRL_FILES = ("path_or_url", "extra_conf")
 # Options that are lengths in frames or samples or lists of settings, not widths
 _WIDTHS_IN = ("encoder", "pooling", "projector")
 _COMMON_WIDTH = 2**14  # wider layers must be in the weights
-_S3PRL_OLD, _S3PRL_NEW = "frontend.upstream.model.", "frontend.upstream.upstream.model."
 
 
 class StockSpeakerModel(torch.nn.Module):
@@ -148,7 +149,7 @@ def load_stock_model(
         network = _build(args, state)
     load_strictly(
         network,
-        _with_new_names(state, network),
+        with_s3prl_names(state, network),
         files.weights,
         unused=lambda name: name.startswith("loss."),
     )
@@ -202,7 +203,10 @@ def _arguments(files: ModelFiles, state: dict[str, torch.Tensor]) -> Namespace:
         raise SVError(f"{files.config}: freeze_param is not a list of names")
     for part in ("frontend", "normalize", *_WIDTHS_IN):
         settings[f"{part}_conf"] = settings.get(f"{part}_conf") or {}
-    settings["frontend_conf"] = _without_files(files, settings["frontend_conf"])
+    try:
+        settings["frontend_conf"] = s3prl_options(settings["frontend_conf"])
+    except SVError as e:
+        raise SVError(f"{files.config}: {e}") from e
     check_sizes(files.config, settings, state)
     _check_widths(files, settings, state)
     return Namespace(**settings)
@@ -257,44 +261,3 @@ def _check_packages(files: ModelFiles, frontends: list[str]) -> None:
                 f"{files.config}: frontend {frontend} needs the package {package};"
                 f" {advice}"
             )
-
-
-def _without_files(files: ModelFiles, conf: Any) -> Any:
-    """Return a front end's options without the folder that s3prl downloads to.
-
-    s3prl then uses its own cache.
-
-    Raises:
-        SVError: An option names a file or an address to load code from.
-    """
-    if isinstance(conf, list):
-        return [_without_files(files, entry) for entry in conf]
-    if not isinstance(conf, dict):
-        return conf
-    for name in S3PRL_FILES:
-        if conf.get(name):
-            raise SVError(
-                f"{files.config}: refused, frontend_conf: {name} loads files that may"
-                " hold code"
-            )
-    if conf.get("download_dir"):
-        logging.info(f"{files.config}: download_dir is not used; s3prl has a cache")
-    return {
-        name: _without_files(files, value)
-        for name, value in conf.items()
-        if name != "download_dir"
-    }
-
-
-def _with_new_names(
-    state: dict[str, torch.Tensor], network: torch.nn.Module
-) -> dict[str, torch.Tensor]:
-    """Rename s3prl's tensors of earlier ESPnet releases, as ESPnet does."""
-    if not any(name.startswith(_S3PRL_NEW) for name in network.state_dict()):
-        return state
-    renamed = {}
-    for name, tensor in state.items():
-        if name.startswith(_S3PRL_OLD):
-            name = _S3PRL_NEW + name.removeprefix(_S3PRL_OLD)
-        renamed[name] = tensor
-    return renamed

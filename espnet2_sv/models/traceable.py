@@ -13,6 +13,7 @@ import torch
 
 from espnet2.asr.ctc import CTC
 from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
+from espnet2.asr.frontend.abs_frontend import AbsFrontend
 from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.layers.abs_normalize import AbsNormalize
 from espnet2.layers.global_mvn import GlobalMVN
@@ -102,6 +103,7 @@ class TraceableBackbone(torch.nn.Module):
         if isinstance(backbone, FrozenBackbone):
             backbone = backbone.running
         self.features = TraceableFeatures(backbone.frontend, backbone.normalize)
+        self.preencoder = backbone.preencoder
         self.encoder = traceable_copy(backbone.encoder)
         self.has_blocks = isinstance(backbone, BlockBackbone)
         self.ctc = traceable_copy(getattr(backbone, "ctc", None))
@@ -120,6 +122,8 @@ class TraceableBackbone(torch.nn.Module):
             L block outputs, each (B, T, D), and their valid frames (B,).
         """
         feats, lengths = self.features(speech, lengths)
+        if self.preencoder is not None:
+            feats, lengths = self.preencoder(feats, lengths)
         if self.has_blocks:
             return self._blocks(feats, lengths)
         frames = self.encoder(feats).transpose(1, 2)
@@ -174,8 +178,13 @@ class TraceableFeatures(torch.nn.Module):
         SVError: It has a part that cannot be traced.
     """
 
-    def __init__(self, frontend: DefaultFrontend, normalize: AbsNormalize | None):
+    def __init__(self, frontend: AbsFrontend, normalize: AbsNormalize | None):
         super().__init__()
+        if not isinstance(frontend, DefaultFrontend):
+            raise SVError(
+                "a self-supervised front end cannot be exported; export a model on"
+                " log-mel features"
+            )
         for part in ("use_wpe", "use_beamformer"):
             if getattr(frontend.frontend, part, False):
                 raise SVError(f"the front end's {part} cannot be exported")

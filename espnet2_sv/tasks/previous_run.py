@@ -52,7 +52,8 @@ def check_previous_run(args: argparse.Namespace, labels: SpeakerLabels) -> None:
     if not (asr or args.init_sv):
         keys += [key for key in BACKBONE_KEYS if key not in taken_over]
     for key in keys:
-        if previous.get(key) != getattr(args, key):
+        # a run of before there was this key has no value, not even an empty one
+        if (previous.get(key) or None) != (getattr(args, key) or None):
             raise SVError(
                 f"{args.output_dir}: was trained with {key} {previous.get(key)}, not"
                 f" {getattr(args, key)}; choose another --output_dir"

@@ -39,7 +39,7 @@ def test_all_published_settings_are_sorted(published_conf):
         ({"encoder": "whisper"}, "Whisper"),
         ({"encoder": "an_encoder_of_tomorrow"}, "an_encoder_of_tomorrow"),
         ({"encoder": None}, "None"),
-        ({"frontend": "s3prl"}, "self-supervised"),
+        ({"frontend": "espnet_ssl"}, "checkpoint of its own"),
         ({"frontend": "fused"}, "several front ends"),
         ({"frontend": None, "input_size": 83}, "outside the model"),
         ({"frontend_conf": {"apply_stft": False}}, "spectrum"),

@@ -29,7 +29,7 @@ def test_parameters_of_the_large_conformer():
     ("changes", "reason"),
     [
         ({"encoder": "rnn"}, "'rnn'"),
-        ({"frontend": "s3prl"}, "s3prl"),
+        ({"frontend": "espnet_ssl"}, "espnet_ssl"),
         ({"normalize": "global_mvn"}, "global_mvn"),
         ({"encoder_conf": {"output_size": 16, "no_such_option": 1}}, "no_such_option"),
         ({"encoder_conf": {"output_size": "wide"}}, "output_size"),

@@ -104,7 +104,7 @@ def random_owsm(num_blocks: int, dim: int, waves: list[torch.Tensor]) -> BlockBa
         settings | {"normalize": "stored_mvn", "normalize_conf": {"dim": MEL_BINS}}
     )
     assert isinstance(backbone, BlockBackbone)
-    feats, _ = backbone.log_mel(
+    feats, _ = backbone.front_end.features(
         torch.cat(waves)[None], torch.tensor([sum(map(len, waves))])
     )
     backbone.normalize.mean.copy_(feats[0].mean(0))

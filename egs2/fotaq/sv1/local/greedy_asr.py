@@ -15,7 +15,7 @@ import torch
 from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.token_id_converter import TokenIDConverter
 from espnet2_sv.asr import AsrBundle, load_asr_bundle
-from espnet2_sv.backbones.features import sample_rate
+from espnet2_sv.backbones.front_ends import front_end
 from espnet2_sv.bin.cli import run
 from espnet2_sv.data.audio import read_audio
 from espnet2_sv.data.kaldi import read_two_column, write_two_column
@@ -33,10 +33,11 @@ def recognise(bundle: AsrBundle, wavs: dict[str, str]) -> dict[str, str]:
         SVError: A recording cannot be read.
     """
     model, args, texts = bundle.model, bundle.args, {}
+    rate = front_end(model.frontend).sample_rate
     tokenizer = build_tokenizer(args.token_type, bpemodel=args.bpemodel)
     converter = TokenIDConverter(args.token_list)
     for name, wav in wavs.items():
-        speech = torch.from_numpy(read_audio(wav, sample_rate(model.frontend)))
+        speech = torch.from_numpy(read_audio(wav, rate))
         encoded, _ = model.encode(speech[None], torch.tensor([len(speech)]))
         frames = model.ctc.argmax(encoded)[0].tolist()
         tokens = [token for token, _ in groupby(frames) if token != model.blank_id]
