@@ -44,6 +44,8 @@ CONFIG = re.compile(r"[\w./+-]*train[\w./+-]*\.ya?ml")  # conf/tuning/train_asr.
 OTHER_MODELS = ("segmentation", "AudioCaptioning", "BEATs-ESC", "espnet/xeus")
 LINES_BEFORE, LINES_AFTER = 12, 6  # where a configuration is looked for
 SELF_SUPERVISED = re.compile("hubert|mms|wav2vec|wavlm|xls-?r|[_-]ssl", re.IGNORECASE)
+# of a model of which only its name is known; most have this encoder
+UNKNOWN_S3PRL = {"frontend": "s3prl", "encoder": "conformer"}
 WORDS = {  # the first that a name contains
     "whisper": {"encoder": "whisper"},
     "streaming": {"encoder": "contextual_block_conformer"},
@@ -137,7 +139,7 @@ def classify(
         if conf.get("frontend") or not SELF_SUPERVISED.search(link):
             return Model(link, kind(conf, names), rule)
     if SELF_SUPERVISED.search(names):
-        return Model(link, kind({"frontend": "s3prl"}, names), "words")
+        return Model(link, kind(UNKNOWN_S3PRL, names), "words")
     for word, conf in WORDS.items():
         if re.search(word, names, re.IGNORECASE):
             return Model(link, kind(conf, names), "words")
@@ -159,17 +161,15 @@ def kind(conf: dict, names: str) -> str:
     """Say what encodes the audio in a model with this configuration."""
     if "fbank_pitch" in names:
         return "features made outside the model"
-    frontend = conf.get("frontend", "default")
-    if frontend not in (None, "default"):
-        return f"front end `{frontend}`"
+    frontend = conf.get("frontend") or "default"
     encoder = conf.get("encoder", "rnn")  # as ESPnet's task
+    found = {**conf, "frontend": frontend, "encoder": encoder}
+    what = f"`{encoder}`" if frontend == "default" else f"front end `{frontend}`"
     try:
-        check_supported(
-            Namespace(**{**conf, "frontend": "default", "encoder": encoder})
-        )
+        check_supported(Namespace(**found))
+        return f"{what} (supported)"
     except SVError:
-        return f"encoder `{encoder}`"
-    return f"`{encoder}` (supported)"
+        return what if frontend != "default" else f"encoder {what}"
 
 
 if __name__ == "__main__":
