@@ -48,7 +48,7 @@ SHORT = (
         "--resemblyzer",
         "false",
     ),
-    *("--clips", "24", "--synthetic", "12"),
+    *("--clips", "24", "--synthetic", "12", "--score_norm", "true"),
     "--asr_args",
     (
         "--max_epoch 2 --num_iters_per_epoch 2 --scheduler_conf total_steps=4"

@@ -31,10 +31,10 @@ seeds=                         # Default: "0 1 2"; with --quick "0" [numbers].
 only=                          # Names in conf/systems.yaml (default: all).
 jobs=2                         # Parallel trainings, of one thread each [>=1].
 expdir=                        # Default: exp; with --quick exp/quick.
-score_norm=                    # AS-norm. Default: true; with --quick false [true|false].
+score_norm=false               # AS-norm of the first seed, too [true|false].
 doses=                         # Worse ASR models, too. Default: if synthetic [true|false].
-synthetic=                     # Sentences. Default: 40000; with --quick none [>=0].
-clips=                         # To recognise. Default: 400; with --quick 60 [>=1].
+synthetic=                     # Sentences. Default: 20000; with --quick none [>=0].
+clips=                         # To recognise. Default: 200; with --quick 60 [>=1].
 asr_model=                     # Only attach adaptors to this ASR model.
 asr_config=conf/train_asr.yaml # Configuration of ASR training.
 asr_args=                      # Further arguments for ASR training.
@@ -62,13 +62,12 @@ export GLIBC_TUNABLES=${GLIBC_TUNABLES:-${tunables}}
 
 if "${quick}"; then
     folds=${folds:-1} seeds=${seeds:-0} expdir=${expdir:-exp/quick}
-    score_norm=${score_norm:-false} synthetic=${synthetic:-0}
-    clips=${clips:-60}
+    synthetic=${synthetic:-0} clips=${clips:-60}
     asr_args=${asr_args:---max_epoch 8 --scheduler_conf total_steps=800}
     sv_args="--max_epoch 4 --lr_schedule total_steps=160 ${sv_args}"
 fi
 folds=${folds:-1 2 3} seeds=${seeds:-0 1 2} expdir=${expdir:-exp}
-score_norm=${score_norm:-true} clips=${clips:-400} synthetic=${synthetic:-40000}
+clips=${clips:-200} synthetic=${synthetic:-20000}
 begin_synthetic=true
 [ "${synthetic}" -gt 0 ] || begin_synthetic=false
 doses=${doses:-${begin_synthetic}}
@@ -153,17 +152,18 @@ if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
         # shellcheck disable=SC2086
         asr_commands untrained ${folds} | in_parallel
         # shellcheck disable=SC2086
-        {
-            if "${begin_synthetic}"; then
+        if "${begin_synthetic}"; then
+            {
                 asr_commands synthetic "${folds%% *}"
-            else
-                asr_commands trained ${folds}
-            fi
-            ! "${doses}" || asr_commands real ${folds}
+                ! "${doses}" || asr_commands real ${folds}
+            } | in_parallel
+        fi
+        # short ones last, so that no core waits for another
+        # shellcheck disable=SC2086
+        {
+            asr_commands trained ${folds}
             system_commands early --stage 4
         } | in_parallel
-        # shellcheck disable=SC2086
-        ! "${begin_synthetic}" || asr_commands trained ${folds} | in_parallel
     fi
 fi
 

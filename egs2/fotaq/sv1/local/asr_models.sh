@@ -39,8 +39,8 @@ base=asr_real
 # More speech: more steps at a higher rate. After that: fewer at a lower one
 synthetic_args="--max_epoch 40 --keep_nbest_models 1 --optim_conf lr=0.002"
 synthetic_args+=" --scheduler_conf max_lr=0.002 --scheduler_conf total_steps=4000"
-tuning_args="--max_epoch 20 --keep_nbest_models 1 --optim_conf lr=0.0005"
-tuning_args+=" --scheduler_conf max_lr=0.0005 --scheduler_conf total_steps=2000"
+tuning_args="--max_epoch 15 --keep_nbest_models 1 --optim_conf lr=0.0005"
+tuning_args+=" --scheduler_conf max_lr=0.0005 --scheduler_conf total_steps=1500"
 
 # pretrain FOLDER TRAIN_SET DEV_SET ARGUMENTS [OPTION]...
 pretrain() {
