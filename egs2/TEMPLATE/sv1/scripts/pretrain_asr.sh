@@ -18,6 +18,7 @@ valid_data=                    # Validation set: wav.scp and text (default: trai
 model_file=valid.acc.best.pth  # Which of the trained weights to pack.
 token_list=                    # Tokens (default: the characters of the training texts).
 init_weights=                  # Start from these weights (.pth) of another training.
+stats_dir=                     # Statistics of another call on the same data (default: make).
 asr_args=                      # Further training arguments, e.g. "--max_epoch 20".
 config_only=false              # Stop before training: write untrained/config.yaml only.
 ngpu=0                         # The number of GPUs ("0" uses CPU).
@@ -39,7 +40,8 @@ valid_data=${valid_data:-${train_data}}
 [[ ${archive} == */* ]] || archive=./${archive}
 dir=${archive%/*}
 tokens=${dir}/tokens.txt
-statistics=${dir}/stats/train/feats_stats.npz
+stats=${stats_dir:-${dir}/stats}
+statistics=${stats}/train/feats_stats.npz
 inputs=("${asr_config}" "${train_data}"/{wav.scp,text} "${valid_data}"/{wav.scp,text})
 for file in "${inputs[@]}"; do
     require_file "${file}" "it is needed to train the ASR model"
@@ -53,6 +55,9 @@ if [ -n "${init_weights}" ]; then
     inputs+=("${init_weights}")
     # the statistics are those of the new training data
     asr_args+=" --init_param ${init_weights}:::normalize"
+fi
+if [ -n "${stats_dir}" ]; then
+    require_file "${statistics}" "make these statistics first, or correct --stats_dir"
 fi
 inputs+=("seed ${asr_args}")
 
@@ -88,13 +93,13 @@ collect_statistics() {
     asr_train stats "${dir}/.stats.part" --collect_stats true \
         --train_shape_file "${train_data}/wav.scp" \
         --valid_shape_file "${valid_data}/wav.scp"
-    replace_folder "${dir}/.stats.part" "${dir}/stats"
+    replace_folder "${dir}/.stats.part" "${stats}"
 }
 
 # asr_train_on_statistics NAME OUTPUT_DIR ARGUMENT...
 asr_train_on_statistics() {
-    asr_train "$@" --train_shape_file "${dir}/stats/train/speech_shape" \
-        --valid_shape_file "${dir}/stats/valid/speech_shape" \
+    asr_train "$@" --train_shape_file "${stats}/train/speech_shape" \
+        --valid_shape_file "${stats}/valid/speech_shape" \
         --normalize global_mvn --normalize_conf "stats_file=${statistics}"
 }
 
@@ -131,8 +136,10 @@ log "ASR model: ${archive}; logs: ${dir}/*.log"
 # for the whole of it: with other settings, another run would change the statistics
 lock "${dir}/.pretrain.lock" "${archive}"
 [ -n "${token_list}" ] || once "${tokens}" "${inputs[@]}" -- tokenize
-once "${dir}/stats" --and "${statistics}" "${inputs[@]}" "${tokens}" -- \
-    collect_statistics
+if [ -z "${stats_dir}" ]; then
+    once "${stats}" --and "${statistics}" "${inputs[@]}" "${tokens}" -- \
+        collect_statistics
+fi
 if "${config_only}"; then
     once "${dir}/untrained/config.yaml" "${inputs[@]}" "${tokens}" "${statistics}" -- \
         asr_train_on_statistics untrained "${dir}/untrained" --dry_run true

@@ -97,7 +97,7 @@ case "${kind}" in
     trained)
         models=("${dir}/asr/asr.zip")
         if "${synthetic}"; then
-            pretrain_real asr "${tuning_args}" \
+            pretrain_real asr "${tuning_args}" --stats_dir "${dir}/asr_real/stats" \
                 --init_weights "${expdir}/asr_synthetic/train/${weights}"
         else
             pretrain_real asr ""
