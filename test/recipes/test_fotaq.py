@@ -57,7 +57,7 @@ SHORT = (
     "--sv_args",
     (
         "--max_epoch 1 --num_iters_per_epoch 2 --batch_size 4 --num_workers 0"
-        " --lr_schedule warmup_steps=1"
+        " --lr_schedule warmup_steps=1 "  # a blank at the end is nothing special
     ),
 )
 

@@ -89,12 +89,13 @@ in_parallel() {
     [ "${count}" -gt 0 ] || return 0
     [ "${count}" -lt "${jobs}" ] || count=${jobs}
     threads=$(($(nproc) / count))
-    printf '%s\n' "${lines[@]}" | OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) \
+    # xargs joins a line that ends with a blank to the next one
+    printf '%s\n' "${lines[@]}" | sed 's/ *$//' | OMP_NUM_THREADS=$((threads > 0 ? threads : 1)) \
         xargs -P "${jobs}" -L 1 env || die \
         "a job has failed (see above); call again to resume"
 }
 
-# quoted WORD...: quotes for in_parallel; no trailing blank, which joins lines in xargs
+# quoted WORD...: quotes for in_parallel
 quoted() {
     printf " '%s'" "$@"
 }
