@@ -37,10 +37,10 @@ weights=valid.cer_ctc.best.pth
 base=asr_real
 "${synthetic}" || base=asr
 # More speech: more steps at a higher rate. After that: fewer at a lower one
-synthetic_args="--max_epoch 40 --keep_nbest_models 1 --optim_conf lr=0.002"
-synthetic_args+=" --scheduler_conf max_lr=0.002 --scheduler_conf total_steps=4000"
-tuning_args="--max_epoch 15 --keep_nbest_models 1 --optim_conf lr=0.0005"
-tuning_args+=" --scheduler_conf max_lr=0.0005 --scheduler_conf total_steps=1500"
+synthetic_args="--max_epoch 30 --keep_nbest_models 1 --optim_conf lr=0.002"
+synthetic_args+=" --scheduler_conf max_lr=0.002 --scheduler_conf total_steps=3000"
+tuning_args="--max_epoch 10 --keep_nbest_models 1 --optim_conf lr=0.0005"
+tuning_args+=" --scheduler_conf max_lr=0.0005 --scheduler_conf total_steps=1000"
 
 # pretrain FOLDER TRAIN_SET DEV_SET ARGUMENTS [OPTION]...
 pretrain() {
