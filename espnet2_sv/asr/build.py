@@ -16,7 +16,7 @@ import torch
 
 from espnet2_sv.asr.task import task_of
 from espnet2_sv.backbones.front_ends import (
-    require_s3prl,
+    require_package,
     s3prl_options,
     with_s3prl_names,
 )
@@ -84,7 +84,7 @@ def buildable(
     args = copy.deepcopy(args)
     args.init = None  # the weights come from the checkpoint
     if args.frontend == "s3prl":
-        require_s3prl()
+        require_package("s3prl")
         args.frontend_conf = s3prl_options(args.frontend_conf)
     with tempfile.TemporaryDirectory() as folder, _transducer_loss():
         restore_stats(vars(args), state, Path(folder, "feats_stats.npz"))

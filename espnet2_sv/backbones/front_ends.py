@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import logging
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -12,7 +13,11 @@ from espnet2.asr.frontend.default import DefaultFrontend
 from espnet2.asr.frontend.s3prl import S3prlFrontend
 from espnet2_sv.errors import SVError
 
-S3PRL_ADVICE = "pip install espnet-s3prl, which is in 'espnet[s2st]'"
+# What a front end imports, and how to install it
+_PACKAGES = {
+    "asteroid_frontend": ("asteroid_filterbanks", "pip install 'espnet[spk]'"),
+    "s3prl": ("s3prl", "pip install espnet-s3prl, which is in 'espnet[s2st]'"),
+}
 S3PRL_RATE = 16000  # Hz, of all models of S3PRL
 # Its models see windows of 25 ms and pad shorter audio
 _S3PRL_WINDOW = 400
@@ -259,7 +264,7 @@ class SafeS3prlFrontend(S3prlFrontend):
         multilayer_feature: bool = False,
         layer: int = -1,
     ):
-        require_s3prl()
+        require_package("s3prl")
         conf = s3prl_options(frontend_conf or {})
         try:
             super().__init__(fs, conf, None, multilayer_feature, layer)
@@ -270,14 +275,18 @@ class SafeS3prlFrontend(S3prlFrontend):
             ) from e
 
 
-def require_s3prl() -> None:
-    """Check that S3PRL is installed.
+def require_package(frontend: str) -> None:
+    """Check that the package of a front end is installed, if it needs one.
+
+    Args:
+        frontend: Its name in a configuration.
 
     Raises:
         SVError: It is not.
     """
-    if importlib.util.find_spec("s3prl") is None:
-        raise SVError(f"frontend s3prl needs the package s3prl; {S3PRL_ADVICE}")
+    package, advice = _PACKAGES.get(frontend, (None, ""))
+    if package is not None and importlib.util.find_spec(package) is None:
+        raise SVError(f"frontend {frontend} needs the package {package}; {advice}")
 
 
 def s3prl_options(conf: Any) -> Any:
@@ -301,6 +310,8 @@ def s3prl_options(conf: Any) -> Any:
             raise SVError(
                 f"refused, frontend_conf: {name} loads files that may hold code"
             )
+    if conf.get("download_dir"):
+        logging.info("frontend_conf: download_dir is not used; s3prl has a cache")
     return {
         name: s3prl_options(value)
         for name, value in conf.items()

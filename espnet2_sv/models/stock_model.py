@@ -5,7 +5,6 @@ the embeddings. The training classes are left out.
 """
 
 import copy
-import importlib.util
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import torch
 from espnet2.spk.espnet_model import ESPnetSpeakerModel
 from espnet2_sv.asr.build import restore_stats
 from espnet2_sv.backbones.front_ends import (
-    S3PRL_ADVICE,
+    require_package,
     s3prl_options,
     with_s3prl_names,
 )
@@ -28,11 +27,6 @@ from espnet2_sv.zoo.checkpoint import check_sizes, load_state_dict, load_strictl
 from espnet2_sv.zoo.files import ModelFiles
 from espnet2_sv.zoo.source import STOCK_TASK, SpeakerSource
 
-# What a front end imports, and how to install it
-FRONTEND_PACKAGES = {
-    "asteroid_frontend": ("asteroid_filterbanks", "pip install 'espnet[spk]'"),
-    "s3prl": ("s3prl", S3PRL_ADVICE),
-}
 # Options that are lengths in frames or samples or lists of settings, not widths
 _WIDTHS_IN = ("encoder", "pooling", "projector")
 _COMMON_WIDTH = 2**14  # wider layers must be in the weights
@@ -254,10 +248,8 @@ def _frontends(name: str, conf: dict[str, Any]) -> Iterator[str]:
 
 
 def _check_packages(files: ModelFiles, frontends: list[str]) -> None:
-    for frontend in frontends:
-        package, advice = FRONTEND_PACKAGES.get(frontend, (None, ""))
-        if package is not None and importlib.util.find_spec(package) is None:
-            raise SVError(
-                f"{files.config}: frontend {frontend} needs the package {package};"
-                f" {advice}"
-            )
+    try:
+        for frontend in frontends:
+            require_package(frontend)
+    except SVError as e:
+        raise SVError(f"{files.config}: {e}") from e
