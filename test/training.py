@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from espnet2.tasks.asr import ASRTask
+from espnet2_sv.errors import SVError
 
 ENCODER = {
     "output_size": 16,
@@ -19,6 +20,11 @@ ENCODER = {
     "cnn_module_kernel": 7,
 }
 TOKENS = ["<blank>", "<unk>", "A", "B", "<sos/eos>"]
+SMALL_ADAPTOR = [
+    part
+    for conf in ("adaptor_dim=8", "linear_units=16", "kernel=7")
+    for part in ("--head_conf", conf)
+]
 
 
 def make_asr(folder, seed: int = 0):
@@ -92,3 +98,10 @@ def small_network():
     conf = " ".join(f"--encoder_conf {k}={v}" for k, v in ENCODER.items())
     frontend = "--frontend_conf n_mels=40 --frontend_conf hop_length=160"
     return [*conf.split(), *frontend.split()]
+
+
+def refused(call, message: str) -> None:
+    """Check that a call ends in one line that matches."""
+    with pytest.raises(SVError, match=message) as error:
+        call()
+    assert "\n" not in str(error.value)

@@ -6,10 +6,10 @@ import asr_models
 import pytest
 import torch
 import yaml
+from training import SMALL_ADAPTOR, refused
 
 from espnet2_sv.asr import load_asr_bundle
 from espnet2_sv.bin.sv_teacher_posteriors import main as write_posteriors
-from espnet2_sv.errors import SVError
 from espnet2_sv.models.load import load_speaker_model
 from espnet2_sv.tasks.adaptor import SVAdaptorTask
 from espnet2_sv.tasks.distill import SVDistillTask
@@ -17,11 +17,6 @@ from espnet2_sv.tasks.transfer import SVTransferTask
 
 pytestmark = pytest.mark.execution_timeout(300)
 
-SMALL_ADAPTOR = [
-    part
-    for conf in ("adaptor_dim=8", "linear_units=16", "kernel=7")
-    for part in ("--head_conf", conf)
-]
 ENGLISH = {"lang_sym": "<eng>", "task_sym": "<st_deu>"}
 
 
@@ -56,12 +51,6 @@ def embed(folder) -> torch.Tensor:
     model, _ = load_speaker_model(folder)
     with torch.no_grad():
         return model.embed(audio, torch.tensor([9000]))
-
-
-def refused(call, message: str) -> None:
-    with pytest.raises(SVError, match=message) as error:
-        call()
-    assert "\n" not in str(error.value)
 
 
 def test_transfer(train, owsm_ctc, tmp_path):

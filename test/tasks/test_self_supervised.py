@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from stock_speakers import WAVLM_URL, write_wavlm
+from training import SMALL_ADAPTOR, refused
 
 from espnet2_sv import Speech2Embedding, Speech2TextEmbedding
 from espnet2_sv.asr import load_asr_bundle
@@ -49,11 +50,6 @@ WAVLM_ASR = asr_models.conformer(input_layer="conv2d2") | {
     "normalize": "utterance_mvn",
     "freeze_param": ["frontend.upstream"],
 }
-SMALL_ADAPTOR = [
-    part
-    for conf in ("adaptor_dim=8", "linear_units=16", "kernel=7")
-    for part in ("--head_conf", conf)
-]
 
 
 def noise(*samples: int, seed: int = 0) -> list[torch.Tensor]:
@@ -92,12 +88,6 @@ def train(training_command, trained):
         return folder
 
     return run
-
-
-def refused(call, message: str) -> None:
-    with pytest.raises(SVError, match=message) as error:
-        call()
-    assert "\n" not in str(error.value)
 
 
 @torch.no_grad()
