@@ -191,6 +191,9 @@ def _named(root: Path, sections: tuple[Any, ...], key: str) -> Path:
         raise SVError(
             f"{root / 'meta.yaml'}: has no {key}, so this is another kind of model"
         )
+    # ESPnet's packing records absolute paths of files outside the current folder, for
+    # example where exp is a link; members of the archive have them without the slash
+    name = name.lstrip("/")
     if not is_inside(name) or not stays(root / name, root):
         raise SVError(
             f"{root / 'meta.yaml'}: refused, {key} leads out of the folder: {name!r}"

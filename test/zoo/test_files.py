@@ -1,9 +1,11 @@
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
 
+from espnet2.main_funcs.pack_funcs import pack
 from espnet2_sv.errors import SVError
 from espnet2_sv.zoo.files import find_model_files
 
@@ -77,13 +79,41 @@ def test_changed_archive_is_another_model(package):
 
 
 @pytest.mark.parametrize("role", ["config", "weights"])
-@pytest.mark.parametrize("name", ["../secret", "{tmp}/secret", "a/../../secret"])
+@pytest.mark.parametrize("name", ["../secret", "{tmp}/../secret", "a/../../secret"])
 @pytest.mark.parametrize("packed", [True, False])
 def test_names_that_leave_the_folder(role, name, packed, package, tmp_path):
     write_meta(package, **{role: name.format(tmp=tmp_path)})
     with pytest.raises(SVError, match=r"refused.*leads out") as e:
         find_model_files(zip_of(package) if packed else package, "asr")
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("role", ["config", "weights"])
+def test_absolute_names_start_at_the_folder(role, package, tmp_path):
+    write_meta(package, **{role: str(tmp_path / "secret")})
+    with pytest.raises(SVError, match="names a missing file"):
+        find_model_files(package, "asr")
+
+
+@pytest.mark.parametrize("linked", [True, False])
+def test_packed_by_espnet_from_outside_of_the_recipe(
+    linked, package, tmp_path, monkeypatch
+):
+    recipe = tmp_path / "recipe"
+    recipe.mkdir()
+    monkeypatch.chdir(recipe)
+    exp = package
+    if linked:  # to a larger disk, as usual on clusters
+        exp = Path("exp")
+        exp.symlink_to(package)
+    pack(
+        files={"asr_model_file": exp / "model.pth"},
+        yaml_files={"asr_train_config": exp / "config.yaml"},
+        outpath=tmp_path / "asr.zip",
+    )
+    files = find_model_files(tmp_path / "asr.zip", "asr")
+    assert files.config.is_relative_to(tmp_path / "cache")
+    assert (files.config.name, files.weights.name) == ("config.yaml", "model.pth")
 
 
 def test_link_that_leaves_the_folder(package, tmp_path):
