@@ -30,7 +30,7 @@ systems:
 - {name: adaptor_early, description: early, like: adaptor, asr: early, seeds: 1}
 - {name: adaptor_last, description: last block, task: adaptor, config: adaptor,
    asr: random,
-   seeds: 1, args: "--head_conf read_blocks=[8]"}
+   seeds: 1, args: "--head_conf read_blocks=[6]"}
 - {name: adaptor_given, description: published, task: adaptor, config: adaptor,
    asr: given,
    seeds: 1}

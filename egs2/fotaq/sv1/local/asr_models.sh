@@ -36,11 +36,10 @@ weights=valid.cer_ctc.best.pth
 # from random weights on the speech of the game alone
 base=asr_real
 "${synthetic}" || base=asr
-# More speech: more steps at a higher rate. After that: fewer at a lower one
-synthetic_args="--max_epoch 30 --keep_nbest_models 1 --optim_conf lr=0.002"
-synthetic_args+=" --scheduler_conf max_lr=0.002 --scheduler_conf total_steps=3000"
-tuning_args="--max_epoch 10 --keep_nbest_models 1 --optim_conf lr=0.0005"
-tuning_args+=" --scheduler_conf max_lr=0.0005 --scheduler_conf total_steps=1000"
+# More speech: more steps at a higher rate. Its speed and pitch vary as they are
+synthetic_args="--max_epoch 60 --keep_nbest_models 1 --optim_conf lr=0.002"
+synthetic_args+=" --scheduler_conf max_lr=0.002 --scheduler_conf total_steps=6000"
+synthetic_args+=" --preprocessor_conf data_aug_prob=0.0"
 
 # pretrain FOLDER TRAIN_SET DEV_SET ARGUMENTS [OPTION]...
 pretrain() {
@@ -97,7 +96,7 @@ case "${kind}" in
     trained)
         models=("${dir}/asr/asr.zip")
         if "${synthetic}"; then
-            pretrain_real asr "${tuning_args}" --stats_dir "${dir}/asr_real/stats" \
+            pretrain_real asr "--keep_nbest_models 1" --stats_dir "${dir}/asr_real/stats" \
                 --init_weights "${expdir}/asr_synthetic/train/${weights}"
         else
             pretrain_real asr ""
