@@ -5,7 +5,7 @@
 # characters are unseen in all training, including that of the ASR models. Runs on a
 # CPU.
 #
-#   ./run.sh --quick true                   one fold, one seed: 16 minutes
+#   ./run.sh --quick true                   one fold, one seed: 17 minutes
 #   ./run.sh                                the full experiment: hours, see RESULTS.md
 #   ./run.sh --asr_model TAG_OR_ZIP         only an adaptor on that ASR model
 #
