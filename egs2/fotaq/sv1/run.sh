@@ -154,19 +154,17 @@ if [ "${stage}" -le 2 ] && [ "${stop_stage}" -ge 2 ]; then
         asr_commands untrained ${folds} | in_parallel
         # short ones last, so that no core waits for another
         # shellcheck disable=SC2086
-        if "${begin_synthetic}"; then
-            {
+        {
+            if "${begin_synthetic}"; then
                 asr_commands synthetic "${folds%% *}"
                 ! "${doses}" || asr_commands real ${folds}
-                system_commands early --stage 4
-            } | in_parallel
-            asr_commands trained ${folds} | in_parallel
-        else
-            {
+            else
                 asr_commands trained ${folds}
-                system_commands early --stage 4
-            } | in_parallel
-        fi
+            fi
+            system_commands early --stage 4
+        } | in_parallel
+        # shellcheck disable=SC2086
+        ! "${begin_synthetic}" || asr_commands trained ${folds} | in_parallel
     fi
 fi
 
