@@ -4,9 +4,9 @@
     plot_curves.py --expdir exp --folds 1 2 3 --output exp/curves.png
 
 On the left, each fold's character error rate on its asr_dev set (greedy CTC) by epoch.
-On the right, EER of the validation trials by epoch: means over folds and seeds, and a
-band of one standard deviation. A --panel names the systems of one plot; untrained ones
-are left out.
+On the right, the best EER of the validation trials until each epoch: means over folds
+and seeds, and a band of one standard deviation. A training that has ended stays at its
+best. A --panel names the systems of one plot; untrained ones are left out.
 """
 
 import argparse
@@ -64,7 +64,11 @@ def read_curve(exp: Path, key: str) -> np.ndarray:
 def read_system(
     expdir: Path, folds: Sequence[str], name: str, seeds: Sequence[str]
 ) -> np.ndarray:
-    """Return the EERs of a system's N trainings (N, E) over E common epochs."""
+    """Return the lowest EERs so far of a system's N trainings (N, E).
+
+    E is the length of the longest; the others end with their best. A mean over those
+    that still go on would rise and fall with who they are.
+    """
     exps = [
         expdir / f"fold{fold}" / f"sv_{name}_seed{seed}"
         for fold in folds
@@ -73,8 +77,12 @@ def read_system(
     curves = [
         read_curve(exp, "eer") for exp in exps if (exp / "checkpoint.pth").exists()
     ]
-    epochs = min(map(len, curves), default=0)
-    return np.array([curve[:epochs] for curve in curves]).reshape(len(curves), epochs)
+    epochs = max(map(len, curves), default=0)
+    best = [
+        np.pad(np.minimum.accumulate(curve), (0, epochs - len(curve)), mode="edge")
+        for curve in curves
+    ]
+    return np.array(best).reshape(len(curves), epochs)
 
 
 def draw_asr(axes: Axes, curves: dict[str, np.ndarray]) -> None:
@@ -106,7 +114,7 @@ def draw_systems(
             markersize=4,
             label=f"{name} ({len(curves)})",
         )
-    axes.set(title="Speaker networks (and trainings)", ylabel="EER (%) of validation")
+    axes.set(title="Speaker networks (and trainings)", ylabel="best EER (%) of validation")
 
 
 def main(cmd: list[str] | None = None) -> None:
