@@ -6,7 +6,7 @@
 # CPU.
 #
 #   ./run.sh --quick true                   one fold, one seed: 17 minutes
-#   ./run.sh                                the full experiment: hours, see RESULTS.md
+#   ./run.sh                                the full experiment: two and a half hours
 #   ./run.sh --asr_model TAG_OR_ZIP         only an adaptor on that ASR model
 #
 # Stages: 1 data; 2 ASR models and the speaker networks that do not need one; 3 other
