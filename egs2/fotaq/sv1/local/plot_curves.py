@@ -114,7 +114,9 @@ def draw_systems(
             markersize=4,
             label=f"{name} ({len(curves)})",
         )
-    axes.set(title="Speaker networks (and trainings)", ylabel="best EER (%) of validation")
+    axes.set(
+        title="Speaker networks (and trainings)", ylabel="best EER (%) of validation"
+    )
 
 
 def main(cmd: list[str] | None = None) -> None:
